@@ -1,0 +1,197 @@
+"""The hooks of a learner: what to train, what to send, how to combine, how to judge.
+
+A learner sees devices by number, rounds by number, and its own tensors; it sees no clock, no radio and
+no SimPy. The simulator sees FLOPs, bits and opaque payloads; it sees no tensor.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import networkx as nx
+
+from netsim.jobs.job import TrainingJob
+from netsim.options import NoOptions, Options
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a device will compute in one round.
+
+    Attributes:
+        iterations: Optimizer steps in which each modality takes part, by modality.
+        flops: FLOPs by part of the work (a modality's extractor, the generator ...), in the convention
+            of the scenario's ``costs`` block. Their sum is what the processor is charged.
+    """
+
+    iterations: Mapping[str, int] = field(default_factory=dict)
+    flops: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def total_flops(self) -> float:
+        """FLOPs of the whole round."""
+        return float(sum(self.flops.values()))
+
+
+@dataclass(frozen=True)
+class Message:
+    """What one device sends to another: a size that costs airtime and a payload that the radio never opens.
+
+    Attributes:
+        receiver: The device that it is for.
+        size_bits: Its size [bit].
+        payload: Whatever the learner needs on the other side. It must not change after it was handed over.
+    """
+
+    receiver: int
+    size_bits: float
+    payload: Any = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a device tells the cluster head after a round, or is told by it: a size and a payload."""
+
+    size_bits: float
+    payload: Any = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured value.
+
+    Attributes:
+        name: What was measured, one of the learner's ``METRICS``.
+        value: The value.
+        modality: The modality that it is about; empty where it is about all of them together.
+    """
+
+    name: str
+    value: float
+    modality: str = ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a device's battery allows, as far as the device can know before a round.
+
+    Attributes:
+        remaining_j: Joules left [J]; infinite for mains power.
+        joules_per_flop: Energy of one FLOP on its processor [J].
+        joules_per_bit: Energy of one bit to each neighbour at the gain it last saw [J/bit]. A neighbour
+            that was never heard is rated at its mean gain.
+    """
+
+    remaining_j: float
+    joules_per_flop: float
+    joules_per_bit: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a learner is built from.
+
+    Attributes:
+        seed: The run's seed; derive from it with :func:`netsim.streams.derive_seed`.
+        device_count: Devices are numbered 0 to ``device_count`` - 1.
+        rounds: Rounds of the run.
+        options: The learner's own block of the scenario, already checked against ``Learner.Options``.
+        data: The data source built from the scenario's ``data`` block, or None.
+        partition: The partition built from the scenario's ``partition`` block, or None.
+        costs: The scenario's ``costs`` block.
+        evaluation: The scenario's ``evaluation`` block.
+        torch_device: Where the real work runs, in PyTorch's words: ``cpu``, ``cuda:0``.
+        cache_dir: A folder that the learner may keep pre-processed data in.
+        say: Tells the user something that takes time ("pre-processing 7,442 clips ...").
+    """
+
+    seed: int
+    device_count: int
+    rounds: int
+    options: Any
+    data: Any
+    partition: Any
+    costs: Any
+    evaluation: Any
+    torch_device: str
+    cache_dir: Path
+    say: Callable[[str], None]
+
+
+class Learner(ABC):
+    """An algorithm. Five methods make one: ``workload``, ``training_job``, ``apply``, ``messages``, ``combine``.
+
+    Life of a round on one device, in this order: ``workload``, ``training_job``, ``apply`` with the job's
+    result, ``messages``, ``combine`` with what arrived, ``evaluation_job``, ``judge``; then, for learners with
+    ``coordinated = True``, ``report``, ``decide`` (on the cluster head) and ``accept``. Devices are in different
+    rounds at the same simulated time, so nothing may be kept per learner that belongs to a device.
+
+    Attributes:
+        Options: The model of the learner's block in the scenario.
+        METRICS: Every metric that the learner emits, with a line of explanation each.
+        coordinated: Whether rounds end with reports to a cluster head and its decisions.
+    """
+
+    Options: ClassVar[type[Options]] = NoOptions
+    METRICS: ClassVar[Mapping[str, str]] = {}
+    coordinated: bool = False
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+
+    def owners(self) -> Mapping[str, frozenset[int]]:
+        """Which devices own each modality; empty where the learner has no modalities."""
+        return {}
+
+    def facts(self) -> Mapping[str, Any]:
+        """What belongs in the run's metadata: data set, whether it is a surrogate, counted FLOPs and bits ..."""
+        return {}
+
+    def begin(self, graph: nx.Graph) -> None:
+        """The network stands: ``graph`` has the devices as nodes and the links as edges."""
+        self.graph = graph
+
+    @abstractmethod
+    def workload(self, device: int, round: int, budget: Budget) -> Workload:
+        """What ``device`` will compute in ``round`` (1, 2, ...)."""
+
+    @abstractmethod
+    def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
+        """The real work behind ``workload``, with its inputs fixed now; None if there is none."""
+
+    @abstractmethod
+    def apply(self, device: int, round: int, result: Any) -> Sequence[Metric]:
+        """The simulated computation has ended: the job's ``result`` becomes the device's state."""
+
+    @abstractmethod
+    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
+        """What ``device`` sends after training; at most one message to each of its living ``neighbours``."""
+
+    @abstractmethod
+    def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
+        """Take in what ``arrived``: payloads by sender, in the order of device numbers."""
+
+    def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
+        """The real work of judging the device's model after ``round``; it costs no simulated time or energy."""
+        return None
+
+    def judge(self, device: int, round: int, result: Any) -> Sequence[Metric]:
+        """Turn the evaluation job's ``result`` into metrics."""
+        return ()
+
+    def report(self, device: int, round: int) -> Report:
+        """What ``device`` tells the cluster head after ``round``."""
+        raise NotImplementedError
+
+    def decide(
+        self, head: int, round: int, reports: Mapping[int, Any]
+    ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
+        """On the head: from all reports, what each device is told; and metrics of the network as a whole."""
+        raise NotImplementedError
+
+    def accept(self, device: int, round: int, decision: Any | None) -> None:
+        """The head's decision for the next round has arrived; None if it never will (the head died)."""

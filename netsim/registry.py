@@ -1,0 +1,77 @@
+"""Finds components by name: Python entry points, or ``package.module:Class`` in a scenario."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from netsim.errors import ScenarioError
+
+KINDS = {
+    "learners": "algorithms: what to train, what to send, how to combine",
+    "datasets": "data that the devices learn from",
+    "partitions": "which device holds which samples of which modalities",
+    "networks": "neural networks for a modality",
+    "channels": "small-scale fading of a link",
+    "path_losses": "mean loss of a link over distance",
+    "accesses": "how bandwidth is divided among transfers",
+    "placements": "where the devices are",
+    "links": "which devices hear each other",
+    "stragglers": "who is slow, and by how much",
+    "protocols": "who waits for whom",
+    "executors": "what runs the training jobs",
+}
+
+
+@cache
+def _entries(kind: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"netsim.{kind}")}
+
+
+def names(kind: str) -> list[str]:
+    """Names that a scenario can use for a component of ``kind``, sorted."""
+    return sorted(_entries(kind))
+
+
+def load(kind: str, name: str, where: str = "") -> Any:
+    """The class called ``name``.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: A registered name, or ``package.module:Class``.
+        where: File and key, for the error.
+
+    Raises:
+        ScenarioError: Nothing of that name can be found or imported.
+    """
+    prefix = f"{where}: " if where else ""
+    try:
+        if ":" in name:
+            module, _, attribute = name.partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        if name in _entries(kind):
+            return _entries(kind)[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ScenarioError(f"{prefix}cannot load {name!r}: {error}") from error
+    near = difflib.get_close_matches(name, names(kind), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ScenarioError(
+        f"{prefix}unknown name {name!r}.{hint} Known {kind}: {', '.join(names(kind))}; "
+        "or package.module:Class for one of your own."
+    )
+
+
+def describe(kind: str) -> list[tuple[str, str]]:
+    """Every registered component of ``kind`` with its line of explanation (the first of its docstring)."""
+    rows = []
+    for name in names(kind):
+        try:
+            text = (inspect.getdoc(_entries(kind)[name].load()) or "").partition("\n")[0]
+        except (ImportError, AttributeError) as error:
+            text = f"(cannot be loaded: {error})"
+        rows.append((name, text))
+    return rows
