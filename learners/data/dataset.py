@@ -1,0 +1,122 @@
+"""What a data set is to a learner: tensors by modality, labels, a split, and who said it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netsim.options import NoOptions, Options
+
+
+class Transform:
+    """How a modality's stored samples become network inputs; the base passes them through as float32."""
+
+    def train(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """Inputs for training, augmented with numbers from ``generator``; [batch, ...] float32."""
+        return batch.float()
+
+    def test(self, batch: Tensor) -> Tensor:
+        """Inputs for evaluation, no randomness; [batch, ...] float32."""
+        return batch.float()
+
+
+@dataclass(frozen=True)
+class MultimodalDataset:
+    """Samples of several modalities, aligned by row.
+
+    Attributes:
+        name: What screens, records and plots call it; says "surrogate data" where it is generated.
+        classes: Names of the classes; label ``i`` is ``classes[i]``.
+        inputs: By modality, a tensor [samples, channels, height, width] or [samples, features], of any type
+            that ``transforms`` turns into float32.
+        labels: Class of each sample, int64 [samples].
+        groups: Natural client of each sample (actor, speaker), int64 [samples].
+        train: Rows for training, int64.
+        test: Rows for testing, int64.
+        transforms: By modality.
+        surrogate: Whether the data is generated, standing in for data that is not here.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    groups: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
+    surrogate: bool = False
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the data set's order."""
+        return tuple(self.inputs)
+
+
+class DataSource(ABC):
+    """Reads one data set.
+
+    Attributes:
+        Options: The model of the scenario's ``data`` block.
+        MODALITIES: Names of the modalities that ``load`` will give.
+    """
+
+    Options: ClassVar[type[Options]] = NoOptions
+    MODALITIES: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def check(self) -> None:
+        """Look, without loading, whether the data is there.
+
+        Raises:
+            ScenarioError: It is not, or it is something else; says what was looked for, where, and the way out.
+        """
+
+    @abstractmethod
+    def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
+        """Read and pre-process the data set, from ``cache_dir`` if that was done before.
+
+        Args:
+            seed: The run's seed, for splits that the scenario leaves to chance.
+            cache_dir: Where pre-processed data may be kept.
+            say: Tells the user what takes long.
+        """
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one device holds: rows of the data set and the modalities of them that it owns."""
+
+    samples: np.ndarray
+    modalities: tuple[str, ...]
+
+
+class Partition(ABC):
+    """Deals a data set's training rows and modalities to devices.
+
+    Attributes:
+        Options: The model of the scenario's ``partition`` block.
+    """
+
+    Options: ClassVar[type[Options]] = NoOptions
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
+        """One share per device.
+
+        Raises:
+            ScenarioError: A device would get no sample, or a modality has no owner.
+        """
