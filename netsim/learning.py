@@ -147,6 +147,10 @@ class Learner(ABC):
         """Which devices own each modality; empty where the learner has no modalities."""
         return {}
 
+    def sample_counts(self) -> Mapping[int, int]:
+        """How many training samples each device holds; devices not named hold none."""
+        return {}
+
     def facts(self) -> Mapping[str, Any]:
         """What belongs in the run's metadata: data set, whether it is a surrogate, counted FLOPs and bits ..."""
         return {}
@@ -193,5 +197,5 @@ class Learner(ABC):
         """On the head: from all reports, what each device is told; and metrics of the network as a whole."""
         raise NotImplementedError
 
-    def accept(self, device: int, round: int, decision: Any | None) -> None:
+    def accept(self, device: int, round: int, decision: Any | None) -> None:  # noqa: B027 (a hook)
         """The head's decision for the next round has arrived; None if it never will (the head died)."""

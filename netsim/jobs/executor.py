@@ -22,7 +22,7 @@ class Executor(ABC):
 
     Options: ClassVar[type[Options]] = NoOptions
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: Any = None) -> None:
         self.options = options
         self.work_wall_s = 0.0
         self.jobs_done = 0
@@ -39,5 +39,5 @@ class Executor(ABC):
     def discard(self, ticket: int) -> None:
         """Nobody will ask for this job any more (its device died, or was cut off)."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a hook: most executors hold nothing)
         """Free what the executor holds; the default holds nothing."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from netsim.jobs.executor import Executor
 from netsim.jobs.job import TrainingJob
-from netsim.options import Options
 
 
 class Inline(Executor):
@@ -18,7 +17,7 @@ class Inline(Executor):
     and no real second.
     """
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: Any = None) -> None:
         super().__init__(options)
         self._tickets = itertools.count()
         self._pending: dict[int, TrainingJob] = {}

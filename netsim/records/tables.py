@@ -53,7 +53,7 @@ class RoundRow:
 
     round: int = column("round t, from 1")
     device: int = column("number of the device")
-    outcome: str = column("'finished', 'cut_off' (the deadline passed first) or 'died'")
+    outcome: str = column("'finished', 'cut_off' (the deadline ended its own computing or sending) or 'died'")
     start_s: float = column("simulated time at which the round began on this device [s]")
     end_s: float = column("simulated time at which it ended [s]")
     compute_end_s: float = column("simulated time at which its computing ended [s]; NaN if it did not")
@@ -70,7 +70,9 @@ class RoundRow:
     slowdown: float = column("straggler factor: computing took so many times longer than C/(f e)")
     sent: int = column("messages that it sent and that were delivered")
     received: int = column("messages of this round that it combined")
-    missed: int = column("neighbours alive at the round's beginning whose message of this round it did not combine")
+    missed: int = column(
+        "neighbours alive at the round's beginning whose message of this round it did not combine"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,299 @@
+"""The command line: run, check, list. It alone prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from netsim import registry
+from netsim.errors import ScenarioError
+from netsim.progress import JsonLines, Screen, hours, joules
+from netsim.records.metadata import commit, hardware, versions
+from netsim.records.run_folder import Recorder, new_folder
+from netsim.records.totals import Totals
+from netsim.scenario.loading import Plan, load_plan
+from netsim.simulation import Simulation, build, check_data
+
+app = typer.Typer(
+    help="Simulate wireless devices that learn together: accuracy, latency and energy on one clock.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ScenarioFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A scenario, e.g. scenarios/two_devices.yaml.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the scenario, e.g. --set learner.alpha_kd=0.5. Can be given several times.",
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Change the scenario's seed.")]
+Rounds = Annotated[int | None, typer.Option(help="Change the scenario's number of rounds.")]
+Cache = Annotated[
+    Path,
+    typer.Option(
+        envvar="NETSIM_CACHE", help="Folder for pre-processed and generated data.", show_default=True
+    ),
+]
+
+
+@contextlib.contextmanager
+def _bad_input_ends_with_2(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except ScenarioError as error:
+        for line in str(error).splitlines():
+            console.out(f"error: {line}", highlight=False)
+        raise typer.Exit(2) from None
+
+
+def _plan(file: Path, settings: list[str] | None, seed: int | None, rounds: int | None) -> Plan:
+    changes = list(settings or [])
+    changes += [f"seed={seed}"] if seed is not None else []
+    changes += [f"rounds={rounds}"] if rounds is not None else []
+    return load_plan(file, changes)
+
+
+@app.command()
+def run(
+    file: ScenarioFile,
+    settings: Settings = None,
+    seed: Seed = None,
+    rounds: Rounds = None,
+    runs: Annotated[Path, typer.Option(help="Folder that run folders are made in.")] = Path("runs"),
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run's folder; default: time and seed.")
+    ] = None,
+    cache: Cache = Path(".cache"),
+    plots: Annotated[bool, typer.Option(help="Draw the run's plots at the end.")] = True,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the run's folder and nothing else.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per round, and one at the end, for scripts.")
+    ] = False,
+) -> None:
+    """Run a scenario and record it in runs/<scenario>/<run id>/.
+
+    Ctrl-C ends a run early; what was recorded by then stays readable.
+    """
+    errors = Console(stderr=True)
+    out = Console(quiet=quiet or as_json, highlight=False)
+    if quiet and as_json:
+        errors.out("error: --quiet and --json exclude each other")
+        raise typer.Exit(2)
+    with _bad_input_ends_with_2(errors):
+        plan = _plan(file, settings, seed, rounds)
+        begin = time.perf_counter()
+        out.print(f"[bold]{plan.scenario.name}[/bold]  {plan.scenario.description}".rstrip())
+        for note in plan.notes:
+            errors.out(f"note: {note}", highlight=False)
+        simulation = build(plan, cache, lambda text: out.print(text, markup=False))
+        facts = simulation.learner.facts()
+        folder = new_folder(runs, plan.scenario.name, plan.scenario.seed, run_id)
+    build_s = time.perf_counter() - begin
+    surrogate = bool(facts.get("data", {}).get("surrogate"))
+    if surrogate:
+        out.print(
+            "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
+        )
+    totals = Totals(plan.scenario.devices.count)
+    recorder = Recorder(
+        folder,
+        plan.resolved(),
+        {
+            "scenario": plan.scenario.name,
+            "seed": plan.scenario.seed,
+            "rounds": plan.scenario.rounds,
+            "rounds_finished": 0,
+            "learner": plan.parts["learner"].name,
+            "started_unix_s": time.time(),
+            "versions": versions(),
+            "commit": commit(),
+            "hardware": hardware(simulation.torch_device),
+            "placements_drawn": simulation.network.topology.draws,
+            "data": None,
+            **facts,
+        },
+        simulation.device_rows(),
+        simulation.link_rows(),
+        simulation.modalities,
+    )
+    simulation.watch(totals, recorder)
+    json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
+    screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if as_json:
+        simulation.watch(json_lines)
+    elif not quiet:
+        screen = Screen(out, totals, plan.scenario.rounds)
+        simulation.watch(screen)
+    begin = time.perf_counter()
+    status = "failed"
+    try:
+        with screen:
+            simulation.run()
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    finally:
+        run_s = time.perf_counter() - begin
+        work_s = simulation.executor.work_wall_s
+        summary = {
+            "scenario": plan.scenario.name,
+            "learner": plan.parts["learner"].name,
+            "seed": plan.scenario.seed,
+            "rounds": plan.scenario.rounds,
+            "surrogate_data": surrogate,
+            **totals.summary(),
+        }
+        recorder.close(
+            status,
+            summary,
+            rounds_finished=totals.rounds_closed,
+            build_wall_s=build_s,
+            wall_s=run_s,
+            work_wall_s=work_s,
+            outside_training_share=1 - work_s / run_s if run_s > 0 else 0.0,
+            jobs=simulation.executor.jobs_done,
+        )
+    if plots:
+        _draw(folder, errors)
+    if as_json:
+        json_lines.say({"event": "end", "folder": str(folder), **summary, "status": status})
+    elif quiet:
+        typer.echo(folder)
+    else:
+        _report(out, simulation, totals, status, folder, run_s)
+    if status == "interrupted":
+        errors.out(
+            f"interrupted after round {totals.rounds_closed} of {plan.scenario.rounds}; "
+            f"the records in {folder} are readable up to there",
+            highlight=False,
+        )
+        raise typer.Exit(130)
+
+
+def _draw(folder: Path, errors: Console) -> None:
+    from analysis.plots import save_plots
+    from analysis.run import load_run
+
+    try:
+        save_plots(load_run(folder))
+    except (
+        Exception
+    ) as error:  # the run is recorded; a picture that fails must not look like a run that failed
+        errors.out(f"note: no plots: {type(error).__name__}: {error}", highlight=False)
+
+
+def _report(
+    out: Console, simulation: Simulation, totals: Totals, status: str, folder: Path, run_s: float
+) -> None:
+    summary = totals.summary()
+    energy = summary["energy_per_device_j"]
+    data = simulation.learner.facts().get("data") or {}
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("rounds", f"{totals.rounds_closed} of {simulation.plan.scenario.rounds} ({status})")
+    table.add_row("simulated time", hours(totals.time_s))
+    if summary["round_s"]:
+        spread = summary["round_s"]
+        table.add_row("round", f"median {hours(spread['median'])}, 99 % {hours(spread['q99'])}")
+    for kind, values in summary["accuracy"].items():
+        note = "  (surrogate data)" if data.get("surrogate") else ""
+        table.add_row(
+            f"accuracy, {kind}",
+            f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
+        )
+    parts = ", ".join(
+        f"{c} {joules(energy[c])}" for c in ("compute", "sending", "receiving", "idle") if energy[c]
+    )
+    table.add_row("energy a device", f"mean {joules(energy['mean'])} ({parts or 'nothing'})")
+    table.add_row("", f"{joules(energy['min'])} to {joules(energy['max'])}")
+    if summary["airtime_s"]:
+        spread = summary["airtime_s"]
+        count = sum(summary["transfers"].values())
+        table.add_row(
+            "transfers",
+            f"{count:,}, {summary['transfers'].get('delivered', 0) / count:.1%} delivered; "
+            f"airtime median {hours(spread['median'])}, 99 % {hours(spread['q99'])}",
+        )
+    for dead in summary["dead_devices"]:
+        table.add_row("died", f"device {dead['device']} at {hours(dead['time_s'])}")
+    outside = 1 - simulation.executor.work_wall_s / run_s if run_s > 0 else 0.0
+    table.add_row("wall time", f"{run_s:.1f} s, {100 * outside:.1f} % of it outside training and evaluation")
+    table.add_row("records", str(folder))
+    out.print(table)
+
+
+@app.command()
+def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, rounds: Rounds = None) -> None:
+    """Check a scenario without running it: keys, values, names, and whether its data is there."""
+    errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
+    with _bad_input_ends_with_2(errors):
+        plan = _plan(file, settings, seed, rounds)
+        check_data(plan)
+    for note in plan.notes:
+        errors.out(f"note: {note}", highlight=False)
+    s, parts = plan.scenario, plan.parts
+    out.print(
+        f"{file}: ok. {s.rounds} rounds of {parts['learner'].name} on {s.devices.count} devices"
+        f"{', data ' + parts['data'].name if 'data' in parts else ''}"
+        f"{', partition ' + parts['partition'].name if 'partition' in parts else ''}, "
+        f"channel {parts['radio.channel'].name}, access {parts['radio.access'].name}, seed {s.seed}"
+    )
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help="learners, datasets, channels ...; all kinds if left out."),
+    ] = None,
+) -> None:
+    """List what a scenario can name, each with a line of explanation."""
+    out = Console(highlight=False)
+    if kind is not None and kind not in registry.KINDS:
+        Console(stderr=True).out(
+            f"error: no kind {kind!r}; kinds are {', '.join(registry.KINDS)}", highlight=False
+        )
+        raise typer.Exit(2)
+    if kind is None:
+        for name, about in registry.KINDS.items():
+            out.print(f"[bold]{name}[/bold]  {about}")
+            out.print("    " + ", ".join(registry.names(name)))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, text in registry.describe(kind):
+        table.add_row(name, text)
+    out.print(table)
+
+
+def main() -> None:
+    """Entry point of ``netsim`` and of ``python -m netsim``."""
+    # A reader that has seen enough (netsim list | head) is no error of ours.
+    try:
+        app()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted before the first round; nothing was recorded", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,6 @@
+from netsim.devices.battery import Battery
+from netsim.devices.device import Device
+from netsim.devices.meter import PowerMeter
+from netsim.devices.processor import Processor
+
+__all__ = ["Battery", "Device", "PowerMeter", "Processor"]

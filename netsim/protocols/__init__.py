@@ -1,0 +1,4 @@
+from netsim.protocols.decentralized import DecentralizedRounds
+from netsim.protocols.protocol import Protocol
+
+__all__ = ["DecentralizedRounds", "Protocol"]

@@ -1,0 +1,40 @@
+"""Who waits for whom."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import simpy
+
+from netsim.jobs.executor import Executor
+from netsim.learning import Learner
+from netsim.network import Network
+from netsim.observers import Observer
+from netsim.options import NoOptions, Options
+
+
+class Protocol(ABC):
+    """Lets the devices of a network live their rounds."""
+
+    Options: ClassVar[type[Options]] = NoOptions
+
+    def __init__(
+        self,
+        options: Any,
+        network: Network,
+        learner: Learner,
+        executor: Executor,
+        rounds: int,
+        observer: Observer,
+    ) -> None:
+        self.options = options
+        self.network = network
+        self.learner = learner
+        self.executor = executor
+        self.rounds = rounds
+        self.observer = observer
+
+    @abstractmethod
+    def start(self) -> simpy.Event:
+        """Set everything going; returns the event at which the run ends."""

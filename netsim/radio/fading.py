@@ -1,0 +1,100 @@
+"""Small-scale fading: how a link's gain changes from moment to moment."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from netsim.options import NoOptions, Options
+from netsim.streams import stream
+
+
+class Channel(ABC):
+    """Turns a link and a moment into a power gain relative to path loss."""
+
+    Options: ClassVar[type[Options]] = NoOptions
+
+    def __init__(self, options: Any, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @property
+    def mean_power(self) -> float:
+        """Mean of the power gain, E[g²] / 10^(-PL/10)."""
+        return 1.0
+
+    @abstractmethod
+    def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
+        """Power gain of the link now, relative to path loss, and the time until which it holds [s]."""
+
+
+class NoFading(Channel):
+    """No fading: path loss alone."""
+
+    def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
+        """One, for ever."""
+        return 1.0, math.inf
+
+
+class Rayleigh(Channel):
+    r"""Rayleigh block fading, drawn per round or per coherence time.
+
+    The power gain is exponential. Its mean says what the path loss normalises: ``mean_amplitude`` (the DMML-KD paper:
+    the *amplitude* has mean :math:`10^{-PL/20}`, so :math:`E[g^2] = (4/\pi) 10^{-PL/10}`, 1.05 dB more power) or
+    ``unit_power`` (most other work: :math:`E[g^2] = 10^{-PL/10}`).
+
+    A link's gains come from its own stream, in blocks, so they are a function of link and time and not of who asked
+    first; with ``reciprocal`` both directions share them.
+    """
+
+    class Options(Options):
+        """Block ``radio.channel`` with name ``rayleigh``."""
+
+        normalisation: Literal["mean_amplitude", "unit_power"] = Field(
+            "mean_amplitude",
+            description="what the path loss is the mean of: the amplitude (paper), or the power",
+        )
+        coherence_time_s: float | None = Field(
+            None, gt=0, description="time for which a gain holds [s]; null: one gain per round (paper)"
+        )
+        reciprocal: bool = Field(True, description="the same gain in both directions")
+
+    options: Rayleigh.Options
+    CHUNK = 64
+
+    def __init__(self, options: Any, seed: int) -> None:
+        super().__init__(options, seed)
+        self._chunks: dict[tuple[int, int], tuple[int, NDArray[np.float64]]] = {}
+
+    @property
+    def mean_power(self) -> float:
+        """4/π for ``mean_amplitude``, 1 for ``unit_power``."""
+        return 4 / math.pi if self.options.normalisation == "mean_amplitude" else 1.0
+
+    def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
+        """An exponential draw for the block that ``round``, or ``now_s``, falls into."""
+        coherence_s = self.options.coherence_time_s
+        if coherence_s is None:
+            block, until_s = round, math.inf
+        else:
+            block = int(now_s // coherence_s)
+            until_s = (block + 1) * coherence_s
+            if until_s <= now_s:  # rounding: now_s is the boundary itself
+                block, until_s = block + 1, (block + 2) * coherence_s
+        link = (sender, receiver)
+        if self.options.reciprocal and sender > receiver:
+            link = (receiver, sender)
+        return self._draw(link, block), until_s
+
+    def _draw(self, link: tuple[int, int], block: int) -> float:
+        number, place = divmod(block, self.CHUNK)
+        known = self._chunks.get(link)
+        if known is None or known[0] != number:
+            rng = stream(self.seed, "fading", *link, number)
+            known = self._chunks[link] = (number, rng.exponential(self.mean_power, self.CHUNK))
+        return float(known[1][place])

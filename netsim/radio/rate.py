@@ -1,0 +1,29 @@
+"""From a gain and a bandwidth to a rate."""
+
+from __future__ import annotations
+
+import math
+
+BOLTZMANN_J_PER_K = 1.380649e-23
+
+
+def thermal_noise_w_per_hz(temperature_k: float = 290.0) -> float:
+    """Noise density of an ideal receiver, k_B T [W/Hz]; -173.98 dBm/Hz at 290 K."""
+    return BOLTZMANN_J_PER_K * temperature_k
+
+
+def snr(tx_power_w: float, gain: float, bandwidth_hz: float, noise_w_per_hz: float) -> float:
+    r"""Signal-to-noise ratio :math:`p g^2 / (B N_0)` (DMML-KD, eq. 20).
+
+    Args:
+        tx_power_w: Transmit power in the band :math:`p` [W].
+        gain: Amplitude gain :math:`g`.
+        bandwidth_hz: Bandwidth :math:`B` [Hz].
+        noise_w_per_hz: Noise density :math:`N_0` [W/Hz].
+    """
+    return tx_power_w * gain * gain / (bandwidth_hz * noise_w_per_hz)
+
+
+def shannon_rate_bps(bandwidth_hz: float, snr: float) -> float:
+    r"""Shannon rate :math:`B \log_2(1 + \mathrm{SNR})` [bit/s]; the logarithm is base 2, sizes are in bits."""
+    return bandwidth_hz * math.log1p(snr) / math.log(2)

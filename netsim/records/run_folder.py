@@ -1,0 +1,118 @@
+"""A run's folder: scenario, metadata, tables, summary."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from netsim.errors import ScenarioError
+from netsim.observers import Observer
+from netsim.records.tables import DeviceRow, LinkRow, MetricRow, RoundRow, TransferRow
+from netsim.records.writer import TableWriter
+from netsim.scenario.yaml_file import write_yaml
+
+SCHEMA = 1
+"""Version of the folder's layout; docs/records.md describes it."""
+
+
+def plain_json(value: Any) -> str:
+    """Strict JSON: what is not a finite number is null."""
+
+    def clean(item: Any) -> Any:
+        if isinstance(item, Mapping):
+            return {str(key): clean(one) for key, one in item.items()}
+        if isinstance(item, list | tuple):
+            return [clean(one) for one in item]
+        if isinstance(item, float) and not math.isfinite(item):
+            return None
+        if isinstance(item, str | int | float | bool) or item is None:
+            return item
+        return str(item)
+
+    return json.dumps(clean(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path:
+    """Make the folder of a new run, ``runs/<scenario>/<run id>``; by default the id is time and seed."""
+    base = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-seed{seed}"
+    for number in range(1, 1000):
+        folder = runs / scenario / (base if number == 1 else f"{base}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if run_id:
+                raise ScenarioError(
+                    f"--run-id {run_id}: {folder} exists; choose another id or remove the folder"
+                ) from None
+        except OSError as error:
+            raise ScenarioError(
+                f"{folder}: cannot be made: {error.strerror}; choose a folder with --runs"
+            ) from None
+    raise ScenarioError(f"{runs / scenario}: no free name for a run")
+
+
+class Recorder(Observer):
+    """Writes a run's folder as the run goes; after each closed round all that happened is on disk."""
+
+    def __init__(
+        self,
+        folder: Path,
+        scenario: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        devices: Sequence[DeviceRow],
+        links: Sequence[LinkRow],
+        modalities: Sequence[str],
+    ) -> None:
+        self.folder = folder
+        self.metadata: dict[str, Any] = {"schema": SCHEMA, "status": "running", **metadata}
+        (folder / "scenario.yaml").write_text(write_yaml(dict(scenario)), encoding="utf-8")
+        self.write_metadata()
+        for table, rows in (("devices", devices), ("links", links)):
+            writer = TableWriter(folder, table)
+            for row in rows:
+                writer.add(row)
+            writer.close()
+        self._rounds = TableWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
+        self._transfers = TableWriter(folder, "transfers")
+        self._metrics = TableWriter(folder, "metrics")
+        self._writers = (self._rounds, self._transfers, self._metrics)
+
+    def write_metadata(self, **changes: Any) -> None:
+        """Write ``metadata.json`` anew, with ``changes``."""
+        self.metadata.update(changes)
+        self._write("metadata.json", self.metadata)
+
+    def on_transfer_end(self, row: TransferRow) -> None:
+        """A row of ``transfers``."""
+        self._transfers.add(row)
+
+    def on_metric(self, row: MetricRow) -> None:
+        """A row of ``metrics``."""
+        self._metrics.add(row)
+
+    def on_round_end(self, row: RoundRow, iterations: dict[str, int]) -> None:
+        """A row of ``rounds``."""
+        self._rounds.add(row, {f"iterations_{m}": n for m, n in iterations.items()})
+
+    def on_round_closed(self, round: int, time_s: float) -> None:
+        """To disk."""
+        for writer in self._writers:
+            writer.flush()
+
+    def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> None:
+        """End the records: tables as single files, the summary, the final metadata."""
+        for writer in self._writers:
+            writer.close()
+        self._write("summary.json", {"schema": SCHEMA, "status": status, **summary})
+        self.write_metadata(status=status, **metadata)
+
+    def _write(self, name: str, value: Mapping[str, Any]) -> None:
+        hidden = self.folder / f".{name}"
+        hidden.write_text(plain_json(value), encoding="utf-8")
+        os.replace(hidden, self.folder / name)

@@ -1,0 +1,118 @@
+"""Adds up a run while it goes: for the screen, and for ``summary.json``."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from netsim.observers import Observer
+from netsim.records.tables import MetricRow, RoundRow, TransferRow
+
+CATEGORIES = ("compute", "sending", "receiving", "idle")
+
+
+def spread(values: Sequence[float]) -> dict[str, float] | None:
+    """Median and quantiles beside the mean: times on a fading radio have heavy tails, whose mean says little."""
+    if not len(values):
+        return None
+    array = np.asarray(values, dtype=float)
+    q50, q90, q99 = np.quantile(array, [0.5, 0.9, 0.99])
+    return {
+        "median": float(q50),
+        "q90": float(q90),
+        "q99": float(q99),
+        "max": float(array.max()),
+        "mean": float(array.mean()),
+    }
+
+
+class Totals(Observer):
+    """Energy by device and category, lengths of rounds and transfers, accuracy by round."""
+
+    def __init__(self, device_count: int) -> None:
+        self.energy_j = {c: np.zeros(device_count) for c in CATEGORIES}
+        self.iterations: dict[str, np.ndarray] = {}
+        self.round_s: list[float] = []
+        self.airtime_s: list[float] = []
+        self.sent_bits = 0.0
+        self.transfers: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.accuracy: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self.dead: list[tuple[int, float]] = []
+        self.rounds_closed = 0
+        self.time_s = 0.0
+
+    def on_round_end(self, row: RoundRow, iterations: dict[str, int]) -> None:
+        """Add the round's joules."""
+        for category in CATEGORIES:
+            self.energy_j[category][row.device] += getattr(row, f"{category}_j")
+        for modality, count in iterations.items():
+            counts = self.iterations.setdefault(modality, np.zeros(len(self.energy_j["idle"])))
+            counts[row.device] += count
+        self.round_s.append(row.end_s - row.start_s)
+        self.outcomes[row.outcome] += 1
+        self.time_s = max(self.time_s, row.end_s)
+
+    def on_transfer_end(self, row: TransferRow) -> None:
+        """Count the transfer."""
+        self.transfers[row.outcome] += 1
+        self.airtime_s.append(row.airtime_s)
+        self.sent_bits += row.sent_bits
+
+    def on_metric(self, row: MetricRow) -> None:
+        """Keep accuracies."""
+        if row.name == "accuracy":
+            self.accuracy[row.modality][row.round].append(row.value)
+
+    def on_death(self, device: int, time_s: float) -> None:
+        """Keep who died when."""
+        self.dead.append((device, time_s))
+
+    def on_round_closed(self, round: int, time_s: float) -> None:
+        """One more round is over for everybody."""
+        self.rounds_closed = max(self.rounds_closed, round)
+
+    @property
+    def device_energy_j(self) -> np.ndarray:
+        """Joules that each device has spent."""
+        return np.sum([self.energy_j[c] for c in CATEGORIES], axis=0)
+
+    def mean_accuracy(self, modality: str = "") -> dict[int, float]:
+        """Mean over devices, by round."""
+        return {t: float(np.mean(values)) for t, values in sorted(self.accuracy.get(modality, {}).items())}
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers that one compares runs by."""
+        energy = self.device_energy_j
+        accuracy: dict[str, Any] = {}
+        for modality in sorted(self.accuracy):
+            by_round = self.mean_accuracy(modality)
+            best = max(by_round, key=lambda t: by_round[t])
+            accuracy[modality or "fused"] = {
+                "final": by_round[max(by_round)],
+                "best": by_round[best],
+                "best_round": best,
+            }
+        return {
+            "rounds_finished": self.rounds_closed,
+            "simulated_s": self.time_s,
+            "simulated_h": self.time_s / 3600,
+            "accuracy": accuracy,
+            "energy_per_device_j": {
+                "mean": float(energy.mean()),
+                "std": float(energy.std()),
+                "min": float(energy.min()),
+                "max": float(energy.max()),
+                **{c: float(self.energy_j[c].mean()) for c in CATEGORIES},
+            },
+            "iterations_per_device": {m: float(v.mean()) for m, v in sorted(self.iterations.items())},
+            "round_s": spread(self.round_s),
+            "round_outcomes": dict(sorted(self.outcomes.items())),
+            "transfers": dict(sorted(self.transfers.items())),
+            "airtime_s": spread(self.airtime_s),
+            "sent_bits": self.sent_bits,
+            "dead_devices": [{"device": d, "time_s": t} for d, t in self.dead],
+        }

@@ -1,0 +1,172 @@
+"""From a file and the command line's changes to a checked, complete scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from netsim import registry
+from netsim.errors import ScenarioError
+from netsim.options import Options
+from netsim.scenario.explain import Location, explain
+from netsim.scenario.model import COMPONENTS, Component, Scenario
+from netsim.scenario.yaml_file import parse_value, read_yaml
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component of the scenario, found and checked: its class and its options."""
+
+    name: str
+    cls: Any
+    options: Options
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scenario with every component found.
+
+    Attributes:
+        scenario: The checked scenario.
+        parts: Components by the path of their key, e.g. ``"radio.channel"``.
+        file: The file that it came from.
+        notes: What the reader should know about how the command line changed it.
+    """
+
+    scenario: Scenario
+    parts: Mapping[str, Part]
+    file: Path
+    notes: tuple[str, ...] = ()
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole scenario as plain data, every default filled in; it can be run again as it is."""
+        tree = self.scenario.model_dump(mode="python")
+        for path, part in self.parts.items():
+            *parents, last = path.split(".")
+            block = tree
+            for parent in parents:
+                block = block[parent]
+            block[last] = {"name": part.name, **part.options.model_dump(mode="python")}
+        return tree
+
+
+def _assign(tree: dict[str, Any], text: str) -> tuple[str, ...]:
+    """Carry out ``--set path=value`` on ``tree``; returns the path."""
+    path_text, equals, value_text = text.partition("=")
+    path = tuple(part for part in path_text.strip().split(".") if part)
+    if not equals or not path:
+        raise ScenarioError(f"--set {text}: must be key=value, like --set learner.learning_rate=1e-3")
+    value = parse_value(value_text, f"--set {text}")
+    here: Any = tree
+    for depth, part in enumerate(path[:-1]):
+        place = ".".join(path[: depth + 1])
+        if isinstance(here, list):
+            here = here[_index(here, part, text)]
+        else:
+            if isinstance(here.get(part), str) and path[: depth + 1] in COMPONENTS:
+                here[part] = {"name": here[part]}
+            here = here.setdefault(part, {})
+        if here is None or not isinstance(here, dict | list):
+            raise ScenarioError(f"--set {text}: {place} is not a block of keys (it is {here!r})")
+    if isinstance(here, list):
+        here[_index(here, path[-1], text)] = value
+    else:
+        here[path[-1]] = value
+    return path
+
+
+def _index(block: list[Any], part: str, text: str) -> int:
+    if not part.isdigit() or int(part) >= len(block):
+        raise ScenarioError(f"--set {text}: {part!r} is not the number of an entry, 0 to {len(block) - 1}")
+    return int(part)
+
+
+def _absolute(options: Options, folder: Path) -> Options:
+    """Relative paths in a scenario start at the scenario's own folder."""
+    changed = {
+        key: (folder / value).resolve()
+        for key, value in options
+        if isinstance(value, Path) and not value.is_absolute()
+    }
+    return options.model_copy(update=changed) if changed else options
+
+
+def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
+    """Read, change and check a scenario, and find all that it names.
+
+    Args:
+        path: The scenario file.
+        settings: ``key=value`` texts that change it, as given with ``--set``.
+
+    Raises:
+        ScenarioError: Anything that is wrong with it, one line per finding.
+    """
+    tree = read_yaml(path)
+    before = {key: _name_at(tree, key) for key in COMPONENTS}
+    changed = {_assign(tree, text) for text in settings}
+
+    def where(location: Location) -> str:
+        words = tuple(str(part) for part in location)
+        for setting in changed:
+            if words[: len(setting)] == setting:
+                return "--set"
+        return str(path)
+
+    try:
+        scenario = Scenario.model_validate(tree)
+    except ValidationError as error:
+        raise ScenarioError(explain(error, Scenario, (), where)) from None
+    if not scenario.name:
+        scenario = scenario.model_copy(update={"name": path.stem})
+
+    parts: dict[str, Part] = {}
+    findings: list[str] = []
+    notes: list[str] = []
+    for key, kind in COMPONENTS.items():
+        component = _component_at(scenario, key)
+        if component is None:
+            continue
+        try:
+            cls = registry.load(kind, component.name, f"{where((*key, 'name'))}: {'.'.join(key)}.name")
+            given = component.given
+            if before[key] not in (None, component.name) and (*key, "name") in changed:
+                # Another learner by --set learner.name=...: options of the old one that the new one does not have
+                # go, but not silently; options that the command line itself sets stay and must fit.
+                own = {k for k in given if k in cls.Options.model_fields or (*key, k) in changed}
+                if dropped := sorted(set(given) - own):
+                    notes.append(f"{'.'.join(key)}: {component.name!r} has no {', '.join(dropped)}; left out")
+                given = {k: given[k] for k in given if k in own}
+            options = cls.Options.model_validate(given)
+            parts[".".join(key)] = Part(component.name, cls, _absolute(options, path.parent.resolve()))
+        except ValidationError as error:
+            findings.append(explain(error, cls.Options, key, where))
+        except ScenarioError as error:
+            findings.append(str(error))
+    count = scenario.devices.count
+    for number, change in enumerate(scenario.devices.overrides):
+        for device in change.devices:
+            if not 0 <= device < count:
+                findings.append(
+                    f"{path}: devices.overrides.{number}.devices: no device {device}; devices are 0 to {count - 1}"
+                )
+    if findings:
+        raise ScenarioError("\n".join(findings))
+    return Plan(scenario, parts, path, tuple(notes))
+
+
+def _name_at(tree: dict[str, Any], key: tuple[str, ...]) -> str | None:
+    here: Any = tree
+    for part in key:
+        here = here.get(part) if isinstance(here, dict) else None
+    return here.get("name") if isinstance(here, dict) else here if isinstance(here, str) else None
+
+
+def _component_at(scenario: Scenario, key: tuple[str, ...]) -> Component | None:
+    here: Any = scenario
+    for part in key:
+        here = getattr(here, part)
+    return here if isinstance(here, Component) else None

@@ -1,0 +1,200 @@
+"""A scenario: everything that a run depends on, in frozen models that refuse what they do not know.
+
+Units are in the names of keys; descriptions are what ``docs/scenario.md`` prints.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from netsim.devices.processor import Processor
+from netsim.options import Options
+
+Joules = Annotated[float, Field(gt=0, allow_inf_nan=True)]
+
+
+class Component(BaseModel):
+    """Something found by name, with options of its own (checked against its class, not here)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(description="a registered name, or package.module:Class")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options beside the name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+def _named(value: Any) -> Any:
+    """``path_loss: free_space`` is short for ``path_loss: {name: free_space}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+Named = Annotated[Component, BeforeValidator(_named)]
+
+
+def _component(name: str) -> Component:
+    return Component(name=name)
+
+
+class BatteryOptions(Options):
+    """Block ``devices.battery``."""
+
+    capacity_j: Joules = Field(float("inf"), description="joules at the start [J]; .inf for mains power")
+
+
+class ProcessorChange(Options):
+    """What an entry of ``devices.overrides`` changes about the processor."""
+
+    frequency_hz: float | None = Field(None, gt=0, description="clock frequency f [Hz]")
+    flops_per_cycle: float | None = Field(None, gt=0, description="FLOPs per cycle e")
+    effective_capacitance_f: float | None = Field(None, ge=0, description="effective capacitance ε [F]")
+
+
+class DeviceChange(Options):
+    """One entry of ``devices.overrides``: what is different about some devices."""
+
+    devices: tuple[int, ...] = Field(min_length=1, description="numbers of the devices, from 0")
+    processor: ProcessorChange = Field(ProcessorChange(), description="changes of the processor")
+    battery: BatteryOptions | None = Field(None, description="another battery")
+    tx_power_w: float | None = Field(None, gt=0, description="transmit power p [W]")
+    rx_power_w: float | None = Field(None, ge=0, description="power while receiving [W]")
+    idle_power_w: float | None = Field(None, ge=0, description="power while idle [W]")
+
+
+class Devices(Options):
+    """Block ``devices``: who takes part."""
+
+    count: int = Field(ge=2, description="number of devices K")
+    processor: Processor = Field(Processor(), description="every device's processor")
+    battery: BatteryOptions = Field(BatteryOptions(), description="every device's battery")
+    tx_power_w: float = Field(0.1, gt=0, description="transmit power p [W]")
+    rx_power_w: float = Field(0.0, ge=0, description="power while receiving [W]")
+    idle_power_w: float = Field(
+        0.0, ge=0, description="power while neither computing, sending nor receiving [W]"
+    )
+    stragglers: Named = Field(_component("none"), description="who is slow, and by how much")
+    overrides: tuple[DeviceChange, ...] = Field((), description="devices that differ")
+
+
+class TopologyOptions(Options):
+    """Block ``topology``: where the devices are and who hears whom."""
+
+    placement: Named = Field(_component("disc"), description="where the devices are")
+    links: Named = Field(_component("range"), description="which devices hear each other")
+    require_connected: bool = Field(
+        True, description="draw placements until the graph and each modality's sub-graph are connected"
+    )
+
+
+class RadioOptions(Options):
+    """Block ``radio``: what the air does."""
+
+    bandwidth_hz: float = Field(5e5, gt=0, description="bandwidth B of a band [Hz]")
+    noise_dbm_per_hz: float = Field(-140.0, description="noise density N0 [dBm/Hz]")
+    carrier_hz: float = Field(2.6e9, gt=0, description="carrier frequency [Hz]")
+    outage_snr_db: float | None = Field(
+        None, description="below this SNR nothing gets through [dB]; null: a link is never in outage"
+    )
+    path_loss: Named = Field(_component("free_space"), description="mean loss over distance")
+    channel: Named = Field(_component("rayleigh"), description="small-scale fading")
+    access: Named = Field(_component("dedicated"), description="how bandwidth is divided among transfers")
+
+
+class StatedCosts(Options):
+    """Block ``costs.stated``: costs that a paper states, instead of those counted from the networks."""
+
+    flops_per_iteration: dict[str, float] = Field(
+        description="FLOPs of one iteration of a modality's extractor and specific classifier, O^m"
+    )
+    common_flops: float = Field(0.0, ge=0, description="FLOPs of one iteration of the common classifier, Ô")
+    generator_forward_flops: float = Field(
+        0.0, ge=0, description="FLOPs of the generator's forward pass, O_F^G"
+    )
+    generator_flops: float = Field(0.0, ge=0, description="FLOPs of a generator iteration, O^G")
+    bits: dict[str, float] = Field(description="bits of a modality's parameters, Υ^m [bit]")
+    common_bits: float = Field(
+        0.0, ge=0, description="bits of common classifier, bias and generator, Υ [bit]"
+    )
+    iterations: int | None = Field(
+        None, gt=0, description="iterations of a round, N_k; null: counted from the data"
+    )
+
+
+class Costs(Options):
+    """Block ``costs``: what learning costs in FLOPs and bits, counted from the networks unless stated."""
+
+    bits_per_parameter: float = Field(
+        32.0, gt=0, description="bits sent per parameter [bit]; the paper's is 8"
+    )
+    backward_to_forward: float = Field(
+        2.0, ge=0, description="cost of the backward pass in forward passes; the paper's is 1"
+    )
+    flops_per_mac: float = Field(2.0, gt=0, description="FLOPs of one multiply-accumulate; the paper's is 1")
+    stated: StatedCosts | None = Field(None, description="costs stated instead of counted")
+
+
+class Evaluation(Options):
+    """Block ``evaluation``: when and on what the devices' models are judged."""
+
+    every: int = Field(1, ge=1, description="judge after every so many rounds; the last round always counts")
+    samples: int | None = Field(
+        None, gt=0, description="size of a fixed random part of the test set; null: all"
+    )
+    batch_size: int = Field(256, gt=0, description="samples per forward pass")
+
+
+class Jobs(Options):
+    """Block ``jobs``: what the real training runs on; it changes no simulated second or joule."""
+
+    executor: Named = Field(_component("inline"), description="what runs the training jobs")
+    device: str = Field(
+        "auto", description="PyTorch device: cpu, cuda, cuda:0 ...; auto: a GPU where there is one"
+    )
+    threads: int | None = Field(
+        None, gt=0, description="CPU threads of PyTorch; null: as many as there are cores"
+    )
+
+
+class Scenario(Options):
+    """A whole scenario file."""
+
+    name: str = Field("", description="what the run folder is called; default: the file's name")
+    description: str = Field("", description="what it shows, for readers")
+    seed: int = Field(0, ge=0, description="all randomness of the run comes from it")
+    rounds: int = Field(ge=1, description="rounds of learning T")
+    devices: Devices = Field(description="who takes part")
+    topology: TopologyOptions = Field(
+        TopologyOptions(), description="where the devices are and who hears whom"
+    )
+    radio: RadioOptions = Field(RadioOptions(), description="what the air does")
+    protocol: Named = Field(_component("decentralized_rounds"), description="who waits for whom")
+    data: Named | None = Field(
+        None, description="what is learnt from; a learner that trains nothing needs none"
+    )
+    partition: Named | None = Field(None, description="which device holds which samples of which modalities")
+    learner: Named = Field(description="the algorithm")
+    costs: Costs = Field(Costs(), description="what learning costs in FLOPs and bits")
+    evaluation: Evaluation = Field(Evaluation(), description="when and on what models are judged")
+    jobs: Jobs = Field(Jobs(), description="what the real training runs on")
+
+
+COMPONENTS: dict[tuple[str, ...], str] = {
+    ("devices", "stragglers"): "stragglers",
+    ("topology", "placement"): "placements",
+    ("topology", "links"): "links",
+    ("radio", "path_loss"): "path_losses",
+    ("radio", "channel"): "channels",
+    ("radio", "access"): "accesses",
+    ("protocol",): "protocols",
+    ("data",): "datasets",
+    ("partition",): "partitions",
+    ("learner",): "learners",
+    ("jobs", "executor"): "executors",
+}
+"""Where a scenario names components, and of which kind."""
+
+Status = Literal["running", "finished", "interrupted", "failed"]

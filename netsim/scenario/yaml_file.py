@@ -1,0 +1,112 @@
+"""Reads YAML as its reader reads it: 5e5 is a number, on is a word, 12:30 is not 750."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from netsim.errors import ScenarioError
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader with YAML 1.2's scalars, and no silent second key."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+_SCALARS = [
+    ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+.0123456789",
+    ),
+]
+for _tag, _pattern, _first in _SCALARS:
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(node.value)  # YAML 1.1 would read 010 as 8
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for (key_node, _), key in zip(node.value, keys, strict=True):
+        if keys.count(key) > 1:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} stands twice in one block", key_node.start_mark
+            )
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ScenarioError(f"{where}{place}: not readable as YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{where}: not readable as YAML: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ScenarioError: The file is missing, is no text, is not YAML, or holds no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = sorted(str(p) for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        hint = f" Scenarios there: {', '.join(near[:8])}." if near else ""
+        raise ScenarioError(f"{path}: no such file.{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot be read as text: {error}") from None
+    value = _parse(text, str(path))
+    if not isinstance(value, dict):
+        raise ScenarioError(
+            f"{path}: must hold a mapping of keys like 'rounds: 80' (got {type(value).__name__})"
+        )
+    return value
+
+
+def parse_value(text: str, where: str) -> Any:
+    """One value as YAML reads it, for ``--set key=value``."""
+    return _parse(text, where)
+
+
+def write_yaml(value: dict[str, Any]) -> str:
+    """YAML text that :func:`read_yaml` reads back to the same value."""
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: plain(one) for key, one in item.items()}
+        if isinstance(item, list | tuple):
+            return [plain(one) for one in item]
+        if isinstance(item, Path):
+            return str(item)
+        return item
+
+    def number(dumper: yaml.SafeDumper, item: float) -> yaml.Node:
+        text = repr(item)
+        if math.isinf(item):
+            text = ".inf" if item > 0 else "-.inf"
+        return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_representer(float, number)
+    return str(yaml.dump(plain(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110))

@@ -1,0 +1,208 @@
+"""Builds the simulated world of a scenario and lets it run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import simpy
+
+from netsim.devices.device import Device
+from netsim.devices.processor import Processor
+from netsim.errors import ScenarioError
+from netsim.jobs.executor import Executor
+from netsim.jobs.torch_device import choose_torch_device
+from netsim.learning import Learner, Setup
+from netsim.network import Network
+from netsim.observers import Observer, Observers
+from netsim.radio.radio import Air, Radio
+from netsim.radio.units import db_to_power, dbm_to_w
+from netsim.records.tables import DeviceRow, LinkRow
+from netsim.scenario.loading import Plan
+from netsim.scenario.model import Devices
+from netsim.topology.topology import draw_topology
+
+
+@dataclass
+class Simulation:
+    """A scenario that is ready to run.
+
+    Attributes:
+        plan: The scenario.
+        learner: The algorithm, with its data loaded.
+        network: Devices, links and clock.
+        executor: Runs the training jobs.
+        torch_device: Where they run.
+        observer: Who looks on; ``watch`` adds to them.
+    """
+
+    plan: Plan
+    learner: Learner
+    network: Network
+    executor: Executor
+    torch_device: str
+    observer: Observers = field(default_factory=Observers)
+
+    def watch(self, *observers: Observer) -> None:
+        """From now on ``observers`` look on too."""
+        self.observer.observers.extend(observers)
+
+    def run(self) -> None:
+        """Run to the end of the last round, or of the last device. It ends at an event, never on an empty queue."""
+        part = self.plan.parts["protocol"]
+        protocol = part.cls(
+            part.options,
+            self.network,
+            self.learner,
+            self.executor,
+            self.plan.scenario.rounds,
+            self.observer,
+        )
+        try:
+            self.network.env.run(until=protocol.start())
+        finally:
+            self.executor.close()
+
+    @property
+    def modalities(self) -> list[str]:
+        """Modalities of the data, in the learner's order."""
+        return list(self.learner.owners())
+
+    def device_rows(self) -> list[DeviceRow]:
+        """The devices as they are now, for the records."""
+        owners: Mapping[str, frozenset[int]] = self.learner.owners()
+        samples = self.learner.sample_counts()
+        return [
+            DeviceRow(
+                device=d.number,
+                x_m=float(self.network.topology.positions[d.number][0]),
+                y_m=float(self.network.topology.positions[d.number][1]),
+                degree=self.network.graph.degree[d.number],
+                modalities="+".join(m for m in owners if d.number in owners[m]),
+                samples=samples.get(d.number, 0),
+                frequency_hz=d.processor.frequency_hz,
+                flops_per_cycle=d.processor.flops_per_cycle,
+                effective_capacitance_f=d.processor.effective_capacitance_f,
+                tx_power_w=d.tx_power_w,
+                battery_j=d.battery.remaining_j,
+            )
+            for d in self.network.devices
+        ]
+
+    def link_rows(self) -> list[LinkRow]:
+        """The links, for the records."""
+        return [
+            LinkRow(a, b, distance_m, self.network.radio.path_loss_db[a, b])
+            for (a, b), distance_m in self.network.topology.distance_m.items()
+        ]
+
+
+def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
+    """The devices of the scenario, with what ``overrides`` change; later entries win."""
+    devices = []
+    for number in range(options.count):
+        processor, battery = options.processor, options.battery
+        power = {"tx_power_w": options.tx_power_w, "rx_power_w": options.rx_power_w}
+        power["idle_power_w"] = options.idle_power_w
+        for change in options.overrides:
+            if number in change.devices:
+                processor = Processor(
+                    **{**processor.model_dump(), **change.processor.model_dump(exclude_none=True)}
+                )
+                battery = change.battery or battery
+                power |= {key: value for key in power if (value := getattr(change, key)) is not None}
+        devices.append(Device(env, number, processor, battery.capacity_j, **power))
+    return devices
+
+
+def check_data(plan: Plan) -> None:
+    """Look whether the data is where the scenario says.
+
+    Raises:
+        ScenarioError: It is not.
+    """
+    if "data" in plan.parts:
+        part = plan.parts["data"]
+        try:
+            part.cls(part.options).check()
+        except ScenarioError as error:
+            raise ScenarioError(f"{plan.file}: data: {error}") from None
+
+
+def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation:
+    """Make everything that the scenario names. Whatever can be wrong shows here, before the first event.
+
+    Args:
+        plan: The checked scenario.
+        cache_dir: Where pre-processed data may be kept.
+        say: Tells the user what takes long.
+
+    Raises:
+        ScenarioError: Data, partition or topology cannot be made as asked.
+    """
+    scenario, parts, seed = plan.scenario, plan.parts, plan.scenario.seed
+    check_data(plan)
+    if "data" in parts or scenario.jobs.device not in ("auto", "cpu"):
+        torch_device = choose_torch_device(
+            scenario.jobs.device, scenario.jobs.threads, f"{plan.file}: jobs.device"
+        )
+    else:
+        torch_device = "cpu"
+
+    def make(key: str, *arguments: Any) -> Any:
+        return parts[key].cls(parts[key].options, *arguments)
+
+    env = simpy.Environment()
+    try:
+        learner: Learner = parts["learner"].cls(
+            Setup(
+                seed=seed,
+                device_count=scenario.devices.count,
+                rounds=scenario.rounds,
+                options=parts["learner"].options,
+                data=make("data") if "data" in parts else None,
+                partition=make("partition") if "partition" in parts else None,
+                costs=scenario.costs,
+                evaluation=scenario.evaluation,
+                torch_device=torch_device,
+                cache_dir=cache_dir,
+                say=say,
+            )
+        )
+        topology = draw_topology(
+            make("topology.placement"),
+            make("topology.links"),
+            scenario.devices.count,
+            learner.owners(),
+            seed,
+            scenario.topology.require_connected,
+        )
+        devices = build_devices(env, scenario.devices)
+        stragglers = make("devices.stragglers", scenario.devices.count, seed)
+    except ScenarioError as error:
+        raise ScenarioError("\n".join(f"{plan.file}: {line}" for line in str(error).splitlines())) from None
+    air = Air(
+        scenario.radio.bandwidth_hz,
+        dbm_to_w(scenario.radio.noise_dbm_per_hz),
+        db_to_power(scenario.radio.outage_snr_db) if scenario.radio.outage_snr_db is not None else 0.0,
+    )
+    path_loss = make("radio.path_loss")
+    losses_db = {
+        link: path_loss.loss_db(distance_m, scenario.radio.carrier_hz)
+        for link, distance_m in topology.distance_m.items()
+    }
+    observer = Observers()
+    radio = Radio(
+        env,
+        air,
+        make("radio.channel", seed),
+        make("radio.access", env),
+        losses_db,
+        observer.on_transfer_end,
+    )
+    network = Network(env, devices, topology, radio, stragglers)
+    learner.begin(topology.graph)
+    executor: Executor = parts["jobs.executor"].cls(parts["jobs.executor"].options)
+    return Simulation(plan, learner, network, executor, torch_device, observer)
