@@ -179,7 +179,8 @@ class PowerMeter:
         if now + left_s > now:
             self._arm()
             return
-        ending = [d.end_s for d in self._draws if d.end_s - now <= 1e-9 * (d.end_s - d.since_s)]
+        planned = [d for d in self._draws if not math.isinf(d.end_s)]
+        ending = [d.end_s for d in planned if d.end_s - now <= 1e-9 * (d.end_s - d.since_s)]
         if ending:
             # Something is done in this very moment; its own event, in the queue already, comes first.
             self._set_alarm(max(*ending, now) - now)

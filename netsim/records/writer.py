@@ -33,7 +33,7 @@ class TableWriter:
         self.path = folder / f"{table}.parquet"
         self.schema = schema_of(table, extra)
         self._rows: list[tuple[Any, ...]] = []
-        self._parts = 0
+        self._parts: list[pa.Table] = []
         self._own = [f.name for f in fields(TABLES[table])]
         self._extra = list(extra)
 
@@ -57,16 +57,15 @@ class TableWriter:
         if not self._rows:
             return
         self.path.mkdir(exist_ok=True)
-        part = self.path / f"part-{self._parts:06d}.parquet"
+        part = self.path / f"part-{len(self._parts):06d}.parquet"
         hidden = part.with_name(f".{part.name}")
-        pq.write_table(self._table(), hidden)
+        self._parts.append(self._table())
+        pq.write_table(self._parts[-1], hidden)
         hidden.rename(part)
-        self._parts += 1
 
     def close(self) -> None:
         """Make one file of all parts."""
-        parts = sorted(self.path.glob("part-*.parquet")) if self.path.is_dir() else []
-        whole = pa.concat_tables([*(pq.read_table(part) for part in parts), self._table()])
+        whole = pa.concat_tables([*self._parts, self._table()])
         hidden = self.path.with_name(f".{self.path.name}")
         pq.write_table(whole, hidden)
         if self.path.is_dir():

@@ -1,0 +1,108 @@
+"""Draws against their distribution; fixed seeds, thresholds several standard errors above noise."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from netsim.radio import theory
+from netsim.radio.fading import NoFading, Rayleigh
+from netsim.radio.rate import shannon_rate_bps
+
+DRAWS = 20_000
+
+
+def draws(count=DRAWS, seed=0, **options):
+    channel = Rayleigh(Rayleigh.Options(**options), seed)
+    return np.array([channel.power(0, 1, t, 0.0)[0] for t in range(count)])
+
+
+@pytest.mark.parametrize(("normalisation", "mean"), [("unit_power", 1.0), ("mean_amplitude", 4 / math.pi)])
+def test_power_is_exponential_with_the_stated_mean(normalisation, mean):
+    """Kolmogorov-Smirnov distance of 20,000 draws: noise is about 0.87/√20000 = 0.006; the bound is 0.0136 (p = 1e-3)."""
+    power = draws(normalisation=normalisation)
+    assert stats.kstest(power, "expon", args=(0, mean)).statistic < 0.0136
+    assert power.mean() == pytest.approx(mean, abs=4 * mean / math.sqrt(DRAWS))
+
+
+def test_the_papers_amplitude_has_mean_one():
+    """Amplitude normalisation: E[g] = 1 relative to path loss; its power is then 1.049 dB above 1."""
+    amplitude = np.sqrt(draws(normalisation="mean_amplitude"))
+    assert amplitude.mean() == pytest.approx(1.0, abs=4 * math.sqrt(4 / math.pi - 1) / math.sqrt(DRAWS))
+    assert 10 * math.log10(4 / math.pi) == pytest.approx(1.0491, abs=1e-4)
+
+
+def test_unit_power_has_the_known_quantiles():
+    power = draws(normalisation="unit_power")
+    assert np.median(power) == pytest.approx(math.log(2), abs=4 / math.sqrt(DRAWS))
+    assert np.quantile(power, 0.1) == pytest.approx(0.105361, abs=4 * math.sqrt(0.1 / 0.9 / DRAWS))
+    assert np.sqrt(power).mean() == pytest.approx(math.sqrt(math.pi) / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("snr_db", [0, 10, 30])
+def test_mean_rate_is_the_ergodic_capacity(snr_db):
+    s = 10 ** (snr_db / 10)
+    rates = [shannon_rate_bps(1.0, s * x) for x in draws(normalisation="unit_power")]
+    error = np.std(rates) / math.sqrt(DRAWS)
+    assert np.mean(rates) == pytest.approx(theory.ergodic_capacity_bps_per_hz(s), abs=4 * error)
+
+
+@pytest.mark.parametrize("ratio_db", [-20, -10, -3, 0])
+def test_share_of_draws_below_a_threshold_is_the_outage_probability(ratio_db):
+    ratio = 10 ** (ratio_db / 10)
+    expected = theory.outage_probability(ratio, 1.0)
+    error = math.sqrt(expected * (1 - expected) / DRAWS)
+    assert np.mean(draws(normalisation="unit_power") < ratio) == pytest.approx(expected, abs=4 * error)
+
+
+def test_airtime_of_one_draw_has_the_quantiles_of_its_closed_form():
+    """The mean of such airtimes does not exist, so quantiles are what can be tested."""
+    s, bits, band = 100.0, 1e6, 5e5
+    times = np.array([bits / shannon_rate_bps(band, s * x) for x in draws(normalisation="unit_power")])
+    for q in (0.1, 0.5, 0.9, 0.99):
+        assert np.mean(times <= theory.transfer_time_quantile_s(q, bits, band, s)) == pytest.approx(
+            q, abs=4 * math.sqrt(q * (1 - q) / DRAWS)
+        )
+
+
+def test_both_directions_share_a_gain_unless_told_otherwise():
+    both = Rayleigh(Rayleigh.Options(), 0)
+    each = Rayleigh(Rayleigh.Options(reciprocal=False), 0)
+    assert both.power(2, 5, 3, 0.0) == both.power(5, 2, 3, 0.0)
+    assert each.power(2, 5, 3, 0.0) != each.power(5, 2, 3, 0.0)
+
+
+def test_a_gain_is_a_function_of_link_and_round_and_not_of_who_asked_first():
+    forward, backward = Rayleigh(Rayleigh.Options(), 7), Rayleigh(Rayleigh.Options(), 7)
+    places = [(i, j, t) for i in range(4) for j in range(i) for t in (1, 63, 64, 200)]
+    first = {p: forward.power(*p, 0.0) for p in places}
+    second = {p: backward.power(*p, 0.0) for p in reversed(places)}
+    assert first == second
+    assert len(set(first.values())) == len(places)
+
+
+def test_another_seed_is_another_world():
+    assert Rayleigh(Rayleigh.Options(), 0).power(0, 1, 1, 0) != Rayleigh(Rayleigh.Options(), 1).power(0, 1, 1, 0)
+
+
+def test_a_gain_holds_for_its_coherence_time_and_no_longer():
+    channel = Rayleigh(Rayleigh.Options(coherence_time_s=0.1), 0)
+    power, until_s = channel.power(0, 1, 1, 0.25)
+    assert until_s == pytest.approx(0.3)
+    assert channel.power(0, 1, 9, 0.29) == (power, until_s)
+    assert channel.power(0, 1, 1, until_s)[0] != power
+
+
+def test_a_block_never_ends_where_it_begins():
+    """0.1 · k is not exact: asking at the end of a block must give a block that ends later."""
+    channel, now_s = Rayleigh(Rayleigh.Options(coherence_time_s=0.1), 0), 0.0
+    for _ in range(10_000):
+        _, until_s = channel.power(0, 1, 1, now_s)
+        assert until_s > now_s
+        now_s = until_s
+    assert now_s == pytest.approx(1000.0)
+
+
+def test_without_fading_there_is_path_loss_alone():
+    assert NoFading(None, 0).power(0, 1, 5, 9.0) == (1.0, math.inf)

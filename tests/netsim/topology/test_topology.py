@@ -1,0 +1,134 @@
+import networkx as nx
+import numpy as np
+import pytest
+
+from netsim.errors import ScenarioError
+from netsim.radio.theory import linked_probability
+from netsim.streams import stream
+from netsim.topology import draw_topology, metropolis_weights
+from netsim.topology.links import Edges, Range
+from netsim.topology.placement import Coordinates, Disc, Grid
+
+
+def disc(diameter_m=100.0):
+    return Disc(Disc.Options(diameter_m=diameter_m))
+
+
+def within(range_m=50.0):
+    return Range(Range.Options(range_m=range_m))
+
+
+def weights(graph):
+    rows = metropolis_weights(graph)
+    return np.array([[rows[i].get(j, 0.0) for j in sorted(graph)] for i in sorted(graph)])
+
+
+@pytest.mark.parametrize(("range_m", "mean_degree"), [(50.0, 6.451537), (25.0, 2.170104)])
+def test_mean_degree_of_twelve_devices_in_a_disc(range_m, mean_degree):
+    """(n - 1) F(r/R). 2,000 placements; a naive radius R·U instead of R·√U would give more than 8 at 50 m."""
+    degrees = [
+        np.mean([d for _, d in within(range_m).graph(disc().positions(12, stream(s, "p"))).degree])
+        for s in range(2000)
+    ]
+    assert 11 * linked_probability(range_m / 50) == pytest.approx(mean_degree, abs=1e-6)
+    assert np.mean(degrees) == pytest.approx(mean_degree, abs=4 * np.std(degrees) / np.sqrt(2000))
+
+
+def test_devices_in_a_disc_are_uniform_in_area():
+    radius_m = np.hypot(*disc().positions(20_000, stream(0, "p")).T)
+    assert radius_m.max() <= 50
+    assert np.mean(radius_m < 50 / np.sqrt(2)) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(20_000))
+
+
+def test_links_end_at_their_range():
+    placement = Coordinates(Coordinates.Options(positions_m=[(0, 0), (50, 0), (100.001, 0)]))
+    assert set(within().graph(placement.positions(3, stream(0))).edges) == {(0, 1)}
+
+
+def test_a_grid_is_filled_row_by_row():
+    grid = Grid(Grid.Options(spacing_m=10, columns=3))
+    assert grid.positions(5, stream(0)).tolist() == [[0, 0], [10, 0], [20, 0], [0, 10], [10, 10]]
+
+
+def test_given_edges_may_be_of_any_length():
+    placement = Coordinates(Coordinates.Options(positions_m=[(0, 0), (3000, 4000)]))
+    topology = draw_topology(placement, Edges(Edges.Options(edges=[(1, 0)])), 2, {}, 0, True)
+    assert topology.distance_m == {(0, 1): 5000.0}
+
+
+def test_placements_are_drawn_until_every_graph_is_connected():
+    """At Γ = 0 with six owners each, about 58 % of placements will do: over 40 seeds some need several draws."""
+    owners = {"audio": frozenset(range(6)), "visual": frozenset(range(6, 12))}
+    draws = []
+    for seed in range(40):
+        topology = draw_topology(disc(), within(), 12, owners, seed, True)
+        assert nx.is_connected(topology.graph)
+        assert all(nx.is_connected(topology.graph.subgraph(o)) for o in owners.values())
+        draws.append(topology.draws)
+    assert 1.2 < np.mean(draws) < 2.8
+
+
+def test_the_same_seed_is_the_same_placement_whoever_asks():
+    a, b = (draw_topology(disc(), within(), 12, {}, 4, True) for _ in range(2))
+    assert np.array_equal(a.positions, b.positions)
+    assert not np.array_equal(a.positions, draw_topology(disc(), within(), 12, {}, 5, True).positions)
+
+
+def test_a_network_that_cannot_be_connected_is_refused_with_the_way_out():
+    with pytest.raises(ScenarioError, match="the graph is not connected in any of 1000 placements") as error:
+        draw_topology(disc(1e5), within(1.0), 12, {}, 0, True)
+    assert "require_connected: false" in str(error.value)
+
+
+def test_a_modality_whose_owners_cannot_reach_each_other_is_named():
+    placement = Coordinates(Coordinates.Options(positions_m=[(0, 0), (40, 0), (80, 0)]))
+    with pytest.raises(ScenarioError, match="sub-graph of modality 'audio' is not connected"):
+        draw_topology(placement, within(), 3, {"audio": frozenset({0, 2})}, 0, True)
+
+
+def test_the_check_can_be_switched_off():
+    placement = Coordinates(Coordinates.Options(positions_m=[(0, 0), (4000, 0)]))
+    assert draw_topology(placement, within(), 2, {}, 0, False).draws == 1
+
+
+# Metropolis-Hastings weights.
+
+
+def test_two_devices_average_in_one_step():
+    """1/(1 + max(1, 1)) = 1/2. The weights 1/max(1, 1) would swap the two states for ever."""
+    assert weights(nx.path_graph(2)).tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+def test_a_star_of_three_by_hand():
+    """Degrees 2, 1, 1: each edge 1/(1 + 2) = 1/3; the centre keeps 1/3, the leaves 2/3."""
+    third = 1 / 3
+    assert weights(nx.star_graph(2)) == pytest.approx(
+        np.array([[third, third, third], [third, 2 * third, 0], [third, 0, 2 * third]])
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_are_symmetric_doubly_stochastic_and_zero_off_the_graph(seed):
+    graph = nx.gnp_random_graph(12, 0.3, seed=seed)
+    w = weights(graph)
+    assert np.allclose(w, w.T) and np.allclose(w.sum(0), 1) and np.allclose(w.sum(1), 1) and (w >= 0).all()
+    assert all(w[i, j] == 0 for i in graph for j in graph if i != j and not graph.has_edge(i, j))
+
+
+def test_an_isolated_device_keeps_its_own_state():
+    assert metropolis_weights(nx.empty_graph(1)) == {0: {0: 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("graph", "second_eigenvalue"),
+    [
+        (nx.cycle_graph(12), (1 + 2 * np.cos(np.pi / 6)) / 3),
+        (nx.star_graph(11), 11 / 12),
+        (nx.complete_graph(12), 0.0),
+        (nx.path_graph(3), 2 / 3),
+    ],
+)
+def test_second_largest_eigenvalue_modulus(graph, second_eigenvalue):
+    moduli = sorted(np.abs(np.linalg.eigvalsh(weights(graph))))
+    assert moduli[-1] == pytest.approx(1.0)
+    assert moduli[-2] == pytest.approx(second_eigenvalue, abs=1e-9)
