@@ -13,7 +13,7 @@ from netsim import registry
 from netsim.errors import ScenarioError
 from netsim.options import Options
 from netsim.scenario.explain import Location, explain
-from netsim.scenario.model import COMPONENTS, Component, Scenario
+from netsim.scenario.model import COMPONENTS, Component, Devices, Scenario
 from netsim.scenario.yaml_file import parse_value, read_yaml
 
 
@@ -111,11 +111,11 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
 
     def where(location: Location) -> str:
         words = tuple(str(part) for part in location)
-        for setting in changed:
-            if words[: len(setting)] == setting:
-                return "--set"
-        return str(path)
+        by_hand = any(words[: len(setting)] == setting for setting in changed)
+        renamed = any((*words[:depth], "name") in changed for depth in range(1, len(words)))
+        return "--set" if by_hand or renamed else str(path)
 
+    _fill_in_names(tree)
     try:
         scenario = Scenario.model_validate(tree)
     except ValidationError as error:
@@ -156,6 +156,20 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
     if findings:
         raise ScenarioError("\n".join(findings))
     return Plan(scenario, parts, path, tuple(notes))
+
+
+def _fill_in_names(tree: dict[str, Any]) -> None:
+    """``protocol: {deadline_s: 60}`` means the default protocol: a block without a name has the default's."""
+    for key in COMPONENTS:
+        model: type[Options] = Scenario
+        here: Any = tree
+        for part in key[:-1]:
+            model = type(model.model_fields[part].get_default()) if part != "devices" else Devices
+            here = here.get(part) if isinstance(here, dict) else None
+        default = model.model_fields[key[-1]].get_default()
+        block = here.get(key[-1]) if isinstance(here, dict) else None
+        if isinstance(default, Component) and isinstance(block, dict):
+            block.setdefault("name", default.name)
 
 
 def _name_at(tree: dict[str, Any], key: tuple[str, ...]) -> str | None:

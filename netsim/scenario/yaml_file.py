@@ -106,7 +106,7 @@ def write_yaml(value: dict[str, Any]) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
     class Dumper(yaml.SafeDumper):
-        pass
+        yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers  # what to quote, so that "5e5" stays text
 
     Dumper.add_representer(float, number)
     return str(yaml.dump(plain(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110))

@@ -1,0 +1,56 @@
+"""Runs small scenarios and keeps what observers saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netsim.observers import Observer
+from netsim.scenario import load_plan
+from netsim.simulation import Simulation, build
+
+
+class Log(Observer):
+    """Keeps every row."""
+
+    def __init__(self) -> None:
+        self.rounds: list[Any] = []
+        self.transfers: list[Any] = []
+        self.metrics: list[Any] = []
+        self.deaths: list[tuple[int, float]] = []
+        self.closed: list[tuple[int, float]] = []
+        self.iterations: list[dict[str, int]] = []
+
+    def on_transfer_end(self, row):
+        self.transfers.append(row)
+
+    def on_metric(self, row):
+        self.metrics.append(row)
+
+    def on_round_end(self, row, iterations):
+        self.rounds.append(row)
+        self.iterations.append(iterations)
+
+    def on_death(self, device, time_s):
+        self.deaths.append((device, time_s))
+
+    def on_round_closed(self, round, time_s):
+        self.closed.append((round, time_s))
+
+
+@pytest.fixture
+def simulate(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Simulation, Log]]:
+    """Builds and runs a scenario of the stub learner; returns the simulation and what happened."""
+
+    def run(settings: tuple[str, ...] = (), **blocks: Any) -> tuple[Simulation, Log]:
+        plan = load_plan(write_scenario(**blocks), settings)
+        simulation = build(plan, tmp_path / "cache", lambda text: None)
+        log = Log()
+        simulation.watch(log)
+        simulation.run()
+        return simulation, log
+
+    return run

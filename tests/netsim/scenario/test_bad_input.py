@@ -1,0 +1,146 @@
+"""Bad input gets one clear line per finding, exit code 2, no traceback, and writes nothing."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from netsim.cli import app
+from netsim.errors import ScenarioError
+from netsim.scenario import load_plan
+
+
+def complaint(path, *settings):
+    with pytest.raises(ScenarioError) as error:
+        load_plan(path, settings)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("radio.bandwith_hz=5e5", "radio.bandwith_hz: unknown key. Did you mean 'bandwidth_hz'?"),
+        ("radio.colour=5", "radio.colour: unknown key. Known here: access, bandwidth_hz, carrier_hz"),
+        ("radio.bandwidth_hz=500 kHz", "must be a number in hertz (got '500 kHz'); the unit is in the key's name"),
+        ("radio.bandwidth_hz=-1", "radio.bandwidth_hz: must be greater than 0 (got -1)"),
+        ("radio.bandwidth_hz=.nan", "radio.bandwidth_hz: must be finite"),
+        ("radio.noise_dbm_per_hz=low", "must be a number in dBm per hertz (got 'low')"),
+        ("rounds=2.5", "rounds: must be a whole number (got 2.5)"),
+        ("rounds=0", "rounds: must be at least 1 (got 0)"),
+        ("devices.count=1", "devices.count: must be at least 2 (got 1)"),
+        ("devices.processor=fast", "devices.processor: must be a block of keys (got 'fast')"),
+        ("devices.battery.capacity_j=0", "devices.battery.capacity_j: must be greater than 0"),
+        ("topology.require_connected=maybe", "must be true or false (got 'maybe')"),
+        ("learner.name=dmlm_kd", "unknown name 'dmlm_kd'. Did you mean 'dmml_kd'?"),
+        ("learner.name=nowhere:Learner", "cannot load 'nowhere:Learner': No module named 'nowhere'"),
+        ("radio.channel=raileigh", "unknown name 'raileigh'. Did you mean 'rayleigh'?"),
+        ("radio.channel.normalisation=unit_pwoer", "must be 'mean_amplitude' or 'unit_power' (got 'unit_pwoer')"),
+        ("radio.channel.coherence_time_s=0", "radio.channel.coherence_time_s: must be greater than 0"),
+        ("radio.path_loss.exponent=2", "radio.path_loss.exponent: unknown key"),
+        ("protocol.deadline=3", "protocol.deadline: unknown key. Did you mean 'deadline_s'?"),
+        ("learner.flop=3", "learner.flop: unknown key. Did you mean 'flops'?"),
+        ("devices.stragglers.name=exponential", "devices.stragglers.mean: is missing: mean factor"),
+        ("rounds", "must be key=value"),
+        ("rounds.deep=3", "rounds is not a block of keys"),
+        ("radio.channel={a: [}", "not readable as YAML"),
+    ],
+)
+def test_one_line_says_where_what_and_the_way_out(write_scenario, setting, words):
+    blocks = {"radio": {"channel": "rayleigh"}}
+    text = complaint(write_scenario(**blocks), setting)
+    assert words in text
+    assert len(text.splitlines()) == 1
+    assert text.startswith("--set")
+
+
+def test_a_key_of_the_file_is_reported_with_the_file(write_scenario):
+    path = write_scenario(radio={"bandwith_hz": 5e5})
+    assert complaint(path) == f"{path}: radio.bandwith_hz: unknown key. Did you mean 'bandwidth_hz'?"
+
+
+def test_several_findings_are_several_lines(write_scenario):
+    text = complaint(write_scenario(radio={"bandwith_hz": 5e5, "carrier_hz": "x"}, sed=1))
+    assert len(text.splitlines()) == 3
+
+
+def test_a_missing_block_is_named(write_scenario):
+    assert "learner: is missing: the algorithm" in complaint(write_scenario(learner=None))
+
+
+def test_an_override_of_a_device_that_is_not_there(write_scenario):
+    path = write_scenario(devices={"count": 3, "overrides": [{"devices": [3], "tx_power_w": 1.0}]})
+    assert "devices.overrides.0.devices: no device 3; devices are 0 to 2" in complaint(path)
+
+
+def test_a_missing_file_names_its_neighbours(write_scenario):
+    path = write_scenario("one")
+    assert "no such file. Scenarios there: " in complaint(path.with_name("two.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "not readable as YAML"),
+        ("- 1\n- 2", "must hold a mapping"),
+        ("", "must hold a mapping"),
+        ("rounds: 1\nrounds: 2", "key 'rounds' stands twice"),
+        ("\x00\x01", "not readable as YAML"),
+    ],
+)
+def test_a_file_that_is_no_scenario(tmp_path, text, words):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    assert words in complaint(path)
+
+
+def test_a_folder_is_not_a_scenario(tmp_path):
+    assert "cannot be read as text" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "settings", "words"),
+    [
+        ({}, ["radio.bandwith_hz=1"], "unknown key"),
+        (
+            {"topology": {"placement": {"name": "coordinates", "positions_m": [[0, 0], [900, 0], [0, 9]]}}},
+            [],
+            "topology: the graph is not connected in the placement given",
+        ),
+        ({"topology": {"placement": {"name": "coordinates", "positions_m": [[0, 0]]}}}, [], "(3), got 1"),
+        ({"jobs": {"device": "cuda:99"}}, [], "jobs.device: 'cuda:99' is not there"),
+        ({"jobs": {"device": "tpu"}}, [], "must be auto, cpu, cuda or cuda:<number> (got 'tpu')"),
+        ({"devices": {"count": 3, "stragglers": {"name": "given", "factors": {7: 2.0}}}}, [], "no device 7"),
+    ],
+)
+def test_the_command_ends_with_2_and_writes_nothing(write_scenario, tmp_path, blocks, settings, words):
+    path, runs = write_scenario(**blocks), tmp_path / "runs"
+    words_of_command = ["run", str(path), "--runs", str(runs)]
+    for setting in settings:
+        words_of_command += ["--set", setting]
+    result = CliRunner().invoke(app, words_of_command)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not runs.exists()
+    if settings:
+        assert CliRunner().invoke(app, ["check", str(path), "--set", settings[0]]).exit_code == 2
+
+
+def test_an_unknown_kind_to_list():
+    result = CliRunner().invoke(app, ["list", "radios"])
+    assert result.exit_code == 2 and "kinds are learners, datasets" in result.stderr
+
+
+def test_a_run_id_that_is_taken(write_scenario, tmp_path):
+    path, options = write_scenario(), ["--runs", str(tmp_path), "--run-id", "a", "--quiet", "--no-plots"]
+    assert CliRunner().invoke(app, ["run", str(path), *options]).exit_code == 0
+    result = CliRunner().invoke(app, ["run", str(path), *options])
+    assert result.exit_code == 2 and "exists; choose another id" in result.stderr
+
+
+def test_a_scenario_file_is_never_written_to(write_scenario):
+    path: Path = write_scenario()
+    before = path.read_bytes()
+    load_plan(path, ["rounds=3"])
+    assert path.read_bytes() == before
