@@ -1,0 +1,170 @@
+"""The commands as a person types them, on the stub learner: seconds, no PyTorch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from netsim.cli import app
+
+
+def netsim(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def run(write_scenario, tmp_path):
+    def go(*words, run_id="a", name="small", **blocks):
+        path = write_scenario(name, **blocks)
+        result = netsim("run", path, "--runs", tmp_path / "runs", "--run-id", run_id, "--no-plots", *words)
+        return result, tmp_path / "runs" / name / run_id
+
+    return go
+
+
+def test_a_run_leaves_a_folder_that_explains_itself(run):
+    result, folder = run()
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "devices.parquet",
+        "links.parquet",
+        "metadata.json",
+        "metrics.parquet",
+        "rounds.parquet",
+        "scenario.yaml",
+        "summary.json",
+        "transfers.parquet",
+    ]
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert (metadata["status"], metadata["rounds_finished"], metadata["seed"]) == ("finished", 2, 0)
+    assert metadata["versions"]["simpy"] and metadata["hardware"]["cores"]
+    assert len(pd.read_parquet(folder / "rounds.parquet")) == 6
+    assert len(pd.read_parquet(folder / "transfers.parquet")) == 12
+
+
+def test_what_the_screen_says_is_what_the_records_say(run):
+    result, folder = run()
+    summary = json.loads((folder / "summary.json").read_text())
+    rounds = pd.read_parquet(folder / "rounds.parquet")
+    energy = rounds[["compute_j", "sending_j", "receiving_j", "idle_j"]].sum(axis=1).groupby(rounds.device).sum()
+    assert summary["energy_per_device_j"]["mean"] == pytest.approx(energy.mean(), rel=1e-12)
+    assert summary["simulated_s"] == rounds.end_s.max()
+    assert "2 of 2 (finished)" in result.output
+    assert "of it outside training" in result.output
+
+
+def test_same_scenario_and_seed_same_records_byte_for_byte(run):
+    """Three times: twice alike, once with another seed."""
+    (_, a), (_, b), (_, c) = run(run_id="a"), run(run_id="b"), run("--seed", 1, run_id="c")
+    for name in ("devices", "links", "rounds", "transfers", "metrics"):
+        assert (a / f"{name}.parquet").read_bytes() == (b / f"{name}.parquet").read_bytes()
+    assert (a / "summary.json").read_bytes() == (b / "summary.json").read_bytes()
+    assert (a / "transfers.parquet").read_bytes() != (c / "transfers.parquet").read_bytes()
+
+
+def test_a_run_can_be_repeated_from_its_folder(run, tmp_path):
+    _, a = run()
+    result = netsim("run", a / "scenario.yaml", "--runs", tmp_path / "again", "--run-id", "a", "--no-plots")
+    assert result.exit_code == 0
+    assert (a / "rounds.parquet").read_bytes() == (tmp_path / "again" / "small" / "a" / "rounds.parquet").read_bytes()
+
+
+def test_json_mode_prints_one_object_a_line(run):
+    result, folder = run("--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["event"] for line in lines] == ["round", "round", "end"]
+    assert [line["round"] for line in lines[:2]] == [1, 2]
+    assert lines[-1]["folder"] == str(folder) and lines[-1]["status"] == "finished"
+
+
+def test_quiet_mode_prints_the_folder_alone(run):
+    result, folder = run("--quiet")
+    assert result.stdout == f"{folder}\n"
+
+
+def test_rounds_and_seed_have_options_of_their_own(run):
+    _, folder = run("--rounds", 5, "--seed", 9)
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert (metadata["rounds_finished"], metadata["seed"]) == (5, 9)
+
+
+def test_check_says_ok_and_writes_nothing(write_scenario, tmp_path):
+    path = write_scenario()
+    result = netsim("check", path)
+    assert result.exit_code == 0 and "ok. 2 rounds of stub on 3 devices" in result.stdout
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("kind", ["learners", "channels", "path_losses", "accesses", "placements", "stragglers"])
+def test_everything_that_can_be_named_has_a_line_of_explanation(kind):
+    result = netsim("list", kind)
+    assert result.exit_code == 0
+    assert all(len(line.split(maxsplit=1)) == 2 for line in result.stdout.splitlines() if not line.startswith(" "))
+    assert "cannot be loaded" not in result.stdout
+
+
+def test_list_alone_names_every_kind():
+    result = netsim("list")
+    assert result.exit_code == 0 and "rayleigh" in result.stdout and "dmml_kd_balance" in result.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["run"], ["check"], ["list"]])
+def test_help_reads(words):
+    result = netsim(*words, "--help")
+    assert result.exit_code == 0 and "Usage" in result.output
+
+
+def test_ctrl_c_leaves_readable_records_and_says_how_far_it_got(write_scenario, tmp_path):
+    """A real interrupt of a real process in the middle of a long run."""
+    path = write_scenario(rounds=100_000)
+    words = ["run", path, "--runs", tmp_path / "runs", "--run-id", "a", "--no-plots", "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "netsim", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    folder = tmp_path / "runs" / "small" / "a"
+    for _ in range(600):
+        if len(list(folder.glob("rounds.parquet/part-*.parquet"))) > 3:
+            break
+        time.sleep(0.05)
+    under_way = pd.read_parquet(folder / "rounds.parquet")
+    assert set(under_way.groupby("round").size()) == {3}  # only whole rounds are on disk
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert metadata["status"] == "interrupted"
+    assert f"interrupted after round {metadata['rounds_finished']} of 100000" in errors
+    assert "Traceback" not in errors
+    rounds = pd.read_parquet(folder / "rounds.parquet")
+    assert metadata["rounds_finished"] <= rounds["round"].max() <= metadata["rounds_finished"] + 1
+
+
+def test_a_killed_run_is_readable_up_to_its_last_closed_round(write_scenario, tmp_path):
+    path = write_scenario(rounds=100_000)
+    words = ["run", path, "--runs", tmp_path / "runs", "--run-id", "a", "--no-plots", "--quiet"]
+    process = subprocess.Popen([sys.executable, "-m", "netsim", *map(str, words)])
+    folder = tmp_path / "runs" / "small" / "a"
+    for _ in range(600):
+        if len(list(folder.glob("rounds.parquet/part-*.parquet"))) > 3:
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    rounds = pd.read_parquet(folder / "rounds.parquet")
+    assert set(rounds.groupby("round").size()) == {3}
+    assert json.loads((folder / "metadata.json").read_text())["status"] == "running"
+
+
+def test_the_physics_needs_no_pytorch():
+    """Devices, radio and topology, and a whole run of the stub learner, in a fresh interpreter."""
+    code = (
+        "import sys; import netsim.devices, netsim.radio, netsim.topology, netsim.protocols, netsim.simulation, "
+        "netsim.cli; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
