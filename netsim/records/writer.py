@@ -68,6 +68,8 @@ class TableWriter:
         whole = pa.concat_tables([*self._parts, self._table()])
         hidden = self.path.with_name(f".{self.path.name}")
         pq.write_table(whole, hidden)
+        parts = self.path.with_name(f".{self.path.name}.parts")
         if self.path.is_dir():
-            shutil.rmtree(self.path)
+            self.path.rename(parts)
         hidden.rename(self.path)
+        shutil.rmtree(parts, ignore_errors=True)

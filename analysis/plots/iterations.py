@@ -1,0 +1,73 @@
+"""How many iterations each modality was given, and the balance that asked for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots.style import (
+    COLUMN_IN,
+    PAGE_IN,
+    band_handle,
+    count_axis,
+    draw_band,
+    draw_line,
+    legend_below,
+    modality_styles,
+    new_figure,
+    note_surrogate,
+    styled,
+)
+from analysis.run import Run
+from analysis.tables import measured
+from analysis.units import largest
+
+PREFIX = "iterations_"
+
+
+@styled
+def iterations_figure(run: Run) -> Figure | None:
+    """Iterations per modality over rounds, and Γ per modality if the learner measured it.
+
+    Only the devices that own a modality count for it. Mean over them, band from the fewest to the most.
+    """
+    iterations, gamma = iterations_by_round(run), measured(run, "gamma")
+    gamma = gamma.rename(columns={"value": "of"})[["round", "modality", "of"]]
+    panels = [(iterations, "Iterations per round"), (gamma, "Training balance γ")]
+    panels = [(table, label) for table, label in panels if not table.empty]
+    if iterations.empty:
+        return None
+    figure = new_figure(PAGE_IN if len(panels) > 1 else COLUMN_IN, 2.5)
+    styles = modality_styles([*run.modalities, *iterations["modality"].unique()])
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (table, label) in zip(all_axes, panels, strict=True):
+        _draw(axes, table, styles)
+        axes.set_xlabel("Round")
+        axes.set_ylabel(label)
+        count_axis(axes)
+    all_axes[0].set_ylim(0, 1.08 * largest(iterations["of"]))
+    legend_below(figure, all_axes[0], band_handle("lowest to highest device"))
+    note_surrogate(figure, run)
+    return figure
+
+
+def iterations_by_round(run: Run) -> pd.DataFrame:
+    """Iterations in long form: ``round``, ``device``, ``modality``, ``of`` (the number)."""
+    names = [name for name in run.rounds.columns if str(name).startswith(PREFIX)]
+    table = run.rounds.melt(["round", "device"], names, var_name="modality", value_name="of")
+    table["modality"] = table["modality"].astype(str).str.removeprefix(PREFIX)
+    owned = run.devices.set_index("device")["modalities"].fillna("").str.split("+")
+    owns = [m in owned.get(device, []) for device, m in zip(table["device"], table["modality"], strict=True)]
+    return table[pd.Series(owns, index=table.index, dtype=bool) & table["of"].notna()]
+
+
+def _draw(axes: Axes, table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> None:
+    for modality, rows in table.groupby("modality"):
+        over = rows.groupby("round")["of"].agg(["mean", "min", "max"])
+        style = styles.get(str(modality), {"color": "black"})
+        rounds = over.index.to_series()
+        draw_line(axes, rounds, over["mean"], label=str(modality), **style)
+        draw_band(axes, rounds, over["min"], over["max"], style["color"])

@@ -1,0 +1,48 @@
+"""All figures of a run, into its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis.plots.accuracy import accuracy_figure
+from analysis.plots.anatomy import anatomy_figure
+from analysis.plots.iterations import iterations_figure
+from analysis.plots.network import network_figure
+from analysis.plots.transfers import transfers_figure
+from analysis.run import Run
+
+FIGURES: dict[str, Callable[[Run], Figure | None]] = {
+    "accuracy": accuracy_figure,
+    "anatomy": anatomy_figure,
+    "iterations": iterations_figure,
+    "network": network_figure,
+    "transfers": transfers_figure,
+}
+
+
+def save_plots(run: Run, suffix: str = "png") -> list[Path]:
+    """Write every figure that the run has something for into ``<run>/plots/``.
+
+    Args:
+        run: The run.
+        suffix: ``png``, ``pdf`` or ``svg``.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for name, draw in FIGURES.items():
+        figure = draw(run)
+        if figure is not None:
+            written.append(save_figure(figure, run.folder / "plots" / f"{name}.{suffix}"))
+    return written
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write one figure at the resolution of print."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=300)
+    return path

@@ -1,0 +1,131 @@
+"""How all figures look: column widths of a two-column journal, colours that survive colour blindness."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from analysis.run import Run
+from analysis.tables import FUSED
+
+COLUMN_IN = 3.5
+PAGE_IN = 7.16
+
+# Okabe and Ito's palette, which readers with any colour vision can tell apart.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+FEW = 3  # fewer points than this are drawn one by one
+GREY = "#BBBBBB"
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+
+ACTIVITY = {"computing": BLUE, "sending": ORANGE, "receiving": GREEN, "radio": SKY, "idle": GREY}
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "figure.titlesize": 7,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw in this style and leave the user's own settings as they were."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty figure that belongs to nobody: pyplot does not know it, so nothing has to be closed."""
+    return Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def modality_styles(modalities: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Line colour and dashes by modality: the fused value black and solid, each modality its own."""
+    styles: dict[str, dict[str, Any]] = {FUSED: {"color": BLACK, "linestyle": "-"}}
+    for place, modality in enumerate(dict.fromkeys(name for name in modalities if name != FUSED)):
+        styles[modality] = {
+            "color": CYCLE[place % len(CYCLE)],
+            "linestyle": DASHES[1 + place % (len(DASHES) - 1)],
+        }
+    return styles
+
+
+def note_surrogate(figure: Figure, *runs: Run) -> None:
+    """Say on the figure that its learning was on made-up data."""
+    if any(run.surrogate for run in runs):
+        text = (
+            "SURROGATE DATA, generated in place of the real set: what is learned here says nothing about it"
+        )
+        figure.suptitle(text, color=VERMILION, fontsize=7, fontweight="bold")
+
+
+def band_handle(label: str) -> Patch:
+    """The legend's word on what the bands are."""
+    return Patch(facecolor=BLACK, alpha=0.15, label=label)
+
+
+def draw_line(axes: Axes, x: pd.Series, y: pd.Series, **style: Any) -> None:
+    """A line; too few points for a line are marked."""
+    axes.plot(x, y, marker="o" if len(x) < FEW else None, markersize=3, **style)
+
+
+def draw_band(axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour: str) -> None:
+    """Shade between two curves; with too few points to shade between, a bar at each."""
+    if len(x) < FEW:
+        axes.vlines(x, low, high, color=colour, alpha=0.4, lw=3)
+    else:
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+
+
+def legend_below(figure: Figure, axes: Axes, *more: Artist) -> None:
+    """One legend for all panels, where it can hide no curve."""
+    handles = [*axes.get_legend_handles_labels()[0], *more]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+
+
+def count_axis(axes: Axes) -> None:
+    """Whole numbers only on the x axis: rounds and devices come in ones."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))

@@ -1,0 +1,80 @@
+"""How long transfers took, with their tail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.plots.style import COLUMN_IN, CYCLE, DASHES, new_figure, styled
+from analysis.run import Run
+
+GUIDES = {"median": 0.5, "90 %": 0.1, "99 %": 0.01}
+
+
+@styled
+def transfers_figure(run: Run) -> Figure | None:
+    """Share of transfers not delivered within t, on logarithmic axes, one curve per kind of message.
+
+    A curve that levels off counts messages that never arrived. With Rayleigh fading the tail falls in the end
+    like 1/t, so the mean is no summary: the legend shows it beside the median, which is one.
+    """
+    transfers = run.transfers.assign(time_s=run.transfers["end_s"] - run.transfers["start_s"])
+    arrived = transfers[(transfers["outcome"] == "delivered") & (transfers["time_s"] > 0)]
+    if arrived.empty:
+        return None
+    figure = new_figure(COLUMN_IN, 2.5)
+    axes = figure.subplots()
+    for place, (kind, times) in enumerate(arrived.groupby("kind")):
+        sent = transfers[transfers["kind"] == kind]
+        t, late = not_within(times["time_s"], len(sent))
+        lost = int((sent["outcome"] != "delivered").sum())
+        label = f"{kind}: {len(sent):,} sent" + (f", {lost:,} lost" if lost else "")
+        label += f"\narrived: median {times['time_s'].median():.3g} s, mean {times['time_s'].mean():.3g} s"
+        style: dict[str, Any] = {"color": CYCLE[place % len(CYCLE)], "linestyle": DASHES[place % len(DASHES)]}
+        axes.step(t, late, where="post", label=label, **style)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    _guides(axes)
+    _plain_ticks(axes, decades=np.log10(arrived["time_s"].max() / arrived["time_s"].min()))
+    axes.set_xlabel("t [s]")
+    axes.set_ylabel("P(not delivered within t)")
+    axes.legend(loc="lower left")
+    return figure
+
+
+def not_within(times_s: pd.Series, sent: int) -> tuple[np.ndarray, np.ndarray]:
+    """Share of ``sent`` messages that took longer than t, at each t at which one arrived."""
+    t = np.sort(times_s.to_numpy(dtype=float))
+    late = 1 - np.arange(1, len(t) + 1) / sent
+    keep = late > 1e-12  # zero has no place on a logarithmic axis
+    start = (np.array([t[0]]), np.array([1.0]))
+    return np.concatenate([start[0], t[keep]]), np.concatenate([start[1], late[keep]])
+
+
+def _plain_ticks(axes: Axes, decades: float) -> None:
+    """Seconds written out: over one or two decades, powers of ten alone would leave the axis bare."""
+    if decades < 3:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _guides(axes: Axes) -> None:
+    """Lines at the shares by which tails are usually quoted."""
+    lowest = axes.get_ylim()[0]
+    for name, late in GUIDES.items():
+        if late > lowest:
+            axes.axhline(late, color="black", linestyle=":", linewidth=0.6)
+            axes.annotate(
+                name,
+                (1.0, late),
+                xycoords=axes.get_yaxis_transform(),
+                ha="right",
+                va="bottom",
+                fontsize=6,
+            )

@@ -1,0 +1,217 @@
+"""A run folder as pandas frames."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+TEXT_COLUMNS = {"outcome", "kind", "name", "modality"}
+
+GROWING_TABLES: dict[str, list[str]] = {
+    "rounds": [
+        "round",
+        "device",
+        "outcome",
+        "start_s",
+        "end_s",
+        "compute_end_s",
+        "compute_s",
+        "sending_s",
+        "receiving_s",
+        "idle_s",
+        "compute_j",
+        "sending_j",
+        "receiving_j",
+        "idle_j",
+        "battery_j",
+        "flops",
+        "slowdown",
+        "sent",
+        "received",
+        "missed",
+    ],
+    "transfers": [
+        "round",
+        "kind",
+        "sender",
+        "receiver",
+        "size_bits",
+        "sent_bits",
+        "start_s",
+        "end_s",
+        "airtime_s",
+        "energy_j",
+        "gain",
+        "snr_db",
+        "outcome",
+    ],
+    "metrics": ["round", "device", "time_s", "name", "modality", "value"],
+}
+"""Columns of the tables that grow with the run: a run killed in its first round has not written them yet."""
+
+
+class RunError(Exception):
+    """A folder cannot be read as asked: what was looked for, where, and the way out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a scenario, as it lies in its folder; finished or not.
+
+    Attributes:
+        folder: Where it lies.
+        metadata: ``metadata.json``: status, seed, learner, data, versions, hardware, wall times.
+        summary: ``summary.json``, or None while the run has not ended.
+        scenario: The resolved scenario.
+        devices: One row per device.
+        links: One row per pair of devices that can hear each other.
+        rounds: One row per device and round.
+        transfers: One row per transfer.
+        metrics: One row per measured value. ``docs/records.md`` explains every column of all five.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+    summary: dict[str, Any] | None
+    scenario: dict[str, Any]
+    devices: pd.DataFrame
+    links: pd.DataFrame
+    rounds: pd.DataFrame
+    transfers: pd.DataFrame
+    metrics: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return str(self.metadata.get("scenario") or self.folder.parent.name)
+
+    @property
+    def learner(self) -> str:
+        """The learner's name."""
+        return str(self.metadata.get("learner", "unknown learner"))
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed."""
+        return self.metadata.get("seed")
+
+    @property
+    def surrogate(self) -> bool:
+        """Whether it learned on made-up data, so that its accuracies say nothing about the real set."""
+        return bool((self.metadata.get("data") or {}).get("surrogate", False))
+
+    @property
+    def modalities(self) -> list[str]:
+        """Every modality that some device owns, by name."""
+        return sorted({m for owns in self.devices["modalities"].fillna("") for m in owns.split("+") if m})
+
+    @property
+    def dead(self) -> list[int]:
+        """The devices whose battery ran out."""
+        return sorted(self.rounds.loc[self.rounds["outcome"] == "died", "device"].unique().tolist())
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder, also that of a run still under way or killed.
+
+    Args:
+        folder: ``runs/<scenario>/<run id>``.
+
+    Raises:
+        RunError: It is no run folder, or a file in it cannot be read.
+    """
+    folder = Path(folder)
+    metadata = folder / "metadata.json"
+    if not metadata.is_file():
+        raise RunError(_no_run(folder))
+    summary = folder / "summary.json"
+    return Run(
+        folder=folder,
+        metadata=_read_json(metadata),
+        summary=_read_json(summary) if summary.is_file() else None,
+        scenario=_read_scenario(folder / "scenario.yaml"),
+        devices=_read_table(folder, "devices"),
+        links=_read_table(folder, "links"),
+        rounds=_read_table(folder, "rounds"),
+        transfers=_read_table(folder, "transfers"),
+        metrics=_read_table(folder, "metrics"),
+    )
+
+
+def latest_run(runs_folder: str | Path = "runs", scenario: str | None = None) -> Path:
+    """Folder of the run that was written to last, of one scenario or of all.
+
+    Raises:
+        RunError: There is none.
+    """
+    pattern = f"{scenario or '*'}/*/metadata.json"
+    found = sorted(Path(runs_folder).glob(pattern), key=lambda file: (file.stat().st_mtime_ns, str(file)))
+    if not found:
+        raise RunError(
+            f"{Path(runs_folder) / pattern}: no run found; run a scenario first: netsim run SCENARIO"
+        )
+    return found[-1].parent
+
+
+def _no_run(folder: Path) -> str:
+    if not folder.exists():
+        return f"{folder}: no such folder; give a run folder, runs/<scenario>/<run id>"
+    below = sorted(
+        {file.parent for file in [*folder.glob("*/metadata.json"), *folder.glob("*/*/metadata.json")]}
+    )
+    if below:
+        return f"{folder}: not a run folder (no metadata.json); it holds runs, did you mean {below[-1]}?"
+    return f"{folder}: not a run folder (no metadata.json); give a folder like runs/<scenario>/<run id>"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: not readable as JSON ({error}); the run may have been damaged") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: must hold a JSON object, found a {type(content).__name__}")
+    return content
+
+
+def _read_scenario(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RunError(f"{path}: missing, though metadata.json is there; a run folder keeps its scenario")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise RunError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+
+
+def _read_table(folder: Path, table: str) -> pd.DataFrame:
+    """A table that is one file, or a folder of parts while the run is under way, or not there yet."""
+    path = folder / f"{table}.parquet"
+    # A part bears this name only when it is whole; one that was being written hides behind a dot.
+    parts = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+    if not parts:
+        if table in GROWING_TABLES:
+            return _empty(table)
+        raise RunError(f"{path}: missing; it is written before the first event, so this run never began")
+    frames = []
+    for part in parts:
+        try:
+            frames.append(pd.read_parquet(part))
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{part}: not readable as Parquet ({reason}); run the scenario again") from error
+    frames = [frame for frame in frames if len(frame)] or frames[:1]
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+
+
+def _empty(table: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: pd.Series(dtype="str" if name in TEXT_COLUMNS else float) for name in GROWING_TABLES[table]}
+    )

@@ -1,0 +1,33 @@
+"""Tables of one run, as pure functions of its records; SI units, a row per thing."""
+
+from analysis.tables.accuracy import (
+    FUSED,
+    accuracy_by_round,
+    accuracy_summary,
+    energy_per_accuracy,
+    measured,
+    to_target,
+)
+from analysis.tables.energy import ENERGY, cumulative_energy, energy_account, energy_by_category
+from analysis.tables.quantiles import energy_quantiles, latency_quantiles
+from analysis.tables.stragglers import straggler_counts, stragglers
+from analysis.tables.time import TIME, time_by_category
+
+__all__ = [
+    "ENERGY",
+    "FUSED",
+    "TIME",
+    "accuracy_by_round",
+    "accuracy_summary",
+    "cumulative_energy",
+    "energy_account",
+    "energy_by_category",
+    "energy_per_accuracy",
+    "energy_quantiles",
+    "latency_quantiles",
+    "measured",
+    "straggler_counts",
+    "stragglers",
+    "time_by_category",
+    "to_target",
+]

@@ -1,0 +1,58 @@
+"""Where the joules went."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.run import Run
+
+ENERGY = {
+    "computing": "compute_j",
+    "sending": "sending_j",
+    "receiving": "receiving_j",
+    "idle": "idle_j",
+}
+"""Column of ``rounds`` by what the energy was spent on."""
+
+
+def energy_by_category(run: Run) -> pd.DataFrame:
+    """Energy that each device spent, by category.
+
+    Returns:
+        Columns ``device``, those of ``ENERGY`` and ``total_j`` [J]; one row per device, also for one that
+        never finished a round.
+    """
+    columns = list(ENERGY.values())
+    spent = run.rounds.groupby("device")[columns].sum().reindex(run.devices["device"], fill_value=0.0)
+    return spent.assign(total_j=spent.sum(axis=1)).reset_index()
+
+
+def cumulative_energy(run: Run) -> pd.DataFrame:
+    """Energy that each device had spent when its round t ended [J].
+
+    A device that died keeps what it had spent: its joules are gone for the network too.
+
+    Returns:
+        Index ``round``, one column per device.
+    """
+    total = run.rounds[list(ENERGY.values())].sum(axis=1)
+    by_round = total.groupby([run.rounds["round"], run.rounds["device"]]).sum().unstack("device")
+    by_round = by_round.reindex(columns=run.devices["device"])
+    return by_round.fillna(0.0).cumsum()
+
+
+def energy_account(run: Run) -> pd.DataFrame:
+    """What left each battery beside what the records say it was spent on.
+
+    Returns:
+        Columns ``device``, ``start_j``, ``left_j``, ``spent_j`` (sum of the categories) and ``missing_j``
+        (start - left - spent: zero but for rounding; NaN for mains power) [J].
+    """
+    spent = energy_by_category(run).set_index("device")["total_j"]
+    start = run.devices.set_index("device")["battery_j"].astype(float)
+    last = run.rounds.sort_values(["device", "round"]).groupby("device")["battery_j"].last()
+    left = last.reindex(start.index).fillna(start)
+    drawn = (start - left).where(np.isfinite(start))
+    account = pd.DataFrame({"start_j": start, "left_j": left, "spent_j": spent, "missing_j": drawn - spent})
+    return account.reset_index()

@@ -1,0 +1,34 @@
+"""Where the hours went."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.run import Run
+
+TIME = {
+    "computing": "compute_s",
+    "sending": "sending_s",
+    "receiving": "receiving_s",
+    "idle": "idle_s",
+}
+"""Column of ``rounds`` by what the time was spent on."""
+
+
+def time_by_category(run: Run) -> pd.DataFrame:
+    """Simulated time that each device spent, by category.
+
+    Computing, sending and receiving may overlap each other, so these columns need not add up. ``radio_s`` is
+    the time with the radio busy and the processor not, and ``compute_s + radio_s + idle_s = total_s``.
+
+    Returns:
+        Columns ``device``, those of ``TIME``, ``radio_s`` and ``total_s`` (length of its rounds) [s]; one
+        row per device.
+    """
+    columns = list(TIME.values())
+    lengths = run.rounds.assign(total_s=run.rounds["end_s"] - run.rounds["start_s"])
+    spent = lengths.groupby("device")[[*columns, "total_s"]].sum()
+    spent = spent.reindex(run.devices["device"], fill_value=0.0)
+    radio = (spent["total_s"] - spent["compute_s"] - spent["idle_s"]).clip(lower=0.0)  # rounding of sums
+    spent.insert(len(columns), "radio_s", radio)
+    return spent.reset_index()

@@ -1,0 +1,110 @@
+"""Figures say what they must, and no run is too poor to draw."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from run_folders import accuracy, device, simulate
+
+from analysis import Run, load_run, save_plots
+from analysis.plots import FIGURES, accuracy_figure, anatomy_figure, iterations_figure, network_figure
+from analysis.plots.transfers import not_within
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return load_run(simulate(tmp_path_factory.mktemp("runs") / "crema_d" / "1", rounds=25, count=5))
+
+
+def test_a_full_run_gets_every_figure_as_png(full: Run) -> None:
+    before = dict(matplotlib.rcParams)
+    written = save_plots(full)
+    assert [path.name for path in written] == [f"{name}.png" for name in FIGURES]
+    assert all(path.parent == full.folder / "plots" for path in written)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("draw", [accuracy_figure, iterations_figure])
+def test_figures_of_learning_on_surrogate_data_say_so(full: Run, draw: Callable[[Run], Figure]) -> None:
+    assert "SURROGATE DATA" in draw(full).get_suptitle()
+
+
+def test_figures_of_learning_on_real_data_say_nothing(make_run: MakeRun) -> None:
+    run = make_run(metrics=[accuracy(1, 0, 0.5)], metadata={"data": {"name": "crema_d", "surrogate": False}})
+    figure = accuracy_figure(run)
+    assert figure is not None and figure.get_suptitle() == ""
+
+
+def test_accuracy_is_drawn_over_rounds_hours_and_joules(make_run: MakeRun) -> None:
+    run = make_run(
+        devices=[device(0)],
+        rounds=[{"round": t, "device": 0, "compute_j": 2000.0} for t in (1, 2)],
+        metrics=[accuracy(1, 0, 0.25, time_s=7200.0), accuracy(2, 0, 0.5, time_s=14400.0)],
+    )
+    figure = accuracy_figure(run)
+    assert figure is not None
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels == ["Round", "Simulated time [h]", "Energy per device [kJ]"]
+    lines = [axes.get_lines()[0].get_xydata() for axes in figure.axes]
+    assert [[tuple(point) for point in line] for line in lines] == [
+        [(1, 25), (2, 50)],
+        [(2, 25), (4, 50)],
+        [(2, 25), (4, 50)],
+    ]
+
+
+def test_a_learner_that_learns_nothing_gets_no_figure_of_learning(make_run: MakeRun) -> None:
+    run = make_run(rounds=[{"round": 1, "device": 0, "end_s": 1.0, "idle_s": 1.0, "outcome": "finished"}])
+    assert [path.stem for path in save_plots(run)] == ["anatomy", "network"]
+
+
+def test_a_run_that_has_only_begun_gets_its_map(make_run: MakeRun) -> None:
+    assert [path.stem for path in save_plots(make_run())] == ["network"]
+
+
+def test_the_dead_are_crossed_out_and_mains_power_is_no_obstacle(make_run: MakeRun) -> None:
+    died = {"round": 1, "device": 0, "outcome": "died", "compute_j": 5.0, "battery_j": 0.0, "end_s": 9.0}
+    mixed = make_run(devices=[device(0, battery_j=5.0), device(1)], rounds=[died])
+    figure = network_figure(mixed)
+    assert figure is not None
+    assert figure.axes[1].get_ylabel() == "Energy spent [J]"
+    crosses = figure.axes[0].collections[-1].get_offsets()
+    assert [tuple(point) for point in crosses] == [(0.0, 0.0)]
+    anatomy = anatomy_figure(mixed)
+    assert anatomy is not None and "†" in [text.get_text() for text in anatomy.axes[0].texts]
+    on_battery = make_run("battery", devices=[device(0, 5.0), device(1, 10.0, "")], rounds=[died])
+    figure = network_figure(on_battery)
+    assert figure is not None and figure.axes[1].get_ylabel() == "Battery left [%]"
+
+
+def test_only_owners_of_a_modality_count_for_its_iterations(make_run: MakeRun) -> None:
+    run = make_run(
+        devices=[device(0), device(1, modalities="audio")],
+        rounds=[
+            {"round": 1, "device": 0, "iterations_audio": 30, "iterations_visual": 34},
+            {"round": 1, "device": 1, "iterations_audio": 20, "iterations_visual": 0},
+        ],
+    )
+    figure = iterations_figure(run)
+    assert figure is not None
+    means = {line.get_label(): line.get_ydata()[0] for line in figure.axes[0].get_lines()}
+    assert means == {"audio": 25.0, "visual": 34.0}
+
+
+def test_the_curve_of_late_messages_ends_at_the_share_that_was_lost() -> None:
+    """Four sent, three arrive after 1, 2 and 4 s: late at first 4/4, then 3/4, 2/4, 1/4 for ever."""
+    t, late = not_within(pd.Series([2.0, 1.0, 4.0]), sent=4)
+    assert list(t) == [1.0, 1.0, 2.0, 4.0]
+    assert list(late) == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_figures_can_be_vector_graphics(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(devices=[device(0, math.inf)])
+    assert [path.name for path in save_plots(run, "pdf")] == ["network.pdf"]
