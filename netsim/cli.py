@@ -286,6 +286,14 @@ def list_(
     out.print(table)
 
 
+@app.command()
+def keys() -> None:
+    """Print every key that a scenario can have, with type, default and meaning, as Markdown (docs/scenario.md)."""
+    from netsim.scenario.reference import reference
+
+    typer.echo(reference(), nl=False)
+
+
 def main() -> None:
     """Entry point of ``netsim`` and of ``python -m netsim``."""
     # A reader that has seen enough (netsim list | head) is no error of ours.

@@ -128,7 +128,7 @@ def check_data(plan: Plan) -> None:
         try:
             part.cls(part.options).check()
         except ScenarioError as error:
-            raise ScenarioError(f"{plan.file}: data: {error}") from None
+            raise ScenarioError(f"{plan.file}: {error}") from None
 
 
 def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation:

@@ -1,0 +1,228 @@
+"""What the simulator relies on in a learner, as a check that anybody can run on theirs.
+
+from learners.checks import check_learner
+check_learner(lambda: MyLearner(setup), networkx.path_graph(3))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from netsim.jobs.job import TrainingJob
+from netsim.learning import Budget, Learner, Message, Metric, Report
+
+JOULES_PER_FLOP, JOULES_PER_BIT = 5e-11, 1e-8
+
+
+class BrokenPromise(AssertionError):
+    """A learner does not keep what :class:`netsim.learning.Learner` promises; the message names the promise."""
+
+
+def check_learner(make: Callable[[], Learner], graph: nx.Graph, rounds: int = 2) -> None:
+    """Play synchronous rounds with three copies of a learner and compare them.
+
+    Args:
+        make: Gives a new learner, the same one each time: same options, same seed.
+        graph: The network that the learner is told of.
+        rounds: How many rounds to play.
+
+    Raises:
+        BrokenPromise: At the first promise that is not kept.
+    """
+    first, again, backwards = (_Play(make(), graph) for _ in range(3))
+    for round in range(1, rounds + 1):
+        for play in (first, again):
+            play.round(round, sorted(graph))
+        backwards.round(round, sorted(graph, reverse=True))
+        _compare(first, again, "same seed, different {what}")
+        _compare(first, backwards, "devices visited or messages given in another order, different {what}")
+    first.check_old_payloads()
+
+
+class _Play:
+    """One copy of a learner, and fingerprints of all that it said, by what it was."""
+
+    def __init__(self, learner: Learner, graph: nx.Graph) -> None:
+        self.learner, self.graph = learner, graph
+        self.said: dict[str, dict[tuple[Any, ...], str]] = {}
+        self.payloads: list[tuple[Message, str, int, int]] = []
+        learner.begin(graph)
+
+    def round(self, round: int, order: list[int]) -> None:
+        learner, graph = self.learner, self.graph
+        for k in order:
+            self._train(k, round)
+        sent = {k: self._messages(k, round) for k in order}
+        for k in order:
+            arrived = {n: m.payload for n in order if k in graph[n] for m in sent[n] if m.receiver == k}
+            before = fingerprint(arrived)
+            self._metrics("metrics of combining", k, round, learner.combine(k, round, arrived))
+            _promise(
+                fingerprint(arrived) == before, f"device {k}, round {round}: combine() changed what arrived"
+            )
+            job = learner.evaluation_job(k, round)
+            if job is not None:
+                result = self._run(job, f"evaluation of device {k}, round {round}")
+                self._metrics("metrics of judging", k, round, learner.judge(k, round, result))
+        if learner.coordinated:
+            self._coordinate(round, order)
+        self.check_old_payloads()
+
+    def _train(self, k: int, round: int) -> None:
+        budget = Budget(1e9, JOULES_PER_FLOP, {n: JOULES_PER_BIT for n in sorted(self.graph[k])})
+        workload = self.learner.workload(k, round, budget)
+        where = f"device {k}, round {round}"
+        for part, flops in workload.flops.items():
+            _promise(
+                _is_size(flops), f"{where}: FLOPs of {part!r} must be finite and at least 0, got {flops!r}"
+            )
+        for modality, count in workload.iterations.items():
+            _promise(
+                isinstance(count, int) and count >= 0,
+                f"{where}: iterations of {modality!r} must be a whole number and at least 0, got {count!r}",
+            )
+        self._say("workload", (k, round), workload)
+        job = self.learner.training_job(k, round, workload)
+        result = self._run(job, f"training of {where}") if job is not None else None
+        self._say("training result", (k, round), result)
+        self._metrics("metrics of training", k, round, self.learner.apply(k, round, result))
+
+    def _run(self, job: TrainingJob, where: str) -> Any:
+        before = fingerprint(dict(job.inputs))
+        try:
+            copied: TrainingJob = pickle.loads(pickle.dumps(job))
+        except Exception as error:
+            raise BrokenPromise(
+                f"{where}: the job cannot be sent to a worker, it does not pickle: {error}"
+            ) from error
+        result = job.function(**job.inputs)
+        _promise(fingerprint(dict(job.inputs)) == before, f"{where}: the job changed its inputs")
+        again = copied.function(**copied.inputs)
+        _promise(
+            fingerprint(again) == fingerprint(result),
+            f"{where}: the same job gave two results; all that it depends on must be in its inputs",
+        )
+        return result
+
+    def _messages(self, k: int, round: int) -> list[Message]:
+        neighbours = sorted(self.graph[k])
+        messages = list(self.learner.messages(k, round, neighbours))
+        where = f"device {k}, round {round}"
+        receivers = [m.receiver for m in messages]
+        strangers = sorted(set(receivers) - set(neighbours))
+        _promise(not strangers, f"{where}: a message to {strangers}, which are no neighbours")
+        _promise(len(set(receivers)) == len(receivers), f"{where}: more than one message to a neighbour")
+        for m in messages:
+            size = m.size_bits
+            _promise(
+                _is_size(size), f"{where}: a message's size_bits must be finite and at least 0, got {size!r}"
+            )
+            self.payloads.append((m, fingerprint(m.payload), k, round))
+        self._say("messages", (k, round), sorted((m.receiver, m.size_bits, fingerprint(m)) for m in messages))
+        return messages
+
+    def _coordinate(self, round: int, order: list[int]) -> None:
+        reports = {k: self.learner.report(k, round) for k in order}
+        head = min(self.graph, key=lambda k: (-self.graph.degree[k], k))
+        decisions, metrics = self.learner.decide(
+            head, round, {k: report.payload for k, report in sorted(reports.items())}
+        )
+        for k, told in (*reports.items(), *decisions.items()):
+            self._check_report(k, round, told)
+        self._say("reports", (round,), dict(sorted(reports.items())))
+        self._say("decisions", (round,), dict(sorted(decisions.items())))
+        self._metrics("metrics of deciding", -1, round, metrics)
+        for k in order:
+            self.learner.accept(k, round, decisions[k].payload if k in decisions else None)
+
+    def _check_report(self, k: int, round: int, report: Report) -> None:
+        size = report.size_bits
+        _promise(
+            _is_size(size),
+            f"device {k}, round {round}: a report's size_bits must be finite and at least 0, got {size!r}",
+        )
+
+    def _metrics(self, what: str, k: int, round: int, metrics: Iterable[Metric]) -> None:
+        found = list(metrics)
+        for metric in found:
+            _promise(
+                metric.name in self.learner.METRICS,
+                f"device {k}, round {round}: metric {metric.name!r} is not explained in METRICS",
+            )
+        self._say(what, (k, round), found)
+
+    def _say(self, what: str, where: tuple[Any, ...], said: Any) -> None:
+        self.said.setdefault(what, {})[where] = fingerprint(said)
+
+    def check_old_payloads(self) -> None:
+        """What was handed to the radio must be what the receiver gets, whenever that is."""
+        for message, before, k, round in self.payloads:
+            _promise(
+                fingerprint(message.payload) == before,
+                f"device {k}, round {round}: a message's payload changed after it was handed over",
+            )
+
+
+def _compare(one: _Play, other: _Play, promise: str) -> None:
+    for what in (
+        "workload", "training result", "metrics of training", "messages", "metrics of combining",
+        "metrics of judging", "reports", "decisions", "metrics of deciding",
+    ):  # fmt: skip
+        ours, theirs = one.said.get(what, {}), other.said.get(what, {})
+        for where in sorted(ours.keys() | theirs.keys()):
+            place = f"device {where[0]}, round {where[1]}" if len(where) == 2 else f"round {where[0]}"
+            _promise(ours.get(where) == theirs.get(where), f"{promise.format(what=what)}: {place}")
+
+
+def fingerprint(value: Any) -> str:
+    """A digest of ``value``: numbers bit for bit, mappings whatever their order, objects by their fields.
+
+    PyTorch's tensors are known by their ``numpy`` method, so that this module needs no PyTorch.
+    """
+    digest = hashlib.sha256()
+    _feed(digest.update, value)
+    return digest.hexdigest()
+
+
+def _feed(update: Callable[[bytes], None], value: Any) -> None:
+    update(type(value).__name__.encode())
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu().contiguous().numpy()
+    if isinstance(value, np.ndarray):
+        update(f"{value.dtype}{value.shape}".encode())
+        update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=repr):
+            update(repr(key).encode())
+            _feed(update, value[key])
+    elif isinstance(value, list | tuple):
+        update(str(len(value)).encode())
+        for item in value:
+            _feed(update, item)
+    elif isinstance(value, set | frozenset):
+        update(repr(sorted(value, key=repr)).encode())
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            update(field.name.encode())
+            _feed(update, getattr(value, field.name))
+    elif hasattr(value, "__dict__") and not callable(value):
+        _feed(update, vars(value))
+    else:
+        update(repr(value).encode())
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+
+
+def _promise(kept: bool, text: str) -> None:
+    if not kept:
+        raise BrokenPromise(text)

@@ -1,0 +1,125 @@
+"""What an iteration costs in FLOPs and a part in bits: counted from the networks, or stated in the scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from learners.models.choice import Model
+from learners.state import modality_parts, numbers, take
+from netsim.errors import ScenarioError
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Costs of one learner's model, with the symbols of DMML-KD, eq. (20) and Table II.
+
+    Attributes:
+        flops: O^m, one iteration of a modality's extractor and specific classifier, forward and backward.
+        common_flops: Ô, one iteration of the common classifier on one modality's features.
+        generator_forward_flops: O_F^G, the generator's forward pass in an iteration of the network.
+        generator_flops: O^G, one iteration of the generator, forward and backward.
+        bits: Υ^m, what a message holds of a modality [bit].
+        common_bits: Υ, what a message holds of the rest: common classifier, bias, generator [bit].
+        iterations: N_k where the scenario states it.
+    """
+
+    flops: Mapping[str, float]
+    common_flops: float
+    generator_forward_flops: float
+    generator_flops: float
+    bits: Mapping[str, float]
+    common_bits: float
+    iterations: int | None = None
+
+    def with_smaller_batches(self, scale: float) -> CostTable:
+        """The table of a device whose network iterations take ``scale`` times as many samples."""
+        return replace(
+            self,
+            flops={m: scale * flops for m, flops in self.flops.items()},
+            common_flops=scale * self.common_flops,
+            generator_forward_flops=scale * self.generator_forward_flops,
+        )
+
+
+def forward_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Multiply-accumulates of one sample's forward pass, in convolutions and matrix products.
+
+    Counted by PyTorch while it runs ``module`` on one sample of zeros, in eval mode; its counter takes a
+    multiply-accumulate for two FLOPs. BatchNorm, pooling and additions (0.4 % of a ResNet-18) are left out.
+    """
+    reference = next(module.parameters())
+    was_training = module.training
+    module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(1, *input_shape, device=reference.device))
+    module.train(was_training)
+    return int(counter.get_total_flops()) // 2
+
+
+def cost_table(
+    model: Model, input_shapes: Mapping[str, tuple[int, ...]], batch_size: int, costs: Any
+) -> CostTable:
+    """Costs of ``model``: stated ones where ``costs.stated`` is there, else counted.
+
+    In the fully connected generator a weight is one multiply-accumulate and a bias is counted as one too, so
+    its forward pass costs as many as it has parameters: with 16 × 167,680 this gives Table II's O^G.
+
+    Without a generator the common part of a message is classifier and bias, counted also where Υ is stated,
+    since the stated Υ includes the generator.
+
+    Args:
+        model: The network of all modalities, and the generator if there is one.
+        input_shapes: Shape of one sample by modality.
+        batch_size: Samples per iteration.
+        costs: The scenario's ``costs`` block.
+
+    Raises:
+        ScenarioError: Costs are stated for other modalities than the model's.
+    """
+    state = take(model.parts())
+    sent_numbers = {part: numbers(tensors) for part, tensors in state.items()}
+    common_bits = costs.bits_per_parameter * sent_numbers["common"]
+    if costs.stated is not None:
+        return _stated(costs.stated, model, common_bits)
+
+    forward = batch_size * costs.flops_per_mac
+    both = forward * (1 + costs.backward_to_forward)
+    flops, bits = {}, {}
+    for m in model.net.modalities:
+        flops[m] = both * (
+            forward_macs(model.net.trunks[m], input_shapes[m]) + model.net.classifier(m).numel()
+        )
+        bits[m] = costs.bits_per_parameter * sum(sent_numbers[part] for part in modality_parts(m))
+    head = model.net.head.classifier
+    generator = sent_numbers.get("generator", 0)
+    return CostTable(
+        flops=flops,
+        common_flops=both * head.weight.numel() if head is not None else 0.0,
+        generator_forward_flops=forward * generator,
+        generator_flops=both * generator,
+        bits=bits,
+        common_bits=common_bits + costs.bits_per_parameter * generator,
+    )
+
+
+def _stated(stated: Any, model: Model, counted_common_bits: float) -> CostTable:
+    for key in ("flops_per_iteration", "bits"):
+        missing = [m for m in model.net.modalities if m not in getattr(stated, key)]
+        if missing:
+            raise ScenarioError(f"costs.stated.{key}: nothing is stated for modality {', '.join(missing)}")
+    with_generator = model.generator is not None
+    return CostTable(
+        flops={m: float(stated.flops_per_iteration[m]) for m in model.net.modalities},
+        common_flops=stated.common_flops,
+        generator_forward_flops=stated.generator_forward_flops if with_generator else 0.0,
+        generator_flops=stated.generator_flops if with_generator else 0.0,
+        bits={m: float(stated.bits[m]) for m in model.net.modalities},
+        common_bits=stated.common_bits if with_generator else counted_common_bits,
+        iterations=stated.iterations,
+    )

@@ -1,0 +1,63 @@
+"""DMML with knowledge distillation (DMML-KD, Section II-D, Algorithm 1); see docs/learners/dmml_kd.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from learners.dmml.dmml import DMML, JUDGEMENTS, LOSSES, VARIATIONS
+from learners.dmml.options import DMMLKDOptions
+from learners.dmml.plan import GeneratorTraining, LossWeights, TrainingPlan
+from learners.models.choice import GeneratorShape
+from netsim.options import Options
+
+DISTILLATION_LOSSES = {
+    "loss_similarity": "F_sim (eq. 6): distance between the modalities' common predictions",
+    "loss_auxiliary": "F_cls (eq. 8): cross-entropy of the common predictions",
+    "loss_difference": "F_dif (eq. 9): overlap of common and specific features",
+    "loss_distillation": "F_kd (eq. 16): distance of common predictions to those of generated features",
+    "loss_generator": "F_gen (eq. 14), mean over the round's generator iterations",
+}
+
+
+class DMMLKD(DMML):
+    """DMML whose features are decomposed and guided by a generator that the devices learn together.
+
+    After each local update a device teaches its generator what the common features of its labels look like; the
+    mixed generator then guides everybody's common features, also across modalities that a device lacks.
+    """
+
+    Options: ClassVar[type[Options]] = DMMLKDOptions
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **DISTILLATION_LOSSES, **VARIATIONS, **JUDGEMENTS}
+
+    @property
+    def _training_options(self) -> DMMLKDOptions:
+        options = self.setup.options
+        assert isinstance(options, DMMLKDOptions)
+        return options
+
+    def _generator_shape(self) -> GeneratorShape:
+        return GeneratorShape(self._training_options.noise_size, self._training_options.generator_hidden)
+
+    def _generator_iterations(self) -> int:
+        return self._training_options.generator_iterations
+
+    def _training_plan(self, round: int = 1) -> TrainingPlan:
+        options = self._training_options
+        distils = round > 1 or options.distillation_in_first_round
+        return TrainingPlan(
+            losses=LossWeights(
+                similarity=options.alpha_sim,
+                auxiliary=options.alpha_cls,
+                difference=options.alpha_dif,
+                distillation=options.alpha_kd if distils else 0.0,
+                difference_form=options.difference,
+                distillation_form=options.distillation,
+            ),
+            learning_rate=options.learning_rate,
+            batch_size=options.batch_size,
+            evaluation_batch_size=self.setup.evaluation.batch_size,
+            generator=GeneratorTraining(
+                options.generator_iterations, options.generator_learning_rate, options.beta
+            ),
+        )

@@ -1,0 +1,163 @@
+"""DMML-KD with training balance (DMML-KD, Sections III and IV, Algorithms 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from learners.aggregation import surviving_weights
+from learners.dmml.balance import balance, gamma, influence
+from learners.dmml.dmml_kd import DMMLKD
+from learners.dmml.options import DMMLKDBalanceOptions
+from learners.state import State
+from netsim.learning import Budget, Metric, Report, Setup, Workload
+from netsim.options import Options
+from netsim.streams import derive_seed
+
+BITS_PER_NUMBER = 32
+"""Size of a number in reports and decisions where they are sent [bit]."""
+
+BALANCE_METRICS = {
+    "gamma": "γ of a modality in the coming round (eq. 19), with the iterations that Algorithm 2 decided",
+    "gamma_full": "γ of a modality if nothing were cut, with N^max iterations everywhere",
+    "balance_unreachable": "1 where a modality exceeds the slowest's γ with all its devices cut to zero, else 0",
+}
+
+
+@dataclass(frozen=True)
+class BalanceReport:
+    """What a device tells the cluster head (Algorithm 3, line 15).
+
+    Attributes:
+        limit: N^max_{k,t+1}.
+        coefficients: ξ_{k,k'}/(φ_{k,k'} + ε) by modality and sender k'.
+    """
+
+    limit: int
+    coefficients: Mapping[str, Mapping[int, float]]
+
+
+class DMMLKDBalance(DMMLKD):
+    """DMML-KD that trains fast modalities less often, as a cluster head decides after every round.
+
+    A modality whose weights hardly move has little left to learn; it skips iterations until the metric γ of all
+    modalities agrees, which also saves the energy of the skipped ones.
+    """
+
+    Options: ClassVar[type[Options]] = DMMLKDBalanceOptions
+    METRICS: ClassVar[Mapping[str, str]] = {**DMMLKD.METRICS, **BALANCE_METRICS}
+    coordinated = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._budget: dict[int, Budget] = {}
+        self._spent_flops: dict[int, float] = {}
+        self._coefficients: dict[int, dict[str, dict[int, float]]] = {}
+        self._decided: dict[int, tuple[int, Mapping[str, int]]] = {}
+
+    @property
+    def _training_options(self) -> DMMLKDBalanceOptions:
+        options = self.setup.options
+        assert isinstance(options, DMMLKDBalanceOptions)
+        return options
+
+    def workload(self, device: int, round: int, budget: Budget) -> Workload:
+        """As in DMML-KD, each modality with the iterations that the head decided."""
+        workload = super().workload(device, round, budget)
+        self._budget[device] = budget
+        self._spent_flops[device] = workload.total_flops
+        return workload
+
+    def _iterations(self, device: int, round: int, total: int) -> dict[str, int]:
+        """N^m_{k,t}: as decided; N^max in the first round, and where no decision has arrived."""
+        iterations = super()._iterations(device, round, total)
+        decided_for, decision = self._decided.get(device, (0, {}))
+        if decided_for == round:
+            iterations = {m: min(total, decision.get(m, total)) for m in iterations}
+        return iterations
+
+    def _variations(
+        self, device: int, heard: Mapping[int, State], previous: State, aggregate: State
+    ) -> list[Metric]:
+        """As in DMML, and φ_{k,k'} = ‖w_k',t − W_{k,t−1}‖/‖W_{k,t}‖ of everybody who was heard."""
+        coefficients: dict[str, dict[int, float]] = {}
+        for m in self._members[device].modalities:
+            holders = {k: state for k, state in heard.items() if f"trunk/{m}" in state}
+            weights = surviving_weights(self._weights[m][device], device, holders)
+            before = self._extractor(previous, m)
+            norm = torch.linalg.vector_norm(self._extractor(aggregate, m))
+            distances = torch.stack(
+                [torch.linalg.vector_norm(self._extractor(holders[k], m) - before) for k in sorted(weights)]
+            )
+            phi = dict(zip(sorted(weights), (distances / norm).tolist(), strict=True))
+            coefficients[m] = {k: weights[k] / (phi[k] + self._training_options.epsilon) for k in phi}
+        self._coefficients[device] = coefficients
+        return super()._variations(device, heard, previous, aggregate)
+
+    def report(self, device: int, round: int, budget: Budget | None = None) -> Report:
+        """N^max of the next round and ξ/(φ + ε).
+
+        Args:
+            device: Who reports.
+            round: The round that has ended.
+            budget: What the battery holds now; if it is not given, what it held when the round began less
+                what the round must have cost, by eq. (20) at the gains that were known then.
+        """
+        if device not in self._members:
+            return Report(0.0, None)
+        budget = budget or self._after_round(device)
+        report = BalanceReport(self._affordable(device, budget), self._coefficients.get(device, {}))
+        count = 1 + sum(len(senders) for senders in report.coefficients.values())
+        return Report(self._size_bits(count), report)
+
+    def decide(
+        self, head: int, round: int, reports: Mapping[int, Any]
+    ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
+        """Algorithm 2 over the devices that have reported."""
+        known: dict[int, BalanceReport] = {k: r for k, r in sorted(reports.items()) if r is not None}
+        weights = {}
+        for m in self._costs.flops:
+            coefficients = {k: r.coefficients[m] for k, r in known.items() if m in r.coefficients}
+            owners = [k for k in known if m in self._members[k].modalities]
+            if coefficients and owners:
+                weights[m] = influence(coefficients, owners)
+        limits = {k: r.limit for k, r in known.items()}
+        result = balance(
+            limits,
+            {k: self._members[k].modalities for k in known},
+            weights,
+            {m: derive_seed(self.setup.seed, "balance", m, round) for m in weights},
+        )
+        metrics = []
+        for m in weights:
+            metrics += [
+                Metric("gamma", gamma(result.iterations[m], weights[m]), m),
+                Metric("gamma_full", gamma(limits, weights[m]), m),
+                Metric("balance_unreachable", float(m in result.unreachable), m),
+            ]
+        decisions = {}
+        for k in known:
+            decision = {m: counts[k] for m, counts in result.iterations.items() if k in counts}
+            decisions[k] = Report(self._size_bits(len(decision)), decision)
+        return decisions, metrics
+
+    def accept(self, device: int, round: int, decision: Mapping[str, int] | None) -> None:
+        """Keep the decision for the next round; without one the device trains as much as it can."""
+        if decision is not None:
+            self._decided[device] = (round + 1, decision)
+
+    def _after_round(self, device: int) -> Budget:
+        before = self._budget[device]
+        sent_j = sum(
+            joules * self._bits(self._shared(device, n))
+            for n, joules in before.joules_per_bit.items()
+            if n in self._members
+        )
+        spent_j = self._spent_flops[device] * before.joules_per_flop + sent_j
+        return Budget(before.remaining_j - spent_j, before.joules_per_flop, before.joules_per_bit)
+
+    def _size_bits(self, count: int) -> float:
+        return float(BITS_PER_NUMBER * count) if self._training_options.coordination == "sent" else 0.0

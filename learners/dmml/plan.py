@@ -1,0 +1,54 @@
+"""What a job needs to know beside a state, samples and a seed: small, frozen and picklable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights and forms of the losses of eq. (12); a loss of weight zero is not computed.
+
+    Attributes:
+        similarity: α1.
+        auxiliary: α2.
+        difference: α3.
+        distillation: α4.
+        difference_form: ``dsn`` or ``raw``.
+        distillation_form: ``literal`` or ``fedgen``.
+    """
+
+    similarity: float = 0.0
+    auxiliary: float = 0.0
+    difference: float = 0.0
+    distillation: float = 0.0
+    difference_form: str = "dsn"
+    distillation_form: str = "literal"
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """How the generator is trained after the network: N̂ iterations of eq. (14)."""
+
+    iterations: int
+    learning_rate: float
+    beta: float
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a local update goes.
+
+    Attributes:
+        losses: What is minimised.
+        learning_rate: η.
+        batch_size: Samples per iteration.
+        evaluation_batch_size: Samples per forward pass where nothing is trained.
+        generator: How the generator is trained; None where there is none.
+    """
+
+    losses: LossWeights
+    learning_rate: float
+    batch_size: int
+    evaluation_batch_size: int
+    generator: GeneratorTraining | None = None

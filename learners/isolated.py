@@ -1,0 +1,25 @@
+"""Every device on its own: the lower reference of learning together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from learners.dmml.dmml import DMML
+from learners.dmml.options import FusionOptions
+from netsim.learning import Message, Metric
+from netsim.options import Options
+
+
+class Isolated(DMML):
+    """Each device trains on its own data and sends nothing."""
+
+    Options: ClassVar[type[Options]] = FusionOptions
+
+    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
+        """Nothing is sent."""
+        return ()
+
+    def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
+        """What was trained is the model, bit for bit."""
+        return super().combine(device, round, {})

@@ -1,0 +1,195 @@
+"""Which network each modality gets, and the model that comes of it, as values that travel to workers."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ConfigDict, model_validator
+
+from learners.models.decomposed import DecomposedNet
+from learners.models.generator import Generator
+from learners.models.network import Trunk
+from netsim.errors import ScenarioError
+from netsim.options import Options
+from netsim.registry import load
+
+
+class NetworkChoice(Options):
+    """A network by name, with its options beside it: ``{name: small_resnet, widths: [16, 32]}``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> NetworkChoice:
+        try:
+            load("networks", self.name).Options.model_validate(self.options)
+        except ScenarioError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The network's own options."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def build(self, input_shape: tuple[int, ...]) -> Trunk:
+        """A new trunk; see :meth:`learners.models.network.Network.build`."""
+        network = load("networks", self.name)
+        trunk: Trunk = network(network.Options.model_validate(self.options)).build(input_shape)
+        return trunk
+
+
+IMAGE_DEFAULT = NetworkChoice(name="small_resnet")
+VECTOR_DEFAULT = NetworkChoice(name="mlp")
+
+
+def choose(
+    choices: Mapping[str, NetworkChoice],
+    input_shapes: Mapping[str, tuple[int, ...]],
+    known: Collection[str],
+) -> dict[str, NetworkChoice]:
+    """A network for each modality in use; one that the scenario does not name gets a small default.
+
+    Args:
+        choices: What the scenario names, by modality.
+        input_shapes: Shape of one sample of each modality in use.
+        known: All modalities of the data; a choice for one that is not in use is no error.
+
+    Raises:
+        ScenarioError: A network is chosen for a modality that the data does not have.
+    """
+    unknown = sorted(set(choices) - set(known))
+    if unknown:
+        raise ScenarioError(
+            f"learner.networks: the data has no modality {', '.join(map(repr, unknown))}; "
+            f"it has: {', '.join(known)}"
+        )
+    return {
+        m: choices.get(m, IMAGE_DEFAULT if len(shape) == 3 else VECTOR_DEFAULT)
+        for m, shape in input_shapes.items()
+    }
+
+
+@dataclass(frozen=True)
+class GeneratorShape:
+    """Sizes of the generator, beside those that the network gives."""
+
+    noise_size: int
+    hidden: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides the shapes of a model. Small, picklable, hashable by its text.
+
+    Attributes:
+        networks: The trunk of each modality.
+        input_shapes: Shape of one sample of each modality.
+        class_count: Classes C.
+        decomposed: The network of Fig. 4, or the concatenating one of Fig. 3.
+        generator: The generator's sizes; None where the algorithm has none.
+    """
+
+    networks: Mapping[str, NetworkChoice]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    class_count: int
+    decomposed: bool = True
+    generator: GeneratorShape | None = None
+
+    def restricted_to(self, modalities: tuple[str, ...]) -> Architecture:
+        """The architecture of a device that owns ``modalities`` only."""
+        return Architecture(
+            {m: self.networks[m] for m in modalities},
+            {m: self.input_shapes[m] for m in modalities},
+            self.class_count,
+            self.decomposed,
+            self.generator,
+        )
+
+    def model(self, torch_device: str = "cpu") -> Model:
+        """A model of this architecture, of its own: callers may change it as they like.
+
+        Building draws initial weights, which takes longer than copying; so each process builds one and
+        hands out copies.
+        """
+        return copy.deepcopy(_built(_Key(self), torch_device))
+
+
+class _Key:
+    """Makes an architecture, which holds mappings, fit for a cache."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self.text = repr(architecture)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.text == other.text
+
+
+@dataclass
+class Model:
+    """A multi-modal network and, where the algorithm has one, its generator."""
+
+    net: DecomposedNet
+    generator: Generator | None
+
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """The modules by the name of the part, generator included."""
+        return {**self.net.parts(), **({"generator": self.generator} if self.generator else {})}
+
+
+@functools.lru_cache(maxsize=16)
+def _built(key: _Key, torch_device: str) -> Model:
+    # The weights that are drawn here are never used: a state is put in first. Leave the global generator as it was.
+    with torch.random.fork_rng(devices=[]):
+        model = build(key.architecture)
+    model.net.to(torch_device)
+    if model.generator:
+        model.generator.to(torch_device)
+    return model
+
+
+def build(architecture: Architecture) -> Model:
+    """A model with weights freshly drawn from PyTorch's global generator.
+
+    Raises:
+        ScenarioError: A network cannot take its inputs, or the networks' features do not fit together.
+    """
+    trunks = {}
+    for modality, choice in architecture.networks.items():
+        try:
+            trunks[modality] = choice.build(tuple(architecture.input_shapes[modality]))
+        except ScenarioError as error:
+            raise ScenarioError(f"learner.networks.{modality}: {error}") from error
+    counts = {m: trunk.feature_count for m, trunk in trunks.items()}
+    if len(set(counts.values())) > 1:
+        raise ScenarioError(
+            "learner.networks: all modalities need the same number of features, since they share a classifier; "
+            f"got {', '.join(f'{m}: {n}' for m, n in counts.items())}"
+        )
+    count = next(iter(counts.values()))
+    if architecture.decomposed and count % 2:
+        raise ScenarioError(
+            f"learner.networks: the number of features must be even, half common and half specific; got {count}"
+        )
+    net = DecomposedNet(trunks, architecture.class_count, architecture.decomposed)
+    generator = None
+    if architecture.generator:
+        sizes = architecture.generator
+        generator = Generator(sizes.noise_size, architecture.class_count, sizes.hidden, net.common_count)
+    return Model(net, generator)

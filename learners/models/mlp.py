@@ -1,0 +1,50 @@
+"""Fully connected layers, for inputs that are vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from learners.models.network import Network, Trunk
+from netsim.options import Options
+
+
+class MLPTrunk(Trunk):
+    """Linear layers, each followed by a ReLU; inputs of more than one dimension are flattened."""
+
+    def __init__(self, input_count: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        sizes = [input_count, *hidden]
+        layers = [
+            layer for before, after in pairwise(sizes) for layer in (nn.Linear(before, after), nn.ReLU())
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.feature_count = sizes[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, ...] to [batch, feature_count]."""
+        features: Tensor = self.layers(x.flatten(1))
+        return features
+
+
+class MLPOptions(Options):
+    """The block of an ``mlp``."""
+
+    hidden: tuple[PositiveInt, ...] = Field(
+        default=(64, 32), min_length=1, description="Units of each layer; the last are the features."
+    )
+
+
+class MLP(Network):
+    """Fully connected layers with ReLUs."""
+
+    Options = MLPOptions
+
+    def build(self, input_shape: Sequence[int]) -> MLPTrunk:
+        """See :meth:`Network.build`; any shape is taken, flattened."""
+        assert isinstance(self.options, MLPOptions)
+        return MLPTrunk(math.prod(input_shape), self.options.hidden)

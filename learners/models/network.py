@@ -1,0 +1,50 @@
+"""What a network of a modality is: something that turns a batch of inputs into non-negative features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+import netsim.options
+
+
+class Trunk(nn.Module):
+    """A feature extractor φ(x; w) (DMML-KD, eq. 3): [batch, *input_shape] to [batch, feature_count].
+
+    Attributes:
+        feature_count: Length L of the features. A learner that decomposes them takes the first half as
+            modality-common and the second as modality-specific, so it must be even.
+    """
+
+    feature_count: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of ``x``, non-negative: they come out of a ReLU."""
+        raise NotImplementedError
+
+
+class Network(ABC):
+    """A family of trunks; a scenario names one per modality.
+
+    Attributes:
+        Options: The model of the network's block in the scenario.
+    """
+
+    Options: ClassVar[type[netsim.options.Options]] = netsim.options.NoOptions
+
+    def __init__(self, options: netsim.options.Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def build(self, input_shape: Sequence[int]) -> Trunk:
+        """A new trunk with freshly drawn weights (from PyTorch's global generator).
+
+        Args:
+            input_shape: Shape of one sample: [channels, height, width] or [features].
+
+        Raises:
+            ScenarioError: The network cannot take inputs of that shape.
+        """

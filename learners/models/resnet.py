@@ -1,0 +1,175 @@
+"""ResNet-18 as the paper uses it, and a family of small relatives that train quickly on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import torch
+import torchvision
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from learners.models.network import Network, Trunk
+from netsim.errors import ScenarioError
+from netsim.options import NoOptions, Options
+
+
+def image_channels(input_shape: Sequence[int]) -> int:
+    """Channels of an image-like input [channels, height, width].
+
+    Raises:
+        ScenarioError: The input is of another shape.
+    """
+    if len(input_shape) != 3:
+        raise ScenarioError(
+            f"a ResNet takes inputs of shape [channels, height, width], but a sample has shape "
+            f"{list(input_shape)}; use the network 'mlp' for vectors"
+        )
+    return input_shape[0]
+
+
+class ResNet18Trunk(Trunk):
+    """torchvision's ResNet-18 without its last layer: 512 features, averaged over the image after a ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = torchvision.models.resnet18(weights=None)
+        self.feature_count = self.net.fc.in_features
+        self.net.fc = nn.Identity()
+        if channels != 3:
+            self.net.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to [batch, 512]."""
+        features: Tensor = self.net(x)
+        return features
+
+
+class ResNet18(Network):
+    """ResNet-18 from scratch, its first layer fitted to the modality's channels (1 for a spectrogram)."""
+
+    Options = NoOptions
+
+    def build(self, input_shape: Sequence[int]) -> ResNet18Trunk:
+        """See :meth:`Network.build`."""
+        return ResNet18Trunk(image_channels(input_shape))
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions around which the input is led by a shortcut (He et al. 2016, Fig. 2).
+
+    Where the block changes the shape, the shortcut is a strided 1×1 convolution (their option B) or, with
+    ``padding``, an average over the stride and zeros for the new channels: no weights (their option A,
+    but averaged), so three convolutions become two.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, shortcut: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.stride, self.new_channels = stride, channels_out - channels_in
+        self.projection = (
+            nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+            if shortcut == "projection" and (stride > 1 or self.new_channels)
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels_in, height, width] to [batch, channels_out, ⌈height/stride⌉, ⌈width/stride⌉]."""
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = self.norm2(self.conv2(y))
+        if self.projection is not None:
+            x = self.projection(x)
+        else:
+            if self.stride > 1:
+                x = F.avg_pool2d(x, self.stride, ceil_mode=True)
+            if self.new_channels:
+                x = F.pad(x, (0, 0, 0, 0, 0, self.new_channels))
+        return F.relu(y + x, inplace=True)
+
+
+class SmallResNetOptions(Options):
+    """The block of a ``small_resnet``."""
+
+    widths: tuple[PositiveInt, ...] = Field(
+        default=(16, 32), min_length=1, description="Channels of each stage; the last are the features."
+    )
+    blocks: PositiveInt = Field(default=1, description="Basic blocks per stage.")
+    strides: tuple[PositiveInt, ...] | None = Field(
+        default=None, description="Stride of each stage; 1 for the first and 2 for the others if not given."
+    )
+    stem_kernel: PositiveInt = Field(default=5, description="Kernel size of the first convolution.")
+    stem_stride: PositiveInt = Field(default=4, description="Stride of the first convolution.")
+    shortcut: Literal["projection", "padding"] = Field(
+        default="padding", description="How a shortcut changes shape: 1×1 convolution, or no weights at all."
+    )
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Self:
+        if self.strides is not None and len(self.strides) != len(self.widths):
+            raise ValueError(f"strides: must be one per stage ({len(self.widths)}), got {len(self.strides)}")
+        if self.shortcut == "padding" and list(self.widths) != sorted(self.widths):
+            raise ValueError("widths: must not fall from stage to stage with shortcut 'padding'")
+        return self
+
+
+class SmallResNetTrunk(Trunk):
+    """A stem, stages of basic blocks, and the average over the image after the last ReLU.
+
+    The work is done in PyTorch's channels-last layout, about a quarter faster on CPUs at these sizes.
+    """
+
+    def __init__(self, channels: int, options: SmallResNetOptions) -> None:
+        super().__init__()
+        widths = options.widths
+        strides = options.strides or (1,) + (2,) * (len(widths) - 1)
+        kernel, stride = options.stem_kernel, options.stem_stride
+        padding = 0 if kernel == stride else kernel // 2  # equal: the stem cuts the image into patches
+        self.stem = nn.Conv2d(channels, widths[0], kernel, stride, padding, bias=False)
+        self.norm = nn.BatchNorm2d(widths[0])
+        blocks = []
+        width = widths[0]
+        for stage_width, stage_stride in zip(widths, strides, strict=True):
+            for index in range(options.blocks):
+                blocks.append(
+                    BasicBlock(width, stage_width, stage_stride if index == 0 else 1, options.shortcut)
+                )
+                width = stage_width
+        self.blocks = nn.Sequential(*blocks)
+        self.feature_count = width
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for weight in self.parameters():
+            if weight.dim() == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to [batch, feature_count]."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.blocks(F.relu(self.norm(self.stem(x)), inplace=True))
+        return x.mean((2, 3))
+
+
+class SmallResNet(Network):
+    """A ResNet of few and narrow stages, for CPUs and small inputs."""
+
+    Options = SmallResNetOptions
+
+    def build(self, input_shape: Sequence[int]) -> SmallResNetTrunk:
+        """See :meth:`Network.build`."""
+        channels = image_channels(input_shape)
+        assert isinstance(self.options, SmallResNetOptions)
+        if min(input_shape[1:]) < self.options.stem_stride:
+            raise ScenarioError(
+                f"small_resnet: stem_stride must be at most the input's height and width (got "
+                f"{self.options.stem_stride} for an input of {input_shape[1]}×{input_shape[2]})"
+            )
+        return SmallResNetTrunk(channels, self.options)

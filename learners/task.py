@@ -1,0 +1,107 @@
+"""What the devices learn from: the data set, dealt to them, as tensors that a job can take along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learners.data.dataset import MultimodalDataset, Share, Transform
+from netsim.errors import ScenarioError
+from netsim.learning import Setup
+from netsim.streams import stream
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some rows of a data set, ready for a job.
+
+    Attributes:
+        inputs: By modality, as stored [samples, ...].
+        labels: int64 [samples].
+        transforms: By modality, from stored samples to network inputs.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    transforms: Mapping[str, Transform]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and how it is dealt.
+
+    Attributes:
+        dataset: The data set.
+        shares: What each device holds, restricted to the modalities in use.
+        modalities: The modalities in use, in the data set's order.
+    """
+
+    dataset: MultimodalDataset
+    shares: tuple[Share, ...]
+    modalities: tuple[str, ...]
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of a network input by modality, as the test-time transform gives it."""
+        return {m: self._input_shape(m) for m in self.modalities}
+
+    def _input_shape(self, modality: str) -> tuple[int, ...]:
+        row = self.dataset.inputs[modality][:1]
+        return tuple(_transform(self.dataset, modality).test(row).shape[1:])
+
+    def samples(self, rows: np.ndarray, modalities: tuple[str, ...], torch_device: str) -> Samples:
+        """Copies of ``rows`` on ``torch_device``."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        return Samples(
+            {m: self.dataset.inputs[m][index].to(torch_device) for m in modalities},
+            self.dataset.labels[index].to(torch_device),
+            {m: _transform(self.dataset, m) for m in modalities},
+        )
+
+    def test_rows(self, count: int | None, seed: int) -> np.ndarray:
+        """The whole test set, or ``count`` rows of it that only ``seed`` decides."""
+        if count is None or count >= len(self.dataset.test):
+            return self.dataset.test
+        return np.sort(stream(seed, "evaluation").choice(self.dataset.test, size=count, replace=False))
+
+
+def load_task(setup: Setup, only: tuple[str, ...] | None) -> Task:
+    """Load the data and deal it.
+
+    Args:
+        setup: What the learner is built from.
+        only: Modalities to use, or None for all of them. A device that owns none of them gets no modality.
+
+    Raises:
+        ScenarioError: There is no data or no partition, or a modality in ``only`` is not in the data.
+    """
+    for key in ("data", "partition"):
+        if getattr(setup, key) is None:
+            raise ScenarioError(f"{key}: this learner trains on data, so the scenario needs a '{key}' block")
+    dataset = setup.data.load(setup.seed, setup.cache_dir, setup.say)
+    unknown = [m for m in only or () if m not in dataset.modalities]
+    if unknown:
+        raise ScenarioError(
+            f"learner.modalities: the data has no modality {', '.join(map(repr, unknown))}; "
+            f"it has: {', '.join(dataset.modalities)}"
+        )
+    modalities = tuple(m for m in dataset.modalities if only is None or m in only)
+    shares = tuple(
+        Share(share.samples, tuple(m for m in modalities if m in share.modalities))
+        for share in setup.partition.deal(dataset, setup.device_count, setup.seed)
+    )
+    return Task(dataset, shares, modalities)
+
+
+def _transform(dataset: MultimodalDataset, modality: str) -> Transform:
+    return dataset.transforms.get(modality, _AS_STORED)
+
+
+_AS_STORED = Transform()

@@ -1,0 +1,118 @@
+"""Every key of a scenario with its type, default and meaning, as Markdown: read from the models themselves."""
+
+from __future__ import annotations
+
+import math
+import re
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from netsim import registry
+from netsim.errors import ScenarioError
+from netsim.scenario.model import COMPONENTS, Component, Scenario
+
+_WORDS = {float: "number", int: "whole number", str: "text", bool: "true or false", type(None): "null"}
+
+
+def _type(annotation: Any) -> str:
+    """The type of a key in words."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    if origin is typing.Annotated:
+        return _type(parts[0])
+    if origin is typing.Literal:
+        return " or ".join(f"`{part}`" for part in parts)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type(part) for part in parts))
+    if origin in (tuple, list):
+        return f"list of {_type(parts[0])}s" if parts else "list"
+    if origin is dict:
+        return f"{_type(parts[1])} by {_type(parts[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, Component):
+        return "component"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "block"
+    return "path" if getattr(annotation, "__name__", "") == "Path" else "value"
+
+
+def _default(field: FieldInfo) -> str:
+    """The default of a key as one would write it."""
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined:
+        return "must be given"
+    if isinstance(value, Component):
+        return f"`{value.name}`"
+    if isinstance(value, BaseModel):
+        return "see its keys"
+    if isinstance(value, float) and math.isinf(value):
+        return "`.inf`"
+    if value is None:
+        return "`null`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    if isinstance(value, tuple | list | dict):
+        return f"`{list(value) if isinstance(value, tuple) else value}`"
+    return f"`{value}`" if value != "" else "empty"
+
+
+def _about(field: FieldInfo) -> str:
+    return re.sub(r"\s+", " ", field.description or "").replace("|", "\\|")
+
+
+def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for key, field in model.model_fields.items():
+        name = f"{prefix}{key}"
+        yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_about(field)} |"
+        inner = _inner(field.annotation)
+        if inner is not None:
+            yield from _rows(inner, f"{name}[]." if typing.get_origin(field.annotation) in (tuple, list) else f"{name}.")
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) and not issubclass(annotation, Component) else None
+    for part in typing.get_args(annotation):
+        if (found := _inner(part)) is not None:
+            return found
+    return None
+
+
+HEAD = "| key | type | default | meaning |\n| --- | --- | --- | --- |"
+
+
+def keys() -> str:
+    """The table of the scenario's own keys."""
+    return "\n".join([HEAD, *_rows(Scenario, "")])
+
+
+def component_keys(kind: str) -> str:
+    """For every registered component of ``kind``: its line of explanation and the table of its keys."""
+    parts = []
+    for name, about in registry.describe(kind):
+        parts.append(f"**`{name}`**: {about}")
+        try:
+            model = registry.load(kind, name).Options
+        except ScenarioError:
+            continue
+        if model.model_fields:
+            parts.append("\n".join([HEAD, *_rows(model, "")]))
+    return "\n\n".join(parts)
+
+
+def reference() -> str:
+    """The whole reference: the scenario's keys, then those of every component, by kind."""
+    places = {kind: ".".join(path) for path, kind in COMPONENTS.items()}
+    places["networks"] = "learner.networks.<modality>"
+    sections = ["## Keys of a scenario\n\n" + keys()]
+    for kind, about in registry.KINDS.items():
+        sections.append(f"## {kind}: {about}\n\nNamed in `{places[kind]}`.\n\n{component_keys(kind)}")
+    return "\n\n".join(sections) + "\n"

@@ -1,0 +1,139 @@
+"""The local update: what moves, what must not, and that a job is a function of its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tiny_task import UNLIMITED, Deal, make_learner, run_job
+
+from learners.checks import fingerprint
+from learners.dmml.local_update import active_modalities, iterations_per_epoch, mini_batches
+
+
+def job_inputs(name: str = "dmml_kd", round: int = 2, **changes: Any) -> tuple[Any, dict[str, Any]]:
+    learner = make_learner(name, **changes)
+    job = learner.training_job(0, round, learner.workload(0, round, UNLIMITED))
+    return job.function, dict(job.inputs)
+
+
+def test_the_same_job_gives_the_same_bits() -> None:
+    function, inputs = job_inputs()
+    torch.manual_seed(1)
+    one = function(**inputs)
+    torch.manual_seed(2)
+    assert fingerprint(function(**inputs)) == fingerprint(one)
+    assert fingerprint(function(**{**inputs, "seed": inputs["seed"] + 1})) != fingerprint(one)
+
+
+def test_a_job_leaves_the_global_generator_alone() -> None:
+    function, inputs = job_inputs()
+    before = torch.random.get_rng_state()
+    function(**inputs)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_modality_that_takes_no_part_stays_bit_for_bit() -> None:
+    """P = 0 throughout for visual: weights, Adam's moments and BatchNorm stay; the common classifier moves.
+
+    The moments come from a first update in which visual did take part, so zero gradients would move its weights.
+    """
+    function, inputs = job_inputs()
+    first = function(**inputs)
+    inputs |= {"state": first.state, "moments": first.moments, "iterations": {"audio": 3, "visual": 0}}
+    then = function(**inputs)
+    for part in ("trunk/visual", "specific/visual"):
+        assert fingerprint(then.state[part]) == fingerprint(first.state[part])
+        assert fingerprint(then.moments[part]) == fingerprint(first.moments[part])
+    for part in ("trunk/audio", "specific/audio", "common"):
+        assert fingerprint(then.state[part]) != fingerprint(first.state[part])
+    assert "loss_similarity" not in then.losses, "one active modality has nothing to be similar to"
+
+
+def test_without_any_modality_nothing_moves_not_even_the_bias() -> None:
+    function, inputs = job_inputs("dmml")
+    first = function(**inputs)
+    inputs |= {"state": first.state, "moments": first.moments, "iterations": {"audio": 0, "visual": 0}}
+    then = function(**inputs)
+    assert fingerprint(then.state) == fingerprint(first.state)
+    assert fingerprint(then.moments) == fingerprint(first.moments)
+    assert then.losses == {}
+
+
+def test_steps_are_counted_by_weight() -> None:
+    """Adam's bias correction must know how often a weight was really stepped: 3 times audio, 1 time visual."""
+    function, inputs = job_inputs()
+    moments = function(**{**inputs, "iterations": {"audio": 3, "visual": 1}}).moments
+    steps = {part: {float(entry["step"]) for entry in rows.values()} for part, rows in moments.items()}
+    assert steps["trunk/audio"] == {3.0} and steps["trunk/visual"] == {1.0} and steps["common"] == {3.0}
+
+
+def test_the_generators_update_leaves_the_network_alone_and_the_other_way_round() -> None:
+    function, inputs = job_inputs()
+    plan = inputs["plan"]
+    still = replace(plan, generator=replace(plan.generator, iterations=0))
+    with_generator = function(**inputs).state
+    without = function(**{**inputs, "plan": still}).state
+    for part in without:
+        same = fingerprint(with_generator[part]) == fingerprint(without[part])
+        assert same == (part != "generator")
+    assert fingerprint(without["generator"]) == fingerprint(inputs["state"]["generator"])
+
+
+def test_distillation_waits_for_a_trained_generator() -> None:
+    learner = make_learner("dmml_kd")
+    losses = [run_job(learner.training_job(0, t, learner.workload(0, t, UNLIMITED))).losses for t in (1, 2)]
+    assert "loss_distillation" not in losses[0] and "loss_distillation" in losses[1]
+    eager = make_learner("dmml_kd", distillation_in_first_round=True)
+    job = eager.training_job(0, 1, eager.workload(0, 1, UNLIMITED))
+    assert "loss_distillation" in run_job(job).losses
+
+
+def test_total_loss_is_the_weighted_sum_of_its_terms() -> None:
+    """Eq. (12) with all weights 1 and one iteration: the total is the sum of the five terms."""
+    function, inputs = job_inputs()
+    losses = function(**{**inputs, "iterations": {"audio": 1, "visual": 1}, "total_iterations": 1}).losses
+    terms = [v for name, v in losses.items() if name not in ("loss_total", "loss_generator")]
+    assert len(terms) == 5
+    assert losses["loss_total"] == pytest.approx(sum(terms), rel=1e-6)
+
+
+def test_optimizer_memory_can_be_reset() -> None:
+    for choice, kept in (("keep", True), ("reset", False)):
+        learner = make_learner("dmml_kd", optimizer_state=choice)
+        job = learner.training_job(0, 1, learner.workload(0, 1, UNLIMITED))
+        learner.apply(0, 1, run_job(job))
+        assert bool(learner.training_job(0, 2, learner.workload(0, 2, UNLIMITED)).inputs["moments"]) == kept
+
+
+def test_active_modalities_take_part_as_often_as_decided() -> None:
+    for seed in range(20):
+        active = active_modalities({"audio": 5, "visual": 12}, 12, seed)
+        assert len(active) == 12
+        assert sum("audio" in a for a in active) == 5
+        assert sum("visual" in a for a in active) == 12
+    assert active_modalities({"audio": 5}, 12, 0) != active_modalities({"audio": 5}, 12, 1)
+
+
+def test_mini_batches_drop_what_an_epoch_leaves_over() -> None:
+    """558 samples in batches of 16 are 34 iterations; the next epoch is a new order."""
+    assert iterations_per_epoch(558, 16) == 34
+    batches = mini_batches(558, 16, 68, seed=3)
+    assert batches.shape == (68, 16)
+    for epoch in (batches[:34], batches[34:]):
+        assert len(set(epoch.flatten().tolist())) == 34 * 16
+    assert not torch.equal(batches[:34], batches[34:])
+
+
+def test_a_device_with_little_data_has_one_smaller_batch() -> None:
+    assert iterations_per_epoch(5, 16) == 1
+    assert mini_batches(5, 16, 2, seed=0).shape == (2, 5)
+    learner = make_learner("dmml", partition=Deal(rows=4))
+    full = make_learner("dmml")
+    few, many = (x.workload(0, 1, UNLIMITED) for x in (learner, full))
+    assert few.iterations == {"audio": 1, "visual": 1}
+    assert few.flops["audio"] == pytest.approx(many.flops["audio"] / 3 * 4 / 8), (
+        "half the samples, one of 3 steps"
+    )

@@ -1,0 +1,232 @@
+"""Exchange and mixing of DMML (eqs. 13 and 15), and the three algorithms against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+import pytest
+import torch
+from tiny_task import UNLIMITED, Deal, make_learner, play_round, train
+
+from learners.checks import fingerprint
+from netsim.learning import Message
+from netsim.scenario.model import Evaluation
+
+MIXED = Deal({0: ("audio",), 1: ("audio", "visual"), 2: ("visual",), 3: ("audio", "visual")})
+
+
+def states(learner: Any) -> dict[int, Any]:
+    return learner._aggregate
+
+
+def assert_close(one: Any, other: Any) -> None:
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-7)
+
+
+def test_all_devices_begin_with_the_same_model() -> None:
+    learner = make_learner("dmml_kd", partition=MIXED)
+    for part in ("common", "generator"):
+        assert len({fingerprint(state[part]) for state in states(learner).values()}) == 1
+    assert fingerprint(states(learner)[0]["trunk/audio"]) == fingerprint(states(learner)[3]["trunk/audio"])
+    other = make_learner("dmml_kd", partition=MIXED, seed=1)
+    assert fingerprint(states(other)[0]["common"]) != fingerprint(states(learner)[0]["common"])
+
+
+def test_on_a_complete_graph_a_round_is_federated_averaging() -> None:
+    """All weights are 1/K: everybody has the plain mean of all local models."""
+    learner = make_learner("dmml_kd", graph=nx.complete_graph(3))
+    play_round(learner, 1)
+    local = [learner._local[k][1] for k in range(3)]
+    for part in local[0]:
+        for name, tensor in local[0][part].items():
+            if tensor.is_floating_point():
+                mean = torch.stack([state[part][name] for state in local]).mean(0)
+                for k in range(3):
+                    torch.testing.assert_close(states(learner)[k][part][name], mean, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("graph", [nx.path_graph(4), nx.star_graph(3), nx.cycle_graph(4)])
+def test_mixing_keeps_the_mean_over_those_who_hold_a_part(graph: nx.Graph) -> None:
+    """Metropolis-Hastings weights are doubly stochastic, also on the sub-graph of a modality's owners."""
+    learner = make_learner("dmml_kd", graph=graph, partition=MIXED)
+    play_round(learner, 1)
+    for part in ("common", "generator", "trunk/audio", "specific/audio", "trunk/visual"):
+        holders = [k for k in graph if part in states(learner)[k]]
+        for name, tensor in learner._local[holders[0]][1][part].items():
+            if tensor.is_floating_point():
+                before = torch.stack([learner._local[k][1][part][name] for k in holders]).mean(0)
+                after = torch.stack([states(learner)[k][part][name] for k in holders]).mean(0)
+                torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-7)
+
+
+def test_mixing_weights_are_those_of_each_parts_owners() -> None:
+    """On the path 0-1-2-3 audio is owned by 0, 1, 3: 0-1 mix by half, and 3, without a neighbour, keeps its own."""
+    learner = make_learner("dmml", partition=MIXED)
+    assert learner._weights["audio"] == {0: {0: 0.5, 1: 0.5}, 1: {0: 0.5, 1: 0.5}, 3: {3: 1.0}}
+    for rows in learner._weights.values():
+        for k, row in rows.items():
+            assert sum(row.values()) == pytest.approx(1.0)
+            assert all(rows[n][k] == weight for n, weight in row.items()), "symmetric"
+    play_round(learner, 1)
+    own = learner._local[3][1]["trunk/audio"]
+    assert fingerprint(states(learner)[3]["trunk/audio"]) == fingerprint(own)
+
+
+def test_integer_counters_stay_the_receivers_own() -> None:
+    """Device 0 has two mini-batches of samples, device 1 has one."""
+    learner = make_learner("dmml", graph=nx.complete_graph(2), partition=Deal(rows={0: 16, 1: 8}))
+    play_round(learner, 1)
+    counts = [int(states(learner)[k]["trunk/visual"]["norm.num_batches_tracked"]) for k in (0, 1)]
+    assert counts == [2, 1]
+
+
+def test_messages_hold_what_both_own_and_weigh_what_they_hold() -> None:
+    """Device 1 (both) sends audio to 0, visual to 2; 32 bits for each weight and running statistic."""
+    learner = make_learner("dmml_kd", partition=MIXED)
+    for k in (0, 1, 2, 3):
+        train(learner, k, 1)
+    to_0, to_2 = learner.messages(1, 1, [0, 2])
+    common = {"common", "generator"}
+    assert set(to_0.payload) == {"trunk/audio", "specific/audio"} | common
+    assert set(to_2.payload) == {"trunk/visual", "specific/visual"} | common
+    for message in (to_0, to_2):
+        floats = [t for part in message.payload.values() for t in part.values() if t.is_floating_point()]
+        assert message.size_bits == 32 * sum(t.numel() for t in floats)
+
+
+def test_the_weight_of_a_message_that_did_not_arrive_stays_at_home() -> None:
+    """Device 1 on the path 0-1-2: ⅓ each; without device 0 it keeps ⅔ of its own."""
+    learner = make_learner("dmml", graph=nx.path_graph(3))
+    for k in range(3):
+        train(learner, k, 1)
+    payload = learner.messages(2, 1, [1])[0].payload
+    learner.combine(1, 1, {2: payload})
+    own, theirs = learner._local[1][1], learner._local[2][1]
+    expected = {n: own["common"][n] * 2 / 3 + theirs["common"][n] / 3 for n in own["common"]}
+    assert_close(states(learner)[1]["common"], expected)
+
+
+def test_a_device_whose_training_was_cut_off_mixes_what_it_began_with() -> None:
+    learner = make_learner("dmml", graph=nx.path_graph(2))
+    before = states(learner)[0]
+    train(learner, 1, 1)
+    learner.combine(0, 1, {1: learner.messages(1, 1, [0])[0].payload})
+    theirs = learner._local[1][1]
+    expected = {n: (before["common"][n] + theirs["common"][n]) / 2 for n in before["common"]}
+    assert_close(states(learner)[0]["common"], expected)
+
+
+def test_relative_variation_follows_eq_18() -> None:
+    learner = make_learner("dmml_kd_balance", graph=nx.path_graph(2))
+    before = learner._extractor(states(learner)[0], "audio")
+    metrics = play_round(learner, 1)[0]
+    after = learner._extractor(states(learner)[0], "audio")
+    local = {k: learner._extractor(learner._local[k][1], "audio") for k in (0, 1)}
+    phi = {k: ((w - before).norm() / after.norm()).item() for k, w in local.items()}
+    assert metrics["variation", "audio"] == pytest.approx(
+        ((after - before).norm() / after.norm()).item(), rel=1e-5
+    )
+    assert metrics["variation_local", "audio"] == pytest.approx(phi[0], rel=1e-5)
+    reported = learner.report(0, 1).payload.coefficients["audio"]
+    assert reported == pytest.approx({k: 0.5 / (phi[k] + 1e-8) for k in phi}, rel=1e-5)
+    names = {m for _, m in learner._trainable.items()}
+    assert not any("running" in name or "num_batches" in name for part in names for name in part)
+
+
+def test_balance_that_cuts_nothing_is_dmml_kd_bit_for_bit() -> None:
+    plain, balanced = make_learner("dmml_kd"), make_learner("dmml_kd_balance")
+    for t in (1, 2, 3):
+        for learner in (plain, balanced):
+            play_round(learner, t)
+        for k in plain.graph:  # as if Algorithm 2 had found nothing to cut
+            balanced.accept(k, t, {"audio": 3, "visual": 3})
+    assert fingerprint(states(plain)) == fingerprint(states(balanced))
+
+
+def test_decisions_are_followed_and_expire() -> None:
+    learner = make_learner("dmml_kd_balance")
+    play_round(learner, 1)
+    learner.accept(0, 1, {"audio": 1, "visual": 3})
+    assert learner.workload(0, 2, UNLIMITED).iterations == {"audio": 1, "visual": 3}
+    learner.accept(0, 2, None)
+    assert learner.workload(0, 3, UNLIMITED).iterations == {"audio": 3, "visual": 3}
+
+
+def test_decisions_bring_the_modalities_together() -> None:
+    learner = make_learner("dmml_kd_balance")
+    head = play_round(learner, 1)[-1]
+    gammas = {m: head["gamma", m] for m in ("audio", "visual")}
+    full = {m: head["gamma_full", m] for m in ("audio", "visual")}
+    slowest = min(full, key=full.__getitem__)
+    assert gammas[slowest] == full[slowest]
+    assert max(gammas.values()) <= full[slowest] or head["balance_unreachable", "audio"]
+
+
+def test_reports_are_free_or_32_bits_a_number() -> None:
+    """Device 0 of a path has one neighbour: N^max, and for two modalities ξ/φ of itself and the neighbour."""
+    for choice, bits in (("free", 0.0), ("sent", 32.0 * (1 + 2 * 2))):
+        learner = make_learner("dmml_kd_balance", coordination=choice)
+        play_round(learner, 1)
+        report = learner.report(0, 1)
+        assert report.size_bits == bits
+        decisions, _ = learner.decide(1, 1, {0: report.payload})
+        assert decisions[0].size_bits == (0.0 if choice == "free" else 64.0)
+
+
+def test_a_dead_device_is_left_out_of_the_balance() -> None:
+    learner = make_learner("dmml_kd_balance")
+    play_round(learner, 1)
+    reports = {k: learner.report(k, 1).payload for k in (0, 1, 2)}
+    decisions, _ = learner.decide(1, 1, reports)
+    assert sorted(decisions) == [0, 1, 2]
+
+
+def test_reference_runs_of_one_modality() -> None:
+    """Devices that do not own it sit out: no work, no messages, no judgement."""
+    learner = make_learner("dmml", partition=MIXED, modalities=["audio"])
+    assert learner.owners() == {"audio": frozenset({0, 1, 3})}
+    assert learner.workload(2, 1, UNLIMITED).total_flops == 0
+    assert learner.training_job(2, 1, learner.workload(2, 1, UNLIMITED)) is None
+    metrics = play_round(learner, 1)
+    assert metrics[2] == {} and ("accuracy", "audio") in metrics[0]
+    assert [m.receiver for m in learner.messages(1, 1, [0, 2])] == [0]
+
+
+def test_models_are_judged_when_the_scenario_says_and_at_the_end() -> None:
+    learner = make_learner("dmml", rounds=5, evaluation=Evaluation(every=2, samples=10))
+    judged = [t for t in range(1, 6) if learner.evaluation_job(0, t) is not None]
+    assert judged == [2, 4, 5]
+    assert len(learner.evaluation_job(0, 2).inputs["samples"]) == 10
+
+
+def test_isolated_devices_send_nothing_and_keep_what_they_trained() -> None:
+    learner = make_learner("isolated")
+    play_round(learner, 1)
+    assert learner.messages(1, 1, [0, 2]) == ()
+    assert fingerprint(states(learner)[1]) == fingerprint(learner._local[1][1])
+
+
+def test_centralized_trains_on_everything_at_the_best_connected_device() -> None:
+    learner = make_learner("centralized", graph=nx.star_graph([2, 0, 1, 3]), partition=MIXED)
+    assert [k for k in range(4) if learner.workload(k, 1, UNLIMITED).total_flops] == [2]
+    assert learner.workload(2, 1, UNLIMITED).iterations == {"audio": 12, "visual": 12}, "96 samples by 8"
+
+
+@pytest.mark.parametrize("name", ["dmml", "dmml_kd"])
+def test_devices_learn_the_task(name: str) -> None:
+    """Chance is 1/3; two devices with all the data in two rounds of many steps leave it far behind."""
+    learner = make_learner(name, graph=nx.path_graph(2), local_epochs=12, learning_rate=1e-2, rounds=2)
+    for t in (1, 2):
+        metrics = play_round(learner, t)
+    assert metrics[0]["accuracy", ""] > 0.7
+    assert set(m[0] for m in metrics[0]) <= set(learner.METRICS)
+
+
+def test_concat_is_the_network_of_fig_3() -> None:
+    learner = make_learner("dmml", architecture="concat")
+    play_round(learner, 1)
+    assert set(states(learner)[0]["common"]) == {"bias"}
+    assert states(learner)[0]["specific/audio"]["weight"].shape == (3, 8)
+    assert isinstance(learner.messages(0, 1, [1])[0], Message)

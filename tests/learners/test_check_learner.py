@@ -1,0 +1,98 @@
+"""Every shipped learner keeps the promises of the interface, and the checker notices who does not."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import networkx as nx
+import pytest
+import torch
+from tiny_task import Deal, make_setup
+
+from learners.checks import BrokenPromise, check_learner
+from learners.dmml import DMML
+from netsim.learning import Message, Metric, Workload
+from netsim.registry import load, names
+
+SHIPPED = ["centralized", "dmml", "dmml_kd", "dmml_kd_balance", "isolated", "stub"]
+PATH = nx.path_graph(3)
+
+
+def test_all_shipped_learners_are_checked_here() -> None:
+    assert set(SHIPPED) <= set(names("learners"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_learners_keep_their_promises(name: str) -> None:
+    partition = Deal({0: ("audio",), 1: ("audio", "visual")}, rows=16)
+    check_learner(lambda: load("learners", name)(make_setup(name, devices=3, partition=partition)), PATH)
+
+
+def offender(**methods: object) -> type[DMML]:
+    return type("Offender", (DMML,), methods)
+
+
+def check(cls: type[DMML]) -> None:
+    check_learner(lambda: cls(make_setup("dmml", devices=3, partition=Deal(rows=8))), PATH)
+
+
+def test_a_payload_that_changes_after_it_was_sent_is_caught() -> None:
+    def combine(self, device, round, arrived):  # type: ignore[no-untyped-def]
+        for tensor in self._local[device][1]["common"].values():
+            tensor.add_(1.0)
+        return DMML.combine(self, device, round, arrived)
+
+    with pytest.raises(BrokenPromise, match=r"what arrived|payload changed after it was handed over"):
+        check(offender(combine=combine))
+
+
+def test_a_seed_that_is_not_the_only_source_of_chance_is_caught() -> None:
+    ticks = itertools.count()
+
+    def workload(self, device, round, budget):  # type: ignore[no-untyped-def]
+        return Workload({}, {"chance": float(next(ticks))})
+
+    with pytest.raises(BrokenPromise, match="same seed, different workload: device 0, round 1"):
+        check(offender(workload=workload, training_job=lambda *_: None, messages=lambda *_: ()))
+
+
+def test_a_result_that_depends_on_who_came_first_is_caught() -> None:
+    class Offender(DMML):
+        def combine(self, device, round, arrived):  # type: ignore[no-untyped-def]
+            return [Metric("accuracy", float(next(iter(arrived), -1)))]
+
+    with pytest.raises(BrokenPromise, match="another order, different metrics of combining: device 1"):
+        check(Offender)
+
+
+def test_a_size_that_is_no_size_is_caught() -> None:
+    def messages(self, device, round, neighbours):  # type: ignore[no-untyped-def]
+        return [Message(n, float("nan")) for n in neighbours]
+
+    with pytest.raises(BrokenPromise, match="size_bits must be finite"):
+        check(offender(messages=messages))
+
+
+def test_a_metric_that_nobody_explained_is_caught() -> None:
+    with pytest.raises(BrokenPromise, match="'magic' is not explained in METRICS"):
+        check(offender(apply=lambda *_: [Metric("magic", 1.0)]))
+
+
+def spoil(state: dict[str, dict[str, torch.Tensor]]) -> None:
+    state["common"]["bias"].add_(1.0)
+
+
+def test_a_job_that_changes_its_inputs_is_caught() -> None:
+    def training_job(self, device, round, workload):  # type: ignore[no-untyped-def]
+        job = DMML.training_job(self, device, round, workload)
+        return type(job)(spoil, {"state": job.inputs["state"]})
+
+    with pytest.raises(BrokenPromise, match="the job changed its inputs"):
+        check(offender(training_job=training_job))
+
+
+def test_the_stub_and_the_checker_need_no_pytorch() -> None:
+    code = "import learners.stub, learners.checks, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
