@@ -76,9 +76,11 @@ class _Play:
             self._coordinate(round, order)
         self.check_old_payloads()
 
+    def _budget(self, k: int) -> Budget:
+        return Budget(1e9, JOULES_PER_FLOP, {n: JOULES_PER_BIT for n in sorted(self.graph[k])})
+
     def _train(self, k: int, round: int) -> None:
-        budget = Budget(1e9, JOULES_PER_FLOP, {n: JOULES_PER_BIT for n in sorted(self.graph[k])})
-        workload = self.learner.workload(k, round, budget)
+        workload = self.learner.workload(k, round, self._budget(k))
         where = f"device {k}, round {round}"
         for part, flops in workload.flops.items():
             _promise(
@@ -130,7 +132,7 @@ class _Play:
         return messages
 
     def _coordinate(self, round: int, order: list[int]) -> None:
-        reports = {k: self.learner.report(k, round) for k in order}
+        reports = {k: self.learner.report(k, round, self._budget(k)) for k in order}
         head = min(self.graph, key=lambda k: (-self.graph.degree[k], k))
         decisions, metrics = self.learner.decide(
             head, round, {k: report.payload for k, report in sorted(reports.items())}

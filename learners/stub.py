@@ -53,7 +53,7 @@ class Stub(Learner):
         """Nothing changes."""
         return ()
 
-    def report(self, device: int, round: int) -> Report:
+    def report(self, device: int, round: int, budget: Budget) -> Report:
         """A report of the stated size."""
         return Report(self.options.report_bits, device)
 

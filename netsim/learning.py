@@ -187,8 +187,8 @@ class Learner(ABC):
         """Turn the evaluation job's ``result`` into metrics."""
         return ()
 
-    def report(self, device: int, round: int) -> Report:
-        """What ``device`` tells the cluster head after ``round``."""
+    def report(self, device: int, round: int, budget: Budget) -> Report:
+        """What ``device`` tells the cluster head after ``round``, with ``budget`` left for the next."""
         raise NotImplementedError
 
     def decide(

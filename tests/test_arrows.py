@@ -34,11 +34,20 @@ def test_only_the_command_line_calls_analysis():
 
 @pytest.mark.parametrize("part", ["devices", "radio", "topology", "protocols", "scenario", "records"])
 def test_physics_and_protocols_know_no_torch(part):
-    assert [x for x in imports(f"netsim/{part}") if top(x[1]) in ("torch", "torchvision", "torchaudio", "librosa")] == []
+    assert [
+        x for x in imports(f"netsim/{part}") if top(x[1]) in ("torch", "torchvision", "torchaudio", "librosa")
+    ] == []
 
 
 def test_learners_see_no_clock_and_no_radio():
-    allowed = ("netsim.learning", "netsim.jobs", "netsim.options", "netsim.errors", "netsim.streams", "netsim.registry")
+    allowed = (
+        "netsim.learning",
+        "netsim.jobs",
+        "netsim.options",
+        "netsim.errors",
+        "netsim.streams",
+        "netsim.registry",
+    )
     strangers = [
         (file, module)
         for file, module in imports("learners")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class DataSource(ABC):
     Options: ClassVar[type[Options]] = NoOptions
     MODALITIES: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Any) -> None:
         self.options = options
 
     @abstractmethod
@@ -110,7 +110,7 @@ class Partition(ABC):
 
     Options: ClassVar[type[Options]] = NoOptions
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Any) -> None:
         self.options = options
 
     @abstractmethod

@@ -13,7 +13,7 @@ from learners.dmml.balance import balance, gamma, influence
 from learners.dmml.dmml_kd import DMMLKD
 from learners.dmml.options import DMMLKDBalanceOptions
 from learners.state import State
-from netsim.learning import Budget, Metric, Report, Setup, Workload
+from netsim.learning import Budget, Metric, Report, Setup
 from netsim.options import Options
 from netsim.streams import derive_seed
 
@@ -53,8 +53,6 @@ class DMMLKDBalance(DMMLKD):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self._budget: dict[int, Budget] = {}
-        self._spent_flops: dict[int, float] = {}
         self._coefficients: dict[int, dict[str, dict[int, float]]] = {}
         self._decided: dict[int, tuple[int, Mapping[str, int]]] = {}
 
@@ -63,13 +61,6 @@ class DMMLKDBalance(DMMLKD):
         options = self.setup.options
         assert isinstance(options, DMMLKDBalanceOptions)
         return options
-
-    def workload(self, device: int, round: int, budget: Budget) -> Workload:
-        """As in DMML-KD, each modality with the iterations that the head decided."""
-        workload = super().workload(device, round, budget)
-        self._budget[device] = budget
-        self._spent_flops[device] = workload.total_flops
-        return workload
 
     def _iterations(self, device: int, round: int, total: int) -> dict[str, int]:
         """N^m_{k,t}: as decided; N^max in the first round, and where no decision has arrived."""
@@ -97,18 +88,10 @@ class DMMLKDBalance(DMMLKD):
         self._coefficients[device] = coefficients
         return super()._variations(device, heard, previous, aggregate)
 
-    def report(self, device: int, round: int, budget: Budget | None = None) -> Report:
-        """N^max of the next round and ξ/(φ + ε).
-
-        Args:
-            device: Who reports.
-            round: The round that has ended.
-            budget: What the battery holds now; if it is not given, what it held when the round began less
-                what the round must have cost, by eq. (20) at the gains that were known then.
-        """
+    def report(self, device: int, round: int, budget: Budget) -> Report:
+        """N^max of the next round, as the battery allows, and ξ/(φ + ε)."""
         if device not in self._members:
             return Report(0.0, None)
-        budget = budget or self._after_round(device)
         report = BalanceReport(self._affordable(device, budget), self._coefficients.get(device, {}))
         count = 1 + sum(len(senders) for senders in report.coefficients.values())
         return Report(self._size_bits(count), report)
@@ -148,16 +131,6 @@ class DMMLKDBalance(DMMLKD):
         """Keep the decision for the next round; without one the device trains as much as it can."""
         if decision is not None:
             self._decided[device] = (round + 1, decision)
-
-    def _after_round(self, device: int) -> Budget:
-        before = self._budget[device]
-        sent_j = sum(
-            joules * self._bits(self._shared(device, n))
-            for n, joules in before.joules_per_bit.items()
-            if n in self._members
-        )
-        spent_j = self._spent_flops[device] * before.joules_per_flop + sent_j
-        return Budget(before.remaining_j - spent_j, before.joules_per_flop, before.joules_per_bit)
 
     def _size_bits(self, count: int) -> float:
         return float(BITS_PER_NUMBER * count) if self._training_options.coordination == "sent" else 0.0

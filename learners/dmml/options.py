@@ -90,7 +90,7 @@ class DMMLKDBalanceOptions(DMMLKDOptions):
         default=True, description="do fewer iterations where the battery would not last for all of them"
     )
     epsilon: float = Field(default=1e-8, gt=0, description="ε of the balance metric γ (eq. 19)")
-    coordination: Literal["free", "sent"] = Field(
-        default="free",
-        description="whether reports to the cluster head and its decisions cost airtime, 32 bits a number",
+    coordination: Literal["sent", "free"] = Field(
+        default="sent",
+        description="reports to the cluster head and its decisions are sent, 32 bits a number, or free (paper)",
     )

@@ -57,7 +57,7 @@ class Coordination:
         """Process: report, wait for the decision, accept it."""
         meeting = self._meetings.get(round) or self._convene(round)
         answer = meeting.answers[device.number] = self.network.env.event()
-        report = self.learner.report(device.number, round)
+        report = self.learner.report(device.number, round, self.network.budget(device))
         route = meeting.routes.get(device.number, [])
         arrived = yield from self._relay(route[::-1], report, round, "report")
         if not device.alive:

@@ -74,12 +74,18 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
         yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_about(field)} |"
         inner = _inner(field.annotation)
         if inner is not None:
-            yield from _rows(inner, f"{name}[]." if typing.get_origin(field.annotation) in (tuple, list) else f"{name}.")
+            yield from _rows(
+                inner, f"{name}[]." if typing.get_origin(field.annotation) in (tuple, list) else f"{name}."
+            )
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) and not issubclass(annotation, Component) else None
+        return (
+            annotation
+            if issubclass(annotation, BaseModel) and not issubclass(annotation, Component)
+            else None
+        )
     for part in typing.get_args(annotation):
         if (found := _inner(part)) is not None:
             return found

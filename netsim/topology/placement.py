@@ -69,7 +69,9 @@ class Grid(Placement):
         """Device k stands in row k // columns, column k % columns."""
         columns = self.options.columns or math.ceil(math.sqrt(count))
         index = np.arange(count)
-        return (np.column_stack([index % columns, index // columns]) * self.options.spacing_m).astype(np.float64)
+        return (np.column_stack([index % columns, index // columns]) * self.options.spacing_m).astype(
+            np.float64
+        )
 
 
 class Coordinates(Placement):

@@ -144,7 +144,7 @@ def play_round(
             metrics[k] += learner.judge(k, round, run_job(job))
     if learner.coordinated:
         decisions, metrics[-1] = learner.decide(
-            0, round, {k: learner.report(k, round).payload for k in graph}
+            0, round, {k: learner.report(k, round, budget).payload for k in graph}
         )
         for k in graph:
             learner.accept(k, round, decisions[k].payload)

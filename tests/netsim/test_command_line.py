@@ -52,7 +52,9 @@ def test_what_the_screen_says_is_what_the_records_say(run):
     result, folder = run()
     summary = json.loads((folder / "summary.json").read_text())
     rounds = pd.read_parquet(folder / "rounds.parquet")
-    energy = rounds[["compute_j", "sending_j", "receiving_j", "idle_j"]].sum(axis=1).groupby(rounds.device).sum()
+    energy = (
+        rounds[["compute_j", "sending_j", "receiving_j", "idle_j"]].sum(axis=1).groupby(rounds.device).sum()
+    )
     assert summary["energy_per_device_j"]["mean"] == pytest.approx(energy.mean(), rel=1e-12)
     assert summary["simulated_s"] == rounds.end_s.max()
     assert "2 of 2 (finished)" in result.output
@@ -72,7 +74,9 @@ def test_a_run_can_be_repeated_from_its_folder(run, tmp_path):
     _, a = run()
     result = netsim("run", a / "scenario.yaml", "--runs", tmp_path / "again", "--run-id", "a", "--no-plots")
     assert result.exit_code == 0
-    assert (a / "rounds.parquet").read_bytes() == (tmp_path / "again" / "small" / "a" / "rounds.parquet").read_bytes()
+    assert (a / "rounds.parquet").read_bytes() == (
+        tmp_path / "again" / "small" / "a" / "rounds.parquet"
+    ).read_bytes()
 
 
 def test_json_mode_prints_one_object_a_line(run):
@@ -101,11 +105,15 @@ def test_check_says_ok_and_writes_nothing(write_scenario, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("kind", ["learners", "channels", "path_losses", "accesses", "placements", "stragglers"])
+@pytest.mark.parametrize(
+    "kind", ["learners", "channels", "path_losses", "accesses", "placements", "stragglers"]
+)
 def test_everything_that_can_be_named_has_a_line_of_explanation(kind):
     result = netsim("list", kind)
     assert result.exit_code == 0
-    assert all(len(line.split(maxsplit=1)) == 2 for line in result.stdout.splitlines() if not line.startswith(" "))
+    assert all(
+        len(line.split(maxsplit=1)) == 2 for line in result.stdout.splitlines() if not line.startswith(" ")
+    )
     assert "cannot be loaded" not in result.stdout
 
 
@@ -125,7 +133,10 @@ def test_ctrl_c_leaves_readable_records_and_says_how_far_it_got(write_scenario, 
     path = write_scenario(rounds=100_000)
     words = ["run", path, "--runs", tmp_path / "runs", "--run-id", "a", "--no-plots", "--quiet"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "netsim", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "netsim", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     folder = tmp_path / "runs" / "small" / "a"
     for _ in range(600):

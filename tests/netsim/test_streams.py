@@ -3,7 +3,12 @@ from netsim.streams import derive_seed, stream
 
 def test_a_stream_is_a_function_of_seed_and_name():
     assert stream(1, "fading", 2, 3).random() == stream(1, "fading", 2, 3).random()
-    others = [stream(2, "fading", 2, 3), stream(1, "fading", 3, 2), stream(1, "placement", 2, 3), stream(1, "fading", 23)]
+    others = [
+        stream(2, "fading", 2, 3),
+        stream(1, "fading", 3, 2),
+        stream(1, "placement", 2, 3),
+        stream(1, "fading", 23),
+    ]
     assert len({g.random() for g in [stream(1, "fading", 2, 3), *others]}) == 5
 
 

@@ -129,7 +129,7 @@ def test_relative_variation_follows_eq_18() -> None:
         ((after - before).norm() / after.norm()).item(), rel=1e-5
     )
     assert metrics["variation_local", "audio"] == pytest.approx(phi[0], rel=1e-5)
-    reported = learner.report(0, 1).payload.coefficients["audio"]
+    reported = learner.report(0, 1, UNLIMITED).payload.coefficients["audio"]
     assert reported == pytest.approx({k: 0.5 / (phi[k] + 1e-8) for k in phi}, rel=1e-5)
     names = {m for _, m in learner._trainable.items()}
     assert not any("running" in name or "num_batches" in name for part in names for name in part)
@@ -169,7 +169,7 @@ def test_reports_are_free_or_32_bits_a_number() -> None:
     for choice, bits in (("free", 0.0), ("sent", 32.0 * (1 + 2 * 2))):
         learner = make_learner("dmml_kd_balance", coordination=choice)
         play_round(learner, 1)
-        report = learner.report(0, 1)
+        report = learner.report(0, 1, UNLIMITED)
         assert report.size_bits == bits
         decisions, _ = learner.decide(1, 1, {0: report.payload})
         assert decisions[0].size_bits == (0.0 if choice == "free" else 64.0)
@@ -178,7 +178,7 @@ def test_reports_are_free_or_32_bits_a_number() -> None:
 def test_a_dead_device_is_left_out_of_the_balance() -> None:
     learner = make_learner("dmml_kd_balance")
     play_round(learner, 1)
-    reports = {k: learner.report(k, 1).payload for k in (0, 1, 2)}
+    reports = {k: learner.report(k, 1, UNLIMITED).payload for k in (0, 1, 2)}
     decisions, _ = learner.decide(1, 1, reports)
     assert sorted(decisions) == [0, 1, 2]
 

@@ -51,13 +51,17 @@ def conserve(simulation, log):
         spent = sum(r.compute_j + r.sending_j + r.receiving_j + r.idle_j for r in rows)
         assert spent == pytest.approx(sum(device.battery.spent_j.values()), rel=1e-12, abs=1e-15)
         if not math.isinf(device.battery.capacity_j):
-            assert device.battery.capacity_j - rows[-1].battery_j == pytest.approx(spent, rel=1e-12, abs=1e-15)
+            assert device.battery.capacity_j - rows[-1].battery_j == pytest.approx(
+                spent, rel=1e-12, abs=1e-15
+            )
         sent = sum(t.energy_j for t in by(log.transfers, sender=device.number))
         assert sent == pytest.approx(sum(r.sending_j for r in rows), rel=1e-9, abs=1e-15)
     for row in log.rounds:
         assert row.end_s >= row.start_s
         assert min(row.compute_s, row.sending_s, row.receiving_s, row.idle_s) >= 0
-        assert row.compute_s + row.sending_s + row.receiving_s + row.idle_s >= (row.end_s - row.start_s) * (1 - 1e-9)
+        assert row.compute_s + row.sending_s + row.receiving_s + row.idle_s >= (row.end_s - row.start_s) * (
+            1 - 1e-9
+        )
 
 
 def test_a_round_is_computing_and_then_sending(simulate):
@@ -67,7 +71,9 @@ def test_a_round_is_computing_and_then_sending(simulate):
     assert [r.end_s for r in by(log.rounds, device=0)] == pytest.approx([12, 24])
     assert [r.sending_j for r in by(log.rounds, round=1)] == pytest.approx([2, 4, 2])
     assert [r.compute_j for r in log.rounds] == pytest.approx([10.0] * 6)
-    assert [(r.sent, r.received, r.missed) for r in sorted(log.rounds, key=lambda r: (r.round, r.device))] == [
+    assert [
+        (r.sent, r.received, r.missed) for r in sorted(log.rounds, key=lambda r: (r.round, r.device))
+    ] == [
         (1, 1, 0),
         (2, 2, 0),
         (1, 1, 0),
@@ -97,7 +103,9 @@ def test_round_latency_is_that_of_the_slowest(simulate):
 
 def test_mean_latency_with_exponential_stragglers_is_the_harmonic_number(simulate):
     """12 devices on a complete graph, factors Exp(1): E[max] = H_12 = 3.1032 times the base; 300 rounds, 4 std. errors."""
-    blocks = world(12, flops=1.0, bits=0.0, rounds=300, stragglers={"name": "exponential", "mean": 1.0, "minimum": 0.0})
+    blocks = world(
+        12, flops=1.0, bits=0.0, rounds=300, stragglers={"name": "exponential", "mean": 1.0, "minimum": 0.0}
+    )
     blocks["topology"] = line(12, spacing_m=1.0)
     _, log = simulate(**blocks)
     latency = [r.end_s - r.start_s for r in by(log.rounds, device=0)]
@@ -114,7 +122,9 @@ def test_a_deadline_cuts_the_straggler_off_and_its_energy_is_charged(simulate):
     assert math.isnan(first[0].compute_end_s)
     # Told at once that nothing will come, device 1 need not wait beyond the moment of the cut.
     assert (first[1].outcome, first[1].end_s, first[1].received, first[1].missed) == ("finished", 20.0, 1, 1)
-    assert first[0].received == 1  # what arrived in time is combined, even by a device that was too slow itself
+    assert (
+        first[0].received == 1
+    )  # what arrived in time is combined, even by a device that was too slow itself
     conserve(simulation, log)
 
 

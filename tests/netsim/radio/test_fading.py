@@ -83,7 +83,9 @@ def test_a_gain_is_a_function_of_link_and_round_and_not_of_who_asked_first():
 
 
 def test_another_seed_is_another_world():
-    assert Rayleigh(Rayleigh.Options(), 0).power(0, 1, 1, 0) != Rayleigh(Rayleigh.Options(), 1).power(0, 1, 1, 0)
+    assert Rayleigh(Rayleigh.Options(), 0).power(0, 1, 1, 0) != Rayleigh(Rayleigh.Options(), 1).power(
+        0, 1, 1, 0
+    )
 
 
 def test_a_gain_holds_for_its_coherence_time_and_no_longer():

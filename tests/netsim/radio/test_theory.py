@@ -11,7 +11,15 @@ from netsim.radio import theory
 
 @pytest.mark.parametrize(
     ("snr_db", "capacity"),
-    [(-10, 0.132098), (0, 0.860347), (5, 1.715974), (10, 2.906515), (15, 4.330200), (20, 5.884048), (30, 9.143619)],
+    [
+        (-10, 0.132098),
+        (0, 0.860347),
+        (5, 1.715974),
+        (10, 2.906515),
+        (15, 4.330200),
+        (20, 5.884048),
+        (30, 9.143619),
+    ],
 )
 def test_ergodic_capacity(snr_db, capacity):
     s = 10 ** (snr_db / 10)
@@ -32,7 +40,8 @@ def test_outage(ratio_db, probability):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "probability"), [(1.0, 0.586503), (0.5, 0.197282), (0.2, 0.0366081), (1.5, 0.904030), (2.0, 1.0)]
+    ("ratio", "probability"),
+    [(1.0, 0.586503), (0.5, 0.197282), (0.2, 0.0366081), (1.5, 0.904030), (2.0, 1.0)],
 )
 def test_linked_probability(ratio, probability):
     assert theory.linked_probability(ratio) == pytest.approx(probability, abs=1e-6)

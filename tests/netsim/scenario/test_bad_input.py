@@ -21,7 +21,10 @@ def complaint(path, *settings):
     [
         ("radio.bandwith_hz=5e5", "radio.bandwith_hz: unknown key. Did you mean 'bandwidth_hz'?"),
         ("radio.colour=5", "radio.colour: unknown key. Known here: access, bandwidth_hz, carrier_hz"),
-        ("radio.bandwidth_hz=500 kHz", "must be a number in hertz (got '500 kHz'); the unit is in the key's name"),
+        (
+            "radio.bandwidth_hz=500 kHz",
+            "must be a number in hertz (got '500 kHz'); the unit is in the key's name",
+        ),
         ("radio.bandwidth_hz=-1", "radio.bandwidth_hz: must be greater than 0 (got -1)"),
         ("radio.bandwidth_hz=.nan", "radio.bandwidth_hz: must be finite"),
         ("radio.noise_dbm_per_hz=low", "must be a number in dBm per hertz (got 'low')"),
@@ -34,7 +37,10 @@ def complaint(path, *settings):
         ("learner.name=dmlm_kd", "unknown name 'dmlm_kd'. Did you mean 'dmml_kd'?"),
         ("learner.name=nowhere:Learner", "cannot load 'nowhere:Learner': No module named 'nowhere'"),
         ("radio.channel=raileigh", "unknown name 'raileigh'. Did you mean 'rayleigh'?"),
-        ("radio.channel.normalisation=unit_pwoer", "must be 'mean_amplitude' or 'unit_power' (got 'unit_pwoer')"),
+        (
+            "radio.channel.normalisation=unit_pwoer",
+            "must be 'mean_amplitude' or 'unit_power' (got 'unit_pwoer')",
+        ),
         ("radio.channel.coherence_time_s=0", "radio.channel.coherence_time_s: must be greater than 0"),
         ("radio.path_loss.exponent=2", "radio.path_loss.exponent: unknown key"),
         ("protocol.deadline=3", "protocol.deadline: unknown key. Did you mean 'deadline_s'?"),

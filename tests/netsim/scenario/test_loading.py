@@ -56,7 +56,9 @@ def test_another_component_by_name_keeps_the_options_it_knows_and_says_what_it_d
 
 def test_an_entry_of_a_list_can_be_set(write_scenario):
     path = write_scenario(devices={"count": 3, "overrides": [{"devices": [0], "tx_power_w": 1.0}]})
-    assert load_plan(path, ["devices.overrides.0.tx_power_w=2"]).scenario.devices.overrides[0].tx_power_w == 2.0
+    assert (
+        load_plan(path, ["devices.overrides.0.tx_power_w=2"]).scenario.devices.overrides[0].tx_power_w == 2.0
+    )
 
 
 def test_the_resolved_scenario_is_complete_and_resolves_to_itself(write_scenario, tmp_path):

@@ -1,0 +1,71 @@
+"""Pre-processed arrays on disk: written whole or not at all, found again only for the same files and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def fingerprint(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
+    """What pre-processed data depends on, as 20 hexadecimal digits.
+
+    Args:
+        settings: Everything that changes the result; plain values. Include a version of the code's rule.
+        files: The sources; name and size count, so a replaced or added file is noticed without reading it.
+    """
+    sources = sorted((path.name, _size(path)) for path in files)
+    text = json.dumps([dict(settings), sources], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _size(path: Path) -> int:
+    """Bytes in a file, or in all files of a folder."""
+    if path.is_dir():
+        return sum(entry.stat().st_size for entry in path.iterdir())
+    return path.stat().st_size
+
+
+class Cache:
+    """A folder of ``.npy`` files, one set of arrays per key.
+
+    Arrays are written under another name and renamed when complete, so a killed run or two runs at a time
+    never leave half a file under a name that is read.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self.key = key
+
+    def get(self, *names: str) -> dict[str, np.ndarray] | None:
+        """The arrays called ``names``, or None unless all of them are here and readable."""
+        try:
+            return {name: np.load(self._path(name), allow_pickle=False) for name in names}
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+        ):  # absent, or damaged by something other than us: make it again
+            return None
+
+    def put(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep ``arrays`` under this key."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, array in arrays.items():
+            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".part-")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    np.save(file, array, allow_pickle=False)
+                os.replace(temporary, self._path(name))
+            except BaseException:
+                os.unlink(temporary)
+                raise
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{self.key}-{name}.npy"

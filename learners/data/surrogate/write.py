@@ -1,0 +1,108 @@
+"""Writes the surrogate's clips as CREMA-D's files, so that the one loader reads both."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import soundfile
+
+from learners.data.clips import EMOTIONS, Clip, complete, parse
+from learners.data.surrogate.face import face
+from learners.data.surrogate.voice import SAMPLE_RATE_HZ, voice
+from netsim.streams import derive_seed
+
+VERSION = 1
+"""Raised whenever a generated clip changes, so that no cache of an older one is taken for it."""
+
+MARKER = "SURROGATE.txt"
+"""A file that says, in the folder itself, that its contents were generated."""
+
+_NOTE = (
+    "Generated sounds and drawings in the layout of CREMA-D. These are not recordings of people, and accuracies\n"
+    "measured on them are not accuracies on CREMA-D.\n"
+)
+
+
+def choose(count: int | None) -> list[Clip]:
+    """``count`` of CREMA-D's 7,442 clips (None: all), as many of each emotion as can be, sorted by name."""
+    clips = complete()
+    if count is None or count >= len(clips):
+        return clips
+    queues: dict[str, list[Clip]] = defaultdict(list)
+    for clip in sorted(clips, key=lambda clip: derive_seed(0, "surrogate", "choose", clip.name)):
+        queues[clip.emotion].append(clip)
+    chosen = [queues[EMOTIONS[i % 6]][i // 6] for i in range(min(count, 6 * len(queues["NEU"])))]
+    spare = [clip for emotion in EMOTIONS for clip in queues[emotion][len(queues["NEU"]) :]]
+    return sorted(chosen + spare[: count - len(chosen)], key=lambda clip: clip.name)
+
+
+def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> Path:
+    """The folder of the surrogate with ``count`` clips, made now if it was not there; the same bytes every time."""
+    clips = choose(count)
+    folder = cache_dir / f"crema_d-surrogate-v{VERSION}-{len(clips)}"
+    if folder.is_dir():
+        return folder
+    say(f"generating {len(clips):,} clips of surrogate data for CREMA-D (once, kept in {folder})")
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".part-"))
+    try:
+        for name in ("AudioWAV", "Frames"):
+            (unfinished / name).mkdir()
+        _write_all(unfinished, clips)
+        (unfinished / MARKER).write_text(_NOTE)
+        os.chmod(unfinished, 0o755)  # mkdtemp's own are for its maker alone
+        os.replace(unfinished, folder)
+    except OSError:
+        if not folder.is_dir():  # else another run was faster, with the same bytes
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _write_all(folder: Path, clips: list[Clip]) -> None:
+    """Write all clips; many, with a second process, since drawing holds the interpreter's lock."""
+    if len(clips) < 1000:
+        mine, theirs, helper = clips, [], None
+    else:
+        mine, theirs = clips[::2], clips[1::2]
+        helper = subprocess.Popen(
+            [sys.executable, "-m", "learners.data.surrogate.write", str(folder)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert helper.stdin is not None
+        with contextlib.suppress(OSError), helper.stdin:
+            helper.stdin.write("\n".join(clip.name for clip in theirs))
+    try:
+        for clip in mine:
+            _write(folder, clip)
+    except BaseException:
+        if helper is not None:
+            helper.kill()
+            helper.wait()
+        raise
+    if helper is not None and helper.wait() != 0:  # whatever went wrong there, do its part here
+        for clip in theirs:
+            _write(folder, clip)
+
+
+def _write(folder: Path, clip: Clip) -> None:
+    soundfile.write(folder / "AudioWAV" / f"{clip.name}.wav", voice(clip), SAMPLE_RATE_HZ, subtype="PCM_16")
+    face(clip).save(folder / "Frames" / f"{clip.name}.jpg", quality=85)
+
+
+if __name__ == "__main__":  # the second process: clip names on standard input
+    for name in sys.stdin.read().split():
+        wanted = parse(name)
+        assert wanted is not None
+        _write(Path(sys.argv[1]), wanted)
