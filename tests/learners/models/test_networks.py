@@ -12,7 +12,7 @@ from learners.models.choice import Architecture, GeneratorShape, NetworkChoice, 
 from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.mlp import MLP
-from learners.models.resnet import ResNet18, SmallResNet
+from learners.models.resnet import ResNet18, SmallResNet, patches
 from learners.state import numbers, take
 from netsim.errors import ScenarioError
 from netsim.registry import load
@@ -176,3 +176,10 @@ def test_a_job_can_be_built_from_the_architecture_alone() -> None:
     with torch.no_grad():
         one.net.head.bias.add_(1.0)
     assert not torch.equal(one.net.head.bias, other.net.head.bias)
+
+
+def test_a_stem_that_cuts_patches_is_the_convolution() -> None:
+    """Kernel and stride 8 on 33 × 47: what does not fill a patch at the right and the bottom is left out."""
+    x, weight = torch.randn(2, 3, 33, 47), torch.randn(5, 3, 8, 8)
+    expected = torch.nn.functional.conv2d(x, weight, stride=8)
+    assert torch.allclose(patches(x, weight), expected, atol=1e-4)
