@@ -47,7 +47,7 @@ class AVDigitsOptions(Options):
     """The ``data`` block for ``avdigits``. Clean digits are too easy to tell methods apart, hence the noise.
 
     Attributes:
-        root: Folder with ``MNIST/raw`` and ``fsdd/recordings``; if not given, the variable AVDIGITS_ROOT.
+        root: Folder with ``MNIST/raw`` and ``fsdd/recordings``; if that is not there, the variable AVDIGITS_ROOT.
         train_pairs: Pairs to train on; images and recordings are used more than once where there are too few.
         test_pairs: Pairs to test on, from MNIST's test images and the recordings' takes 0 to 4.
         audio_snr_db: Power of a recording over that of the white noise added to it [dB]; null adds none.
@@ -55,7 +55,7 @@ class AVDigitsOptions(Options):
         occlusion: Side of a square hidden at a random place of each image [pixel]; 0 hides nothing.
     """
 
-    root: str | None = None
+    root: Path | None = None
     train_pairs: int = Field(default=2400, ge=10, le=60_000)
     test_pairs: int = Field(default=600, ge=10, le=10_000)
     audio_snr_db: float | None = Field(default=-3.0, ge=-40, le=60)
@@ -124,10 +124,12 @@ class AVDigits(DataSource):
         )
 
     def _root(self) -> Path:
-        root = self.options.root or os.environ.get("AVDIGITS_ROOT")
-        if not root:
+        root, elsewhere = self.options.root, os.environ.get("AVDIGITS_ROOT")
+        if elsewhere and (root is None or not root.is_dir()):
+            root = Path(elsewhere)
+        if root is None:
             raise ScenarioError(f"data.root: AV-digits is not given. {_WAY_OUT}")
-        return Path(root).expanduser()
+        return root.expanduser()
 
     def _recordings(self) -> list[tuple[int, str, int, Path]]:
         """Digit, speaker, take and file of each recording, in order of name."""

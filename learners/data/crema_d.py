@@ -59,9 +59,9 @@ class CremaDOptions(Options):
             None for all 7,442.
     """
 
-    root: str | None = None
+    root: Path | None = None
     split: Literal["published", "actor"] = "published"
-    split_file: str | None = None
+    split_file: Path | None = None
     frame: Literal["middle", "first"] = "middle"
     recipe: Literal["default", "ogm_ge"] = "default"
     audio_shape: tuple[Annotated[int, Field(ge=1, le=257)], Annotated[int, Field(ge=1, le=188)]] = FULL_SHAPE
@@ -93,7 +93,7 @@ class CremaD(DataSource):
         Raises:
             ScenarioError: It is not; says what was looked for and what was found.
         """
-        if self.options.split_file is not None and not Path(self.options.split_file).is_file():
+        if self.options.split_file is not None and not self.options.split_file.is_file():
             raise ScenarioError(f"data.split_file: {self.options.split_file} is not a file")
         root, key = self._root()
         if root is not None:
@@ -149,14 +149,14 @@ class CremaD(DataSource):
 
     def _root(self) -> tuple[Path | None, str]:
         if self.options.root is not None:
-            return Path(self.options.root).expanduser(), "data.root"
+            return self.options.root.expanduser(), "data.root"
         if os.environ.get("CREMA_D_ROOT"):
             return Path(os.environ["CREMA_D_ROOT"]).expanduser(), "CREMA_D_ROOT"
         return None, ""
 
     def _test(self, clips: list[Clip], seed: int) -> np.ndarray:
         if self.options.split_file is not None:
-            return splits.from_file(clips, Path(self.options.split_file))
+            return splits.from_file(clips, self.options.split_file)
         return splits.published(clips) if self.options.split == "published" else splits.by_actor(clips, seed)
 
     def _transforms(self, train_audio: np.ndarray) -> Mapping[str, Transform]:

@@ -40,14 +40,14 @@ class RavdessOptions(Options):
     """The ``data`` block for ``ravdess``.
 
     Attributes:
-        root: Folder with ``av_features.npz`` and ``audio_16k``; if not given, the variable RAVDESS_ROOT.
+        root: Folder with ``av_features.npz`` and ``audio_16k``; if that is not there, the variable RAVDESS_ROOT.
         fold: Which of four sets of six actors (three women, three men) is heard and seen in testing only; if not
             given, the run's seed modulo 4.
         audio_shape: Mel bands and frames of the spectrogram of the loudest three seconds.
         augment: Shift, amplify and mask spectrograms in training.
     """
 
-    root: str | None = None
+    root: Path | None = None
     fold: int | None = Field(default=None, ge=0, lt=FOLDS)
     audio_shape: tuple[Annotated[int, Field(ge=8, le=128)], Annotated[int, Field(ge=8, le=256)]] = (64, 96)
     augment: bool = True
@@ -118,10 +118,12 @@ class Ravdess(DataSource):
         )
 
     def _root(self) -> Path:
-        root = self.options.root or os.environ.get("RAVDESS_ROOT")
-        if not root:
+        root, elsewhere = self.options.root, os.environ.get("RAVDESS_ROOT")
+        if elsewhere and (root is None or not root.is_dir()):
+            root = Path(elsewhere)
+        if root is None:
             raise ScenarioError(f"data.root: RAVDESS is not given. {_WAY_OUT}")
-        return Path(root).expanduser()
+        return root.expanduser()
 
     def _table(self) -> dict[str, np.ndarray]:
         path = self._root() / TABLE

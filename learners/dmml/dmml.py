@@ -162,6 +162,7 @@ class DMML(Learner):
             self._aggregate[k] = {part: self._initial[part] for part in self._parts(share.modalities)}
         rows = self._task.test_rows(self.setup.evaluation.samples, self.setup.seed)
         self._test = self._task.samples(rows, self._task.modalities, device)
+        self._test_samples: dict[tuple[str, ...], Samples] = {}
         self._task = None  # the devices have their copies; a data set is large
 
     def workload(self, device: int, round: int, budget: Budget) -> Workload:
@@ -191,7 +192,7 @@ class DMML(Learner):
             "seed": derive_seed(self.setup.seed, "training", device, round),
             "torch_device": self.setup.torch_device,
         }
-        return TrainingJob(local_update, inputs)
+        return TrainingJob(local_update, inputs, kept=frozenset({"samples"}))
 
     def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
         """The local update's model becomes what the device will send; its losses are reported."""
@@ -237,8 +238,9 @@ class DMML(Learner):
         if device not in self._members or (round % evaluation.every and round != self.setup.rounds):
             return None
         modalities = self._members[device].modalities
-        samples = Samples(
-            {m: self._test.inputs[m] for m in modalities}, self._test.labels, self._test.transforms
+        samples = self._test_samples.setdefault(
+            modalities,
+            Samples({m: self._test.inputs[m] for m in modalities}, self._test.labels, self._test.transforms),
         )
         inputs = {
             "architecture": self._architecture.restricted_to(modalities),
@@ -247,7 +249,7 @@ class DMML(Learner):
             "batch_size": evaluation.batch_size,
             "torch_device": self.setup.torch_device,
         }
-        return TrainingJob(evaluate, inputs)
+        return TrainingJob(evaluate, inputs, kept=frozenset({"samples"}))
 
     def judge(self, device: int, round: int, result: Mapping[str, float]) -> Sequence[Metric]:
         """Fused and per-modality accuracy, and the fused loss."""

@@ -107,6 +107,10 @@ class SmallResNetOptions(Options):
     )
     stem_kernel: PositiveInt = Field(default=5, description="Kernel size of the first convolution.")
     stem_stride: PositiveInt = Field(default=4, description="Stride of the first convolution.")
+    pool: PositiveInt = Field(
+        default=1,
+        description="Cells per side of the last average: 1 over the whole image as in ResNet-18; 2 tells its quarters apart.",
+    )
     shortcut: Literal["projection", "padding"] = Field(
         default="padding", description="How a shortcut changes shape: 1×1 convolution, or no weights at all."
     )
@@ -144,7 +148,8 @@ class SmallResNetTrunk(Trunk):
                 )
                 width = stage_width
         self.blocks = nn.Sequential(*blocks)
-        self.feature_count = width
+        self.pool = options.pool
+        self.feature_count = width * options.pool**2
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -156,7 +161,7 @@ class SmallResNetTrunk(Trunk):
         """[batch, channels, height, width] to [batch, feature_count]."""
         x = patches(x, self.stem.weight) if self.cuts_patches else self.stem(_channels_last(x))
         x = self.blocks(F.relu(self.norm(x), inplace=True))
-        return x.mean((2, 3))
+        return x.mean((2, 3)) if self.pool == 1 else F.adaptive_avg_pool2d(x, self.pool).flatten(1)
 
 
 def patches(x: Tensor, weight: Tensor) -> Tensor:

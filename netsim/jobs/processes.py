@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import threading
 import time
 from concurrent.futures import Executor as Pool
@@ -24,21 +25,54 @@ class Processes(Pooled):
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(),))
 
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
+        self._folder = tempfile.TemporaryDirectory(prefix="netsim-jobs-")
+        self._files: dict[int, tuple[Any, str]] = {}
+
     def _start(self, job: TrainingJob) -> Future[Any]:
-        return self._pool.submit(_run_packed, pickle.dumps(job, protocol=5))
+        sent = {name: value for name, value in job.inputs.items() if name not in job.kept}
+        files = {name: self._file(job.inputs[name]) for name in sorted(job.kept)}
+        return self._pool.submit(_run_packed, pickle.dumps((job.function, sent), protocol=5), files)
+
+    def _file(self, value: Any) -> str:
+        """The file that workers read ``value`` from, the first time that they need it."""
+        known = self._files.get(id(value))
+        if known is None:
+            path = f"{self._folder.name}/{len(self._files)}"
+            with open(path, "wb") as file:
+                pickle.dump(value, file, protocol=5)
+            # The value is held as long as its number is: another object must not come to the same address.
+            known = self._files[id(value)] = (value, path)
+        return known[1]
+
+    def close(self) -> None:
+        """Let the workers go, and remove what they read from."""
+        super().close()
+        self._folder.cleanup()
 
     def result(self, ticket: int) -> Any:
         """Wait for the job and unpack what it returned."""
         return pickle.loads(super().result(ticket))
 
 
-def _run_packed(packed: bytes) -> bytes:
-    """Do the work of a pickled job.
+_kept: dict[str, Any] = {}
+"""What this worker has read, by file."""
 
-    Pickled here, because PyTorch teaches multiprocessing's own pickler to pass each tensor as an open file, which takes
+
+def _run_packed(packed: bytes, files: dict[str, str]) -> bytes:
+    """Do the work of a job whose inputs are pickled here and in files.
+
+    Pickled by hand, because PyTorch teaches multiprocessing's own pickler to pass each tensor as an open file, which takes
     longer than a small network's training step.
     """
-    return pickle.dumps(run_job(pickle.loads(packed)), protocol=5)
+    function, inputs = pickle.loads(packed)
+    for name, path in files.items():
+        if path not in _kept:
+            with open(path, "rb") as file:
+                _kept[path] = pickle.load(file)
+        inputs[name] = _kept[path]
+    return pickle.dumps(run_job(TrainingJob(function, inputs)), protocol=5)
 
 
 def _begin(parent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import types
@@ -32,7 +33,7 @@ def _type(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_type(part) for part in parts))
     if origin in (tuple, list):
-        return f"list of {_type(parts[0])}s" if parts else "list"
+        return f"list of {_plural(_type(parts[0]))}" if parts else "list"
     if origin is dict:
         return f"{_type(parts[1])} by {_type(parts[0])}"
     if isinstance(annotation, type) and issubclass(annotation, Component):
@@ -40,6 +41,12 @@ def _type(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "block"
     return "path" if getattr(annotation, "__name__", "") == "Path" else "value"
+
+
+def _plural(words: str) -> str:
+    """Blocks, whole numbers, texts, lists of texts."""
+    head, of, rest = words.partition(" of ")
+    return f"{head}s of {rest}" if of else {"text": "texts"}.get(words, f"{words}s")
 
 
 def _default(field: FieldInfo) -> str:
@@ -64,14 +71,22 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`" if value != "" else "empty"
 
 
-def _about(field: FieldInfo) -> str:
-    return re.sub(r"\s+", " ", field.description or "").replace("|", "\\|")
+def _about(model: type[BaseModel], key: str, field: FieldInfo) -> str:
+    """The meaning of a key: the field's description, or its entry under ``Attributes:`` in a docstring of its class."""
+    text = field.description or ""
+    for owner in model.__mro__ if not text else ():
+        entry = re.search(rf"^ {{4}}{key}: (.*(?:\n {{8}}.*)*)", inspect.getdoc(owner) or "", re.MULTILINE)
+        if entry:
+            text = re.sub(r":class:`[\w.]*?(\w+)`", r"`\1`", entry[1]).replace("``", "`")
+            break
+    text = re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for key, field in model.model_fields.items():
         name = f"{prefix}{key}"
-        yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_about(field)} |"
+        yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_about(model, key, field)} |"
         inner = _inner(field.annotation)
         if inner is not None:
             yield from _rows(

@@ -1,0 +1,130 @@
+"""Runs a scenario for several learners and seeds, side by side, and compares them: the tables of docs/reproduction.md.
+
+    python benchmarks/reproduce.py ravdess_12dev --seeds 5
+    python benchmarks/reproduce.py crema_12dev --learners dmml --seeds 10 \
+        --set jobs.executor.name=learners.dmml.untrained:Untrained
+
+Runs that are there already are not run again, so that a broken-off reproduction goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from analysis.compare import compare, comparison_figure
+from analysis.run import Run, load_run
+
+ROOT = Path(__file__).parent.parent
+LEARNERS = "isolated,dmml,dmml_kd,dmml_kd_balance"
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run is there and got to its end."""
+    try:
+        return json.loads((folder / "metadata.json").read_text())["status"] == "finished"
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def run(scenario: str, learner: str, seed: int, settings: list[str], runs: Path) -> Path:
+    """One run in a process of its own, on one core."""
+    folder = runs / scenario / f"{learner}-seed{seed}"
+    if finished(folder):
+        return folder
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}-broken-{os.getpid()}"))
+    words = [sys.executable, "-m", "netsim", "run", str(ROOT / "scenarios" / f"{scenario}.yaml"), "--quiet", "--no-plots"]
+    words += ["--runs", str(runs), "--run-id", folder.name, "--seed", str(seed)]
+    # One core each: two runs at a time are faster than one run on two cores.
+    for setting in ("jobs.executor.name=inline", "jobs.threads=1", f"learner.name={learner}", *settings):
+        words += ["--set", setting]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        raise SystemExit(f"{learner}, seed {seed}: {done.stderr.strip()}")
+    print(f"{scenario} {learner} seed {seed}: {load_accuracy(folder)}", file=sys.stderr, flush=True)
+    return folder
+
+
+def load_accuracy(folder: Path) -> str:
+    """Last and best accuracy of a run, and its energy, for the progress line."""
+    summary = json.loads((folder / "summary.json").read_text())
+    fused = summary["accuracy"].get("fused", {"final": float("nan"), "best": float("nan")})
+    return f"last {fused['final']:.3f}, best {fused['best']:.3f}, {summary['energy_per_device_j']['mean']:.4g} J"
+
+
+def by_modality(runs: list[Run]) -> pd.DataFrame:
+    """Accuracy in per cent, mean of the last quarter of the evaluated rounds, mean ± standard error over seeds."""
+    rows = []
+    for one in runs:
+        accuracy = one.metrics[one.metrics.name == "accuracy"]
+        rounds = sorted(accuracy["round"].unique())
+        late = accuracy[accuracy["round"] >= rounds[-max(1, len(rounds) // 4)]]
+        means = late.groupby("modality").value.mean()
+        rows += [(one.learner, one.seed, m or "fused", 100 * v) for m, v in means.items()]
+    table = pd.DataFrame(rows, columns=["learner", "seed", "modality", "accuracy"])
+    grouped = table.groupby(["learner", "modality"]).accuracy
+    text = grouped.mean().map("{:.1f}".format) + " ± " + grouped.sem().map("{:.1f}".format)
+    order = list(dict.fromkeys(one.learner for one in runs))
+    return text.unstack().reindex(order)
+
+
+def paired(runs: list[Run]) -> pd.DataFrame:
+    """Differences of fused accuracy between learners on the same seeds, in points: mean ± standard error."""
+    values: dict[str, dict[int, float]] = {}
+    for one in runs:
+        accuracy = one.metrics[(one.metrics.name == "accuracy") & (one.metrics.modality == "")]
+        rounds = sorted(accuracy["round"].unique())
+        late = accuracy[accuracy["round"] >= rounds[-max(1, len(rounds) // 4)]]
+        values.setdefault(one.learner, {})[one.seed] = 100 * float(late.value.mean())
+    table = pd.DataFrame(values)
+    names = list(table.columns)
+    rows = []
+    for before, after in zip(names, names[1:], strict=False):
+        difference = (table[after] - table[before]).dropna()
+        rows.append((f"{after} - {before}", f"{difference.mean():+.1f} ± {difference.sem():.1f}"))
+    return pd.DataFrame(rows, columns=["difference", "points"])
+
+
+def main(
+    scenario: Annotated[str, typer.Argument(help="Name of a scenario in scenarios/, without .yaml.")],
+    learners: Annotated[str, typer.Option(help="Names, separated by commas.")] = LEARNERS,
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to this minus 1.")] = 5,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="As for netsim run.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/reproduction"),
+    workers: Annotated[int, typer.Option(help="Runs at a time.")] = os.cpu_count() or 1,
+    figure: Annotated[Path | None, typer.Option(help="Where the figure goes.")] = None,
+) -> None:
+    """Run, compare, and print Markdown."""
+    cases = [(learner, seed) for seed in range(seeds) for learner in learners.split(",")]
+    with ThreadPoolExecutor(workers) as pool:
+        folders = list(pool.map(lambda c: run(scenario, *c, settings or [], runs), cases))
+    folders.sort(key=lambda f: learners.split(",").index(f.name.rpartition("-seed")[0]))
+    loaded = [load_run(folder) for folder in folders]
+    print(compare(loaded).to_markdown(index=False) if _has_tabulate() else compare(loaded).to_string(index=False))
+    if any(len(one.metrics) for one in loaded):
+        print(by_modality(loaded).to_string())
+        print(paired(loaded).to_string(index=False))
+    drawn = comparison_figure(loaded)
+    if figure and drawn is not None:
+        drawn.savefig(figure, dpi=150)
+
+
+def _has_tabulate() -> bool:
+    try:
+        import tabulate  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,27 @@
+"""Which scenarios are shipped, how they are made short, and what data they need."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+DATA_FOLDER = Path(os.environ.get("NETSIM_DATA", ROOT.parent / "shared" / "data"))
+
+DATA = {"ravdess_12dev": DATA_FOLDER / "ravdess", "avdigits_12dev": DATA_FOLDER}
+"""Folder of the real data that a scenario needs; the others make do with generated data."""
+
+SHORT: dict[str, tuple[str, ...]] = {
+    "two_devices": (),
+    "crema_12dev": ("data.surrogate_clips=480", "costs.stated.iterations=3", "rounds=3", "evaluation.samples=24"),
+    "ravdess_12dev": ("rounds=3", f"data.root={DATA['ravdess_12dev']}"),
+    "avdigits_12dev": ("rounds=2", "data.train_pairs=480", "data.test_pairs=60", f"data.root={DATA['avdigits_12dev']}"),
+}
+
+
+def needs(name: str) -> None:
+    """Skip the test where the scenario's data is not here."""
+    if name in DATA and not DATA[name].is_dir():
+        pytest.skip(f"{name} needs real data that is not here; set NETSIM_DATA to the folder that holds it")

@@ -1,0 +1,77 @@
+"""Shipped scenarios in short form against stored summaries: a change of any of them must be meant.
+
+Seconds, joules and bits are arithmetic and must agree to 1e-9. Accuracies are learnt in float32, whose rounding differs between
+machines and library versions, and may differ by a tenth. ``--force-regen`` stores new summaries; say why in the commit.
+"""
+
+import pytest
+
+from netsim.scenario import load_plan
+
+from shipped import DATA, ROOT, SHORT, needs
+
+EXACT = {"default_tolerance": {"rtol": 1e-9, "atol": 1e-12}}
+
+
+def numbers(summary):
+    """The arithmetic of a summary, flat."""
+    energy = summary["energy_per_device_j"]
+    return {
+        "simulated_s": [summary["simulated_s"]],
+        **{f"energy_{key}_j": [energy[key]] for key in ("mean", "min", "max", "compute", "sending")},
+        "sent_bits": [summary["sent_bits"]],
+        "airtime_median_s": [summary["airtime_s"]["median"]],
+        "round_q90_s": [summary["round_s"]["q90"]],
+        "transfers": [float(sum(summary["transfers"].values()))],
+    }
+
+
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_short_form_against_its_stored_summary(name, run_scenario, summary_of, num_regression):
+    needs(name)
+    summary = summary_of(run_scenario(name, *SHORT[name]))
+    learnt = {f"accuracy_{k}": [v["final"]] for k, v in summary["accuracy"].items()}
+    tolerances = {key: {"rtol": 0.0, "atol": 0.1} for key in learnt}
+    num_regression.check({**numbers(summary), **learnt}, tolerances=tolerances, **EXACT)
+    assert summary["surrogate_data"] == (name not in DATA)
+
+
+@pytest.mark.parametrize("name", ["two_devices", "crema_12dev", "crema_12dev_full", "ravdess_12dev", "avdigits_12dev"])
+def test_every_shipped_scenario_is_valid(name):
+    assert load_plan(ROOT / "scenarios" / f"{name}.yaml").scenario.name == name
+
+
+def test_same_scenario_and_seed_same_records(run_scenario):
+    """Training, evaluation and coordination included, on the smallest scenario; and another seed is another run."""
+    a, b = (run_scenario("two_devices", run_id=i) for i in "ab")
+    c = run_scenario("two_devices", "seed=1", run_id="c")
+    for table in ("rounds", "transfers", "metrics", "devices", "links"):
+        assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
+    assert (a / "summary.json").read_bytes() == (b / "summary.json").read_bytes()
+    assert (a / "metrics.parquet").read_bytes() != (c / "metrics.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_records_do_not_depend_on_the_executor(executor, run_scenario):
+    a = run_scenario("two_devices")
+    b = run_scenario("two_devices", f"jobs.executor.name={executor}", run_id="b")
+    for table in ("rounds", "transfers", "metrics"):
+        assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
+
+
+def test_two_learners_on_one_seed_see_the_same_placement_fading_and_partition(run_scenario):
+    """Common random numbers: DMML and isolated devices stand in the same places; DMML and DMML-KD see the same gains."""
+    import pandas as pd
+
+    short = ("data.surrogate_clips=240", "costs.stated.iterations=1", "rounds=2", "evaluation.samples=12")
+    runs = {
+        name: run_scenario("crema_12dev", *short, f"learner.name={name}", run_id=name)
+        for name in ("dmml", "dmml_kd", "isolated")
+    }
+    devices = {n: pd.read_parquet(r / "devices.parquet") for n, r in runs.items()}
+    assert devices["dmml"].equals(devices["dmml_kd"]) and devices["dmml"].equals(devices["isolated"])
+    gains = {
+        n: pd.read_parquet(runs[n] / "transfers.parquet").set_index(["round", "sender", "receiver"]).gain.sort_index()
+        for n in ("dmml", "dmml_kd")
+    }
+    assert gains["dmml"].equals(gains["dmml_kd"])

@@ -1,0 +1,53 @@
+"""Documents run, and say what is so."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netsim.scenario import load_plan
+from netsim.scenario.reference import reference
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def test_the_reference_of_keys_is_what_the_program_knows():
+    """If this fails: ``python -m netsim keys`` prints what belongs below the line that says so."""
+    assert (ROOT / "docs" / "scenario.md").read_text().endswith(reference())
+
+
+def test_the_example_scenario_of_the_scenario_page_is_valid(tmp_path):
+    (example,) = blocks("docs/scenario.md", "yaml")
+    (tmp_path / "example.yaml").write_text(example)
+    assert load_plan(tmp_path / "example.yaml").scenario.rounds == 4
+
+
+def test_the_readmes_learner_runs_as_it_stands(tmp_path):
+    """Twenty lines, saved and run as the README says; gossip must bring the error down, and batteries must end."""
+    (code,) = blocks("README.md", "python")
+    (scenario,) = blocks("README.md", "yaml")
+    (tmp_path / "gossip.py").write_text(code)
+    (tmp_path / "gossip.yaml").write_text(scenario)
+    words = [sys.executable, "-m", "netsim", "run", "gossip.yaml", "--quiet", "--run-id", "a"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import pandas as pd
+
+    folder = tmp_path / "runs" / "gossip" / "a"
+    error = pd.read_parquet(folder / "metrics.parquet").query("name == 'error'").groupby("round").value.mean()
+    assert error.iloc[-1] < 0.2 * error.iloc[0]
+    assert (folder / "plots").is_dir()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
