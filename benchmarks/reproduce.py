@@ -9,6 +9,7 @@ Runs that are there already are not run again, so that a broken-off reproduction
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -42,12 +43,22 @@ def run(scenario: str, learner: str, seed: int, settings: list[str], runs: Path)
         return folder
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}-broken-{os.getpid()}"))
-    words = [sys.executable, "-m", "netsim", "run", str(ROOT / "scenarios" / f"{scenario}.yaml"), "--quiet", "--no-plots"]
+    words = [
+        sys.executable,
+        "-m",
+        "netsim",
+        "run",
+        str(ROOT / "scenarios" / f"{scenario}.yaml"),
+        "--quiet",
+        "--no-plots",
+    ]
     words += ["--runs", str(runs), "--run-id", folder.name, "--seed", str(seed)]
     # One core each: two runs at a time are faster than one run on two cores.
     for setting in ("jobs.executor.name=inline", "jobs.threads=1", f"learner.name={learner}", *settings):
         words += ["--set", setting]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     if done.returncode:
         raise SystemExit(f"{learner}, seed {seed}: {done.stderr.strip()}")
     print(f"{scenario} {learner} seed {seed}: {load_accuracy(folder)}", file=sys.stderr, flush=True)
@@ -58,7 +69,9 @@ def load_accuracy(folder: Path) -> str:
     """Last and best accuracy of a run, and its energy, for the progress line."""
     summary = json.loads((folder / "summary.json").read_text())
     fused = summary["accuracy"].get("fused", {"final": float("nan"), "best": float("nan")})
-    return f"last {fused['final']:.3f}, best {fused['best']:.3f}, {summary['energy_per_device_j']['mean']:.4g} J"
+    return (
+        f"last {fused['final']:.3f}, best {fused['best']:.3f}, {summary['energy_per_device_j']['mean']:.4g} J"
+    )
 
 
 def by_modality(runs: list[Run]) -> pd.DataFrame:
@@ -88,7 +101,7 @@ def paired(runs: list[Run]) -> pd.DataFrame:
     table = pd.DataFrame(values)
     names = list(table.columns)
     rows = []
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in itertools.pairwise(names):
         difference = (table[after] - table[before]).dropna()
         rows.append((f"{after} - {before}", f"{difference.mean():+.1f} ± {difference.sem():.1f}"))
     return pd.DataFrame(rows, columns=["difference", "points"])
@@ -109,7 +122,11 @@ def main(
         folders = list(pool.map(lambda c: run(scenario, *c, settings or [], runs), cases))
     folders.sort(key=lambda f: learners.split(",").index(f.name.rpartition("-seed")[0]))
     loaded = [load_run(folder) for folder in folders]
-    print(compare(loaded).to_markdown(index=False) if _has_tabulate() else compare(loaded).to_string(index=False))
+    print(
+        compare(loaded).to_markdown(index=False)
+        if _has_tabulate()
+        else compare(loaded).to_string(index=False)
+    )
     if any(len(one.metrics) for one in loaded):
         print(by_modality(loaded).to_string())
         print(paired(loaded).to_string(index=False))

@@ -1,6 +1,6 @@
 """What simulating costs where nothing is trained: events, radio, batteries, records.
 
-    python benchmarks/simulator.py
+python benchmarks/simulator.py
 """
 
 from __future__ import annotations
@@ -41,7 +41,17 @@ def main(repeats: int = 3) -> None:
             path.write_text(text)
             seconds, transfers = [], 0
             for _ in range(repeats):
-                words = [sys.executable, "-m", "netsim", "run", str(path), "--quiet", "--no-plots", "--runs", folder]
+                words = [
+                    sys.executable,
+                    "-m",
+                    "netsim",
+                    "run",
+                    str(path),
+                    "--quiet",
+                    "--no-plots",
+                    "--runs",
+                    folder,
+                ]
                 run = Path(subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip())
                 seconds.append(json.loads((run / "metadata.json").read_text())["wall_s"])
                 transfers = sum(json.loads((run / "summary.json").read_text())["transfers"].values())

@@ -60,6 +60,9 @@ def _bad_input_ends_with_2(console: Console) -> Iterator[None]:
         for line in str(error).splitlines():
             console.out(f"error: {line}", highlight=False)
         raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        console.out("interrupted before the first round; nothing was recorded", highlight=False)
+        raise typer.Exit(130) from None
 
 
 def _plan(file: Path, settings: list[str] | None, seed: int | None, rounds: int | None) -> Plan:
@@ -103,7 +106,12 @@ def run(
         out.print(f"[bold]{plan.scenario.name}[/bold]  {plan.scenario.description}".rstrip())
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
-        simulation = build(plan, cache, lambda text: out.print(text, markup=False))
+        try:
+            simulation = build(plan, cache, lambda text: out.print(text, markup=False))
+        except OSError as error:
+            raise ScenarioError(
+                f"{error.filename or cache}: {error.strerror or error}; --cache names the folder for prepared data"
+            ) from error
         facts = simulation.learner.facts()
         folder = new_folder(runs, plan.scenario.name, plan.scenario.seed, run_id)
     build_s = time.perf_counter() - begin
@@ -302,6 +310,3 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted before the first round; nothing was recorded", file=sys.stderr)
-        sys.exit(130)

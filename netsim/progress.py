@@ -43,8 +43,9 @@ class Screen(Observer):
         self._progress = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=8),
             TextColumn("{task.fields[state]}"),
+            TextColumn("wall"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -63,9 +64,10 @@ class Screen(Observer):
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Move on."""
         totals = self._totals
-        state = f"simulated {hours(time_s)}, {joules(float(totals.device_energy_j.mean()))} a device"
+        # Short enough, with everything else, for a terminal of eighty columns.
+        state = f"{hours(time_s)}, {joules(float(totals.device_energy_j.mean()))}"
         if by_round := totals.mean_accuracy():
-            state += f", accuracy {100 * by_round[max(by_round)]:.1f} %"
+            state += f", acc. {100 * by_round[max(by_round)]:.1f} %"
         if totals.dead:
             state += f", {len(totals.dead)} dead"
         self._progress.update(self._task, completed=round, state=state)

@@ -117,6 +117,21 @@ def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
     return devices
 
 
+def _torch_device(plan: Plan) -> str:
+    """Where the jobs will work; a scenario that learns nothing does not even import PyTorch to find out."""
+    jobs, executor = plan.scenario.jobs, plan.parts["jobs.executor"]
+    asked = "cpu" if jobs.device == "auto" and executor.cls.cpu_only else jobs.device
+    if "data" not in plan.parts and asked in ("auto", "cpu"):
+        return "cpu"
+    device = choose_torch_device(asked, jobs.threads, f"{plan.file}: jobs.device")
+    if executor.cls.cpu_only and device != "cpu":
+        raise ScenarioError(
+            f"{plan.file}: jobs.executor: {executor.name!r} works on CPUs only (jobs.device is {device!r}); "
+            "use inline, or jobs.device: cpu"
+        )
+    return device
+
+
 def check_data(plan: Plan) -> None:
     """Look whether the data is where the scenario says.
 

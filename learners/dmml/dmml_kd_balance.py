@@ -34,10 +34,12 @@ class BalanceReport:
     Attributes:
         limit: N^max_{k,t+1}.
         coefficients: ξ_{k,k'}/(φ_{k,k'} + ε) by modality and sender k'.
+        iterations: N^m_{k,t} of the round that has ended; sent where φ is taken per iteration.
     """
 
     limit: int
     coefficients: Mapping[str, Mapping[int, float]]
+    iterations: Mapping[str, int]
 
 
 class DMMLKDBalance(DMMLKD):
@@ -55,6 +57,8 @@ class DMMLKDBalance(DMMLKD):
         super().__init__(setup)
         self._coefficients: dict[int, dict[str, dict[int, float]]] = {}
         self._decided: dict[int, tuple[int, Mapping[str, int]]] = {}
+        self._used: dict[int, Mapping[str, int]] = {}
+        self._per_iteration: dict[tuple[str, int, int], float] = {}
 
     @property
     def _training_options(self) -> DMMLKDBalanceOptions:
@@ -68,6 +72,7 @@ class DMMLKDBalance(DMMLKD):
         decided_for, decision = self._decided.get(device, (0, {}))
         if decided_for == round:
             iterations = {m: min(total, decision.get(m, total)) for m in iterations}
+        self._used[device] = iterations
         return iterations
 
     def _variations(
@@ -92,8 +97,12 @@ class DMMLKDBalance(DMMLKD):
         """N^max of the next round, as the battery allows, and ξ/(φ + ε)."""
         if device not in self._members:
             return Report(0.0, None)
-        report = BalanceReport(self._affordable(device, budget), self._coefficients.get(device, {}))
+        report = BalanceReport(
+            self._affordable(device, budget), self._coefficients.get(device, {}), self._used.get(device, {})
+        )
         count = 1 + sum(len(senders) for senders in report.coefficients.values())
+        if self._training_options.variation == "iteration":
+            count += len(report.iterations)
         return Report(self._size_bits(count), report)
 
     def decide(
@@ -103,7 +112,11 @@ class DMMLKDBalance(DMMLKD):
         known: dict[int, BalanceReport] = {k: r for k, r in sorted(reports.items()) if r is not None}
         weights = {}
         for m in self._costs.flops:
-            coefficients = {k: r.coefficients[m] for k, r in known.items() if m in r.coefficients}
+            coefficients: Mapping[int, Mapping[int, float]] = {
+                k: r.coefficients[m] for k, r in known.items() if m in r.coefficients
+            }
+            if self._training_options.variation == "iteration":
+                coefficients = self._per_iteration_of(m, coefficients, known)
             owners = [k for k in known if m in self._members[k].modalities]
             if coefficients and owners:
                 weights[m] = influence(coefficients, owners)
@@ -126,6 +139,23 @@ class DMMLKDBalance(DMMLKD):
             decision = {m: counts[k] for m, counts in result.iterations.items() if k in counts}
             decisions[k] = Report(self._size_bits(len(decision)), decision)
         return decisions, metrics
+
+    def _per_iteration_of(
+        self,
+        modality: str,
+        coefficients: Mapping[int, Mapping[int, float]],
+        known: Mapping[int, BalanceReport],
+    ) -> dict[int, dict[int, float]]:
+        """ξ/(φ/N + ε) ≈ N ξ/φ, with each sender's own N of the round; where that was 0, the last one known."""
+        result: dict[int, dict[int, float]] = {}
+        for k, row in coefficients.items():
+            for other, value in row.items():
+                used = known[other].iterations.get(modality, 0) if other in known else 0
+                if used > 0:
+                    self._per_iteration[modality, k, other] = used * value
+                if (modality, k, other) in self._per_iteration:
+                    result.setdefault(k, {})[other] = self._per_iteration[modality, k, other]
+        return result
 
     def accept(self, device: int, round: int, decision: Mapping[str, int] | None) -> None:
         """Keep the decision for the next round; without one the device trains as much as it can."""

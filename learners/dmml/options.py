@@ -90,6 +90,10 @@ class DMMLKDBalanceOptions(DMMLKDOptions):
         default=True, description="do fewer iterations where the battery would not last for all of them"
     )
     epsilon: float = Field(default=1e-8, gt=0, description="ε of the balance metric γ (eq. 19)")
+    variation: Literal["round", "iteration"] = Field(
+        default="round",
+        description="φ over the sender's whole round, as printed in eq. (18), or divided by its iterations",
+    )
     coordination: Literal["sent", "free"] = Field(
         default="sent",
         description="reports to the cluster head and its decisions are sent, 32 bits a number, or free (paper)",

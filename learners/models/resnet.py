@@ -109,7 +109,7 @@ class SmallResNetOptions(Options):
     stem_stride: PositiveInt = Field(default=4, description="Stride of the first convolution.")
     pool: PositiveInt = Field(
         default=1,
-        description="Cells per side of the last average: 1 over the whole image as in ResNet-18; 2 tells its quarters apart.",
+        description="Cells per side of the last average: 1 as in ResNet-18; 2 tells an image's quarters apart.",
     )
     shortcut: Literal["projection", "padding"] = Field(
         default="padding", description="How a shortcut changes shape: 1×1 convolution, or no weights at all."

@@ -18,9 +18,11 @@ class Executor(ABC):
     Attributes:
         work_wall_s: Wall-clock seconds spent inside jobs so far [s]; never used inside a simulation.
         jobs_done: How many jobs have been run.
+        cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
+    cpu_only: ClassVar[bool] = False
 
     def __init__(self, options: Any = None) -> None:
         self.options = options

@@ -31,6 +31,7 @@ class Pooled(Executor):
     """
 
     Options: ClassVar[type[Options]] = PooledOptions
+    cpu_only = True
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)

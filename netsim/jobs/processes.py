@@ -63,8 +63,8 @@ _kept: dict[str, Any] = {}
 def _run_packed(packed: bytes, files: dict[str, str]) -> bytes:
     """Do the work of a job whose inputs are pickled here and in files.
 
-    Pickled by hand, because PyTorch teaches multiprocessing's own pickler to pass each tensor as an open file, which takes
-    longer than a small network's training step.
+    Pickled by hand, because PyTorch teaches multiprocessing's own pickler to pass each tensor as an open file,
+    which takes longer than a small network's training step.
     """
     function, inputs = pickle.loads(packed)
     for name, path in files.items():

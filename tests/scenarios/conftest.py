@@ -6,13 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from shipped import ROOT
 from typer.testing import CliRunner
 
-from shipped import ROOT
-
 from netsim.cli import app
-
-
 
 
 @pytest.fixture(scope="session")

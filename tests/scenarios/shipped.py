@@ -15,9 +15,19 @@ DATA = {"ravdess_12dev": DATA_FOLDER / "ravdess", "avdigits_12dev": DATA_FOLDER}
 
 SHORT: dict[str, tuple[str, ...]] = {
     "two_devices": (),
-    "crema_12dev": ("data.surrogate_clips=480", "costs.stated.iterations=3", "rounds=3", "evaluation.samples=24"),
+    "crema_12dev": (
+        "data.surrogate_clips=480",
+        "costs.stated.iterations=3",
+        "rounds=3",
+        "evaluation.samples=24",
+    ),
     "ravdess_12dev": ("rounds=3", f"data.root={DATA['ravdess_12dev']}"),
-    "avdigits_12dev": ("rounds=2", "data.train_pairs=480", "data.test_pairs=60", f"data.root={DATA['avdigits_12dev']}"),
+    "avdigits_12dev": (
+        "rounds=2",
+        "data.train_pairs=480",
+        "data.test_pairs=60",
+        f"data.root={DATA['avdigits_12dev']}",
+    ),
 }
 
 

@@ -1,14 +1,14 @@
 """Shipped scenarios in short form against stored summaries: a change of any of them must be meant.
 
-Seconds, joules and bits are arithmetic and must agree to 1e-9. Accuracies are learnt in float32, whose rounding differs between
-machines and library versions, and may differ by a tenth. ``--force-regen`` stores new summaries; say why in the commit.
+Seconds, joules and bits are arithmetic and must agree to 1e-9. Accuracies are learnt in float32, whose rounding
+differs between machines and library versions, and may differ by a tenth. ``--force-regen`` stores new summaries;
+the commit says why.
 """
 
 import pytest
+from shipped import DATA, ROOT, SHORT, needs
 
 from netsim.scenario import load_plan
-
-from shipped import DATA, ROOT, SHORT, needs
 
 EXACT = {"default_tolerance": {"rtol": 1e-9, "atol": 1e-12}}
 
@@ -36,7 +36,9 @@ def test_short_form_against_its_stored_summary(name, run_scenario, summary_of, n
     assert summary["surrogate_data"] == (name not in DATA)
 
 
-@pytest.mark.parametrize("name", ["two_devices", "crema_12dev", "crema_12dev_full", "ravdess_12dev", "avdigits_12dev"])
+@pytest.mark.parametrize(
+    "name", ["two_devices", "crema_12dev", "crema_12dev_full", "ravdess_12dev", "avdigits_12dev"]
+)
 def test_every_shipped_scenario_is_valid(name):
     assert load_plan(ROOT / "scenarios" / f"{name}.yaml").scenario.name == name
 
@@ -60,7 +62,7 @@ def test_records_do_not_depend_on_the_executor(executor, run_scenario):
 
 
 def test_two_learners_on_one_seed_see_the_same_placement_fading_and_partition(run_scenario):
-    """Common random numbers: DMML and isolated devices stand in the same places; DMML and DMML-KD see the same gains."""
+    """Common random numbers: all stand in the same places with the same data; DMML and DMML-KD see the same gains."""
     import pandas as pd
 
     short = ("data.surrogate_clips=240", "costs.stated.iterations=1", "rounds=2", "evaluation.samples=12")
@@ -71,7 +73,9 @@ def test_two_learners_on_one_seed_see_the_same_placement_fading_and_partition(ru
     devices = {n: pd.read_parquet(r / "devices.parquet") for n, r in runs.items()}
     assert devices["dmml"].equals(devices["dmml_kd"]) and devices["dmml"].equals(devices["isolated"])
     gains = {
-        n: pd.read_parquet(runs[n] / "transfers.parquet").set_index(["round", "sender", "receiver"]).gain.sort_index()
+        n: pd.read_parquet(runs[n] / "transfers.parquet")
+        .set_index(["round", "sender", "receiver"])
+        .gain.sort_index()
         for n in ("dmml", "dmml_kd")
     }
     assert gains["dmml"].equals(gains["dmml_kd"])

@@ -10,6 +10,7 @@ import torch
 from tiny_task import UNLIMITED, Deal, make_learner, play_round, train
 
 from learners.checks import fingerprint
+from learners.dmml.dmml_kd_balance import BalanceReport
 from netsim.learning import Message
 from netsim.scenario.model import Evaluation
 
@@ -230,3 +231,22 @@ def test_concat_is_the_network_of_fig_3() -> None:
     assert set(states(learner)[0]["common"]) == {"bias"}
     assert states(learner)[0]["specific/audio"]["weight"].shape == (3, 8)
     assert isinstance(learner.messages(0, 1, [1])[0], Message)
+
+
+def test_variation_per_iteration_takes_the_feedback_out() -> None:
+    """Audio trained 1 of 3 iterations: its coefficients count a third; at 0 iterations the last known ones stand."""
+    learner = make_learner("dmml_kd_balance", variation="iteration")
+    play_round(learner, 1)
+    for k in (0, 1, 2):
+        learner.accept(k, 1, {"audio": 1, "visual": 3})
+    play_round(learner, 2)
+    reports = {k: learner.report(k, 2, UNLIMITED).payload for k in (0, 1, 2)}
+    assert reports[0].iterations == {"audio": 1, "visual": 3}
+    rows = {k: r.coefficients["audio"] for k, r in reports.items()}
+    assert learner._per_iteration_of("audio", rows, reports)[0] == pytest.approx(rows[0])
+    visual = {k: r.coefficients["visual"] for k, r in reports.items()}
+    assert learner._per_iteration_of("visual", visual, reports)[0] == pytest.approx(
+        {j: 3 * value for j, value in visual[0].items()}
+    )
+    idle = {k: BalanceReport(r.limit, r.coefficients, {"audio": 0, "visual": 3}) for k, r in reports.items()}
+    assert learner._per_iteration_of("audio", rows, idle)[0] == pytest.approx(rows[0])

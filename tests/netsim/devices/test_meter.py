@@ -1,7 +1,7 @@
 """Energy is charged when it is drawn, and a battery is empty at the moment that arithmetic says."""
 
 import math
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 import simpy
@@ -161,7 +161,7 @@ def test_what_is_spent_is_what_is_gone_whatever_the_loads(capacity_j, pieces, id
     # The same integral by brute force over the breakpoints.
     times = sorted({0.0, 30.0, *(b for b, *_ in pieces), *(b + n for b, n, *_ in pieces)})
     steps = []
-    for a, b in zip(times, times[1:], strict=False):
+    for a, b in pairwise(times):
         running = [p for begin, length, p, _ in pieces if begin <= a and b <= begin + length]
         steps.append((b - a) * (math.fsum(running) if running else idle_w))
     energy_j = list(accumulate(steps))

@@ -4,7 +4,7 @@ from netsim.devices import Processor
 
 
 def test_the_papers_processor_does_four_gflops_at_half_a_hundred_picojoules():
-    """f = 1 GHz, e = 4, ε = 2e-28 F: 4e9 FLOP/s, and 2e-28 · 1e18 / 4 = 5e-11 J per FLOP."""
+    """At f = 1 GHz, e = 4, ε = 2e-28 F: 4e9 FLOP/s, and 2e-28 · 1e18 / 4 = 5e-11 J per FLOP."""
     paper = Processor()
     assert paper.time_s(4e9) == 1.0
     assert paper.energy_j(1.0) == pytest.approx(5e-11, rel=1e-12)

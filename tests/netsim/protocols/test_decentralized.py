@@ -45,7 +45,7 @@ def by(rows, **values):
 
 
 def conserve(simulation, log):
-    """capacity - remaining = all that rounds report, per device and to float precision; and no row is silly."""
+    """Capacity - remaining = all that rounds report, per device and to float precision; and no row is silly."""
     for device in simulation.network.devices:
         rows = by(log.rounds, device=device.number)
         spent = sum(r.compute_j + r.sending_j + r.receiving_j + r.idle_j for r in rows)
@@ -102,7 +102,7 @@ def test_round_latency_is_that_of_the_slowest(simulate):
 
 
 def test_mean_latency_with_exponential_stragglers_is_the_harmonic_number(simulate):
-    """12 devices on a complete graph, factors Exp(1): E[max] = H_12 = 3.1032 times the base; 300 rounds, 4 std. errors."""
+    """12 devices on a complete graph, factors Exp(1): E[max] = H_12 = 3.1032; 300 rounds, 4 std. errors."""
     blocks = world(
         12, flops=1.0, bits=0.0, rounds=300, stragglers={"name": "exponential", "mean": 1.0, "minimum": 0.0}
     )
@@ -239,14 +239,17 @@ def test_reports_and_decisions_travel_hop_by_hop(simulate):
 
 
 def test_free_coordination_costs_nothing(simulate):
-    simulation, log = simulate(**coordinated(bits=0.0))
+    _, log = simulate(**coordinated(bits=0.0))
     assert {t.kind for t in log.transfers} == {"model"}
     assert [r.end_s for r in by(log.rounds, round=1)] == pytest.approx([12.0] * 5)
 
 
 def test_the_head_may_die_and_another_takes_over(simulate):
-    """Device 1 dies in round 2 (15.5 J; a round costs 14 J and decisions). Living degrees are then 0, -, 1, 2, 1: device 3 is
-    the next head, and device 0, which cannot reach it, goes on without a decision."""
+    """Device 1 dies in round 2 (15.5 J; a round costs 14 J and decisions).
+
+    Living degrees are then 0, -, 1, 2, 1: device 3 is the next head, and device 0, which cannot reach it, goes on
+    without a decision.
+    """
     blocks = coordinated(rounds=3, overrides=[{"devices": [1], "battery": {"capacity_j": 15.5}}])
     simulation, log = simulate(**blocks)
     assert [d for d, _ in log.deaths] == [1]

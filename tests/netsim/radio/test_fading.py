@@ -20,7 +20,7 @@ def draws(count=DRAWS, seed=0, **options):
 
 @pytest.mark.parametrize(("normalisation", "mean"), [("unit_power", 1.0), ("mean_amplitude", 4 / math.pi)])
 def test_power_is_exponential_with_the_stated_mean(normalisation, mean):
-    """Kolmogorov-Smirnov distance of 20,000 draws: noise is about 0.87/√20000 = 0.006; the bound is 0.0136 (p = 1e-3)."""
+    """Kolmogorov-Smirnov distance of 20,000 draws: noise is 0.87/√20000 = 0.006; the bound 0.0136 (p = 1e-3)."""
     power = draws(normalisation=normalisation)
     assert stats.kstest(power, "expon", args=(0, mean)).statistic < 0.0136
     assert power.mean() == pytest.approx(mean, abs=4 * mean / math.sqrt(DRAWS))

@@ -39,7 +39,7 @@ def test_every_column_of_every_table_is_explained():
 
 def test_json_is_strict():
     assert plain_json({"a": math.inf, "b": (1, math.nan), "c": "x"}).split() == (
-        '{ "a": null, "b": [ 1, null ], "c": "x" }'.split()
+        ["{", '"a":', "null,", '"b":', "[", "1,", "null", "],", '"c":', '"x"', "}"]
     )
 
 
