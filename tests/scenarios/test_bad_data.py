@@ -49,7 +49,7 @@ def test_a_modality_nobody_owns(complain):
 
 
 def test_more_devices_than_samples(complain):
-    text = complain("devices.count=40", "topology.placement.name=disc")
+    text = complain("devices.count=40", "topology.placement={name: disc}")
     assert "partition" in text and "40" in text
 
 
