@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from learners.data.broken import BrokenFileError
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
 from learners.data.parallel import in_order
+from learners.data.root import find_root
 from learners.data.transforms import Standardise
 from netsim.errors import ScenarioError
 from netsim.options import Options
@@ -77,8 +77,6 @@ class AVDigits(DataSource):
             ScenarioError: They are not; says what was looked for and where.
         """
         root = self._root()
-        if not root.is_dir():
-            raise ScenarioError(f"data.root: {root} is not a folder. {_WAY_OUT}")
         for part in _MNIST.values():
             for name in part:
                 if not (root / "MNIST" / "raw" / name).is_file():
@@ -124,12 +122,7 @@ class AVDigits(DataSource):
         )
 
     def _root(self) -> Path:
-        root, elsewhere = self.options.root, os.environ.get("AVDIGITS_ROOT")
-        if elsewhere and (root is None or not root.is_dir()):
-            root = Path(elsewhere)
-        if root is None:
-            raise ScenarioError(f"data.root: AV-digits is not given. {_WAY_OUT}")
-        return root.expanduser()
+        return find_root(self.options.root, "AVDIGITS_ROOT", _WAY_OUT)
 
     def _recordings(self) -> list[tuple[int, str, int, Path]]:
         """Digit, speaker, take and file of each recording, in order of name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from learners.data.broken import BrokenFileError
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
 from learners.data.parallel import in_order
+from learners.data.root import find_root
 from learners.data.transforms import Spectrogram, SpectrogramChanges, Standardise
 from netsim.errors import ScenarioError
 from netsim.options import Options
@@ -67,8 +67,6 @@ class Ravdess(DataSource):
             ScenarioError: They are not; says what was looked for and where.
         """
         root = self._root()
-        if not root.is_dir():
-            raise ScenarioError(f"data.root: {root} is not a folder. {_WAY_OUT}")
         for name, there in ((TABLE, (root / TABLE).is_file()), ("audio_16k/", (root / "audio_16k").is_dir())):
             if not there:
                 raise ScenarioError(
@@ -118,12 +116,7 @@ class Ravdess(DataSource):
         )
 
     def _root(self) -> Path:
-        root, elsewhere = self.options.root, os.environ.get("RAVDESS_ROOT")
-        if elsewhere and (root is None or not root.is_dir()):
-            root = Path(elsewhere)
-        if root is None:
-            raise ScenarioError(f"data.root: RAVDESS is not given. {_WAY_OUT}")
-        return root.expanduser()
+        return find_root(self.options.root, "RAVDESS_ROOT", _WAY_OUT)
 
     def _table(self) -> dict[str, np.ndarray]:
         path = self._root() / TABLE

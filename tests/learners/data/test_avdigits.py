@@ -81,7 +81,7 @@ def test_more_noise_is_more_noise(root: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match=r"data.root: AV-digits is not given.*AVDIGITS_ROOT"):
+    with pytest.raises(ScenarioError, match=r"data.root: is not given.*AVDIGITS_ROOT"):
         AVDigits(AVDigitsOptions()).check()
     labels = root / "MNIST" / "raw" / "train-labels-idx1-ubyte.gz"
     whole = labels.read_bytes()

@@ -79,7 +79,7 @@ def test_augmentation_can_be_left_out(root: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match=r"data.root: RAVDESS is not given.*RAVDESS_ROOT"):
+    with pytest.raises(ScenarioError, match=r"data.root: is not given.*RAVDESS_ROOT"):
         Ravdess(RavdessOptions()).check()
     with pytest.raises(ScenarioError, match="is not a folder"):
         load(tmp_path / "absent", tmp_path)
