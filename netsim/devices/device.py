@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,11 @@ import simpy
 from netsim.devices.battery import Battery
 from netsim.devices.meter import PowerMeter
 from netsim.devices.processor import Processor
+
+
+def first_of(event: simpy.Event, *others: simpy.Event) -> simpy.Event:
+    """The first of several events; one event alone stands for itself, which saves the queue half of its entries."""
+    return event.env.any_of([event, *others]) if others else event
 
 
 class Device:
@@ -55,6 +61,11 @@ class Device:
         """Whether its battery still holds anything."""
         return not self.meter.dead
 
+    def endings(self, stop: simpy.Event | None) -> list[simpy.Event]:
+        """What may end this device's work early: its death, where it can die, and ``stop``, where there is one."""
+        mortal = not math.isinf(self.battery.capacity_j)
+        return [*([self.died] if mortal else []), *([stop] if stop is not None else [])]
+
     def compute(
         self, flops: float, slowdown: float = 1.0, stop: simpy.Event | None = None
     ) -> Generator[simpy.Event, Any, bool]:
@@ -68,7 +79,7 @@ class Device:
             return self.alive
         draw = self.meter.start("compute", self.processor.energy_j(flops) / duration_s, duration_s)
         done = self.env.timeout(duration_s)
-        yield self.env.any_of([done, self.died, *([stop] if stop else [])])
+        yield first_of(done, *self.endings(stop))
         self.meter.stop(draw, duration_s if done.processed else None)
         return done.processed
 

@@ -9,7 +9,7 @@ from typing import Any
 import simpy
 from pydantic import Field
 
-from netsim.devices.device import Device
+from netsim.devices.device import Device, first_of
 from netsim.learning import Message, Metric
 from netsim.options import Options
 from netsim.protocols.coordination import Coordination
@@ -153,7 +153,7 @@ class DecentralizedRounds(Protocol):
             heard = mailbox.heard(t)
             if all(n in heard or not devices[n].alive for n in neighbours):
                 return
-            yield self.network.env.any_of([mailbox.news, device.died, *([stop] if stop else [])])
+            yield first_of(mailbox.news, *device.endings(stop))
 
     def _mourn(self, device: Device) -> None:
         """A device has died: whoever waits for it looks again."""

@@ -19,12 +19,14 @@ class Band:
     a transmitter never radiates more than its power.
 
     Attributes:
+        shared: Whether other transfers may join; if not, nothing about the band ever changes.
         transfers: How many transfers run in it.
         changed: Fires, and is replaced, whenever a transfer joins or leaves.
     """
 
-    def __init__(self, env: simpy.Environment) -> None:
+    def __init__(self, env: simpy.Environment, shared: bool) -> None:
         self.env = env
+        self.shared = shared
         self.transfers = 0
         self.changed: simpy.Event = env.event()
 
@@ -72,7 +74,7 @@ class Dedicated(Access):
 
     def band(self, sender: int, receiver: int) -> Band:
         """A band of its own."""
-        return Band(self.env)
+        return Band(self.env, shared=False)
 
 
 class Shared(Access):
@@ -84,4 +86,4 @@ class Shared(Access):
 
     def band(self, sender: int, receiver: int) -> Band:
         """The sender's band."""
-        return self._bands.setdefault(sender, Band(self.env))
+        return self._bands.setdefault(sender, Band(self.env, shared=True))

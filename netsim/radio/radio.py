@@ -9,7 +9,7 @@ from typing import Any
 
 import simpy
 
-from netsim.devices.device import Device
+from netsim.devices.device import Device, first_of
 from netsim.radio.access import Access
 from netsim.radio.fading import Channel
 from netsim.radio.rate import shannon_rate_bps, snr
@@ -90,6 +90,7 @@ class Radio:
         left_bits, airtime_s, outcome = size_bits, 0.0, "delivered"
         first_gain, first_snr = math.nan, math.nan
         band = self.access.band(*link)
+        endings = [*sender.endings(stop), *receiver.endings(None)]
         with band.join(), receiver.listening():
             draw = sender.meter.start("sending", 0.0)
             duration_s: float | None = None
@@ -111,7 +112,7 @@ class Radio:
                 piece_s = min(need_s, hold_s)
                 sender.meter.change(draw, power_w, piece_s if need_s <= hold_s else math.inf)
                 piece = env.timeout(piece_s)
-                yield env.any_of([piece, band.changed, sender.died, receiver.died, *([stop] if stop else [])])
+                yield first_of(piece, *endings, *([band.changed] if band.shared else []))
                 duration_s = piece_s if piece.processed else None
                 spent_s = piece_s if piece.processed else env.now - since_s
                 airtime_s += spent_s if on_air else 0.0
