@@ -16,7 +16,7 @@ DATA = {"ravdess_12dev": DATA_FOLDER / "ravdess", "avdigits_12dev": DATA_FOLDER}
 # DMML-KD, whose iterations do not hang on a comparison of learnt numbers as those of the balance do: then seconds and
 # joules are the same wherever it runs. two_devices.yaml keeps the balance, with the tolerance of an iteration.
 SHORT: dict[str, tuple[str, ...]] = {
-    "two_devices": (),
+    "two_devices": ("rounds=3",),
     "crema_12dev": (
         "learner.name=dmml_kd",
         "data.surrogate_clips=480",

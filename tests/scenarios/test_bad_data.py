@@ -14,6 +14,7 @@ TINY = (
     "data.surrogate_clips=24",
     "data.audio_shape=[16, 12]",
     "data.image_size=16",
+    "learner.networks={}",
     "jobs.executor.name=inline",
 )
 

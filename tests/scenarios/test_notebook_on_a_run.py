@@ -12,7 +12,7 @@ from analysis.run import load_run
 
 @pytest.fixture
 def folder(run_scenario):
-    return run_scenario("two_devices")
+    return run_scenario("two_devices", "rounds=3")
 
 
 def test_the_notebook_takes_a_real_run_apart(folder, monkeypatch):

@@ -50,8 +50,8 @@ def test_every_shipped_scenario_is_valid(name):
 
 def test_same_scenario_and_seed_same_records(run_scenario):
     """Training, evaluation and coordination included, on the smallest scenario; and another seed is another run."""
-    a, b = (run_scenario("two_devices", run_id=i) for i in "ab")
-    c = run_scenario("two_devices", "seed=1", run_id="c")
+    a, b = (run_scenario("two_devices", "rounds=2", run_id=i) for i in "ab")
+    c = run_scenario("two_devices", "rounds=2", "seed=1", run_id="c")
     for table in ("rounds", "transfers", "metrics", "devices", "links"):
         assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
     assert (a / "summary.json").read_bytes() == (b / "summary.json").read_bytes()
@@ -60,8 +60,8 @@ def test_same_scenario_and_seed_same_records(run_scenario):
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 def test_records_do_not_depend_on_the_executor(executor, run_scenario):
-    a = run_scenario("two_devices")
-    b = run_scenario("two_devices", f"jobs.executor.name={executor}", run_id="b")
+    a = run_scenario("two_devices", "rounds=2")
+    b = run_scenario("two_devices", "rounds=2", f"jobs.executor.name={executor}", run_id="b")
     for table in ("rounds", "transfers", "metrics"):
         assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
 
