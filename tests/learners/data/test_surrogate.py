@@ -89,5 +89,5 @@ def test_it_is_read_by_the_loader_of_the_recordings_and_says_what_it_is(tmp_path
     said.clear()
     CremaD(options).load(0, tmp_path, said.append)  # now everything is there
     assert said == []
-    as_root = CremaD(options.model_copy(update={"root": str(folder)})).load(0, tmp_path, said.append)
+    as_root = CremaD(options.model_copy(update={"root": folder})).load(0, tmp_path, said.append)
     assert as_root.surrogate  # a folder of generated data admits it, whoever names it
