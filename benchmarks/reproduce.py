@@ -74,15 +74,19 @@ def load_accuracy(folder: Path) -> str:
     )
 
 
+def late_accuracy(run: Run) -> pd.Series:
+    """Accuracy in per cent by modality: mean over the devices and the last quarter of the evaluated rounds."""
+    accuracy = run.metrics[run.metrics.name == "accuracy"]
+    rounds = sorted(accuracy["round"].unique())
+    late = accuracy[accuracy["round"] >= rounds[-max(1, len(rounds) // 4)]]
+    return 100 * late.groupby("modality").value.mean()
+
+
 def by_modality(runs: list[Run]) -> pd.DataFrame:
-    """Accuracy in per cent, mean of the last quarter of the evaluated rounds, mean ± standard error over seeds."""
+    """Late accuracy of each learner, mean ± standard error over seeds."""
     rows = []
     for one in runs:
-        accuracy = one.metrics[one.metrics.name == "accuracy"]
-        rounds = sorted(accuracy["round"].unique())
-        late = accuracy[accuracy["round"] >= rounds[-max(1, len(rounds) // 4)]]
-        means = late.groupby("modality").value.mean()
-        rows += [(one.learner, one.seed, m or "fused", 100 * v) for m, v in means.items()]
+        rows += [(one.learner, one.seed, m or "fused", v) for m, v in late_accuracy(one).items()]
     table = pd.DataFrame(rows, columns=["learner", "seed", "modality", "accuracy"])
     grouped = table.groupby(["learner", "modality"]).accuracy
     text = grouped.mean().map("{:.1f}".format) + " ± " + grouped.sem().map("{:.1f}".format)
@@ -91,13 +95,10 @@ def by_modality(runs: list[Run]) -> pd.DataFrame:
 
 
 def paired(runs: list[Run]) -> pd.DataFrame:
-    """Differences of fused accuracy between learners on the same seeds, in points: mean ± standard error."""
+    """Differences of late fused accuracy between learners on the same seeds, in points: mean ± standard error."""
     values: dict[str, dict[int, float]] = {}
     for one in runs:
-        accuracy = one.metrics[(one.metrics.name == "accuracy") & (one.metrics.modality == "")]
-        rounds = sorted(accuracy["round"].unique())
-        late = accuracy[accuracy["round"] >= rounds[-max(1, len(rounds) // 4)]]
-        values.setdefault(one.learner, {})[one.seed] = 100 * float(late.value.mean())
+        values.setdefault(one.learner, {})[one.seed] = late_accuracy(one)[""]
     table = pd.DataFrame(values)
     names = list(table.columns)
     rows = []
@@ -116,31 +117,19 @@ def main(
     workers: Annotated[int, typer.Option(help="Runs at a time.")] = os.cpu_count() or 1,
     figure: Annotated[Path | None, typer.Option(help="Where the figure goes.")] = None,
 ) -> None:
-    """Run, compare, and print Markdown."""
+    """Run, compare, and print tables."""
     cases = [(learner, seed) for seed in range(seeds) for learner in learners.split(",")]
     with ThreadPoolExecutor(workers) as pool:
         folders = list(pool.map(lambda c: run(scenario, *c, settings or [], runs), cases))
     folders.sort(key=lambda f: learners.split(",").index(f.name.rpartition("-seed")[0]))
     loaded = [load_run(folder) for folder in folders]
-    print(
-        compare(loaded).to_markdown(index=False)
-        if _has_tabulate()
-        else compare(loaded).to_string(index=False)
-    )
+    print(compare(loaded).to_string(index=False))
     if any(len(one.metrics) for one in loaded):
         print(by_modality(loaded).to_string())
         print(paired(loaded).to_string(index=False))
     drawn = comparison_figure(loaded)
     if figure and drawn is not None:
         drawn.savefig(figure, dpi=150)
-
-
-def _has_tabulate() -> bool:
-    try:
-        import tabulate  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

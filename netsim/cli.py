@@ -6,9 +6,9 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +21,7 @@ from netsim.records.metadata import commit, hardware, versions
 from netsim.records.run_folder import Recorder, new_folder
 from netsim.records.totals import Totals
 from netsim.scenario.loading import Plan, load_plan
-from netsim.simulation import Simulation, build, check_data
+from netsim.simulation import build, check_data
 
 app = typer.Typer(
     help="Simulate wireless devices that learn together: accuracy, latency and energy on one clock.",
@@ -186,7 +186,7 @@ def run(
     elif quiet:
         typer.echo(folder)
     else:
-        _report(out, simulation, totals, status, folder, run_s)
+        _report(out, summary, status, folder, run_s, work_s)
     if status == "interrupted":
         errors.out(
             f"interrupted after round {totals.rounds_closed} of {plan.scenario.rounds}; "
@@ -209,21 +209,19 @@ def _draw(folder: Path, errors: Console) -> None:
 
 
 def _report(
-    out: Console, simulation: Simulation, totals: Totals, status: str, folder: Path, run_s: float
+    out: Console, summary: Mapping[str, Any], status: str, folder: Path, run_s: float, work_s: float
 ) -> None:
-    summary = totals.summary()
     energy = summary["energy_per_device_j"]
-    data = simulation.learner.facts().get("data") or {}
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("rounds", f"{totals.rounds_closed} of {simulation.plan.scenario.rounds} ({status})")
-    table.add_row("simulated time", hours(totals.time_s))
+    table.add_row("rounds", f"{summary['rounds_finished']} of {summary['rounds']} ({status})")
+    table.add_row("simulated time", hours(summary["simulated_s"]))
     if summary["round_s"]:
         spread = summary["round_s"]
         table.add_row("round", f"median {hours(spread['median'])}, 99 % {hours(spread['q99'])}")
     for kind, values in summary["accuracy"].items():
-        note = "  (surrogate data)" if data.get("surrogate") else ""
+        note = "  (surrogate data)" if summary["surrogate_data"] else ""
         table.add_row(
             f"accuracy, {kind}",
             f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
@@ -243,7 +241,7 @@ def _report(
         )
     for dead in summary["dead_devices"]:
         table.add_row("died", f"device {dead['device']} at {hours(dead['time_s'])}")
-    outside = 1 - simulation.executor.work_wall_s / run_s if run_s > 0 else 0.0
+    outside = 1 - work_s / run_s if run_s > 0 else 0.0
     table.add_row("wall time", f"{run_s:.1f} s, {100 * outside:.1f} % of it outside training and evaluation")
     table.add_row("records", str(folder))
     out.print(table)
