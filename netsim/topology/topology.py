@@ -13,7 +13,10 @@ from netsim.topology.links import LinkRule, distances_m
 from netsim.topology.placement import Placement, Positions
 
 DRAWS = 1000
-"""Placements tried before giving up. At Γ = 0, the hardest case of the paper, about 58 % of draws will do."""
+"""Placements, and graphs where links are drawn, tried before giving up.
+
+At Γ = 0, the hardest case of the paper, about 58 % of draws will do.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def draw_topology(
     seed: int,
     require_connected: bool,
 ) -> Topology:
-    """Draw placements until the graph, and the sub-graph of each modality's owners, are connected.
+    """Draw placements and links until the graph, and the sub-graph of each modality's owners, are connected.
 
     Information about a modality travels only between its owners, so a sub-graph that falls apart would
     train several models that never meet; the paper assumes that this does not happen and does not say how.
@@ -54,21 +57,23 @@ def draw_topology(
         links: Who hears whom.
         count: Number of devices.
         owners: Devices that own each modality.
-        seed: The run's seed; draw n has its own stream.
+        seed: The run's seed; placement and links of draw n have their own streams.
         require_connected: Take the first draw, whatever it is, if False.
 
     Raises:
-        ScenarioError: No draw was connected, or a placement that is not random is not.
+        ScenarioError: No draw was connected, or placement and links are not random and not connected.
     """
     part: str | None = None
-    for draw in range(DRAWS if placement.random else 1):
+    for draw in range(DRAWS if placement.random or links.random else 1):
         positions = placement.positions(count, stream(seed, "placement", draw))
-        graph = links.graph(positions)
+        graph = links.graph(positions, stream(seed, "links", draw))
         part = disconnected_part(graph, owners) if require_connected else None
         if part is None:
             return Topology(positions, graph, distances_m(graph, positions), draw + 1)
-    tried = f"in any of {DRAWS} placements drawn" if placement.random else "in the placement given"
+    tried = "in the placement given"
+    if placement.random or links.random:
+        tried = f"in any of {DRAWS} {'placements' if placement.random else 'graphs'} drawn"
     raise ScenarioError(
         f"topology: {part} is not connected {tried}; bring devices closer together, lengthen "
-        "links.range_m, add edges, or set require_connected: false"
+        "links.range_m, add edges, raise links.degree, or set require_connected: false"
     )

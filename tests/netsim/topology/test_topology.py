@@ -6,7 +6,7 @@ from netsim.errors import ScenarioError
 from netsim.radio.theory import linked_probability
 from netsim.streams import stream
 from netsim.topology import draw_topology, metropolis_weights
-from netsim.topology.links import Edges, Range
+from netsim.topology.links import Edges, Range, Regular
 from netsim.topology.placement import Coordinates, Disc, Grid
 
 
@@ -18,6 +18,10 @@ def within(range_m=50.0):
     return Range(Range.Options(range_m=range_m))
 
 
+def regular(degree):
+    return Regular(Regular.Options(degree=degree))
+
+
 def weights(graph):
     rows = metropolis_weights(graph)
     return np.array([[rows[i].get(j, 0.0) for j in sorted(graph)] for i in sorted(graph)])
@@ -27,7 +31,7 @@ def weights(graph):
 def test_mean_degree_of_twelve_devices_in_a_disc(range_m, mean_degree):
     """(n - 1) F(r/R). 2,000 placements; a naive radius R·U instead of R·√U would give more than 8 at 50 m."""
     degrees = [
-        np.mean([d for _, d in within(range_m).graph(disc().positions(12, stream(s, "p"))).degree])
+        np.mean([d for _, d in within(range_m).graph(disc().positions(12, stream(s, "p")), stream(s)).degree])
         for s in range(2000)
     ]
     assert 11 * linked_probability(range_m / 50) == pytest.approx(mean_degree, abs=1e-6)
@@ -42,7 +46,7 @@ def test_devices_in_a_disc_are_uniform_in_area():
 
 def test_links_end_at_their_range():
     placement = Coordinates(Coordinates.Options(positions_m=[(0, 0), (50, 0), (100.001, 0)]))
-    assert set(within().graph(placement.positions(3, stream(0))).edges) == {(0, 1)}
+    assert set(within().graph(placement.positions(3, stream(0)), stream(0)).edges) == {(0, 1)}
 
 
 def test_a_grid_is_filled_row_by_row():
@@ -54,6 +58,43 @@ def test_given_edges_may_be_of_any_length():
     placement = Coordinates(Coordinates.Options(positions_m=[(0, 0), (3000, 4000)]))
     topology = draw_topology(placement, Edges(Edges.Options(edges=[(1, 0)])), 2, {}, 0, True)
     assert topology.distance_m == {(0, 1): 5000.0}
+
+
+@pytest.mark.parametrize(("count", "degree"), [(2, 1), (12, 3), (12, 11), (100, 20)])
+def test_in_a_regular_graph_every_device_has_as_many_links(count, degree):
+    graph = regular(degree).graph(np.zeros((count, 2)), stream(0))
+    assert list(graph) == list(range(count))
+    assert {d for _, d in graph.degree} == {degree}
+
+
+def test_regular_links_do_not_ask_where_devices_are():
+    """Seed 4 twice is one graph, in a disc and on a grid; seed 5 is another."""
+    grid = Grid(Grid.Options(spacing_m=10))
+    a, b = (draw_topology(placement, regular(4), 30, {}, 4, True).graph for placement in (disc(), grid))
+    assert list(a.edges) == list(b.edges)
+    assert list(a.edges) != list(draw_topology(disc(), regular(4), 30, {}, 5, True).graph.edges)
+
+
+def test_regular_links_are_drawn_until_they_connect_also_between_devices_that_stay():
+    """Two links each make one ring of all devices, or several: of 2-regular graphs on 12, well under 1 is one ring."""
+    grid = Grid(Grid.Options(spacing_m=10))
+    topologies = [draw_topology(grid, regular(2), 12, {}, seed, True) for seed in range(20)]
+    assert all(nx.is_connected(topology.graph) for topology in topologies)
+    assert max(topology.draws for topology in topologies) > 1
+    with pytest.raises(ScenarioError, match="the graph is not connected in any of 1000 graphs drawn"):
+        draw_topology(grid, regular(1), 4, {}, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("count", "degree", "message"),
+    [
+        (5, 3, r"degree times devices must be even.*got 3 × 5"),
+        (4, 4, r"must be less than the number of devices, 4 \(got 4\)"),
+    ],
+)
+def test_a_regular_graph_that_does_not_exist_is_refused(count, degree, message):
+    with pytest.raises(ScenarioError, match="topology.links.degree: " + message):
+        draw_topology(disc(), regular(degree), count, {}, 0, True)
 
 
 def test_placements_are_drawn_until_every_graph_is_connected():
