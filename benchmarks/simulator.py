@@ -24,6 +24,12 @@ devices: {count: 12, battery: {capacity_j: 1e6}}
 radio: {access: shared, channel: {name: rayleigh, coherence_time_s: 1.0}}
 learner: {name: stub, flops: 3.93e12, bits: 1.8e7}
 """,
+    "100 devices, 100 rounds, degree 20": """
+rounds: 100
+devices: {count: 100}
+topology: {links: {name: regular, degree: 20}}
+learner: {name: stub, flops: 3.93e12, bits: 1.8e8}
+""",
     "1,000 devices, 10 rounds, mean degree about 6": """
 rounds: 10
 devices: {count: 1000}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
-
-from learners.state import Part
+from torch.nn import functional as F
 
 
 def surviving_weights(
@@ -21,31 +21,46 @@ def surviving_weights(
         row: ξ_{k,k'} by device k', the device itself included.
         device: The device k.
         arrived: Whose parts are there, by device.
+
+    Returns:
+        The weights by device, in the order of device numbers.
     """
     weights = {other: weight for other, weight in row.items() if other in arrived and other != device}
-    return {**weights, device: 1.0 - sum(weights.values())}
+    weights[device] = 1.0 - sum(weights[other] for other in sorted(weights))
+    return {other: weights[other] for other in sorted(weights)}
 
 
-def mix(parts: Mapping[int, Part], weights: Mapping[int, float], device: int) -> dict[str, Tensor]:
-    """Σ_k' ξ_{k,k'} w_k', summed in the order of device numbers so that rounding is the same every time.
+class Mixing:
+    """A sparse matrix of aggregation weights: one row per receiver, its senders in the order of their numbers."""
 
-    BatchNorm's running means and variances are mixed like weights, since the averaged weights need
-    statistics that fit them; integer counters are the receiver's own.
+    def __init__(self, rows: Sequence[Mapping[int, float]], columns: Mapping[int, int]) -> None:
+        """The matrix of ``rows``.
 
-    Args:
-        parts: The part of each device in ``weights``.
-        weights: ξ by device.
-        device: The receiver k.
-    """
-    own = parts[device]
-    first, *others = sorted(weights)
-    mixed = {}
-    for name, tensor in own.items():
-        if tensor.is_floating_point():
-            total = parts[first][name] * weights[first]
-            for other in others:
-                total.add_(parts[other][name], alpha=weights[other])
-            mixed[name] = total
-        else:
-            mixed[name] = tensor
-    return mixed
+        Args:
+            rows: Of each receiver, ξ by sender, in the order of device numbers.
+            columns: By sender, its row in the banks that are mixed.
+        """
+        self.columns = [[columns[sender] for sender in row] for row in rows]
+        starts = [0]
+        for row in self.columns:
+            starts.append(starts[-1] + len(row))
+        self._starts = torch.tensor(starts[:-1])
+        self._columns = torch.tensor([column for row in self.columns for column in row])
+        self._weights = torch.tensor([weight for row in rows for weight in row.values()], dtype=torch.float64)
+
+    def __call__(self, bank: Tensor) -> Tensor:
+        """Σ_k' ξ_{k,k'} w_k' of every receiver k, [receivers, size], from ``bank`` [senders, size].
+
+        Each sum runs over senders in the order of device numbers, whoever else is mixed at the same time, so that its
+        rounding is the same every time. BatchNorm's running means and variances are mixed like weights, since the
+        averaged weights need statistics that fit them.
+        """
+        if bank.shape[1] == 0:
+            return bank.new_empty(len(self._starts), 0)
+        return F.embedding_bag(
+            self._columns.to(bank.device),
+            bank,
+            self._starts.to(bank.device),
+            mode="sum",
+            per_sample_weights=self._weights.to(bank.device, bank.dtype),
+        )

@@ -17,7 +17,7 @@ import networkx as nx
 import numpy as np
 
 from netsim.jobs.job import TrainingJob
-from netsim.learning import Budget, Learner, Message, Metric, Report
+from netsim.learning import Budget, Learner, Message, Metric, Report, Workload
 
 JOULES_PER_FLOP, JOULES_PER_BIT = 5e-11, 1e-8
 
@@ -37,13 +37,16 @@ def check_learner(make: Callable[[], Learner], graph: nx.Graph, rounds: int = 2)
     Raises:
         BrokenPromise: At the first promise that is not kept.
     """
-    first, again, backwards = (_Play(make(), graph) for _ in range(3))
+    first, again, backwards, ahead = (_Play(make(), graph) for _ in range(4))
     for round in range(1, rounds + 1):
         for play in (first, again):
             play.round(round, sorted(graph))
         backwards.round(round, sorted(graph, reverse=True))
         _compare(first, again, "same seed, different {what}")
         _compare(first, backwards, "devices visited or messages given in another order, different {what}")
+        if ahead.learner.looks_ahead:
+            ahead.round(round, sorted(graph), ahead=True)
+            _compare(first, ahead, "messages asked for before training was done, different {what}")
     first.check_old_payloads()
 
 
@@ -56,13 +59,21 @@ class _Play:
         self.payloads: list[tuple[Message, str, int, int]] = []
         learner.begin(graph)
 
-    def round(self, round: int, order: list[int]) -> None:
+    def round(self, round: int, order: list[int], ahead: bool = False) -> None:
+        """Play one round; ``ahead``: sizes of messages are asked for before any training is done."""
         learner, graph = self.learner, self.graph
+        workloads = {k: self._workload(k, round) for k in order}
+        sent: dict[int, list[Message]] = {}
+        if ahead:
+            sent = {k: list(learner.messages(k, round, sorted(graph[k]))) for k in order}
+        jobs = {k: self._train(k, round, workloads[k]) for k in order}
+        self._check_stacks(jobs, round)
+        if not ahead:
+            sent = {k: list(learner.messages(k, round, sorted(graph[k]))) for k in order}
         for k in order:
-            self._train(k, round)
-        sent = {k: self._messages(k, round) for k in order}
+            self._check_messages(k, round, sent[k])
         for k in order:
-            arrived = {n: m.payload for n in order if k in graph[n] for m in sent[n] if m.receiver == k}
+            arrived = {n: m.payload for n in order if k in graph[n] for m in sent[n] if k in m.receivers}
             before = fingerprint(arrived)
             self._metrics("metrics of combining", k, round, learner.combine(k, round, arrived))
             _promise(
@@ -79,7 +90,7 @@ class _Play:
     def _budget(self, k: int) -> Budget:
         return Budget(1e9, JOULES_PER_FLOP, {n: JOULES_PER_BIT for n in sorted(self.graph[k])})
 
-    def _train(self, k: int, round: int) -> None:
+    def _workload(self, k: int, round: int) -> Workload:
         workload = self.learner.workload(k, round, self._budget(k))
         where = f"device {k}, round {round}"
         for part, flops in workload.flops.items():
@@ -92,10 +103,31 @@ class _Play:
                 f"{where}: iterations of {modality!r} must be a whole number and at least 0, got {count!r}",
             )
         self._say("workload", (k, round), workload)
+        return workload
+
+    def _train(self, k: int, round: int, workload: Workload) -> TrainingJob | None:
+        where = f"device {k}, round {round}"
         job = self.learner.training_job(k, round, workload)
         result = self._run(job, f"training of {where}") if job is not None else None
         self._say("training result", (k, round), result)
         self._metrics("metrics of training", k, round, self.learner.apply(k, round, result))
+        return job
+
+    def _check_stacks(self, jobs: Mapping[int, TrainingJob | None], round: int) -> None:
+        """Jobs done together give what each gives alone, up to rounding."""
+        groups: dict[Any, list[tuple[int, TrainingJob]]] = {}
+        for k, job in jobs.items():
+            if job is not None and job.stack is not None:
+                groups.setdefault(job.stack.key, []).append((k, job))
+        for members in groups.values():
+            stack = members[0][1].stack
+            assert stack is not None
+            together = stack.function([job.inputs for _, job in members])
+            for (k, job), result in zip(members, together, strict=True):
+                _promise(
+                    _alike(result, job.function(**job.inputs)),
+                    f"device {k}, round {round}: the job gives something else when it is stacked with others",
+                )
 
     def _run(self, job: TrainingJob, where: str) -> Any:
         before = fingerprint(dict(job.inputs))
@@ -114,11 +146,10 @@ class _Play:
         )
         return result
 
-    def _messages(self, k: int, round: int) -> list[Message]:
+    def _check_messages(self, k: int, round: int, messages: list[Message]) -> None:
         neighbours = sorted(self.graph[k])
-        messages = list(self.learner.messages(k, round, neighbours))
         where = f"device {k}, round {round}"
-        receivers = [m.receiver for m in messages]
+        receivers = [n for m in messages for n in m.receivers]
         strangers = sorted(set(receivers) - set(neighbours))
         _promise(not strangers, f"{where}: a message to {strangers}, which are no neighbours")
         _promise(len(set(receivers)) == len(receivers), f"{where}: more than one message to a neighbour")
@@ -128,8 +159,9 @@ class _Play:
                 _is_size(size), f"{where}: a message's size_bits must be finite and at least 0, got {size!r}"
             )
             self.payloads.append((m, fingerprint(m.payload), k, round))
-        self._say("messages", (k, round), sorted((m.receiver, m.size_bits, fingerprint(m)) for m in messages))
-        return messages
+        self._say(
+            "messages", (k, round), sorted((m.receivers, m.size_bits, fingerprint(m)) for m in messages)
+        )
 
     def _coordinate(self, round: int, order: list[int]) -> None:
         reports = {k: self.learner.report(k, round, self._budget(k)) for k in order}
@@ -219,6 +251,24 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
         _feed(update, vars(value))
     else:
         update(repr(value).encode())
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two results are the same up to rounding: numbers within 1e-4 of the largest beside them."""
+    if hasattr(one, "detach") and hasattr(one, "cpu"):
+        one, other = (np.asarray(value.detach().cpu()) for value in (one, other))
+    if isinstance(one, np.ndarray):
+        scale = max(float(np.abs(other).max(initial=0.0)), 1e-6)
+        return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=1e-4 * scale))
+    if isinstance(one, float):
+        return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(_alike(*pair) for pair in zip(one, other, strict=True))
+    if dataclasses.is_dataclass(one) and not isinstance(one, type):
+        return all(_alike(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
+    return bool(one == other)
 
 
 def _is_size(value: Any) -> bool:

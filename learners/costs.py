@@ -53,13 +53,30 @@ def forward_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     Counted by PyTorch while it runs ``module`` on one sample of zeros, in eval mode; its counter takes a
     multiply-accumulate for two FLOPs. BatchNorm, pooling and additions (0.4 % of a ResNet-18) are left out.
     """
-    reference = next(module.parameters())
+    reference = next(module.parameters(), torch.empty(0))  # a module may have nothing to train
     was_training = module.training
     module.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.zeros(1, *input_shape, device=reference.device))
     module.train(was_training)
     return int(counter.get_total_flops()) // 2
+
+
+def activation_bytes(module: nn.Module, input_shape: tuple[int, ...]) -> float:
+    """What a forward pass keeps for the backward pass, for one sample [byte]; weights are not counted."""
+    weights = {weight.data_ptr() for weight in module.parameters()}
+    kept = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += 0 if tensor.data_ptr() in weights else tensor.numel() * tensor.element_size()
+        return tensor
+
+    module.eval()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module(torch.zeros(2, *input_shape))
+    module.train()
+    return kept / 2
 
 
 def cost_table(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from learners.dmml.dmml import DMML
 from learners.dmml.options import FusionOptions
-from netsim.learning import Message, Metric
+from netsim.learning import Inbox, Message, Metric
 from netsim.options import Options
 
 
@@ -20,6 +20,6 @@ class Isolated(DMML):
         """Nothing is sent."""
         return ()
 
-    def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
+    def combine_all(self, inboxes: Sequence[Inbox]) -> Sequence[Sequence[Metric]]:
         """What was trained is the model, bit for bit."""
-        return super().combine(device, round, {})
+        return super().combine_all([Inbox(inbox.device, inbox.round, {}) for inbox in inboxes])

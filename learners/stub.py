@@ -26,6 +26,7 @@ class Stub(Learner):
     """Computes and sends as much as its options say, and learns nothing."""
 
     Options: ClassVar[type[Options]] = StubOptions
+    looks_ahead: ClassVar[bool] = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -46,8 +47,8 @@ class Stub(Learner):
         return ()
 
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """One to each neighbour; the payload is its sender's round."""
-        return [Message(n, self.options.bits, round) for n in neighbours]
+        """The same to all neighbours; the payload is its sender's round."""
+        return [Message(tuple(neighbours), self.options.bits, round)] if neighbours else []
 
     def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
         """Nothing changes."""

@@ -1,4 +1,4 @@
-"""What the devices learn from: the data set, dealt to them, as tensors that a job can take along."""
+"""What the devices learn from: the data set, dealt to them, as tensors that jobs share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from netsim.streams import stream
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Some rows of a data set, ready for a job.
+class Store:
+    """All samples, once, where the work is done; devices hold rows of it.
 
     Attributes:
         inputs: By modality, as stored [samples, ...].
@@ -29,8 +29,13 @@ class Samples:
     labels: Tensor
     transforms: Mapping[str, Transform]
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def seen(self, modality: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """Network inputs [len(rows), ...] of samples ``rows``, without randomness."""
+        return self.transforms[modality].test(self.inputs[modality].index_select(0, rows)).to(dtype)
+
+    def trained_on(self, modality: str, rows: Tensor, draws: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Network inputs [len(rows), ...] of samples ``rows``, augmented by ``draws``."""
+        return self.transforms[modality].change(self.inputs[modality].index_select(0, rows), draws).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,12 @@ class Task:
         row = self.dataset.inputs[modality][:1]
         return tuple(_transform(self.dataset, modality).test(row).shape[1:])
 
-    def samples(self, rows: np.ndarray, modalities: tuple[str, ...], torch_device: str) -> Samples:
-        """Copies of ``rows`` on ``torch_device``."""
-        index = torch.as_tensor(rows, dtype=torch.int64)
-        return Samples(
-            {m: self.dataset.inputs[m][index].to(torch_device) for m in modalities},
-            self.dataset.labels[index].to(torch_device),
-            {m: _transform(self.dataset, m) for m in modalities},
+    def store(self, torch_device: str) -> Store:
+        """The data set's tensors on ``torch_device``."""
+        return Store(
+            {m: self.dataset.inputs[m].to(torch_device) for m in self.modalities},
+            self.dataset.labels.to(torch_device),
+            {m: _transform(self.dataset, m) for m in self.modalities},
         )
 
     def test_rows(self, count: int | None, seed: int) -> np.ndarray:

@@ -178,6 +178,7 @@ def run(
             work_wall_s=work_s,
             outside_training_share=1 - work_s / run_s if run_s > 0 else 0.0,
             jobs=simulation.executor.jobs_done,
+            execution={"executor": plan.parts["jobs.executor"].name, **simulation.executor.facts()},
         )
     if plots:
         _draw(folder, errors)
@@ -186,7 +187,7 @@ def run(
     elif quiet:
         typer.echo(folder)
     else:
-        _report(out, summary, status, folder, run_s, work_s)
+        _report(out, summary, status, folder, run_s, work_s, simulation.executor.facts())
     if status == "interrupted":
         errors.out(
             f"interrupted after round {totals.rounds_closed} of {plan.scenario.rounds}; "
@@ -209,7 +210,13 @@ def _draw(folder: Path, errors: Console) -> None:
 
 
 def _report(
-    out: Console, summary: Mapping[str, Any], status: str, folder: Path, run_s: float, work_s: float
+    out: Console,
+    summary: Mapping[str, Any],
+    status: str,
+    folder: Path,
+    run_s: float,
+    work_s: float,
+    facts: Mapping[str, Any],
 ) -> None:
     energy = summary["energy_per_device_j"]
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -243,6 +250,9 @@ def _report(
         table.add_row("died", f"device {dead['device']} at {hours(dead['time_s'])}")
     outside = 1 - work_s / run_s if run_s > 0 else 0.0
     table.add_row("wall time", f"{run_s:.1f} s, {100 * outside:.1f} % of it outside training and evaluation")
+    for measured in facts["stacking"]["measured"]:
+        times = ", ".join(f"{way} {1e3 * s:.3g} ms" for way, s in measured["seconds_per_job"].items())
+        table.add_row("", f"{measured['label']}: {measured['chosen']} ({times})")
     table.add_row("records", str(folder))
     out.print(table)
 

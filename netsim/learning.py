@@ -6,11 +6,12 @@ no SimPy. The simulator sees FLOPs, bits and opaque payloads; it sees no tensor.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import networkx as nx
 
@@ -37,19 +38,28 @@ class Workload:
         return float(sum(self.flops.values()))
 
 
-@dataclass(frozen=True)
-class Message:
-    """What one device sends to another: a size that costs airtime and a payload that the radio never opens.
+class Message(NamedTuple):
+    """What one device sends to others: a size that costs airtime and a payload that the radio never opens.
 
     Attributes:
-        receiver: The device that it is for.
+        receivers: The devices that it is for; each gets a transfer of its own.
         size_bits: Its size [bit].
-        payload: Whatever the learner needs on the other side. It must not change after it was handed over.
+        payload: Whatever the learner needs on the other side. It must not change after it was handed over; a learner
+            that looks ahead hands over a promise, which ``apply`` fulfils once.
     """
 
-    receiver: int
+    receivers: tuple[int, ...]
     size_bits: float
     payload: Any = None
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """What arrived for a device in a round: payloads by sender, in the order of device numbers."""
+
+    device: int
+    round: int
+    arrived: Mapping[int, Any]
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,8 @@ class Setup:
         costs: The scenario's ``costs`` block.
         evaluation: The scenario's ``evaluation`` block.
         torch_device: Where the real work runs, in PyTorch's words: ``cpu``, ``cuda:0``.
+        precision: What it computes in: ``float32``, ``tf32``, ``bf16`` or ``float64``.
+        memory_bytes: Memory that the real work may take [byte].
         cache_dir: A folder that the learner may keep pre-processed data in.
         say: Tells the user something that takes time ("pre-processing 7,442 clips ...").
     """
@@ -120,6 +132,8 @@ class Setup:
     torch_device: str
     cache_dir: Path
     say: Callable[[str], None]
+    precision: str = "float32"
+    memory_bytes: float = math.inf
 
 
 class Learner(ABC):
@@ -128,17 +142,22 @@ class Learner(ABC):
     Life of a round on one device, in this order: ``workload``, ``training_job``, ``apply`` with the job's
     result, ``messages``, ``combine`` with what arrived, ``evaluation_job``, ``judge``; then, for learners with
     ``coordinated = True``, ``report``, ``decide`` (on the cluster head) and ``accept``. Devices are in different
-    rounds at the same simulated time, so nothing may be kept per learner that belongs to a device.
+    rounds at the same simulated time, so nothing may be kept per learner that belongs to a device. Where a learner
+    looks ahead, ``messages`` and the next ``workload`` may come before ``apply``, but ``report`` never does.
 
     Attributes:
         Options: The model of the learner's block in the scenario.
         METRICS: Every metric that the learner emits, with a line of explanation each.
         coordinated: Whether rounds end with reports to a cluster head and its decisions.
+        looks_ahead: Whether ``workload`` and ``messages`` can be answered while the device's earlier training is still
+            to be done: they depend on options, budget and decisions, and on nothing learnt. The simulation then
+            runs ahead of the learning, and the training of a whole round is there to be done together.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     METRICS: ClassVar[Mapping[str, str]] = {}
     coordinated: bool = False
+    looks_ahead: ClassVar[bool] = False
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -173,11 +192,15 @@ class Learner(ABC):
 
     @abstractmethod
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """What ``device`` sends after training; at most one message to each of its living ``neighbours``."""
+        """What ``device`` sends after training; each of its living ``neighbours`` gets one at most."""
 
     @abstractmethod
     def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
         """Take in what ``arrived``: payloads by sender, in the order of device numbers."""
+
+    def combine_all(self, inboxes: Sequence[Inbox]) -> Sequence[Sequence[Metric]]:
+        """``combine`` for several devices, whose rounds may differ; override it where they can be done together."""
+        return [self.combine(inbox.device, inbox.round, inbox.arrived) for inbox in inboxes]
 
     def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
         """The real work of judging the device's model after ``round``; it costs no simulated time or energy."""

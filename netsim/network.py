@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import networkx as nx
 import simpy
@@ -13,6 +14,29 @@ from netsim.devices.stragglers import Stragglers
 from netsim.learning import Budget
 from netsim.radio.radio import Radio
 from netsim.topology.topology import Topology
+
+
+class JoulesPerBit(Mapping[int, float]):
+    """Energy of one bit to each neighbour at the gain that it last had [J/bit]; computed when asked for: few ask."""
+
+    def __init__(self, radio: Radio, sender: Device, neighbours: Sequence[int]) -> None:
+        self._radio = radio
+        self._sender = sender
+        self._neighbours = neighbours
+        self._power_gains: Mapping[int, float] | None = None
+
+    def __getitem__(self, neighbour: int) -> float:
+        if neighbour not in self._neighbours:
+            raise KeyError(neighbour)
+        if self._power_gains is None:
+            self._power_gains = self._radio.power_gains(self._sender.number)
+        return self._radio.joules_per_bit(self._sender, neighbour, self._power_gains.get(neighbour))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._neighbours)
+
+    def __len__(self) -> int:
+        return len(self._neighbours)
 
 
 @dataclass(frozen=True)
@@ -40,7 +64,24 @@ class Network:
 
     def living_neighbours(self, device: Device) -> list[int]:
         """Neighbours of ``device`` whose batteries are not empty, in the order of their numbers."""
-        return sorted(n for n in self.graph[device.number] if self.devices[n].alive)
+        return self.living(self._neighbours[device.number])
+
+    def living(self, numbers: Sequence[int]) -> list[int]:
+        """Those of ``numbers`` whose batteries are not empty."""
+        if self._immortal:
+            return list(numbers)
+        devices = self.devices
+        return [n for n in numbers if devices[n].alive]
+
+    @cached_property
+    def _immortal(self) -> bool:
+        """Whether all devices are on mains power."""
+        return all(device.mains is not None for device in self.devices)
+
+    @cached_property
+    def _neighbours(self) -> list[list[int]]:
+        """Neighbours by device, in the order of their numbers; links never change."""
+        return [sorted(self.graph[device.number]) for device in self.devices]
 
     def living_graph(self) -> nx.Graph:
         """Links between living devices."""
@@ -51,5 +92,5 @@ class Network:
         return Budget(
             device.battery.remaining_j,
             device.processor.joules_per_flop,
-            {n: self.radio.joules_per_bit(device, n) for n in self.living_neighbours(device)},
+            JoulesPerBit(self.radio, device, self.living_neighbours(device)),
         )

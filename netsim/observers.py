@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from netsim.records.tables import MetricRow, RoundRow, TransferRow
+from netsim.records.tables import MetricRow, RoundRow, TransferBatch
 
 
 class Observer:
     """Override the hooks you need. Observers look; a run with them is the run without them."""
 
-    def on_transfer_end(self, row: TransferRow) -> None:
-        """A transfer has ended, well or badly; the receiver has not acted on it yet."""
+    def on_transfers(self, batch: TransferBatch) -> None:
+        """Transfers of one sender have ended, well or badly; ``batch.rows()`` gives them one by one.
+
+        Transfers that nothing could disturb come together when the last of them is over; any other comes alone
+        when it ends.
+        """
 
     def on_metric(self, row: MetricRow) -> None:
         """Something was measured."""
@@ -30,10 +34,10 @@ class Observers(Observer):
     def __init__(self, *observers: Observer) -> None:
         self.observers = list(observers)
 
-    def on_transfer_end(self, row: TransferRow) -> None:
+    def on_transfers(self, batch: TransferBatch) -> None:
         """Pass on."""
         for observer in self.observers:
-            observer.on_transfer_end(row)
+            observer.on_transfers(batch)
 
     def on_metric(self, row: MetricRow) -> None:
         """Pass on."""

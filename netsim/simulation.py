@@ -9,11 +9,13 @@ from typing import Any
 
 import simpy
 
+from netsim.backlog import Backlog
 from netsim.devices.device import Device
 from netsim.devices.processor import Processor
 from netsim.errors import ScenarioError
 from netsim.jobs.executor import Executor
-from netsim.jobs.torch_device import choose_torch_device
+from netsim.jobs.stacking import Stacking
+from netsim.jobs.torch_device import choose_torch_device, free_memory_bytes, set_precision
 from netsim.learning import Learner, Setup
 from netsim.network import Network
 from netsim.observers import Observer, Observers
@@ -51,17 +53,20 @@ class Simulation:
 
     def run(self) -> None:
         """Run to the end of the last round, or of the last device. It ends at an event, never on an empty queue."""
-        part = self.plan.parts["protocol"]
+        part, jobs = self.plan.parts["protocol"], self.plan.scenario.jobs
+        pending = jobs.max_pending if jobs.max_pending is not None else 2 * len(self.network.devices)
+        work = Backlog(self.learner, self.executor, self.observer, pending)
         protocol = part.cls(
             part.options,
             self.network,
             self.learner,
-            self.executor,
+            work,
             self.plan.scenario.rounds,
             self.observer,
         )
         try:
             self.network.env.run(until=protocol.start())
+            work.finish()
         finally:
             self.executor.close()
 
@@ -159,12 +164,10 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     """
     scenario, parts, seed = plan.scenario, plan.parts, plan.scenario.seed
     check_data(plan)
-    if "data" in parts or scenario.jobs.device not in ("auto", "cpu"):
-        torch_device = choose_torch_device(
-            scenario.jobs.device, scenario.jobs.threads, f"{plan.file}: jobs.device"
-        )
-    else:
-        torch_device = "cpu"
+    torch_device = _torch_device(plan)
+
+    memory_bytes = free_memory_bytes(scenario.jobs.memory_gib, torch_device)
+    set_precision(scenario.jobs.precision)
 
     def make(key: str, *arguments: Any) -> Any:
         return parts[key].cls(parts[key].options, *arguments)
@@ -184,6 +187,8 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
                 torch_device=torch_device,
                 cache_dir=cache_dir,
                 say=say,
+                precision=scenario.jobs.precision,
+                memory_bytes=memory_bytes,
             )
         )
         topology = draw_topology(
@@ -215,9 +220,13 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
         make("radio.channel", seed),
         make("radio.access", env),
         losses_db,
-        observer.on_transfer_end,
+        observer.on_transfers,
     )
     network = Network(env, devices, topology, radio, stragglers)
-    learner.begin(topology.graph)
-    executor: Executor = parts["jobs.executor"].cls(parts["jobs.executor"].options)
+    try:
+        learner.begin(topology.graph)
+        executor: Executor = make("jobs.executor", Stacking(scenario.jobs.stacking, memory_bytes))
+    except ScenarioError as error:
+        raise ScenarioError(f"{plan.file}: {error}") from None
+    executor.prepare(torch_device, scenario.rounds * scenario.devices.count)
     return Simulation(plan, learner, network, executor, torch_device, observer)

@@ -16,11 +16,24 @@ from netsim.options import NoOptions, Options
 
 
 class Transform:
-    """How a modality's stored samples become network inputs; the base passes them through as float32."""
+    """How a modality's stored samples become network inputs; the base passes them through as float32.
+
+    Drawing numbers and changing samples by them are two steps, so that the samples of many devices, each with
+    numbers from its own stream, can be changed together.
+    """
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """Random numbers for augmenting ``count`` samples [count, n]; None where nothing is left to chance."""
+        return None
+
+    def change(self, batch: Tensor, draws: Tensor | None) -> Tensor:
+        """Inputs for training, augmented as ``draws`` say; [batch, ...] float32."""
+        return self.test(batch)
 
     def train(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Inputs for training, augmented with numbers from ``generator``; [batch, ...] float32."""
-        return batch.float()
+        draws = self.draw(len(batch), generator)
+        return self.change(batch, draws if draws is None else draws.to(batch.device))
 
     def test(self, batch: Tensor) -> Tensor:
         """Inputs for evaluation, no randomness; [batch, ...] float32."""

@@ -27,10 +27,6 @@ class Standardise(Transform):
         self.mean = torch.as_tensor(mean, dtype=torch.float32)
         self.std = torch.as_tensor(std, dtype=torch.float32)
 
-    def train(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """The same as ``test``; [batch, ...] float32."""
-        return self.test(batch)
-
     def test(self, batch: Tensor) -> Tensor:
         """Standardised inputs; [batch, ...] float32."""
         return (batch.float() - self.mean.to(batch.device)) / self.std.to(batch.device)
@@ -59,14 +55,18 @@ class Spectrogram(Standardise):
         super().__init__(mean, std)
         self.changes = changes
 
-    def train(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Five even numbers of [0, 1) and a normal one for each sample."""
+        even = torch.rand(count, 5, generator=generator, device=generator.device)
+        normal = torch.randn(count, 1, generator=generator, device=generator.device)
+        return torch.cat([even, normal], dim=1)
+
+    def change(self, batch: Tensor, draws: Tensor | None) -> Tensor:
         """Augmented inputs; each sample has its own shift, gain and masks."""
+        assert draws is not None
         x = self.test(batch)
-        count, _, bins, frames = x.shape
-        draws = torch.rand(count, 5, generator=generator, device=generator.device).to(x.device)
-        gain = (
-            torch.randn(count, generator=generator, device=generator.device).to(x.device) * self.changes.gain
-        )
+        _, _, bins, frames = x.shape
+        gain = draws[:, 5] * self.changes.gain
         reach = int(self.changes.shift * frames)
         shift = (draws[:, 0] * (2 * reach + 1)).long() - reach  # [batch], -reach .. reach
         at = (torch.arange(frames, device=x.device) - shift[:, None]) % frames  # [batch, frames]
@@ -93,9 +93,13 @@ class Frame(Transform):
         self._mean = 255 * torch.tensor(_IMAGENET_MEAN).view(3, 1, 1)
         self._std = 255 * torch.tensor(_IMAGENET_STD).view(3, 1, 1)
 
-    def train(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Five even numbers of [0, 1) for each sample."""
+        return torch.rand(count, 5, generator=generator, device=generator.device)
+
+    def change(self, batch: Tensor, draws: Tensor | None) -> Tensor:
         """Augmented inputs; each sample has its own window, cut and scaled in one bilinear look-up."""
-        draws = torch.rand(len(batch), 5, generator=generator, device=generator.device).to(batch.device)
+        assert draws is not None
         height, width = self._window(draws[:, 0], draws[:, 1], batch.shape[-1])  # fractions of the frame
         mirror = torch.where(draws[:, 4] < 0.5, 1.0, -1.0)
         window = torch.zeros(len(batch), 2, 3, device=batch.device)  # x, y of [-1, 1] -> frame coordinates

@@ -8,19 +8,24 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.aggregation import mix, surviving_weights
-from learners.costs import CostTable, cost_table
+from learners.aggregation import surviving_weights
+from learners.costs import CostTable, activation_bytes, cost_table
 from learners.data.dataset import Share
+from learners.dmml import evaluation, local_update
+from learners.dmml.batches import iterations_per_epoch
 from learners.dmml.energy import most_iterations, round_flops
-from learners.dmml.evaluation import evaluate
-from learners.dmml.local_update import Moments, Trained, iterations_per_epoch, local_update
+from learners.dmml.local_update import Trained
+from learners.dmml.mixture import Mixture, Parcel, Sent
 from learners.dmml.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
 from learners.dmml.plan import LossWeights, TrainingPlan
+from learners.dmml.stacked_update import local_updates
 from learners.models.choice import Architecture, GeneratorShape, build, choose
-from learners.state import State, modality_parts, numbers, take, trainable, vector
-from learners.task import Samples, Task, load_task
-from netsim.jobs.job import TrainingJob
-from netsim.learning import Budget, Learner, Message, Metric, Setup, Workload
+from learners.optimizers import Memories, Rule
+from learners.state import Part, Row, State, gather, modality_parts, numbers, state_bytes, take
+from learners.task import Task, load_task
+from netsim.jobs.job import Stack, TrainingJob
+from netsim.jobs.torch_device import require_memory
+from netsim.learning import Budget, Inbox, Learner, Message, Metric, Setup, Workload
 from netsim.options import Options
 from netsim.streams import derive_seed
 from netsim.topology.mixing import metropolis_weights
@@ -51,6 +56,7 @@ class DMML(Learner):
 
     Options: ClassVar[type[Options]] = DMMLOptions
     METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **JUDGEMENTS}
+    looks_ahead: ClassVar[bool] = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -67,13 +73,14 @@ class DMML(Learner):
         with torch.random.fork_rng(devices=[]):  # the same first weights everywhere
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             model = build(self._architecture)
-        self._trainable = {part: trainable(module) for part, module in model.parts().items()}
+        self._activations = {m: activation_bytes(model.net.trunks[m], shapes[m]) for m in shapes}
         self._costs: CostTable = cost_table(model, shapes, options.batch_size, setup.costs)
         self._counted = {part: numbers(tensors) for part, tensors in take(model.parts()).items()}
         model.net.to(setup.torch_device)
         if model.generator:
             model.generator.to(setup.torch_device)
-        self._initial: State = take(model.parts())
+        dtype = torch.float64 if setup.precision == "float64" else torch.float32
+        self._initial: State = take(model.parts(), dtype)
         self._members = self._deal(self._task, None)
         self._held = {k: len(share.samples) for k, share in enumerate(self._task.shares)}
         self._owners = _owners(self._task.shares, self._task.modalities)
@@ -86,11 +93,16 @@ class DMML(Learner):
             "test_samples": len(self._task.dataset.test),
         }
 
-        self._samples: dict[int, Samples] = {}
+        self._architectures: dict[tuple[str, ...], Architecture] = {}
+        self._rows: dict[int, torch.Tensor] = {}
         self._aggregate: dict[int, State] = {}
-        self._local: dict[int, tuple[int, State]] = {}
-        self._moments: dict[int, Moments] = {}
-        self._total: dict[int, int] = {}
+        self._sent: dict[tuple[int, int], Sent] = {}
+        self._memories: dict[int, Memories] = {}
+        self._total: dict[tuple[int, int], int] = {}
+        self._parcels: dict[int, tuple[tuple[int, ...], list[tuple[tuple[int, ...], float, list[str]]]]] = {}
+        self._plans: dict[int, TrainingPlan] = {}
+        self._stacks: dict[tuple[str, int, int], Stack] = {}
+        self._mixtures: dict[tuple[str, tuple[int, ...]], Mixture] = {}
 
     # What the three algorithms differ in.
 
@@ -106,8 +118,17 @@ class DMML(Learner):
     def _training_plan(self, round: int = 1) -> TrainingPlan:
         options = self._training_options
         return TrainingPlan(
-            LossWeights(), options.learning_rate, options.batch_size, self.setup.evaluation.batch_size
+            LossWeights(),
+            self._rule,
+            options.batch_size,
+            self.setup.evaluation.batch_size,
+            bf16=self.setup.precision == "bf16",
         )
+
+    @property
+    def _rule(self) -> Rule:
+        options = self._training_options
+        return Rule(options.optimizer, options.learning_rate, options.momentum)
 
     def _generator_iterations(self) -> int:
         return 0
@@ -158,12 +179,20 @@ class DMML(Learner):
         }
         self._weights = {key: metropolis_weights(graph.subgraph(nodes)) for key, nodes in holders.items()}
         for k, share in self._members.items():
-            self._samples[k] = self._task.samples(share.samples, share.modalities, device)
+            self._rows[k] = torch.as_tensor(share.samples, dtype=torch.int64)
             self._aggregate[k] = {part: self._initial[part] for part in self._parts(share.modalities)}
+        # Each device's model, its successor under way, what it sent, and what its optimizer remembers.
+        held = sum(state_bytes(state) for state in self._aggregate.values())
+        require_memory(
+            (3 + len(self._rule.memories)) * held,
+            self.setup.memory_bytes,
+            f"the models of {len(self._members)} devices",
+            "use fewer devices (devices.count) or smaller networks (learner.networks), or allow more",
+        )
+        self._store = self._task.store(device)
         rows = self._task.test_rows(self.setup.evaluation.samples, self.setup.seed)
-        self._test = self._task.samples(rows, self._task.modalities, device)
-        self._test_samples: dict[tuple[str, ...], Samples] = {}
-        self._task = None  # the devices have their copies; a data set is large
+        self._test_rows = torch.as_tensor(rows, dtype=torch.int64)
+        self._task = None  # the store has the data; where the work is done elsewhere, it is there only
 
     def workload(self, device: int, round: int, budget: Budget) -> Workload:
         """N^m iterations of each modality and the generator's, as many as the battery allows (eq. 20)."""
@@ -171,7 +200,7 @@ class DMML(Learner):
             return Workload()
         total = self._affordable(device, budget)
         iterations = self._iterations(device, round, total)
-        self._total[device] = total
+        self._total[device, round] = total
         return Workload(
             iterations,
             round_flops(self._device_costs(device), iterations, total, self._generator_iterations()),
@@ -181,75 +210,116 @@ class DMML(Learner):
         """The local update; see :func:`learners.dmml.local_update.local_update`."""
         if device not in self._members:
             return None
+        architecture = self._restricted(self._members[device].modalities)
+        plan = self._plans.get(round) or self._plans.setdefault(round, self._training_plan(round))
         inputs = {
-            "architecture": self._architecture.restricted_to(self._members[device].modalities),
+            "architecture": architecture,
             "state": self._aggregate[device],
-            "moments": self._moments.get(device, {}),
-            "samples": self._samples[device],
-            "iterations": dict(workload.iterations),
-            "total_iterations": self._total[device],
-            "plan": self._training_plan(round),
+            "memories": self._memories.get(device, {}),
+            "store": self._store,
+            "rows": self._rows[device],
+            "iterations": workload.iterations,
+            "total_iterations": self._total.pop((device, round)),
+            "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", device, round),
             "torch_device": self.setup.torch_device,
         }
-        return TrainingJob(local_update, inputs, kept=frozenset({"samples"}))
+        batch = min(plan.batch_size, self._rows[device].shape[0])
+        stack = self._stack(device, architecture, plan, batch)
+        return TrainingJob(local_update.local_update, inputs, frozenset({"store"}), stack)
 
     def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
-        """The local update's model becomes what the device will send; its losses are reported."""
+        """The local update's model becomes what the device sends; its losses are reported."""
         if result is None:
             return ()
-        self._local[device] = (round, result.state)
+        self._sent_in(device, round).state = result.state
         if self._training_options.optimizer_state == "keep":
-            self._moments[device] = result.moments
-        return [Metric(name, value) for name, value in result.losses.items()]
+            self._memories[device] = result.memories
+        return [Metric(name, result.losses[name]) for name in self.METRICS if name in result.losses]
 
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """To each neighbour, the modalities that both own (Algorithm 1, line 11) and the common parts."""
+        """To each neighbour, the modalities that both own (Algorithm 1, line 11) and the common parts.
+
+        The payload says whose model of which round; what is in it is known after ``apply``.
+        """
         if device not in self._members:
             return ()
-        state = self._trained(device, round)
+        sent = self._sent_in(device, round)
         return [
-            Message(n, self._bits(shared), {part: state[part] for part in self._parts(shared)})
-            for n in neighbours
-            if n in self._members
-            for shared in [self._shared(device, n)]
+            Message(receivers, bits, Parcel(sent, parts))
+            for receivers, bits, parts in self._parcels_to(device, tuple(neighbours))
         ]
 
     def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
-        """Eqs. (13) and (15), part by part; the weight of a neighbour that was not heard stays at home."""
-        if device not in self._members:
-            return ()
-        local, previous = self._trained(device, round), self._aggregate[device]
-        heard: dict[int, State] = {**arrived, device: local}
-        aggregate = {}
-        for key in (*self._members[device].modalities, COMMON):
-            holders = {
-                k: state for k, state in heard.items() if key == COMMON or modality_parts(key)[0] in state
+        """Eqs. (13) and (15) for one device; see :meth:`combine_all`."""
+        return self.combine_all([Inbox(device, round, arrived)])[0]
+
+    def combine_all(self, inboxes: Sequence[Inbox]) -> Sequence[Sequence[Metric]]:
+        """Eqs. (13) and (15), part by part; the weight of a neighbour that was not heard stays at home.
+
+        Of each part that devices share, one product of the matrix ξ with the bank of all that was sent.
+        """
+        metrics: dict[tuple[int, int], list[Metric]] = {(box.device, box.round): [] for box in inboxes}
+        for round in sorted({inbox.round for inbox in inboxes}):
+            arrived = {
+                inbox.device: inbox.arrived
+                for inbox in inboxes
+                if inbox.round == round and inbox.device in self._members
             }
-            weights = surviving_weights(self._weights[key][device], device, holders)
+            found = self._combine(round, arrived)
+            metrics |= {(device, round): values for device, values in found.items()}
+        return [metrics[inbox.device, inbox.round] for inbox in inboxes]
+
+    def _combine(self, round: int, arrived: Mapping[int, Mapping[int, Parcel]]) -> dict[int, list[Metric]]:
+        """What :meth:`combine_all` does for the devices of one round, by receiver."""
+        # Whole models by sender: each receiver takes the parts that both own, and no others were sent.
+        sent = {k: parcel.sent for senders in arrived.values() for k, parcel in senders.items()}
+        states = {k: promise.state for k, promise in sent.items() if promise.state is not None}
+        states |= {k: self._trained(k, round) for k in arrived}
+        complete = all(len(senders) + 1 == len(self._weights[COMMON][k]) for k, senders in arrived.items())
+        aggregate: dict[int, dict[str, Part]] = {k: {} for k in arrived}
+        metrics: dict[int, list[Metric]] = {k: [] for k in arrived}
+        for key in (COMMON, *self._owners):
+            devices = [k for k in arrived if key == COMMON or key in self._members[k].modalities]
+            if not devices:
+                continue
+            mixture = self._mixture(key, devices, arrived, complete)
             for part in modality_parts(key) if key else self._common_parts():
-                aggregate[part] = mix({k: state[part] for k, state in holders.items()}, weights, device)
-        self._aggregate[device] = aggregate
-        return self._variations(device, heard, previous, aggregate)
+                layout = self._initial[part].layout
+                bank = gather([states[k][part].row for k in mixture.senders])
+                mixed = mixture.mixing(bank)
+                if layout.sent < layout.size:  # integer counters are the receiver's own
+                    mixed[:, layout.sent :] = bank[[mixture.place[k] for k in devices], layout.sent :]
+                for row, k in enumerate(devices):
+                    aggregate[k][part] = Part(Row(mixed, row), layout)
+                if key and part == modality_parts(key)[0] and layout.weights:
+                    before = gather([self._aggregate[k][part].row for k in devices])
+                    weights = slice(layout.weights)
+                    self._measure_extractors(
+                        key, mixture, before[:, weights], bank[:, weights], mixed[:, weights], metrics
+                    )
+        self._aggregate.update(aggregate)
+        for k in arrived:
+            self._sent.pop((k, round), None)
+        return metrics
 
     def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
         """Judge the aggregated model, after every so many rounds and after the last."""
-        evaluation = self.setup.evaluation
-        if device not in self._members or (round % evaluation.every and round != self.setup.rounds):
+        settings = self.setup.evaluation
+        if device not in self._members or (round % settings.every and round != self.setup.rounds):
             return None
         modalities = self._members[device].modalities
-        samples = self._test_samples.setdefault(
-            modalities,
-            Samples({m: self._test.inputs[m] for m in modalities}, self._test.labels, self._test.transforms),
-        )
+        architecture = self._restricted(modalities)
         inputs = {
-            "architecture": self._architecture.restricted_to(modalities),
+            "architecture": architecture,
             "state": self._aggregate[device],
-            "samples": samples,
-            "batch_size": evaluation.batch_size,
+            "store": self._store,
+            "rows": self._test_rows,
+            "batch_size": settings.batch_size,
             "torch_device": self.setup.torch_device,
         }
-        return TrainingJob(evaluate, inputs, kept=frozenset({"samples"}))
+        stack = self._stack(device, architecture, None, settings.batch_size)
+        return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}), stack)
 
     def judge(self, device: int, round: int, result: Mapping[str, float]) -> Sequence[Metric]:
         """Fused and per-modality accuracy, and the fused loss."""
@@ -262,30 +332,83 @@ class DMML(Learner):
 
     # What the hooks are made of.
 
+    def _restricted(self, modalities: tuple[str, ...]) -> Architecture:
+        if modalities not in self._architectures:
+            self._architectures[modalities] = self._architecture.restricted_to(modalities)
+        return self._architectures[modalities]
+
+    def _stack(
+        self, device: int, architecture: Architecture, plan: TrainingPlan | None, batch_size: int
+    ) -> Stack:
+        """How jobs like this device's are done together: training by ``plan``, or evaluation if there is none."""
+        known = (architecture.text, id(plan), batch_size)
+        if known not in self._stacks:
+            label = "+".join(architecture.networks)
+            row_bytes = self._bytes(device, batch_size, trains=plan is not None)
+            if plan is not None:
+                key = f"training {architecture.text} {plan} {batch_size}"
+                self._stacks[known] = Stack(
+                    key, local_updates, local_update.shortened, row_bytes, f"training {label}"
+                )
+            else:
+                key = f"evaluation {architecture.text} {batch_size}"
+                self._stacks[known] = Stack(
+                    key, evaluation.evaluate_stacked, evaluation.shortened, row_bytes, f"evaluation {label}"
+                )
+        return self._stacks[known]
+
+    def _sent_in(self, device: int, round: int) -> Sent:
+        """w_{k,t} for whoever gets it: a promise until the job is done."""
+        return self._sent.setdefault((device, round), Sent())
+
     def _trained(self, device: int, round: int) -> State:
         """w_{k,t}; a device whose training was cut off still has what it began with."""
-        trained_in, state = self._local.get(device, (0, self._aggregate[device]))
-        return state if trained_in == round else self._aggregate[device]
+        sent = self._sent.get((device, round))
+        return sent.state if sent is not None and sent.state is not None else self._aggregate[device]
 
-    def _variations(
-        self, device: int, heard: Mapping[int, State], previous: State, aggregate: State
-    ) -> list[Metric]:
-        """Eq. (18): how far the round has moved each modality's extractor, weights only."""
-        metrics = []
-        for m in self._members[device].modalities:
-            after = self._extractor(aggregate, m)
-            before = self._extractor(previous, m)
-            own = self._extractor(heard[device], m)
-            norm = torch.linalg.vector_norm(after)
-            moved = torch.linalg.vector_norm(torch.stack([after - before, own - before]), dim=1) / norm
-            for name, value in zip(VARIATIONS, moved.tolist(), strict=True):
-                metrics.append(Metric(name, value, m))
-        return metrics
+    def _mixture(
+        self, key: str, devices: Sequence[int], arrived: Mapping[int, Mapping[int, Parcel]], complete: bool
+    ) -> Mixture:
+        """Who mixes whose parts with which weights; the same every round while everybody is heard."""
+        known = (key, tuple(devices))
+        if complete and known in self._mixtures:
+            return self._mixtures[known]
+        mixture = Mixture.of({k: surviving_weights(self._weights[key][k], k, arrived[k]) for k in devices})
+        if complete:
+            self._mixtures[known] = mixture
+        return mixture
 
-    def _extractor(self, state: State, modality: str) -> torch.Tensor:
-        """The trainable weights of w^m as one vector, without BatchNorm's statistics."""
-        part = f"trunk/{modality}"
-        return vector(state[part], self._trainable[part])
+    def _measure_extractors(
+        self,
+        modality: str,
+        mixture: Mixture,
+        before: torch.Tensor,
+        sent: torch.Tensor,
+        after: torch.Tensor,
+        metrics: Mapping[int, list[Metric]],
+    ) -> None:
+        """Eq. (18): how far the round has moved each device's extractor, weights only.
+
+        Args:
+            modality: Whose extractors.
+            mixture: How they were mixed.
+            before: W_{k,t-1} of each receiver [receivers, weights].
+            sent: w_{k',t} of each sender [senders, weights].
+            after: W_{k,t} of each receiver [receivers, weights].
+            metrics: By receiver, to be added to.
+        """
+        own = sent[[mixture.place[k] for k in mixture.rows]]
+        norm = torch.linalg.vector_norm(after, dim=1)
+        for name, new in zip(VARIATIONS, (after, own), strict=True):
+            moved = torch.linalg.vector_norm(new - before, dim=1) / norm
+            for k, value in zip(mixture.rows, moved.tolist(), strict=True):
+                metrics[k].append(Metric(name, value, modality))
+
+    def _bytes(self, device: int, batch_size: int, trains: bool) -> float:
+        """Memory of one row of a stack [byte]: state, gradients and optimizer, and a batch with what it leads to."""
+        activations = batch_size * sum(self._activations[m] for m in self._members[device].modalities)
+        copies = 2 + len(self._rule.memories) if trains else 1
+        return copies * state_bytes(self._aggregate[device]) + (3 if trains else 1) * activations
 
     def _iteration_limit(self, device: int) -> int:
         """N_k: as stated, or as many full mini-batches as the local epochs have."""
@@ -327,6 +450,20 @@ class DMML(Learner):
     def _shared(self, device: int, other: int) -> tuple[str, ...]:
         theirs = self._members[other].modalities
         return tuple(m for m in self._members[device].modalities if m in theirs)
+
+    def _parcels_to(
+        self, device: int, neighbours: tuple[int, ...]
+    ) -> list[tuple[tuple[int, ...], float, list[str]]]:
+        """What ``device`` sends to whom: receivers that share the same modalities with it, size [bit], parts."""
+        known = self._parcels.get(device)
+        if known is None or known[0] != neighbours:
+            groups: dict[tuple[str, ...], list[int]] = {}
+            for n in neighbours:
+                if n in self._members:
+                    groups.setdefault(self._shared(device, n), []).append(n)
+            parcels = [(tuple(to), self._bits(ms), self._parts(ms)) for ms, to in groups.items()]
+            known = self._parcels[device] = (neighbours, parcels)
+        return known[1]
 
     def _bits(self, modalities: Iterable[str]) -> float:
         return sum(self._costs.bits[m] for m in modalities) + self._costs.common_bits

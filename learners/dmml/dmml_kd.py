@@ -9,6 +9,7 @@ from learners.dmml.dmml import DMML, JUDGEMENTS, LOSSES, VARIATIONS
 from learners.dmml.options import DMMLKDOptions
 from learners.dmml.plan import GeneratorTraining, LossWeights, TrainingPlan
 from learners.models.choice import GeneratorShape
+from learners.optimizers import Rule
 from netsim.options import Options
 
 DISTILLATION_LOSSES = {
@@ -54,10 +55,11 @@ class DMMLKD(DMML):
                 difference_form=options.difference,
                 distillation_form=options.distillation,
             ),
-            learning_rate=options.learning_rate,
+            rule=self._rule,
             batch_size=options.batch_size,
             evaluation_batch_size=self.setup.evaluation.batch_size,
             generator=GeneratorTraining(
-                options.generator_iterations, options.generator_learning_rate, options.beta
+                options.generator_iterations, Rule("adam", options.generator_learning_rate), options.beta
             ),
+            bf16=self.setup.precision == "bf16",
         )

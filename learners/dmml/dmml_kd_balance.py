@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from learners.aggregation import surviving_weights
 from learners.dmml.balance import balance, gamma, influence
 from learners.dmml.dmml_kd import DMMLKD
+from learners.dmml.mixture import Mixture
 from learners.dmml.options import DMMLKDBalanceOptions
-from learners.state import State
 from netsim.learning import Budget, Metric, Report, Setup
 from netsim.options import Options
 from netsim.streams import derive_seed
@@ -75,23 +74,25 @@ class DMMLKDBalance(DMMLKD):
         self._used[device] = iterations
         return iterations
 
-    def _variations(
-        self, device: int, heard: Mapping[int, State], previous: State, aggregate: State
-    ) -> list[Metric]:
+    def _measure_extractors(
+        self,
+        modality: str,
+        mixture: Mixture,
+        before: torch.Tensor,
+        sent: torch.Tensor,
+        after: torch.Tensor,
+        metrics: Mapping[int, list[Metric]],
+    ) -> None:
         """As in DMML, and φ_{k,k'} = ‖w_k',t − W_{k,t−1}‖/‖W_{k,t}‖ of everybody who was heard."""
-        coefficients: dict[str, dict[int, float]] = {}
-        for m in self._members[device].modalities:
-            holders = {k: state for k, state in heard.items() if f"trunk/{m}" in state}
-            weights = surviving_weights(self._weights[m][device], device, holders)
-            before = self._extractor(previous, m)
-            norm = torch.linalg.vector_norm(self._extractor(aggregate, m))
-            distances = torch.stack(
-                [torch.linalg.vector_norm(self._extractor(holders[k], m) - before) for k in sorted(weights)]
-            )
-            phi = dict(zip(sorted(weights), (distances / norm).tolist(), strict=True))
-            coefficients[m] = {k: weights[k] / (phi[k] + self._training_options.epsilon) for k in phi}
-        self._coefficients[device] = coefficients
-        return super()._variations(device, heard, previous, aggregate)
+        super()._measure_extractors(modality, mixture, before, sent, after, metrics)
+        norms = torch.linalg.vector_norm(after, dim=1)
+        for index, (k, weights) in enumerate(mixture.rows.items()):
+            heard = sent[[mixture.place[other] for other in weights]]
+            distances = torch.linalg.vector_norm(heard - before[index], dim=1)
+            phi = dict(zip(weights, (distances / norms[index]).tolist(), strict=True))
+            self._coefficients.setdefault(k, {})[modality] = {
+                other: weights[other] / (phi[other] + self._training_options.epsilon) for other in weights
+            }
 
     def report(self, device: int, round: int, budget: Budget) -> Report:
         """N^max of the next round, as the battery allows, and ξ/(φ + ε)."""

@@ -1,37 +1,88 @@
-"""Judging one device's model on test samples: the real work of an evaluation job."""
+"""Judging a device's model on the test samples."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from learners.dmml.bank import Bank, forward
 from learners.models.choice import Architecture
-from learners.state import State, put
-from learners.task import Samples
+from learners.state import State, lend
+from learners.task import Store
 
 
 def evaluate(
-    architecture: Architecture, state: State, samples: Samples, batch_size: int, torch_device: str
+    architecture: Architecture,
+    state: State,
+    store: Store,
+    rows: Tensor,
+    batch_size: int,
+    torch_device: str,
 ) -> dict[str, float]:
     """Test loss and accuracies of a device that predicts with its own modalities (eq. 5).
+
+    Args:
+        architecture: Of the device's own modalities.
+        state: Its model.
+        store: All samples.
+        rows: The test samples, int64 [samples].
+        batch_size: Samples per forward pass.
+        torch_device: Where to work.
 
     Returns:
         ``loss``: mean cross-entropy; ``accuracy``: of the fused prediction; ``accuracy/<modality>``: of each
         modality's own (eq. 27).
     """
     net = architecture.model(torch_device).net
-    put(net.parts(), state)
+    lend(net.parts(), state)
     net.eval()
     loss = torch.zeros((), dtype=torch.float64, device=torch_device)
     correct = torch.zeros(1 + len(net.modalities), dtype=torch.int64, device=torch_device)
     with torch.inference_mode():
-        for start in range(0, len(samples), batch_size):
-            rows = slice(start, start + batch_size)
-            labels = samples.labels[rows]
-            outputs = net({m: samples.transforms[m].test(samples.inputs[m][rows]) for m in net.modalities})
+        for part in rows.to(torch_device).split(batch_size):
+            labels = store.labels[part]
+            outputs = net({m: store.seen(m, part, net.head.bias.dtype) for m in net.modalities})
             logits = torch.cat([outputs.logits[None], net.per_modality(outputs)])  # [1 + A, B, C]
             correct += (logits.argmax(-1) == labels).sum(1)
             loss += F.cross_entropy(outputs.logits, labels, reduction="sum")
-    accuracies = (correct.double() / len(samples)).tolist()
-    names = ["accuracy", *(f"accuracy/{m}" for m in net.modalities)]
-    return {"loss": loss.item() / len(samples), **dict(zip(names, accuracies, strict=True))}
+    return _result(loss.item(), correct.tolist(), net.modalities, len(rows))
+
+
+def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """:func:`evaluate` for several devices of one architecture, on the same test samples."""
+    first = jobs[0]
+    net = first["architecture"].model(first["torch_device"]).net
+    net.eval()
+    bank = Bank(net.parts(), [job["state"] for job in jobs], trains=False)
+    store: Store = first["store"]
+    devices, at = len(jobs), first["torch_device"]
+    loss = torch.zeros(devices, dtype=torch.float64, device=at)
+    correct = torch.zeros(1 + len(net.modalities), devices, dtype=torch.int64, device=at)
+    with torch.inference_mode():
+        for part in first["rows"].to(at).split(first["batch_size"]):
+            labels = store.labels[part].expand(devices, -1)
+            inputs = {}
+            for m in net.modalities:
+                seen = store.seen(m, part, bank.dtype)
+                inputs[m] = seen.expand(devices, *seen.shape)
+            outputs = forward(net, bank, inputs, None)
+            logits = torch.cat([outputs.logits[None], outputs.per_modality])  # [1 + A, devices, C, B]
+            correct += (logits.argmax(-2) == labels).sum(2)
+            loss += F.cross_entropy(outputs.logits, labels, reduction="none").sum(1)
+    rows = zip(loss.tolist(), correct.T.tolist(), strict=True)
+    return [_result(total, right, net.modalities, len(first["rows"])) for total, right in rows]
+
+
+def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Inputs of an evaluation like this one on about ``steps`` batches, to measure with."""
+    return {**inputs, "rows": inputs["rows"][: steps * inputs["batch_size"]]}
+
+
+def _result(loss: float, correct: Sequence[int], modalities: Sequence[str], samples: int) -> dict[str, float]:
+    names = ["accuracy", *(f"accuracy/{m}" for m in modalities)]
+    right = {name: count / samples for name, count in zip(names, correct, strict=True)}
+    return {"loss": loss / samples, **right}

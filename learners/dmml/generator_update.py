@@ -5,34 +5,36 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from learners.dmml.losses import generator_loss
 from learners.dmml.plan import GeneratorTraining
 from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
-from learners.task import Samples
+from learners.optimizers import Single
+from learners.task import Store
 
 
-def class_means(net: DecomposedNet, samples: Samples, batch_size: int) -> dict[int, Tensor]:
+def class_means(net: DecomposedNet, store: Store, rows: Tensor, batch_size: int) -> dict[int, Tensor]:
     """h̄^y: mean common feature [L̂] of each label that a device holds, over its samples and modalities.
 
     With the final weights, in eval mode, on inputs as in testing; ``net`` is in eval mode already.
     """
-    total = torch.zeros(net.head.bias.shape[0], net.common_count, device=samples.labels.device)
+    bias = net.head.bias
+    labels = store.labels[rows]
+    total = torch.zeros(len(bias), net.common_count, device=bias.device, dtype=bias.dtype)
     with torch.no_grad():
-        for start in range(0, len(samples), batch_size):
-            rows = slice(start, start + batch_size)
-            inputs = {m: samples.transforms[m].test(samples.inputs[m][rows]) for m in net.modalities}
+        for start in range(0, len(rows), batch_size):
+            part = slice(start, start + batch_size)
+            inputs = {m: store.seen(m, rows[part], bias.dtype) for m in net.modalities}
             # A matrix product rather than index_add_, which adds in any order on a GPU.
-            total += F.one_hot(samples.labels[rows], len(total)).float().T @ net(inputs).common.mean(0)
-    counts = torch.bincount(samples.labels, minlength=len(total))
+            total += F.one_hot(labels[part], len(total)).to(bias.dtype).T @ net(inputs).common.mean(0)
+    counts = torch.bincount(labels, minlength=len(total))
     return {y: total[y] / counts[y] for y in counts.nonzero().flatten().tolist()}
 
 
 def update_generator(
     generator: Generator,
-    optimizer: Optimizer,
+    optimizer: Single,
     net: DecomposedNet,
     means: dict[int, Tensor],
     training: GeneratorTraining,
@@ -46,9 +48,8 @@ def update_generator(
     """
     assert net.head.classifier is not None
     classifier = net.head.classifier.weight.detach()
-    shape = (training.iterations, batch_size)
-    index = torch.randint(len(means), shape, generator=random).to(classifier.device)
-    noise = torch.randn(*shape, generator.noise_size, generator=random).to(classifier.device)
+    index, noise = draws(len(means), training.iterations, batch_size, generator.noise_size, random)
+    index, noise = index.to(classifier.device), noise.to(classifier)
     present = torch.tensor(list(means), device=classifier.device)
     mean_features = torch.stack(list(means.values()))
     history = []
@@ -58,8 +59,15 @@ def update_generator(
         loss = generator_loss(
             generated, F.linear(generated, classifier), labels, mean_features[index[n]], training.beta
         )
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         history.append(loss.detach())
     return history
+
+
+def draws(
+    labels: int, iterations: int, batch_size: int, noise_size: int, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Which of a device's ``labels`` each sample has [iterations, batch], and its noise [iterations, batch, size]."""
+    index = torch.randint(labels, (iterations, batch_size), generator=random)
+    return index, torch.randn(iterations, batch_size, noise_size, generator=random)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
 
 from learners.dmml import losses
+from learners.dmml.batches import active_modalities, mini_batches, random_numbers
 from learners.dmml.generator_update import class_means, update_generator
 from learners.dmml.plan import LossWeights, TrainingPlan
 from learners.models.choice import Architecture
 from learners.models.decomposed import DecomposedNet, Outputs
-from learners.state import State, put, take
-from learners.task import Samples
+from learners.optimizers import Memories, Single
+from learners.state import State, lend
+from learners.task import Store
 from netsim.streams import derive_seed
-
-Moments = Mapping[str, Mapping[str, Mapping[str, Tensor]]]
-"""Adam's memory by part, tensor and entry (``exp_avg``, ``exp_avg_sq``, ``step``); absent if never stepped."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +27,21 @@ class Trained:
 
     Attributes:
         state: The device's new state, all tensors new.
-        moments: The optimizers' memory, for the device's next round.
+        memories: What the optimizers remember, for the device's next round.
         losses: Mean of each loss over the iterations in which it was computed, by name.
     """
 
     state: State
-    moments: Moments
+    memories: Memories
     losses: Mapping[str, float]
 
 
 def local_update(
     architecture: Architecture,
     state: State,
-    moments: Moments,
-    samples: Samples,
+    memories: Memories,
+    store: Store,
+    rows: Tensor,
     iterations: Mapping[str, int],
     total_iterations: int,
     plan: TrainingPlan,
@@ -53,69 +53,87 @@ def local_update(
     Args:
         architecture: Of the device's own modalities.
         state: W_{k,t-1} and, where there is a generator, Ḡ_{k,t-1}.
-        moments: The optimizers' memory of earlier rounds; empty for none.
-        samples: The device's data.
+        memories: What the optimizers remember of earlier rounds; empty for nothing.
+        store: All samples.
+        rows: Which of them are the device's, int64 [samples].
         iterations: N^m, in how many iterations each modality takes part.
         total_iterations: N^max, how many iterations there are to take part in.
-        plan: Losses, learning rates, batch sizes.
+        plan: Losses, optimizers, batch sizes.
         seed: This device's, this round's.
         torch_device: Where to work.
     """
     model = architecture.model(torch_device)
-    parts = model.parts()
-    put(parts, state)
     net, generator = model.net, model.generator
+    lent = lend(model.parts(), state)
+    layouts = {part: state[part].layout for part in lent}
+    dtype = net.head.bias.dtype
 
-    optimizer = _adam(net.parts(), plan.learning_rate, moments)
+    optimizer = Single(plan.rule, net.parts(), layouts, memories)
     active = active_modalities(iterations, total_iterations, derive_seed(seed, "modalities"))
-    batches = mini_batches(len(samples), plan.batch_size, total_iterations, derive_seed(seed, "batches"))
-    augmentation = {m: _generator(derive_seed(seed, "augmentation", m)) for m in net.modalities}
+    batches = mini_batches(len(rows), plan.batch_size, total_iterations, derive_seed(seed, "batches"))
+    augmentation = {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in net.modalities}
+    seen = rows[batches].to(torch_device)  # [iterations, batch]
     generated = None
     if generator is not None and plan.losses.distillation > 0 and total_iterations:
         # The generator rests while the network trains: all its features of the round in one forward pass.
-        order = batches.flatten()
+        noise = generator_noise(batches.numel(), generator.noise_size, seed).to(torch_device, dtype)
         with torch.no_grad():
-            noise = _noise(len(order), generator.noise_size, derive_seed(seed, "noise"), torch_device)
-            generated = generator(noise, samples.labels[order.to(torch_device)]).unflatten(0, batches.shape)
-    batches = batches.to(torch_device)
+            generated = generator(noise, store.labels[seen.flatten()]).unflatten(0, batches.shape)
 
     net.train()
     history: dict[str, list[Tensor]] = {}
     for n, modalities in enumerate(active):
         if not modalities:  # P = 0 for all of them: nothing moves, the bias included
             continue
-        rows = batches[n]
-        labels = samples.labels[rows]
-        inputs = {
-            m: samples.transforms[m].train(samples.inputs[m][rows], augmentation[m]) for m in modalities
-        }
-        terms = network_losses(
-            net, net(inputs), labels, generated[n] if generated is not None else None, plan.losses
-        )
-        optimizer.zero_grad(
-            set_to_none=True
-        )  # None, not zero: Adam's moments would still move skipped weights
+        inputs = {}
+        for m in modalities:
+            draws = store.transforms[m].draw(len(seen[n]), augmentation[m])
+            inputs[m] = store.trained_on(m, seen[n], None if draws is None else draws.to(torch_device), dtype)
+        with torch.autocast(seen.device.type, torch.bfloat16, enabled=plan.bf16):
+            terms = network_losses(
+                net,
+                net(inputs),
+                store.labels[seen[n]],
+                generated[n] if generated is not None else None,
+                plan.losses,
+            )
         terms["loss_total"].backward()
         optimizer.step()
         for name, value in terms.items():
             history.setdefault(name, []).append(value.detach())
 
-    memory = _memory(net.parts(), optimizer)
+    remembered = optimizer.memories()
     if generator is not None and plan.generator is not None:
         net.eval()
-        optimizer = _adam({"generator": generator}, plan.generator.learning_rate, moments)
+        optimizer = Single(plan.generator.rule, {"generator": generator}, layouts, memories)
         history["loss_generator"] = update_generator(
             generator,
             optimizer,
             net,
-            class_means(net, samples, plan.evaluation_batch_size),
+            class_means(net, store, rows.to(torch_device), plan.evaluation_batch_size),
             plan.generator,
             plan.batch_size,
-            _generator(derive_seed(seed, "generator")),
+            random_numbers(derive_seed(seed, "generator")),
         )
-        memory |= _memory({"generator": generator}, optimizer)
+        remembered |= optimizer.memories()
     means = {name: torch.stack(values).mean().item() for name, values in history.items() if values}
-    return Trained(take(parts), memory, means)
+    return Trained({part: held.part() for part, held in lent.items()}, remembered, means)
+
+
+def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Inputs of a local update like this one with about ``steps`` iterations, to measure with."""
+    total = inputs["total_iterations"]
+    scale = min(1.0, steps / total) if total else 1.0
+    plan: TrainingPlan = inputs["plan"]
+    if plan.generator is not None:
+        rounds = max(1, round(plan.generator.iterations * scale)) if plan.generator.iterations else 0
+        plan = replace(plan, generator=replace(plan.generator, iterations=rounds))
+    return {
+        **inputs,
+        "plan": plan,
+        "total_iterations": min(total, steps),
+        "iterations": {m: min(steps, round(count * scale)) for m, count in inputs["iterations"].items()},
+    }
 
 
 def network_losses(
@@ -144,68 +162,6 @@ def network_losses(
     return {**terms, "loss_total": total}
 
 
-def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> list[tuple[str, ...]]:
-    """P^{n,m}: which modalities take part in each of ``total`` iterations.
-
-    Each modality's N^m iterations are drawn without replacement, independently of the other modalities; one
-    that takes part in all of them draws nothing, so a run whose N^m are never cut is the same run.
-    """
-    takes_part = {}
-    for modality, count in iterations.items():
-        places = torch.randperm(total, generator=_generator(derive_seed(seed, modality)))[:count]
-        takes_part[modality] = set(places.tolist())
-    return [tuple(m for m in iterations if n in takes_part[m]) for n in range(total)]
-
-
-def mini_batches(samples: int, batch_size: int, iterations: int, seed: int) -> Tensor:
-    """Rows of each iteration's mini-batch, [iterations, min(batch_size, samples)].
-
-    Each epoch is a new order of the samples, cut into full batches; what is left over at its end is dropped.
-    """
-    size = min(batch_size, samples)
-    generator = _generator(seed)
-    epochs: list[Tensor] = []
-    while sum(len(epoch) for epoch in epochs) < iterations:
-        order = torch.randperm(samples, generator=generator)
-        epochs.append(order[: samples // size * size].view(-1, size))
-    return torch.cat(epochs)[:iterations] if epochs else torch.empty(0, size, dtype=torch.int64)
-
-
-def iterations_per_epoch(samples: int, batch_size: int) -> int:
-    """Full mini-batches in one epoch; a device with fewer samples than that has one smaller batch."""
-    return max(1, samples // batch_size)
-
-
-def _adam(modules: Mapping[str, nn.Module], learning_rate: float, moments: Moments) -> Adam:
-    """An Adam that remembers ``moments``; the fused kernel saves a tenth of a small network's step."""
-    optimizer = Adam([w for _, _, w in _weights(modules)], lr=learning_rate, fused=True)
-    for part, name, weight in _weights(modules):
-        memory = moments.get(part, {}).get(name)
-        if memory:
-            optimizer.state[weight] = {entry: tensor.clone() for entry, tensor in memory.items()}
-    return optimizer
-
-
-def _memory(
-    modules: Mapping[str, nn.Module], optimizer: Optimizer
-) -> dict[str, dict[str, dict[str, Tensor]]]:
-    memory: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for part, name, weight in _weights(modules):
-        if optimizer.state[weight]:
-            memory.setdefault(part, {})[name] = dict(optimizer.state[weight])
-    return memory
-
-
-def _weights(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, str, nn.Parameter]]:
-    for part, module in modules.items():
-        for name, weight in module.named_parameters():
-            yield part, name, weight
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _noise(count: int, size: int, seed: int, torch_device: str) -> Tensor:
-    """Z ~ N(0, I) [count, size]; drawn on the CPU, so that it is the same wherever the work is done."""
-    return torch.randn(count, size, generator=_generator(seed)).to(torch_device)
+def generator_noise(count: int, size: int, seed: int) -> Tensor:
+    """Z ~ N(0, I) [count, size] of a local update with ``seed``; drawn on the CPU."""
+    return torch.randn(count, size, generator=random_numbers(derive_seed(seed, "noise")))

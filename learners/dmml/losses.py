@@ -54,15 +54,15 @@ def difference_loss(common: Tensor, specific: Tensor, form: str = "dsn") -> Tens
     """
     if form == "raw":
         return (common @ specific.transpose(1, 2)).square().sum()
-    common, specific = (_unit_samples(features) for features in (common, specific))
+    common, specific = (unit_samples(features) for features in (common, specific))
     # ‖ĤᵀȞ‖_F² of the L̂ × L̂ product equals Σ (Ĥ Ĥᵀ) ∘ (Ȟ Ȟᵀ) of the B × B ones, which are smaller.
     products = (common @ common.transpose(1, 2)) * (specific @ specific.transpose(1, 2))
     return products.sum() / common.shape[-1] ** 2
 
 
-def _unit_samples(features: Tensor) -> Tensor:
-    """``features`` [A, B, L̂] centred over the batch, each sample scaled to norm one."""
-    centred = features - features.mean(dim=1, keepdim=True)
+def unit_samples(features: Tensor) -> Tensor:
+    """``features`` [..., B, L̂] centred over the batch, each sample scaled to norm one."""
+    centred = features - features.mean(dim=-2, keepdim=True)
     return centred / (torch.linalg.vector_norm(centred, dim=-1, keepdim=True) + SAMPLE_NORM_EPSILON)
 
 

@@ -20,13 +20,18 @@ class TrainingOptions(Options):
     modalities: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="use only these modalities; devices that own none sit out"
     )
-    learning_rate: float = Field(default=5e-4, gt=0, description="Adam's step size for the network, η")
+    optimizer: Literal["adam", "sgd"] = Field(
+        default="adam", description="optimizer of the network; the paper's is Adam"
+    )
+    learning_rate: float = Field(default=5e-4, gt=0, description="the optimizer's step size, η")
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of optimizer 'sgd'")
     batch_size: PositiveInt = Field(default=16, description="samples per iteration")
     local_epochs: PositiveInt = Field(
         default=1, description="passes over a device's data per round; costs.stated.iterations overrides it"
     )
     optimizer_state: Literal["keep", "reset"] = Field(
-        default="keep", description="whether Adam's moments live on from round to round (they are never sent)"
+        default="keep",
+        description="whether what the optimizer remembers lives on from round to round (it is never sent)",
     )
 
 

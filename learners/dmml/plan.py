@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from learners.optimizers import Rule
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -31,7 +33,7 @@ class GeneratorTraining:
     """How the generator is trained after the network: N̂ iterations of eq. (14)."""
 
     iterations: int
-    learning_rate: float
+    rule: Rule
     beta: float
 
 
@@ -41,14 +43,16 @@ class TrainingPlan:
 
     Attributes:
         losses: What is minimised.
-        learning_rate: η.
+        rule: The optimizer, with its step size η.
         batch_size: Samples per iteration.
         evaluation_batch_size: Samples per forward pass where nothing is trained.
         generator: How the generator is trained; None where there is none.
+        bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
     """
 
     losses: LossWeights
-    learning_rate: float
+    rule: Rule
     batch_size: int
     evaluation_batch_size: int
     generator: GeneratorTraining | None = None
+    bf16: bool = False

@@ -19,9 +19,9 @@ class Untrained(Inline):
     def submit(self, job: TrainingJob) -> int:
         """Take the job; one that would train gets its own state for a result."""
         if job.function is local_update:
-            job = TrainingJob(_as_it_was, {"state": job.inputs["state"], "moments": job.inputs["moments"]})
+            job = TrainingJob(_as_it_was, {"state": job.inputs["state"], "memories": job.inputs["memories"]})
         return super().submit(job)
 
 
-def _as_it_was(state: Any, moments: Any) -> Trained:
-    return Trained(state, moments, {})
+def _as_it_was(state: Any, memories: Any) -> Trained:
+    return Trained(state, memories, {})

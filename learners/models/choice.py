@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import functools
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -119,26 +118,26 @@ class Architecture:
         )
 
     def model(self, torch_device: str = "cpu") -> Model:
-        """A model of this architecture, of its own: callers may change it as they like.
+        """A model of this architecture for this thread to work with until it asks for the next one.
 
-        Building draws initial weights, which takes longer than copying; so each process builds one and
-        hands out copies.
+        Its weights are whatever the last one left. Building draws initial weights and takes longer than many a
+        training step, so each thread builds one.
         """
-        return copy.deepcopy(_built(_Key(self), torch_device))
+        built: dict[tuple[str, str], Model] = _models.__dict__.setdefault("built", {})
+        key = (self.text, torch_device)
+        if key not in built:
+            built[key] = _build_on(self, torch_device)
+        return built[key]
+
+    @property
+    def text(self) -> str:
+        """What architectures can be told apart by."""
+        if "text" not in self.__dict__:
+            self.__dict__["text"] = repr(self)
+        return str(self.__dict__["text"])
 
 
-class _Key:
-    """Makes an architecture, which holds mappings, fit for a cache."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        self.architecture = architecture
-        self.text = repr(architecture)
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.text == other.text
+_models = threading.local()
 
 
 @dataclass
@@ -153,11 +152,10 @@ class Model:
         return {**self.net.parts(), **({"generator": self.generator} if self.generator else {})}
 
 
-@functools.lru_cache(maxsize=16)
-def _built(key: _Key, torch_device: str) -> Model:
+def _build_on(architecture: Architecture, torch_device: str) -> Model:
     # The weights that are drawn here are never used: a state is put in first. Leave the global generator as it was.
     with torch.random.fork_rng(devices=[]):
-        model = build(key.architecture)
+        model = build(architecture)
     model.net.to(torch_device)
     if model.generator:
         model.generator.to(torch_device)

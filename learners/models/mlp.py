@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from learners.models.network import Network, Trunk
 from netsim.options import Options
@@ -29,6 +31,14 @@ class MLPTrunk(Trunk):
         """[batch, ...] to [batch, feature_count]."""
         features: Tensor = self.layers(x.flatten(1))
         return features
+
+    def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
+        x = x.flatten(2)
+        for index in range(0, len(self.layers), 2):
+            weight, bias = tensors[f"layers.{index}.weight"], tensors[f"layers.{index}.bias"]
+            x = F.relu(torch.baddbmm(bias[:, None], x, weight.transpose(1, 2)))
+        return x
 
 
 class MLPOptions(Options):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 import netsim.options
 
@@ -24,6 +26,27 @@ class Trunk(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features of ``x``, non-negative: they come out of a ReLU."""
         raise NotImplementedError
+
+    def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Features of many networks of this architecture at once; this one lends its structure only.
+
+        The base lets PyTorch vectorise ``forward``; override it where that can be said more directly.
+
+        Args:
+            tensors: By name in the module, parameters and buffers of K networks [K, *shape]. Running statistics are
+                updated in place where this module is in training mode.
+            x: Inputs [K, batch, *input_shape].
+
+        Returns:
+            [K, batch, feature_count].
+        """
+
+        def one(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+            features: Tensor = functional_call(self, dict(tensors), (x,))
+            return features
+
+        features: Tensor = torch.vmap(one)(tensors, x)
+        return features
 
 
 class Network(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
 import torch
@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from learners.models.folded import convolve, fold, normalise, unfold
 from learners.models.network import Network, Trunk
 from netsim.errors import ScenarioError
 from netsim.options import NoOptions, Options
@@ -94,6 +95,24 @@ class BasicBlock(nn.Module):
                 x = F.pad(x, (0, 0, 0, 0, 0, self.new_channels))
         return F.relu(y + x, inplace=True)
 
+    def folded(self, tensors: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+        """The blocks called ``name`` of K networks on folded ``x``, see :mod:`learners.models.folded`."""
+        y = convolve(x, tensors, f"{name}.conv1", self.stride, 1)
+        y = F.relu(normalise(y, tensors, f"{name}.norm1", self.norm1), inplace=True)
+        y = normalise(convolve(y, tensors, f"{name}.conv2", 1, 1), tensors, f"{name}.norm2", self.norm2)
+        if self.projection is not None:
+            x = convolve(x, tensors, f"{name}.projection.0", self.stride)
+            norm = self.projection[1]
+            assert isinstance(norm, nn.BatchNorm2d)
+            x = normalise(x, tensors, f"{name}.projection.1", norm)
+        else:
+            if self.stride > 1:
+                x = F.avg_pool2d(x, self.stride, ceil_mode=True)
+            if self.new_channels:
+                networks = len(tensors[f"{name}.norm1.weight"])
+                x = F.pad(x.unflatten(1, (networks, -1)), (0, 0, 0, 0, 0, self.new_channels)).flatten(1, 2)
+        return F.relu(y + x, inplace=True)
+
 
 class SmallResNetOptions(Options):
     """The block of a ``small_resnet``."""
@@ -162,6 +181,31 @@ class SmallResNetTrunk(Trunk):
         x = patches(x, self.stem.weight) if self.cuts_patches else self.stem(_channels_last(x))
         x = self.blocks(F.relu(self.norm(x), inplace=True))
         return x.mean((2, 3)) if self.pool == 1 else F.adaptive_avg_pool2d(x, self.pool).flatten(1)
+
+    def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """See :meth:`Trunk.stacked`: the networks folded into one."""
+        networks = len(x)
+        if self.cuts_patches:
+            x = fold(stacked_patches(x, tensors["stem.weight"]))
+        else:
+            kernel, stride = self.stem.kernel_size[0], self.stem.stride[0]
+            x = convolve(fold(x), tensors, "stem", stride, kernel // 2)
+        x = F.relu(normalise(x, tensors, "norm", self.norm), inplace=True)
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, BasicBlock)
+            x = block.folded(tensors, f"blocks.{index}", x)
+        return unfold(F.adaptive_avg_pool2d(x, self.pool), networks).flatten(2)
+
+
+def stacked_patches(x: Tensor, weight: Tensor) -> Tensor:
+    """:func:`patches` of K networks: ``x`` [K, B, C, H, W], ``weight`` [K, D, C, k, k] to [K, B, D, ⌊H/k⌋, ⌊W/k⌋]."""
+    networks, batch, channels, height, width = x.shape
+    k = weight.shape[-1]
+    rows, columns = height // k, width // k
+    x = x[..., : rows * k, : columns * k].reshape(networks, batch, channels, rows, k, columns, k)
+    x = x.permute(0, 1, 3, 5, 2, 4, 6).reshape(networks, batch * rows * columns, channels * k * k)
+    y = x @ weight.flatten(2).transpose(1, 2)
+    return y.view(networks, batch, rows, columns, -1).permute(0, 1, 4, 2, 3)
 
 
 def patches(x: Tensor, weight: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import simpy
 
 from netsim.devices.battery import Battery
+from netsim.devices.mains import MainsMeter
 from netsim.devices.meter import PowerMeter
 from netsim.devices.processor import Processor
 
@@ -27,6 +28,7 @@ class Device:
         processor: Turns FLOPs into seconds and joules.
         battery: Joules left.
         meter: Charges every watt to the battery.
+        mains: The same meter, if the device is on mains power and so cannot die; None if it has a finite battery.
         tx_power_w: Transmit power [W].
         rx_power_w: Power while it receives [W].
         died: Event that fires when the battery is empty.
@@ -50,7 +52,12 @@ class Device:
         self.battery = Battery(capacity_j)
         self.died: simpy.Event = env.event()
         self.on_death: list[Callable[[Device], None]] = []
-        self.meter = PowerMeter(env, self.battery, idle_power_w, self._die)
+        self.mains: MainsMeter | None = None
+        self.meter: MainsMeter | PowerMeter
+        if math.isinf(capacity_j):
+            self.meter = self.mains = MainsMeter(env, self.battery, idle_power_w, rx_power_w)
+        else:
+            self.meter = PowerMeter(env, self.battery, idle_power_w, self._die)
         self._receptions = 0
 
     def __repr__(self) -> str:
@@ -63,8 +70,7 @@ class Device:
 
     def endings(self, stop: simpy.Event | None) -> list[simpy.Event]:
         """What may end this device's work early: its death, where it can die, and ``stop``, where there is one."""
-        mortal = not math.isinf(self.battery.capacity_j)
-        return [*([self.died] if mortal else []), *([stop] if stop is not None else [])]
+        return [*([self.died] if self.mains is None else []), *([stop] if stop is not None else [])]
 
     def compute(
         self, flops: float, slowdown: float = 1.0, stop: simpy.Event | None = None

@@ -1,4 +1,4 @@
-"""Every watt that a device draws, charged to its battery when it is drawn."""
+"""Every watt that a device draws, charged to its finite battery when it is drawn."""
 
 from __future__ import annotations
 
@@ -60,7 +60,6 @@ class PowerMeter:
         self.battery = battery
         self.dead = False
         self._on_empty = on_empty
-        self._finite = not math.isinf(battery.capacity_j)
         self._draws: list[Draw] = []
         self._running = dict.fromkeys(BUSY, 0)
         self._busy_since_s = dict.fromkeys(BUSY, 0.0)
@@ -160,7 +159,7 @@ class PowerMeter:
 
     def _arm(self) -> None:
         """Have a timer running that fires no later than the battery is empty."""
-        if not self._finite or self.dead:
+        if self.dead:
             return
         left_s = self._left_s()
         if self.env.now + left_s < self._alarm_s:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from netsim.jobs.job import TrainingJob
+from netsim.jobs.stacking import Stacking
 from netsim.options import NoOptions, Options
 
 
 class Executor(ABC):
-    """Takes jobs when a device's simulated computation begins and owes their results when it ends.
+    """Takes jobs when their inputs are there and owes their results when somebody asks.
 
     All jobs that are pending at one moment are independent, so an executor is free to run them together,
     elsewhere, or one after another, as long as each result depends on the job's own inputs alone.
@@ -18,28 +20,44 @@ class Executor(ABC):
     Attributes:
         work_wall_s: Wall-clock seconds spent inside jobs so far [s]; never used inside a simulation.
         jobs_done: How many jobs have been run.
+        stacking: Which jobs are run together as one batch.
         cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
+        works_ahead: Whether jobs run while nobody waits, so that submitting early helps.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     cpu_only: ClassVar[bool] = False
+    works_ahead: ClassVar[bool] = False
 
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         self.options = options
+        self.stacking = stacking or Stacking()
         self.work_wall_s = 0.0
         self.jobs_done = 0
+
+    def prepare(self, torch_device: str, expected_jobs: int) -> None:  # noqa: B027 (a hook)
+        """Learn where the jobs work, and about how many there will be, before the first one comes."""
 
     @abstractmethod
     def submit(self, job: TrainingJob) -> int:
         """Accept ``job`` and return the ticket that its result is asked for with."""
 
     @abstractmethod
-    def result(self, ticket: int) -> Any:
-        """The result of the job behind ``ticket``; a ticket is good for one question."""
+    def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
+        """Results of those of ``tickets`` that are done, at least one if ``wait``; each is given out once.
+
+        Args:
+            tickets: In the order in which they are wanted.
+            wait: Whether to work, or to wait for workers, until there is one.
+        """
 
     @abstractmethod
     def discard(self, ticket: int) -> None:
         """Nobody will ask for this job any more (its device died, or was cut off)."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What belongs in the run's record: how jobs were run, and what was measured to decide it."""
+        return {"stacking": self.stacking.facts()}
 
     def close(self) -> None:  # noqa: B027 (a hook: most executors hold nothing)
         """Free what the executor holds; the default holds nothing."""

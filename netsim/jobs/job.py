@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+Inputs = Mapping[str, Any]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """How jobs of one shape are done as one batch.
+
+    Attributes:
+        key: Jobs with equal keys may be stacked: same networks, same batch size, same kind of work.
+        function: A module-level function from the inputs of several jobs to their results, in their order. Each
+            result is that of the job alone, up to rounding.
+        shorten: A module-level function from a job's inputs and a number of steps to the inputs of a job of the same
+            shape with so few steps, to measure with; None where the job is short itself.
+        row_bytes: Memory that each stacked job takes while it runs, as far as its learner can tell [byte].
+        label: What it is called in a run's record.
+    """
+
+    key: Hashable
+    function: Callable[[Sequence[Inputs]], Sequence[Any]]
+    shorten: Callable[[Inputs, int], Inputs] | None = None
+    row_bytes: float = 0.0
+    label: str = "job"
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingJob:
     """A piece of real work whose inputs are fixed when it is submitted.
 
@@ -15,12 +38,21 @@ class TrainingJob:
         function: A module-level function, so that a worker process can find it by name; called as
             ``function(**inputs)``. It must not change its inputs.
         inputs: Everything that the work depends on: a state, data, a seed. Nothing else may matter.
-        kept: Names of inputs that are the very same objects in many jobs (data): a worker in another process may keep
-            its copy of them instead of being sent one with every job.
-        batch_key: Jobs with the same key have the same shape and may be run as one batch; None for never.
+        kept: Names of inputs that are the very same objects in many jobs (data): a worker elsewhere may keep its copy
+            of them instead of being sent one with every job.
+        stack: How it is done together with others like it; None if it cannot be.
     """
 
     function: Callable[..., Any]
-    inputs: Mapping[str, Any]
+    inputs: Inputs
     kept: frozenset[str] = frozenset()
-    batch_key: Hashable | None = None
+    stack: Stack | None = None
+
+
+def run_jobs(jobs: Sequence[TrainingJob]) -> list[Any]:
+    """Do one job as it is, or several of one shape as one batch; results in their order."""
+    if len(jobs) == 1:
+        return [jobs[0].function(**jobs[0].inputs)]
+    stack = jobs[0].stack
+    assert stack is not None, "only jobs that stack are done together"
+    return list(stack.function([job.inputs for job in jobs]))

@@ -2,87 +2,162 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
-import pickle
+import queue
+import shutil
 import signal
-import tempfile
 import threading
 import time
-from concurrent.futures import Executor as Pool
-from concurrent.futures import Future, ProcessPoolExecutor
+import weakref
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-from netsim.jobs.job import TrainingJob
-from netsim.jobs.pooled import Pooled, one_thread_inside, run_job
+from netsim.errors import ScenarioError
+from netsim.jobs.pooled import Pooled, one_thread_inside
+from netsim.jobs.remote import Receiver, Sender, results
+from netsim.jobs.shared_memory import Block, Parcel, Reader, new_folder
+from netsim.jobs.stacking import Stacking, Unit
+
+ATTEMPTS = 3
+"""A unit whose worker dies is handed out so often before the run is given up."""
 
 
 class Processes(Pooled):
-    """Runs jobs in worker processes, which take seconds to start; jobs travel as copies. For small networks on CPUs."""
+    """Runs jobs in worker processes of this machine; states travel through shared memory. For small networks on CPUs.
 
-    def _open(self, workers: int) -> Pool:
-        # Spawned, not forked: a forked PyTorch inherits thread pools whose threads are gone.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(),))
+    Workers take seconds to start. One that is killed is replaced, and its jobs are done again, which changes no result:
+    jobs depend on their inputs alone.
+    """
 
-    def __init__(self, options: Any = None) -> None:
-        super().__init__(options)
-        self._folder = tempfile.TemporaryDirectory(prefix="netsim-jobs-")
-        self._files: dict[int, tuple[Any, str]] = {}
+    def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
+        super().__init__(options, stacking)
+        self._folder = new_folder()
+        self._free = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._places = itertools.count()
+        self._sender: Sender[Parcel] = Sender(self._put)
+        self._workers = [_Worker(Path(self._folder, str(number))) for number in range(self.workers)]
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
 
-    def _start(self, job: TrainingJob) -> Future[Any]:
-        sent = {name: value for name, value in job.inputs.items() if name not in job.kept}
-        files = {name: self._file(job.inputs[name]) for name in sorted(job.kept)}
-        return self._pool.submit(_run_packed, pickle.dumps((job.function, sent), protocol=5), files)
+    def _run(self, unit: Unit) -> list[Any]:
+        buffers, places = self._sender.pack(unit)
+        worker = self._idle.get()  # there are as many threads as workers, so one is free
+        try:
+            return results(worker.ask(buffers, places))
+        finally:
+            self._idle.put(worker)
 
-    def _file(self, value: Any) -> str:
-        """The file that workers read ``value`` from, the first time that they need it."""
-        known = self._files.get(id(value))
-        if known is None:
-            path = f"{self._folder.name}/{len(self._files)}"
-            with open(path, "wb") as file:
-                pickle.dump(value, file, protocol=5)
-            # The value is held as long as its number is: another object must not come to the same address.
-            known = self._files[id(value)] = (value, path)
-        return known[1]
+    def _put(self, buffers: Sequence[memoryview]) -> Parcel:
+        return Block(f"{self._folder}/kept-{next(self._places)}").write(buffers)
 
     def close(self) -> None:
-        """Let the workers go, and remove what they read from."""
+        """Let the workers go, in the middle of their jobs if need be, and free the shared memory."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
         super().close()
-        self._folder.cleanup()
-
-    def result(self, ticket: int) -> Any:
-        """Wait for the job and unpack what it returned."""
-        return pickle.loads(super().result(ticket))
+        self._free()
 
 
-_kept: dict[str, Any] = {}
-"""What this worker has read, by file."""
+class _Worker:
+    """One worker process, seen from the simulator: started when it is needed, and again when it has died.
 
-
-def _run_packed(packed: bytes, files: dict[str, str]) -> bytes:
-    """Do the work of a job whose inputs are pickled here and in files.
-
-    Pickled by hand, because PyTorch teaches multiprocessing's own pickler to pass each tensor as an open file,
-    which takes longer than a small network's training step.
+    Args:
+        path: What the files of its blocks begin with.
     """
-    function, inputs = pickle.loads(packed)
-    for name, path in files.items():
-        if path not in _kept:
-            with open(path, "rb") as file:
-                _kept[path] = pickle.load(file)
-        inputs[name] = _kept[path]
-    return pickle.dumps(run_job(TrainingJob(function, inputs)), protocol=5)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._block = Block(f"{path}-in")
+        self._process: Any = None
+        self._connection: Any = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def ask(self, buffers: Sequence[memoryview], places: Mapping[int, Parcel]) -> list[Any]:
+        """Have a packed unit done; the answer lies in shared memory until the next question.
+
+        Raises:
+            RuntimeError: The process died in each attempt.
+            ScenarioError: There is not enough shared memory.
+        """
+        parcel = self._block.write(buffers)
+        for _ in range(ATTEMPTS):
+            self._be_alive()
+            try:
+                self._connection.send((parcel, places))
+                answer = self._connection.recv()
+            except (EOFError, OSError):
+                self._process.kill()  # it is dead or dying; now it is dead
+                self._process.join()
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            return self._reader.read(answer)
+        raise RuntimeError(
+            f"jobs.executor: the worker process died in each of {ATTEMPTS} attempts at the same job "
+            f"(exit code {self._process.exitcode}; -9 often means that memory ran out: use fewer jobs.executor.workers)"
+        )
+
+    def close(self) -> None:
+        """Kill the process, which has nothing to lose."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+                self._process.join()
+
+    def _be_alive(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the executor was closed")
+            if self._process is not None and self._process.is_alive():
+                return
+            for left in self._path.parent.glob(f"{self._path.name}-out-*"):
+                left.unlink()
+            self._reader = Reader()  # the next process's blocks may have the names of the last one's
+            # Spawned, not forked: a forked PyTorch inherits thread pools whose threads are gone.
+            context = multiprocessing.get_context("spawn")
+            self._connection, theirs = context.Pipe()
+            arguments = (theirs, str(self._path), os.getpid())
+            self._process = context.Process(target=_serve, args=arguments, daemon=True)
+            self._process.start()
+            theirs.close()  # so that the end of the process is the end of the pipe
 
 
-def _begin(parent: int) -> None:
+def _serve(connection: Connection, path: str, parent: int) -> None:
+    """A worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    folder = os.path.dirname(path)
+    threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
     one_thread_inside()
+    reader, block = Reader(), Block(f"{path}-out")
+    receiver: Receiver[Parcel] = Receiver(lambda place: Reader().read(place))
+    while True:
+        try:
+            parcel, places = connection.recv()
+        except (EOFError, OSError):
+            return _clean_up(folder)
+        answer = receiver.do(reader.read(parcel), places)
+        try:
+            connection.send(block.write(answer))
+        except ScenarioError as error:
+            connection.send(error)
 
 
-def _end_with(parent: int) -> None:
-    """A worker does not outlive a parent that was killed."""
+def _end_with(parent: int, folder: str) -> None:
+    """A worker does not outlive a parent that was killed, not even in the middle of a job."""
     while os.getppid() == parent:
         time.sleep(1.0)
+    _clean_up(folder)
     os._exit(1)
+
+
+def _clean_up(folder: str) -> None:
+    """Free the shared memory of a parent that could not do so itself."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor as Pool
-from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from netsim.jobs.job import run_jobs
 from netsim.jobs.pooled import Pooled, one_thread_inside
+from netsim.jobs.stacking import Unit
 
 
 class Threads(Pooled):
     """Runs jobs on worker threads; nothing is copied. For networks whose operators outweigh the interpreter's lock."""
 
-    def _open(self, workers: int) -> Pool:
-        return ThreadPoolExecutor(workers, "job", initializer=one_thread_inside)
+    def _run(self, unit: Unit) -> list[Any]:
+        return run_jobs(unit)
+
+    def _enter(self) -> None:
+        one_thread_inside()

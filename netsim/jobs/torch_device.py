@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from netsim.errors import ScenarioError
+
+GIB = 2**30
+SHARE = 0.8
+"""Share of the free memory that the training may take where the scenario sets no limit."""
 
 
 def choose_torch_device(asked: str, threads: int | None, where: str) -> str:
@@ -33,3 +39,36 @@ def choose_torch_device(asked: str, threads: int | None, where: str) -> str:
         seen = f"{found} GPU{'s' if found != 1 else ''}" if found else "no GPU that PyTorch can use"
         raise ScenarioError(f"{where}: {asked!r} is not there: this machine has {seen}; use cpu or auto")
     return f"cuda:{index}"
+
+
+def free_memory_bytes(stated_gib: float | None, torch_device: str) -> float:
+    """Memory that the training may take [byte]: as stated [GiB], or most of what is free where it works."""
+    if stated_gib is not None:
+        return stated_gib * GIB
+    if torch_device.startswith("cuda"):
+        import torch
+
+        return SHARE * torch.cuda.mem_get_info(torch_device)[0]
+    return SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def require_memory(needed_bytes: float, allowed_bytes: float, for_what: str, way_out: str) -> None:
+    """See whether something fits.
+
+    Raises:
+        ScenarioError: It does not; says how much it takes, and ``way_out``.
+    """
+    if needed_bytes > allowed_bytes:
+        raise ScenarioError(
+            f"jobs.memory_gib: {for_what} take {needed_bytes / GIB:.2f} GiB, and the training may take "
+            f"{allowed_bytes / GIB:.2f} GiB; {way_out}"
+        )
+
+
+def set_precision(precision: str) -> None:
+    """Let float32 products on GPUs round their factors to tf32, or not."""
+    if precision == "tf32":
+        import torch
+
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True

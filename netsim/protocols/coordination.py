@@ -10,11 +10,10 @@ from typing import Any
 import networkx as nx
 import simpy
 
+from netsim.backlog import Backlog
 from netsim.devices.device import Device
 from netsim.learning import Learner, Report
 from netsim.network import Network
-from netsim.observers import Observer
-from netsim.records.tables import MetricRow
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -47,10 +46,10 @@ class Coordination:
     head dies, or a message is lost on its way, the devices concerned go on without a decision.
     """
 
-    def __init__(self, network: Network, learner: Learner, observer: Observer) -> None:
+    def __init__(self, network: Network, learner: Learner, work: Backlog) -> None:
         self.network = network
         self.learner = learner
-        self.observer = observer
+        self.work = work
         self._meetings: dict[int, Meeting] = {}
 
     def take_part(self, device: Device, round: int) -> Process:
@@ -96,10 +95,7 @@ class Coordination:
         meeting.decided = True
         reports = {k: meeting.reports[k] for k in sorted(meeting.reports)}
         decisions, metrics = self.learner.decide(meeting.head.number, round, reports)
-        for metric in metrics:
-            self.observer.on_metric(
-                MetricRow(round, -1, self.network.env.now, metric.name, metric.modality, metric.value)
-            )
+        self.work.measure(-1, round, self.network.env.now, metrics)
         for number in sorted(meeting.answers):
             if not meeting.answers[number].triggered:
                 self.network.env.process(self._answer(meeting, number, decisions.get(number), round))

@@ -10,12 +10,12 @@ import simpy
 from pydantic import Field
 
 from netsim.devices.device import Device, first_of
-from netsim.learning import Message, Metric
+from netsim.learning import Message
 from netsim.options import Options
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox
 from netsim.protocols.protocol import Protocol
-from netsim.records.tables import MetricRow, RoundRow
+from netsim.records.tables import RoundRow
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -44,8 +44,7 @@ class DecentralizedRounds(Protocol):
         self._mailboxes = [Mailbox(env) for _ in self.network.devices]
         self._open = {t: len(self.network.devices) for t in range(1, self.rounds + 1)}
         self._reached = 0
-        self._evaluations: dict[int, list[tuple[int, float, int]]] = {}
-        self._coordination = Coordination(self.network, self.learner, self.observer)
+        self._coordination = Coordination(self.network, self.learner, self.work)
         for device in self.network.devices:
             device.on_death.append(self._mourn)
         return env.all_of([env.process(self._life(device)) for device in self.network.devices])
@@ -69,38 +68,34 @@ class DecentralizedRounds(Protocol):
         stop = env.timeout(deadline_s) if deadline_s is not None else None
         neighbours = self.network.living_neighbours(device)
 
-        # Local update: the job's inputs are fixed now, its result is due when the simulated computation ends.
+        # Local update: what it depends on is fixed now, its result is due when the simulated computation ends.
         workload = learner.workload(k, t, self.network.budget(device))
-        job = learner.training_job(k, t, workload)
-        ticket = self.executor.submit(job) if job else None
+        training = self.work.train(k, t, workload)
         slowdown = self.network.stragglers.factor(k, t)
         trained = yield from device.compute(workload.total_flops, slowdown, stop)
         compute_end_s = env.now if trained else math.nan
         if trained:
-            self._measure(
-                k, t, learner.apply(k, t, self.executor.result(ticket) if ticket is not None else None)
-            )
-        elif ticket is not None:
-            self.executor.discard(ticket)
+            self.work.trained(training, env.now)
+        else:
+            self.work.cancel(training)
 
         # Exchange.
         messages = learner.messages(k, t, self.network.living_neighbours(device)) if trained else ()
-        sends = self._send_all(device, t, messages, neighbours, trained, stop)
-        if sends:
-            yield env.all_of(sends)
-        outcomes = [send.value for send in sends]
+        outcomes = yield from self._send_all(device, t, messages, neighbours, trained, stop)
         yield from self._gather(device, t, neighbours, stop)
 
         # Combine.
-        heard = dict(self._mailboxes[k].heard(t))
-        arrived = self._mailboxes[k].close(t)
+        arrived, silent = self._mailboxes[k].close(t)
         if device.alive:
-            self._measure(k, t, learner.combine(k, t, arrived))
-            self._submit_evaluation(k, t)
+            combined = self.work.combine(k, t, env.now, arrived)
+            self.work.judge(k, t, env.now)
             if learner.coordinated and t < self.rounds:
+                self.work.settle(combined)  # a report speaks of what was learnt
                 yield from self._coordination.take_part(device, t)
 
         after = device.meter.account()
+        spent = {f"{c}_s": after.time_s[c] - before.time_s[c] for c in after.time_s}
+        spent |= {f"{c}_j": after.energy_j[c] - before.energy_j[c] for c in after.energy_j}
         cut_off = not trained or "cut_off" in outcomes
         self.observer.on_round_end(
             RoundRow(
@@ -110,14 +105,13 @@ class DecentralizedRounds(Protocol):
                 start_s=begin_s,
                 end_s=env.now,
                 compute_end_s=compute_end_s,
-                **{f"{c}_s": after.time_s[c] - before.time_s[c] for c in after.time_s},
-                **{f"{c}_j": after.energy_j[c] - before.energy_j[c] for c in after.energy_j},
+                **spent,
                 battery_j=device.battery.remaining_j,
                 flops=workload.total_flops,
                 slowdown=slowdown,
                 sent=outcomes.count("delivered"),
                 received=len(arrived),
-                missed=sum(1 for n in neighbours if n not in arrived and heard.get(n) is not NOTHING),
+                missed=len(neighbours) - len(arrived) - silent,
             ),
             dict(workload.iterations),
         )
@@ -130,30 +124,45 @@ class DecentralizedRounds(Protocol):
         neighbours: Sequence[int],
         trained: bool,
         stop: simpy.Event | None,
-    ) -> list[simpy.Process]:
-        """Start all transfers at once, and leave word with the neighbours that get none."""
-        receivers = {message.receiver for message in messages}
-        for n in neighbours:
-            if n not in receivers:
-                self._mailboxes[n].put(t, device.number, NOTHING if trained else LOST)
-        return [self.network.env.process(self._send(device, t, message, stop)) for message in messages]
+    ) -> Process:
+        """Process: send everything at once, and leave word with the neighbours that get nothing; returns outcomes."""
+        env, k, mailboxes = self.network.env, device.number, self._mailboxes
+        if sum(len(message.receivers) for message in messages) < len(neighbours):
+            receivers = {n for message in messages for n in message.receivers}
+            for n in neighbours:
+                if n not in receivers:
+                    mailboxes[n].put(t, k, NOTHING if trained else LOST, env.now)
 
-    def _send(self, device: Device, t: int, message: Message, stop: simpy.Event | None) -> Process:
-        """Process: one message to one neighbour; returns what became of it."""
-        receiver = self.network.devices[message.receiver]
-        row = yield from self.network.radio.send(device, receiver, message.size_bits, t, "model", stop)
-        payload = message.payload if row.outcome == "delivered" else LOST
-        self._mailboxes[receiver.number].put(t, device.number, payload)
-        return row.outcome
+        def send(message: Message) -> Process:
+            def tell(receivers: Sequence[int], ends_s: Sequence[float], delivered: Sequence[bool]) -> None:
+                for n, end_s, arrives in zip(receivers, ends_s, delivered, strict=True):
+                    mailboxes[n].put(t, k, message.payload if arrives else LOST, end_s)
+
+            found: list[str] = yield from self.network.radio.send_all(
+                device, message.receivers, self.network.devices, message.size_bits, t, "model", stop, tell
+            )
+            return found
+
+        outcomes: list[str] = []
+        if messages:
+            processes = [env.process(send(message)) for message in messages[1:]]
+            found = yield from send(messages[0])
+            outcomes += found or []
+            if processes:
+                yield env.all_of(processes)
+                outcomes += [outcome for process in processes for outcome in process.value or []]
+        return outcomes
 
     def _gather(self, device: Device, t: int, neighbours: Sequence[int], stop: simpy.Event | None) -> Process:
         """Process: wait until every neighbour was heard or has died, or until the deadline."""
-        mailbox, devices = self._mailboxes[device.number], self.network.devices
+        mailbox = self._mailboxes[device.number]
         while device.alive and not (stop and stop.processed):
-            heard = mailbox.heard(t)
-            if all(n in heard or not devices[n].alive for n in neighbours):
+            complete = mailbox.complete(t, self.network.living(neighbours))
+            if complete is None:
                 return
-            yield first_of(mailbox.news, *device.endings(stop))
+            yield first_of(complete, *device.endings(stop))
+            if complete.processed and complete.value:
+                return
 
     def _mourn(self, device: Device) -> None:
         """A device has died: whoever waits for it looks again."""
@@ -162,24 +171,9 @@ class DecentralizedRounds(Protocol):
             self._mailboxes[n].poke()
         self._coordination.look_again(device)
 
-    def _measure(self, device: int, t: int, metrics: Sequence[Metric], time_s: float | None = None) -> None:
-        now_s = self.network.env.now if time_s is None else time_s
-        for metric in metrics:
-            self.observer.on_metric(MetricRow(t, device, now_s, metric.name, metric.modality, metric.value))
-
-    def _submit_evaluation(self, device: int, t: int) -> None:
-        """Judging is a job too; its result is due when the round closes, so that all devices' run together."""
-        job = self.learner.evaluation_job(device, t)
-        if job is not None:
-            ticket = self.executor.submit(job)
-            self._evaluations.setdefault(t, []).append((device, self.network.env.now, ticket))
-
     def _leave(self, t: int) -> None:
         """One device fewer is in round ``t``; the last one out closes it, if anybody lived to see its end."""
         self._open[t] -= 1
         if self._open[t] > 0 or t > self._reached:
             return
-        evaluations = sorted(self._evaluations.pop(t, []))
-        for device, time_s, ticket in evaluations:
-            self._measure(device, t, self.learner.judge(device, t, self.executor.result(ticket)), time_s)
-        self.observer.on_round_closed(t, self.network.env.now)
+        self.work.close(t, self.network.env.now)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import simpy
+
+from netsim.clock import succeed_at
 
 NOTHING = object()
 """The sender has nothing for this receiver in this round."""
@@ -19,34 +22,75 @@ class Mailbox:
     A sender may be a round ahead, so messages wait here for their round. Senders that have nothing, or whose transfer
     failed, leave word: control signalling is taken to be free and sure.
 
-    Attributes:
-        news: Fires, and is replaced, whenever anything changes that somebody may wait for.
+    A message may be put in before it arrives, with the time at which it will: a promise. It lets the mailbox wake
+    its owner once, when the last message is there, instead of at each. Nobody sees a promise before its time.
     """
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
-        self.news: simpy.Event = env.event()
-        self._rounds: dict[int, dict[int, Any]] = {}
+        self._rounds: dict[int, dict[int, tuple[float, Any]]] = {}
         self._closed = 0
+        self._waiting_for: set[int] = set()
+        self._waited_round = 0
+        self._complete: simpy.Event = env.event()
 
-    def put(self, round: int, sender: int, payload: Any) -> None:
-        """Something (or :data:`NOTHING`, or :data:`LOST`) from ``sender``; dropped if its round is over here."""
-        if round > self._closed:
-            self._rounds.setdefault(round, {})[sender] = payload
-            self.poke()
+    def put(self, round: int, sender: int, payload: Any, at_s: float) -> None:
+        """Something (or :data:`NOTHING`, or :data:`LOST`) from ``sender``, that arrives at ``at_s`` [s].
+
+        It is dropped if its round is over here.
+        """
+        if round <= self._closed:
+            return
+        letters = self._rounds.get(round)
+        if letters is None:
+            letters = self._rounds[round] = {}
+        letters[sender] = at_s, payload
+        if round == self._waited_round:
+            self._waiting_for.discard(sender)
+            if not self._waiting_for:
+                self._wake(max(at_s for at_s, _ in letters.values()))
+
+    def complete(self, round: int, senders: Iterable[int]) -> simpy.Event | None:
+        """An event that happens as soon as all ``senders`` are heard in ``round``; None if they are by now.
+
+        Its value is true then; false if it happens because whoever waits must look again.
+        """
+        letters = self._rounds.get(round, {})
+        self._waited_round, self._waiting_for = round, set(senders) - letters.keys()
+        self._complete = self.env.event()
+        if not self._waiting_for:
+            last_s = max((at_s for at_s, _ in letters.values()), default=self.env.now)
+            if last_s <= self.env.now:
+                self._waited_round = 0
+                return None
+            self._wake(last_s)
+        return self._complete
 
     def poke(self) -> None:
         """Something happened elsewhere (a neighbour died): whoever waits looks again."""
-        news, self.news = self.news, self.env.event()
-        if news.callbacks:
-            news.succeed()
+        if self._waited_round:
+            self._wake(self.env.now, False)
 
-    def heard(self, round: int) -> dict[int, Any]:
-        """All that is known of ``round`` so far, by sender."""
-        return self._rounds.get(round, {})
+    def close(self, round: int) -> tuple[dict[int, Any], int]:
+        """Take out what arrived in ``round`` by now; the round is over here.
 
-    def close(self, round: int) -> dict[int, Any]:
-        """Take out what arrived in ``round``, by sender in the order of numbers; the round is over here."""
-        self._closed = round
-        heard = self._rounds.pop(round, {})
-        return {s: heard[s] for s in sorted(heard) if heard[s] is not NOTHING and heard[s] is not LOST}
+        Returns:
+            What arrived, by sender in the order of numbers, and how many senders left word that they have nothing.
+        """
+        now, letters = self.env.now, self._rounds.pop(round, {})
+        self._closed, self._waited_round = round, 0
+        arrived, silent = {}, 0
+        for sender in sorted(letters):
+            at_s, payload = letters[sender]
+            if at_s > now or payload is LOST:
+                continue
+            if payload is NOTHING:
+                silent += 1
+            else:
+                arrived[sender] = payload
+        return arrived, silent
+
+    def _wake(self, at_s: float, complete: bool = True) -> None:
+        """Have whoever waits go on at ``at_s``; from then on nobody is waited for."""
+        self._waited_round = 0
+        succeed_at(self._complete, max(at_s, self.env.now), complete)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import simpy
 
-from netsim.jobs.executor import Executor
+from netsim.backlog import Backlog
 from netsim.learning import Learner
 from netsim.network import Network
 from netsim.observers import Observer
@@ -24,14 +24,14 @@ class Protocol(ABC):
         options: Any,
         network: Network,
         learner: Learner,
-        executor: Executor,
+        work: Backlog,
         rounds: int,
         observer: Observer,
     ) -> None:
         self.options = options
         self.network = network
         self.learner = learner
-        self.executor = executor
+        self.work = work
         self.rounds = rounds
         self.observer = observer
 

@@ -53,9 +53,14 @@ class Band:
 
 
 class Access(ABC):
-    """Says which band a transfer uses."""
+    """Says which band a transfer uses.
+
+    Attributes:
+        dedicated: Whether every transfer has a band of its own, so that none can change another.
+    """
 
     Options: ClassVar[type[Options]] = NoOptions
+    dedicated: ClassVar[bool] = False
 
     def __init__(self, options: Any, env: simpy.Environment) -> None:
         self.options = options
@@ -71,6 +76,8 @@ class Dedicated(Access):
 
     A device that sends to n neighbours at once then radiates n times its transmit power: the paper's model.
     """
+
+    dedicated = True
 
     def band(self, sender: int, receiver: int) -> Band:
         """A band of its own."""

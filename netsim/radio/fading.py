@@ -28,13 +28,28 @@ class Channel(ABC):
         """Mean of the power gain, E[g²] / 10^(-PL/10)."""
         return 1.0
 
+    @property
+    def steady(self) -> bool:
+        """Whether gains hold for a whole round of the sender: ``power`` then says "for ever" and looks at no clock."""
+        return False
+
     @abstractmethod
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """Power gain of the link now, relative to path loss, and the time until which it holds [s]."""
 
+    def powers(self, sender: int, receivers: tuple[int, ...], round: int) -> tuple[int, NDArray[np.float64]]:
+        """Power gains of several links of one sender, as ``power`` gives them, for some rounds; for steady channels.
+
+        Returns:
+            The first of those rounds, and the gains [rounds, receivers]; ``round`` is among them.
+        """
+        return round, np.array([[self.power(sender, receiver, round, 0.0)[0] for receiver in receivers]])
+
 
 class NoFading(Channel):
     """No fading: path loss alone."""
+
+    steady = True
 
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """One, for ever."""
@@ -72,6 +87,11 @@ class Rayleigh(Channel):
         self._chunks: dict[tuple[int, int], tuple[int, NDArray[np.float64]]] = {}
 
     @property
+    def steady(self) -> bool:
+        """Without a coherence time."""
+        return self.options.coherence_time_s is None
+
+    @property
     def mean_power(self) -> float:
         """4/π for ``mean_amplitude``, 1 for ``unit_power``."""
         return 4 / math.pi if self.options.normalisation == "mean_amplitude" else 1.0
@@ -86,15 +106,22 @@ class Rayleigh(Channel):
             until_s = (block + 1) * coherence_s
             if until_s <= now_s:  # rounding: now_s is the boundary itself
                 block, until_s = block + 1, (block + 2) * coherence_s
+        number, place = divmod(block, self.CHUNK)
+        return float(self._chunk(sender, receiver, number)[place]), until_s
+
+    def powers(self, sender: int, receivers: tuple[int, ...], round: int) -> tuple[int, NDArray[np.float64]]:
+        """The draws of the chunk of rounds that ``round`` is in."""
+        number = round // self.CHUNK
+        chunks = [self._chunk(sender, receiver, number) for receiver in receivers]
+        return number * self.CHUNK, np.stack(chunks, axis=1)
+
+    def _chunk(self, sender: int, receiver: int, number: int) -> NDArray[np.float64]:
+        """Draws of one link for the blocks of chunk ``number`` [CHUNK]."""
         link = (sender, receiver)
         if self.options.reciprocal and sender > receiver:
             link = (receiver, sender)
-        return self._draw(link, block), until_s
-
-    def _draw(self, link: tuple[int, int], block: int) -> float:
-        number, place = divmod(block, self.CHUNK)
         known = self._chunks.get(link)
         if known is None or known[0] != number:
             rng = stream(self.seed, "fading", *link, number)
             known = self._chunks[link] = (number, rng.exponential(self.mean_power, self.CHUNK))
-        return float(known[1][place])
+        return known[1]

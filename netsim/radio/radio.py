@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import simpy
 
 from netsim.devices.device import Device, first_of
 from netsim.radio.access import Access
+from netsim.radio.air import Air
 from netsim.radio.fading import Channel
+from netsim.radio.foresight import Fan, Foresight, airtimes_s
 from netsim.radio.rate import shannon_rate_bps, snr
 from netsim.radio.units import db_to_power, power_to_db
-from netsim.records.tables import TransferRow
+from netsim.records.tables import TransferBatch, TransferRow
 
-
-@dataclass(frozen=True)
-class Air:
-    """What all links have in common.
-
-    Attributes:
-        bandwidth_hz: Bandwidth B of a band [Hz].
-        noise_w_per_hz: Noise density N0 [W/Hz].
-        outage_snr: SNR below which nothing gets through; 0 for none.
-    """
-
-    bandwidth_hz: float
-    noise_w_per_hz: float
-    outage_snr: float = 0.0
+Tell = Callable[[Sequence[int], Sequence[float], Sequence[bool]], None]
+"""Is told of transfers: to whom, when each will be over [s], and whether its message gets there."""
 
 
 class Radio:
     """Sends bits over links.
+
+    A transfer that nothing can disturb (both ends on mains power, a band and a gain of its own until it ends, no
+    deadline) is known to its end when it begins, and is computed then, together with all others of its sender. Any
+    other is a process that looks again whenever something changes. Both come to the same numbers.
 
     Attributes:
         path_loss_db: Path loss of each link [dB], by (lower, higher) device number.
@@ -46,7 +40,7 @@ class Radio:
         channel: Channel,
         access: Access,
         path_loss_db: Mapping[tuple[int, int], float],
-        on_transfer_end: Callable[[TransferRow], None],
+        on_transfers: Callable[[TransferBatch], None],
     ) -> None:
         self.env = env
         self.air = air
@@ -54,21 +48,139 @@ class Radio:
         self.access = access
         self.path_loss_db = path_loss_db
         self._path_power = {link: db_to_power(-loss) for link, loss in path_loss_db.items()}
-        self._heard: dict[tuple[int, int], float] = {}
-        self._on_transfer_end = on_transfer_end
+        self._heard: dict[int, dict[int, float]] = {}
+        self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
+        self._on_transfers = on_transfers
 
     def _mean_power(self, a: int, b: int) -> float:
         return self._path_power[(a, b) if a < b else (b, a)]
 
-    def joules_per_bit(self, sender: Device, receiver: int) -> float:
-        """Energy of one bit at the gain that this link last had, or at its mean gain if it was never used [J/bit]."""
-        link = (sender.number, receiver)
-        gain2 = self._heard.get(link)
-        if gain2 is None:
-            gain2 = self._mean_power(*link) * self.channel.mean_power
-        ratio = snr(sender.tx_power_w, math.sqrt(gain2), self.air.bandwidth_hz, self.air.noise_w_per_hz)
+    def power_gains(self, sender: int) -> dict[int, float]:
+        """Power gain, path loss included, of each link that ``sender`` has used, as it last was; by receiver."""
+        gains = dict(self._heard.get(sender, {}))
+        for fan in self._fans.get(sender, {}).values():
+            gains |= fan.gains()
+        return gains
+
+    def joules_per_bit(self, sender: Device, receiver: int, power_gain: float | None = None) -> float:
+        """Energy of one bit at ``power_gain``, or if that is not known at the link's mean gain [J/bit]."""
+        if power_gain is None:
+            power_gain = self._mean_power(sender.number, receiver) * self.channel.mean_power
+        ratio = snr(sender.tx_power_w, math.sqrt(power_gain), self.air.bandwidth_hz, self.air.noise_w_per_hz)
         rate_bps = shannon_rate_bps(self.air.bandwidth_hz, ratio)
         return sender.tx_power_w / rate_bps if rate_bps > 0 else math.inf
+
+    def send_all(
+        self,
+        sender: Device,
+        receivers: tuple[int, ...],
+        devices: Mapping[int, Device] | Sequence[Device],
+        size_bits: float,
+        round: int,
+        kind: str,
+        stop: simpy.Event | None,
+        tell: Tell,
+    ) -> Generator[simpy.Event, Any, list[str]]:
+        """Process: send ``size_bits`` to each of ``receivers``, all at once; returns their outcomes, in no fixed order.
+
+        Args:
+            sender: Who sends.
+            receivers: Who is sent to, each once.
+            devices: By number.
+            size_bits: Size of the message [bit].
+            round: The sender's round.
+            kind: What the message is, for the records.
+            stop: Ends all transfers early when it fires.
+            tell: Told of each transfer once: at its start if nothing can disturb it, otherwise at its end.
+        """
+        disturbed, batch = receivers, None
+        if stop is None and size_bits > 0:  # a message of no bits is no transfer
+            fan = self._fan(sender, receivers, devices)
+            disturbed = fan.disturbed
+            if fan.numbers:
+                batch = self._fan_out(sender, fan, size_bits, round, kind, tell)
+        others = [
+            self.env.process(self._send_and_tell(sender, devices[n], size_bits, round, kind, stop, tell))
+            for n in disturbed
+        ]
+        outcomes: list[str] = []
+        if batch is not None:
+            yield self.env.timeout(max(batch.airtime_s.tolist()))
+            self._on_transfers(batch)
+            outcomes += batch.outcome
+        if others:
+            yield self.env.all_of(others)
+            outcomes += [str(process.value) for process in others]
+        return outcomes
+
+    def _fan_out(
+        self, sender: Device, fan: Fan, size_bits: float, round: int, kind: str, tell: Tell
+    ) -> TransferBatch:
+        """Transfers that nothing can disturb: book them, tell of them, and return what is to be recorded of them."""
+        if fan.seen is None or not fan.seen.covers(round):
+            first_round, faded = self.channel.powers(sender.number, fan.numbers, round)
+            fan.seen = Foresight(self.air, sender.tx_power_w, fan.mean_power * faded, first_round)
+        seen = fan.seen
+        row = round - seen.first_round
+        fan.last = seen.power_gain[row]
+        delivered = None if seen.all_delivered[row] else seen.delivered[row]
+        start_s, airtime_s = self.env.now, airtimes_s(size_bits, seen.rate_bps[row], delivered)
+        end_s = start_s + airtime_s
+        ends_s = end_s.tolist()
+        sender.mains.book("sending", sender.tx_power_w, airtime_s.tolist())  # type: ignore[union-attr]
+        for receptions, at_s in zip(fan.receptions, ends_s, strict=True):
+            receptions.append((start_s, at_s))
+        arrives = fan.all_arrive if delivered is None else delivered.tolist()
+        tell(fan.numbers, ends_s, arrives)
+        sizes = fan.sizes_bits(size_bits)
+        return TransferBatch(
+            round=round,
+            kind=kind,
+            sender=sender.number,
+            receiver=fan.receivers,
+            size_bits=sizes,
+            sent_bits=sizes if delivered is None else np.where(delivered, sizes, 0.0),
+            start_s=start_s,
+            end_s=end_s,
+            airtime_s=airtime_s,
+            energy_j=sender.tx_power_w * airtime_s,
+            gain=seen.gain[row],
+            snr_db=seen.snr_db[row],
+            outcome=fan.outcomes
+            if delivered is None
+            else ["delivered" if arrived else "outage" for arrived in arrives],
+        )
+
+    def _fan(
+        self, sender: Device, receivers: tuple[int, ...], devices: Mapping[int, Device] | Sequence[Device]
+    ) -> Fan:
+        """The links from ``sender`` to ``receivers``."""
+        fans = self._fans.setdefault(sender.number, {})
+        fan = fans.get(receivers)
+        if fan is None:
+            steady = sender.mains is not None and self.access.dedicated and self.channel.steady
+            sure = [n for n in receivers if steady and devices[n].mains is not None]
+            mean_power = np.array([self._mean_power(sender.number, n) for n in sure])
+            fan = Fan(receivers, [devices[n] for n in sure], mean_power)
+        elif len(fans) > 1:
+            del fans[receivers]  # the one that was used last is the last
+        fans[receivers] = fan
+        return fan
+
+    def _send_and_tell(
+        self,
+        sender: Device,
+        receiver: Device,
+        size_bits: float,
+        round: int,
+        kind: str,
+        stop: simpy.Event | None,
+        tell: Tell,
+    ) -> Generator[simpy.Event, Any, str]:
+        """Process: one transfer; returns its outcome."""
+        row = yield from self.send(sender, receiver, size_bits, round, kind, stop)
+        tell([receiver.number], [self.env.now], [row.outcome == "delivered"])
+        return row.outcome
 
     def send(
         self,
@@ -89,6 +201,7 @@ class Radio:
         link = (sender.number, receiver.number)
         left_bits, airtime_s, outcome = size_bits, 0.0, "delivered"
         first_gain, first_snr = math.nan, math.nan
+        heard = self._heard.setdefault(sender.number, {})
         band = self.access.band(*link)
         endings = [*sender.endings(stop), *receiver.endings(None)]
         with band.join(), receiver.listening():
@@ -96,7 +209,7 @@ class Radio:
             duration_s: float | None = None
             while left_bits > 0:
                 faded, until_s = self.channel.power(*link, round, env.now)
-                gain2 = self._heard[link] = self._mean_power(*link) * faded
+                gain2 = heard[receiver.number] = self._mean_power(*link) * faded
                 ratio = snr(sender.tx_power_w, math.sqrt(gain2), air.bandwidth_hz, air.noise_w_per_hz)
                 if math.isnan(first_gain):
                     first_gain, first_snr = math.sqrt(gain2), ratio
@@ -141,7 +254,7 @@ class Radio:
             outcome=outcome,
         )
         if size_bits > 0:
-            self._on_transfer_end(row)
+            self._on_transfers(TransferBatch.of(row))
         return row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 from netsim.errors import ScenarioError
 from netsim.observers import Observer
-from netsim.records.tables import DeviceRow, LinkRow, MetricRow, RoundRow, TransferRow
-from netsim.records.writer import TableWriter
+from netsim.records.tables import DeviceRow, LinkRow, MetricRow, RoundRow, TransferBatch
+from netsim.records.writer import BatchWriter, TableWriter
 from netsim.scenario.yaml_file import write_yaml
 
 SCHEMA = 1
@@ -58,7 +59,13 @@ def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path
 
 
 class Recorder(Observer):
-    """Writes a run's folder as the run goes; after each closed round all that happened is on disk."""
+    """Writes a run's folder as the run goes.
+
+    When a round closes, all that happened so far goes to disk, unless that was done less than :attr:`PAUSE_S`
+    seconds of real time ago: where rounds take milliseconds, a part for each would take longer than they do.
+    """
+
+    PAUSE_S = 1.0
 
     def __init__(
         self,
@@ -78,19 +85,21 @@ class Recorder(Observer):
             for row in rows:
                 writer.add(row)
             writer.close()
+        self._modalities = list(modalities)
         self._rounds = TableWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
-        self._transfers = TableWriter(folder, "transfers")
+        self._transfers = BatchWriter(folder, "transfers")
         self._metrics = TableWriter(folder, "metrics")
         self._writers = (self._rounds, self._transfers, self._metrics)
+        self._written_s = -math.inf
 
     def write_metadata(self, **changes: Any) -> None:
         """Write ``metadata.json`` anew, with ``changes``."""
         self.metadata.update(changes)
         self._write("metadata.json", self.metadata)
 
-    def on_transfer_end(self, row: TransferRow) -> None:
-        """A row of ``transfers``."""
-        self._transfers.add(row)
+    def on_transfers(self, batch: TransferBatch) -> None:
+        """Rows of ``transfers``."""
+        self._transfers.add_batch(batch)
 
     def on_metric(self, row: MetricRow) -> None:
         """A row of ``metrics``."""
@@ -98,12 +107,15 @@ class Recorder(Observer):
 
     def on_round_end(self, row: RoundRow, iterations: dict[str, int]) -> None:
         """A row of ``rounds``."""
-        self._rounds.add(row, {f"iterations_{m}": n for m, n in iterations.items()})
+        self._rounds.add(row, [iterations.get(m, 0) for m in self._modalities])
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """To disk."""
-        for writer in self._writers:
-            writer.flush()
+        """To disk, if it was not done just now."""
+        now_s = time.monotonic()
+        if now_s - self._written_s >= self.PAUSE_S:
+            self._written_s = now_s
+            for writer in self._writers:
+                writer.flush()
 
     def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> None:
         """End the records: tables as single files, the summary, the final metadata."""

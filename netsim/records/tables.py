@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def column(text: str) -> Any:
@@ -92,6 +96,54 @@ class TransferRow:
     gain: float = column("amplitude gain g at the start")
     snr_db: float = column("signal-to-noise ratio p g²/(B N0) at the start [dB]")
     outcome: str = column("'delivered', 'outage', 'sender_died', 'receiver_died' or 'cut_off'")
+
+
+@dataclass(frozen=True)
+class TransferBatch:
+    """Transfers of one sender that began together, by column.
+
+    The columns are those of :class:`TransferRow`: one value where it is the same for all, arrays [transfers] otherwise
+    (texts as a plain sequence, which Arrow takes faster than NumPy's).
+    """
+
+    round: int
+    kind: str
+    sender: int
+    receiver: NDArray[np.int64]
+    size_bits: NDArray[np.float64]
+    sent_bits: NDArray[np.float64]
+    start_s: float
+    end_s: NDArray[np.float64]
+    airtime_s: NDArray[np.float64]
+    energy_j: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    snr_db: NDArray[np.float64]
+    outcome: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.receiver)
+
+    @classmethod
+    def of(cls, row: TransferRow) -> TransferBatch:
+        """A batch of one."""
+        values = {
+            name: [value] if name == "outcome" else np.array([value]) for name, value in vars(row).items()
+        }
+        return cls(**values | {name: getattr(row, name) for name in _COMMON})
+
+    def rows(self) -> list[TransferRow]:
+        """The same, row by row."""
+        values: dict[str, Any] = dict(vars(self))
+        for name, value in values.items():
+            if name in _COMMON:
+                values[name] = [value] * len(self)
+            elif name != "outcome":
+                values[name] = value.tolist()
+        return [TransferRow(*row) for row in zip(*values.values(), strict=True)]
+
+
+_COMMON = ("round", "kind", "sender", "start_s")
+"""Columns that have one value in a batch."""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from netsim.observers import Observer
-from netsim.records.tables import MetricRow, RoundRow, TransferRow
+from netsim.records.tables import MetricRow, RoundRow, TransferBatch
 
 CATEGORIES = ("compute", "sending", "receiving", "idle")
 
 
-def spread(values: Sequence[float]) -> dict[str, float] | None:
+def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
     """Median and quantiles beside the mean: times on a fading radio have heavy tails, whose mean says little."""
     if not len(values):
         return None
@@ -29,6 +29,10 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
     }
 
 
+def _joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *pieces])
+
+
 class Totals(Observer):
     """Energy by device and category, lengths of rounds and transfers, accuracy by round."""
 
@@ -36,8 +40,8 @@ class Totals(Observer):
         self.energy_j = {c: np.zeros(device_count) for c in CATEGORIES}
         self.iterations: dict[str, np.ndarray] = {}
         self.round_s: list[float] = []
-        self.airtime_s: list[float] = []
-        self.sent_bits = 0.0
+        self.airtime_s: list[np.ndarray] = []
+        self.sent_bits: list[np.ndarray] = []
         self.transfers: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.accuracy: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -56,11 +60,12 @@ class Totals(Observer):
         self.outcomes[row.outcome] += 1
         self.time_s = max(self.time_s, row.end_s)
 
-    def on_transfer_end(self, row: TransferRow) -> None:
-        """Count the transfer."""
-        self.transfers[row.outcome] += 1
-        self.airtime_s.append(row.airtime_s)
-        self.sent_bits += row.sent_bits
+    def on_transfers(self, batch: TransferBatch) -> None:
+        """Count the transfers."""
+        for outcome in set(batch.outcome):
+            self.transfers[outcome] += batch.outcome.count(outcome)
+        self.airtime_s.append(batch.airtime_s)
+        self.sent_bits.append(batch.sent_bits)
 
     def on_metric(self, row: MetricRow) -> None:
         """Keep accuracies."""
@@ -112,7 +117,7 @@ class Totals(Observer):
             "round_s": spread(self.round_s),
             "round_outcomes": dict(sorted(self.outcomes.items())),
             "transfers": dict(sorted(self.transfers.items())),
-            "airtime_s": spread(self.airtime_s),
-            "sent_bits": self.sent_bits,
+            "airtime_s": spread(_joined(self.airtime_s)),
+            "sent_bits": float(_joined(self.sent_bits).sum()),
             "dead_devices": [{"device": d, "time_s": t} for d, t in self.dead],
         }

@@ -1,13 +1,16 @@
-"""Writes tables as the run goes: one part per closed round, one file per table at the end."""
+"""Writes tables as the run goes: parts while it runs, one file per table at the end."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,19 +37,20 @@ class TableWriter:
         self.schema = schema_of(table, extra)
         self._rows: list[tuple[Any, ...]] = []
         self._parts: list[pa.Table] = []
-        self._own = [f.name for f in fields(TABLES[table])]
+        self._values = attrgetter(*(f.name for f in fields(TABLES[table])))
         self._extra = list(extra)
 
-    def add(self, row: Any, extra: Mapping[str, int] | None = None) -> None:
-        """Keep ``row`` until the next flush."""
-        beside = extra or {}
-        self._rows.append(
-            (*(getattr(row, name) for name in self._own), *(beside.get(name, 0) for name in self._extra))
-        )
+    def add(self, row: Any, extra: Sequence[int] = ()) -> None:
+        """Keep ``row``, and its values of the extra columns, until the next flush."""
+        self._rows.append((*self._values(row), *extra))
 
-    def _table(self) -> pa.Table:
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(self.schema)
-        self._rows = []
+    def _columns(self) -> list[Any]:
+        """Take out what was kept, by column; empty if nothing was."""
+        rows, self._rows = self._rows, []
+        return list(zip(*rows, strict=True))
+
+    def _take(self) -> pa.Table:
+        columns = self._columns() or [()] * len(self.schema)
         return pa.table(
             [pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)],
             schema=self.schema,
@@ -54,18 +58,20 @@ class TableWriter:
 
     def flush(self) -> None:
         """Write what was kept as a part."""
-        if not self._rows:
+        table = self._take()
+        if not len(table):
             return
         self.path.mkdir(exist_ok=True)
         part = self.path / f"part-{len(self._parts):06d}.parquet"
         hidden = part.with_name(f".{part.name}")
-        self._parts.append(self._table())
-        pq.write_table(self._parts[-1], hidden)
+        self._parts.append(table)
+        pq.write_table(table, hidden)
         hidden.rename(part)
 
     def close(self) -> None:
         """Make one file of all parts."""
-        whole = pa.concat_tables([*self._parts, self._table()])
+        # In one piece, so that the file does not depend on when parts were written.
+        whole = pa.concat_tables([*self._parts, self._take()]).combine_chunks()
         hidden = self.path.with_name(f".{self.path.name}")
         pq.write_table(whole, hidden)
         parts = self.path.with_name(f".{self.path.name}.parts")
@@ -73,3 +79,33 @@ class TableWriter:
             self.path.rename(parts)
         hidden.rename(self.path)
         shutil.rmtree(parts, ignore_errors=True)
+
+
+class BatchWriter(TableWriter):
+    """A table whose rows come in batches: an array, a list of texts, or one value for all rows, in every column."""
+
+    def __init__(self, folder: Path, table: str) -> None:
+        super().__init__(folder, table)
+        self._batches: list[Any] = []
+
+    def add_batch(self, batch: Any) -> None:
+        """Keep ``batch`` until the next flush. It has an attribute for each column, and a length."""
+        self._batches.append(batch)
+
+    def _columns(self) -> list[Any]:
+        batches, self._batches = self._batches, []
+        lengths = [len(batch) for batch in batches]
+        columns = zip(*map(self._values, batches), strict=True)
+        return [_joined(pieces, lengths) for pieces in columns]
+
+
+def _joined(pieces: Sequence[Any], lengths: Sequence[int]) -> Any:
+    """One column of the pieces that batches of these lengths have of it."""
+    first = pieces[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(pieces)
+    if isinstance(first, str):
+        return [text for text, length in zip(pieces, lengths, strict=True) for _ in range(length)]
+    if isinstance(first, int | float):
+        return np.repeat(pieces, lengths)
+    return list(itertools.chain.from_iterable(pieces))

@@ -147,15 +147,39 @@ class Evaluation(Options):
     batch_size: int = Field(256, gt=0, description="samples per forward pass")
 
 
+def _switch(value: Any) -> Any:
+    """YAML reads on and off as true and false."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
 class Jobs(Options):
     """Block ``jobs``: what the real training runs on; it changes no simulated second or joule."""
 
-    executor: Named = Field(_component("inline"), description="what runs the training jobs")
+    executor: Named = Field(_component("auto"), description="what runs the training jobs")
     device: str = Field(
         "auto", description="PyTorch device: cpu, cuda, cuda:0 ...; auto: a GPU where there is one"
     )
     threads: int | None = Field(
         None, gt=0, description="CPU threads of PyTorch; null: as many as there are cores"
+    )
+    stacking: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        "auto",
+        description="run jobs of one architecture as one batch; auto: where a short measurement says that it is "
+        "faster. Results of stacked jobs differ from those of single ones by rounding",
+    )
+    max_pending: int | None = Field(
+        None,
+        ge=0,
+        description="training jobs that the simulation may run ahead of while workers are busy; null: two rounds",
+    )
+    memory_gib: float | None = Field(
+        None,
+        gt=0,
+        description="memory that the training may take [GiB]; stacks are split to fit; null: 4/5 of what is free",
+    )
+    precision: Literal["float32", "tf32", "bf16", "float64"] = Field(
+        "float32",
+        description="what networks compute in; tf32: rounded products on a GPU; bf16: autocast to bfloat16",
     )
 
 

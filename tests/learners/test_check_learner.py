@@ -40,7 +40,7 @@ def check(cls: type[DMML]) -> None:
 
 def test_a_payload_that_changes_after_it_was_sent_is_caught() -> None:
     def combine(self, device, round, arrived):  # type: ignore[no-untyped-def]
-        for tensor in self._local[device][1]["common"].values():
+        for tensor in self._trained(device, round)["common"].values():
             tensor.add_(1.0)
         return DMML.combine(self, device, round, arrived)
 
@@ -69,7 +69,7 @@ def test_a_result_that_depends_on_who_came_first_is_caught() -> None:
 
 def test_a_size_that_is_no_size_is_caught() -> None:
     def messages(self, device, round, neighbours):  # type: ignore[no-untyped-def]
-        return [Message(n, float("nan")) for n in neighbours]
+        return [Message(tuple(neighbours), float("nan"))]
 
     with pytest.raises(BrokenPromise, match="size_bits must be finite"):
         check(offender(messages=messages))

@@ -85,7 +85,14 @@ UNLIMITED = Budget(float("inf"), 5e-11, {})
 
 
 def make_setup(
-    name: str, *, devices: int = 4, rounds: int = 3, seed: int = 0, partition: Any = None, **changes: Any
+    name: str,
+    *,
+    devices: int = 4,
+    rounds: int = 3,
+    seed: int = 0,
+    partition: Any = None,
+    precision: str = "float32",
+    **changes: Any,
 ) -> Setup:
     """A setup for learner ``name`` on the tiny task; ``changes`` are options, or costs and evaluation."""
     costs, evaluation = changes.pop("costs", Costs()), changes.pop("evaluation", Evaluation())
@@ -103,6 +110,7 @@ def make_setup(
         torch_device="cpu",
         cache_dir=Path("unused"),
         say=lambda text: None,
+        precision=precision,
     )
 
 
@@ -136,8 +144,11 @@ def play_round(
     for k in graph:
         train(learner, k, round, budget)
     sent = {k: learner.messages(k, round, sorted(graph[k])) for k in graph}
+    learner.local = {
+        k: learner._trained(k, round) for k in graph if k in learner._members
+    }  # for tests to look at
     for k in graph:
-        arrived = {n: m.payload for n in sorted(graph[k]) for m in sent[n] if m.receiver == k}
+        arrived = {n: m.payload for n in sorted(graph[k]) for m in sent[n] if k in m.receivers}
         metrics[k] = list(learner.combine(k, round, arrived))
         job = learner.evaluation_job(k, round)
         if job:

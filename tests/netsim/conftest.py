@@ -24,8 +24,8 @@ class Log(Observer):
         self.closed: list[tuple[int, float]] = []
         self.iterations: list[dict[str, int]] = []
 
-    def on_transfer_end(self, row):
-        self.transfers.append(row)
+    def on_transfers(self, batch):
+        self.transfers.extend(batch.rows())
 
     def on_metric(self, row):
         self.metrics.append(row)

@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 
 from netsim.cli import app
 
+ALONE = ("jobs.device=cpu", "jobs.executor.name=inline", "jobs.threads=1", "jobs.stacking=off")
+"""One job at a time: the same bytes on every machine."""
+
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
@@ -25,7 +28,7 @@ def run_scenario(tmp_path, cache, monkeypatch):
     def run(name: str, *settings: str, run_id: str = "a") -> Path:
         words = ["run", f"{ROOT}/scenarios/{name}.yaml", "--runs", str(tmp_path), "--run-id", run_id]
         words += ["--cache", str(cache), "--no-plots", "--quiet"]
-        for setting in ("jobs.device=cpu", "jobs.executor.name=inline", "jobs.threads=1", *settings):
+        for setting in (*ALONE, *settings):
             words += ["--set", setting]
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output

@@ -10,7 +10,7 @@ import torch
 from tiny_task import UNLIMITED, Deal, make_learner, run_job
 
 from learners.checks import fingerprint
-from learners.dmml.local_update import active_modalities, iterations_per_epoch, mini_batches
+from learners.dmml.batches import active_modalities, iterations_per_epoch, mini_batches
 
 
 def job_inputs(name: str = "dmml_kd", round: int = 2, **changes: Any) -> tuple[Any, dict[str, Any]]:
@@ -42,11 +42,11 @@ def test_a_modality_that_takes_no_part_stays_bit_for_bit() -> None:
     """
     function, inputs = job_inputs()
     first = function(**inputs)
-    inputs |= {"state": first.state, "moments": first.moments, "iterations": {"audio": 3, "visual": 0}}
+    inputs |= {"state": first.state, "memories": first.memories, "iterations": {"audio": 3, "visual": 0}}
     then = function(**inputs)
     for part in ("trunk/visual", "specific/visual"):
         assert fingerprint(then.state[part]) == fingerprint(first.state[part])
-        assert fingerprint(then.moments[part]) == fingerprint(first.moments[part])
+        assert fingerprint(then.memories[part]) == fingerprint(first.memories[part])
     for part in ("trunk/audio", "specific/audio", "common"):
         assert fingerprint(then.state[part]) != fingerprint(first.state[part])
     assert "loss_similarity" not in then.losses, "one active modality has nothing to be similar to"
@@ -55,19 +55,19 @@ def test_a_modality_that_takes_no_part_stays_bit_for_bit() -> None:
 def test_without_any_modality_nothing_moves_not_even_the_bias() -> None:
     function, inputs = job_inputs("dmml")
     first = function(**inputs)
-    inputs |= {"state": first.state, "moments": first.moments, "iterations": {"audio": 0, "visual": 0}}
+    inputs |= {"state": first.state, "memories": first.memories, "iterations": {"audio": 0, "visual": 0}}
     then = function(**inputs)
     assert fingerprint(then.state) == fingerprint(first.state)
-    assert fingerprint(then.moments) == fingerprint(first.moments)
+    assert fingerprint(then.memories) == fingerprint(first.memories)
     assert then.losses == {}
 
 
 def test_steps_are_counted_by_weight() -> None:
     """Adam's bias correction must know how often a weight was really stepped: 3 times audio, 1 time visual."""
     function, inputs = job_inputs()
-    moments = function(**{**inputs, "iterations": {"audio": 3, "visual": 1}}).moments
-    steps = {part: {float(entry["step"]) for entry in rows.values()} for part, rows in moments.items()}
-    assert steps["trunk/audio"] == {3.0} and steps["trunk/visual"] == {1.0} and steps["common"] == {3.0}
+    memories = function(**{**inputs, "iterations": {"audio": 3, "visual": 1}}).memories
+    steps = {part: float(memory["step"]) for part, memory in memories.items()}
+    assert steps["trunk/audio"] == 3.0 and steps["trunk/visual"] == 1.0 and steps["common"] == 3.0
 
 
 def test_the_generators_update_leaves_the_network_alone_and_the_other_way_round() -> None:
@@ -105,7 +105,7 @@ def test_optimizer_memory_can_be_reset() -> None:
         learner = make_learner("dmml_kd", optimizer_state=choice)
         job = learner.training_job(0, 1, learner.workload(0, 1, UNLIMITED))
         learner.apply(0, 1, run_job(job))
-        assert bool(learner.training_job(0, 2, learner.workload(0, 2, UNLIMITED)).inputs["moments"]) == kept
+        assert bool(learner.training_job(0, 2, learner.workload(0, 2, UNLIMITED)).inputs["memories"]) == kept
 
 
 def test_active_modalities_take_part_as_often_as_decided() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from pydantic import ValidationError
-from tiny_task import make_learner, make_setup
+from tiny_task import make_learner, make_setup, play_round
 
-from learners.costs import cost_table
+from learners.costs import cost_table, forward_macs
 from learners.models.choice import Architecture, GeneratorShape, NetworkChoice, build
 from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
+from learners.models.identity import Identity
+from learners.models.lenet import LeNet
 from learners.models.mlp import MLP
 from learners.models.resnet import ResNet18, SmallResNet, patches
 from learners.state import numbers, take
@@ -111,6 +115,9 @@ def test_an_absent_modality_does_not_matter() -> None:
         (SmallResNet(SmallResNet.Options(widths=(4, 8, 8), blocks=2, shortcut="projection")), (1, 17, 30)),
         (SmallResNet(SmallResNet.Options(widths=(4, 6), stem_kernel=8, stem_stride=8)), (1, 30, 17)),
         (MLP(MLP.Options()), (7,)),
+        (LeNet(LeNet.Options()), (1, 28, 28)),
+        (LeNet(LeNet.Options()), (3, 32, 40)),
+        (LeNet(LeNet.Options()), (2, 12, 13)),
     ],
 )
 def test_features_are_non_negative_and_as_many_as_said(network, shape) -> None:  # type: ignore[no-untyped-def]
@@ -121,11 +128,54 @@ def test_features_are_non_negative_and_as_many_as_said(network, shape) -> None: 
     assert (features >= 0).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 32, 32)])
+def test_lenet_counts(shape) -> None:  # type: ignore[no-untyped-def]
+    """156 + 2,416 + 48,120 + 10,164 weights, and 28² · 6 · 25 + 10² · 16 · 150 + 400 · 120 + 120 · 84 MACs."""
+    trunk = LeNet(LeNet.Options()).build(shape)
+    assert [sum(w.numel() for w in layer.parameters()) for layer in trunk.layers[::3][:2]] == [156, 2_416]
+    assert sum(w.numel() for w in trunk.parameters()) == 60_856
+    assert forward_macs(trunk, shape) == 117_600 + 240_000 + 48_000 + 10_080
+
+
+def test_the_identity_gives_its_inputs_and_has_nothing_to_train() -> None:
+    """With one linear classifier and a bias: logistic regression, 57 · 2 MACs and as many weights, and 2 biases."""
+    x = torch.randn(4, 57)
+    architecture = Architecture(
+        {"features": NetworkChoice(name="identity")}, {"features": (57,)}, class_count=2, decomposed=False
+    )
+    model = build(architecture)
+    outputs = model.net({"features": x})
+    torch.testing.assert_close(outputs.logits, x @ model.net.classifier("features").T)
+    assert Identity(Identity.Options()).build((3, 2, 4)).feature_count == 24
+    table = cost_table(model, {"features": (57,)}, batch_size=1, costs=PAPER_COSTS)
+    assert table.flops == {"features": 2 * 57 * 2}
+    assert (table.bits, table.common_bits) == ({"features": 8 * 57 * 2}, 8 * 2)
+
+
+def test_logistic_regression_learns_in_a_round() -> None:
+    """A trunk without weights is trained, sent and mixed like any other; three classes by chance give 1/3."""
+    learner = make_learner(
+        "dmml",
+        networks={"audio": "identity"},
+        modalities=["audio"],
+        architecture="concat",
+        learning_rate=0.1,
+        local_epochs=5,
+    )
+    assert play_round(learner, 1)[0]["accuracy", "audio"] > 0.6
+
+
 def test_a_network_that_does_not_fit_says_so() -> None:
     with pytest.raises(ScenarioError, match=r"learner.networks.audio: a ResNet takes inputs of shape"):
         make_learner("dmml", networks={"audio": {"name": "small_resnet"}})
     with pytest.raises(ScenarioError, match=r"stem_stride must be at most"):
         SmallResNet(SmallResNet.Options(stem_stride=16, stem_kernel=16)).build((1, 8, 8))
+    with pytest.raises(
+        ScenarioError, match=r"lenet: the input's height and width must be at least 12 .*11×28"
+    ):
+        LeNet(LeNet.Options()).build((1, 11, 28))
+    with pytest.raises(ScenarioError, match=r"lenet takes inputs of shape .*use the network 'mlp'"):
+        LeNet(LeNet.Options()).build((57,))
     with pytest.raises(ScenarioError, match=r"the same number of features.*audio: 10, visual: 8"):
         make_learner(
             "dmml",
@@ -169,13 +219,12 @@ def test_a_learner_without_data_says_what_is_missing() -> None:
         load("learners", "dmml")(replace(make_setup("dmml"), partition=None))
 
 
-def test_a_job_can_be_built_from_the_architecture_alone() -> None:
-    """Models are copies: what one caller does to its own, another does not see."""
+def test_each_thread_builds_one_model_of_an_architecture() -> None:
+    """Jobs of one thread follow each other; those of two threads must not work on the same tensors."""
     architecture = make_learner("dmml_kd")._architecture
-    one, other = architecture.model(), architecture.model()
-    with torch.no_grad():
-        one.net.head.bias.add_(1.0)
-    assert not torch.equal(one.net.head.bias, other.net.head.bias)
+    with ThreadPoolExecutor(1) as elsewhere:
+        assert architecture.model() is architecture.model()
+        assert elsewhere.submit(architecture.model).result() is not architecture.model()
 
 
 def test_a_stem_that_cuts_patches_is_the_convolution() -> None:

@@ -34,7 +34,7 @@ def air(env, make_device):
             channel or NoFading(None, 0),
             access(None, env),
             {(0, 1): 0.0, (0, 2): 0.0, (1, 2): 0.0},
-            rows.append,
+            lambda batch: rows.extend(batch.rows()),
         )
         return radio, [make_device(k, **device) for k in range(3)], rows
 
@@ -188,4 +188,73 @@ def test_joules_per_bit_are_those_of_the_gain_last_heard(env, air):
     radio, (a, b, _), _ = air(channel=Steps(3.0))
     assert radio.joules_per_bit(a, 1) == pytest.approx(1.0)
     env.run(until=env.process(radio.send(a, b, 1.0, 1, "model")))
-    assert radio.joules_per_bit(a, 1) == pytest.approx(0.5)
+    assert radio.joules_per_bit(a, 1, radio.power_gains(0)[1]) == pytest.approx(0.5)
+
+
+def fan_out(env, radio, sender, receivers, size_bits=5.0, stop=None):
+    """Send the same to all; returns the process, and what was told, when."""
+    told = []
+
+    def tell(*transfers):
+        told.extend((env.now, *transfer) for transfer in zip(*transfers, strict=True))
+
+    numbers, devices = tuple(r.number for r in receivers), {r.number: r for r in receivers}
+    return env.process(radio.send_all(sender, numbers, devices, size_bits, 1, "model", stop, tell)), told
+
+
+def test_undisturbed_transfers_are_known_when_they_begin(env, air):
+    """SNR 1: one bit per second and joule; told at 0 s, over at 5 s, and not in the account before it happens."""
+    radio, (a, b, c), rows = air()
+    process, told = fan_out(env, radio, a, [b, c])
+    env.run(until=2.0)
+    assert told == [(0.0, 1, 5.0, True), (0.0, 2, 5.0, True)]
+    assert (a.meter.account().energy_j["sending"], rows) == (4.0, [])
+    assert b.meter.account().time_s["receiving"] == 2.0
+    assert env.run(until=process) == ["delivered", "delivered"]
+    assert [(row.receiver, row.end_s, row.energy_j) for row in rows] == [(1, 5, 5), (2, 5, 5)]
+    assert a.meter.account().energy_j["sending"] == 10.0
+
+
+@pytest.mark.parametrize(
+    "world",
+    [{"access": Shared}, {"channel": Steps(1.0)}, {"capacity_j": 100.0}],
+    ids=["shared band", "coherence time", "battery"],
+)
+def test_whatever_may_be_disturbed_is_told_when_it_ends(env, air, world):
+    radio, (a, b, c), rows = air(**world)
+    process, told = fan_out(env, radio, a, [b, c])
+    env.run(until=process)
+    assert [at_s for at_s, *_ in told] == [end_s for *_, end_s, _ in told] == [row.end_s for row in rows]
+
+
+def test_a_deadline_disturbs(env, air):
+    radio, (a, b, c), _ = air()
+    process, told = fan_out(env, radio, a, [b, c], stop=env.timeout(2.0))
+    assert env.run(until=process) == ["cut_off", "cut_off"]
+    assert told == [(2.0, 1, 2.0, False), (2.0, 2, 2.0, False)]
+
+
+def test_known_and_unknown_side_by_side(env, air, make_device):
+    """Device 1 has 2 J and receives at 1 W: dead at 2 s. The transfer to device 2 is known from its start."""
+    radio, (a, _, c), rows = air()
+    weak = make_device(1, capacity_j=2.0, rx_power_w=1.0)
+    process, told = fan_out(env, radio, a, [weak, c])
+    assert sorted(env.run(until=process)) == ["delivered", "receiver_died"]
+    assert told == [(0.0, 2, 5.0, True), (2.0, 1, 2.0, False)]
+    assert a.meter.account().energy_j["sending"] == 7.0
+    assert {row.outcome for row in rows} == {"delivered", "receiver_died"}
+
+
+def test_an_outage_is_told_at_once(env, air):
+    radio, (a, b, c), rows = air(outage_snr=2.0)
+    process, told = fan_out(env, radio, a, [b, c])
+    assert env.run(until=process) == ["outage", "outage"]
+    assert told == [(0.0, 1, 0.0, False), (0.0, 2, 0.0, False)]
+    assert [(row.sent_bits, row.energy_j) for row in rows] == [(0, 0), (0, 0)]
+
+
+def test_no_bits_leave_no_record_in_a_fan_out_either(env, air):
+    radio, (a, b, c), rows = air()
+    process, told = fan_out(env, radio, a, [b, c], size_bits=0.0)
+    assert env.run(until=process) == ["delivered", "delivered"]
+    assert (env.now, rows, len(told)) == (0.0, [], 2)

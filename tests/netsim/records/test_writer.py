@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from netsim.observers import Observer
 from netsim.records.run_folder import new_folder, plain_json
-from netsim.records.tables import TABLES, MetricRow, columns
+from netsim.records.tables import TABLES, MetricRow, TransferBatch, TransferRow, columns
 from netsim.records.totals import Totals, spread
-from netsim.records.writer import TableWriter
+from netsim.records.writer import BatchWriter, TableWriter
 
 
 def row(t, value=0.5):
@@ -25,6 +27,55 @@ def test_what_was_flushed_is_readable_before_the_end(tmp_path):
     writer.close()
     assert pd.read_parquet(tmp_path / "metrics.parquet")["round"].tolist() == [1, 2, 3, 4]
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.parquet"]
+
+
+def test_batches_become_rows(tmp_path):
+    """Three rows, of a batch of two and one of one: the same row by row and in the table, whose types are Arrow's."""
+    pair = TransferBatch(
+        round=1,
+        kind="model",
+        sender=4,
+        receiver=np.array([5, 6]),
+        size_bits=np.array([8.0, 8.0]),
+        sent_bits=np.array([8.0, 0.0]),
+        start_s=2.0,
+        end_s=np.array([3.0, 2.0]),
+        airtime_s=np.array([1.0, 0.0]),
+        energy_j=np.array([1.0, 0.0]),
+        gain=np.array([0.5, 0.0]),
+        snr_db=np.array([3.0, -math.inf]),
+        outcome=["delivered", "outage"],
+    )
+    single = TransferRow(2, "report", 0, 1, 9.0, 9.0, 5.0, 6.0, 1.0, 1.0, 1.0, 0.0, "cut_off")
+    assert TransferBatch.of(single).rows() == [single]
+    writer = BatchWriter(tmp_path, "transfers")
+    writer.add_batch(pair)
+    writer.flush()
+    writer.add_batch(TransferBatch.of(single))
+    writer.close()
+    table = pq.read_table(tmp_path / "transfers.parquet")
+    assert table.schema.equals(writer.schema)
+    rows = [TransferRow(**row) for row in table.to_pylist()]
+    assert rows == [*pair.rows(), single]
+    assert [(row.receiver, row.start_s, row.outcome) for row in rows] == [
+        (5, 2.0, "delivered"),
+        (6, 2.0, "outage"),
+        (1, 5.0, "cut_off"),
+    ]
+
+
+def test_the_file_does_not_depend_on_when_parts_were_written(tmp_path):
+    for name, parts in (("a", 1), ("b", 5)):
+        (tmp_path / name).mkdir()
+        writer = TableWriter(tmp_path / name, "metrics")
+        for t in range(20):
+            writer.add(row(t))
+            if t % parts == 0:
+                writer.flush()
+        writer.close()
+    assert (tmp_path / "a" / "metrics.parquet").read_bytes() == (
+        tmp_path / "b" / "metrics.parquet"
+    ).read_bytes()
 
 
 def test_an_empty_table_has_its_columns(tmp_path):

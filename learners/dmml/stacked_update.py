@@ -1,0 +1,297 @@
+"""The local updates of several devices as one program (DMML-KD, Algorithm 1, lines 3 to 10).
+
+Devices of one architecture are stacked, a row each. Their numbers of iterations, the modalities that they skip and
+their data differ; masks see to that: a row that does not take part in an iteration keeps its weights, its running
+statistics and what its optimizer remembers. Every row has its own random numbers, the ones that it would draw alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from learners.dmml.bank import Bank, forward
+from learners.dmml.batches import active_modalities, mini_batches_of_all, random_numbers
+from learners.dmml.generator_update import draws as generator_draws
+from learners.dmml.local_update import Trained, generator_noise
+from learners.dmml.plan import TrainingPlan
+from learners.dmml.stacked_losses import generator_loss, network_losses, weighted_total
+from learners.models.choice import Model
+from learners.optimizers import Memory, Rows
+from learners.task import Store
+from netsim.streams import derive_seed
+
+Inputs = Mapping[str, Any]
+
+
+def local_updates(jobs: Sequence[Inputs]) -> list[Trained]:
+    """:func:`learners.dmml.local_update.local_update` for several devices of one architecture and plan.
+
+    Args:
+        jobs: The inputs of each. Batches must have the same size: that is part of what makes jobs stack.
+    """
+    group = _Group(jobs)
+    group.train_network()
+    if group.model.generator is not None and group.plan.generator is not None:
+        group.train_generator()
+    return group.trained()
+
+
+class _Mean:
+    """Mean of a loss over the iterations in which it was computed, for each device."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | float = 0.0
+        self.count: Tensor | float = 0.0
+
+    def add(self, values: Tensor, where: Tensor) -> None:
+        self.total = self.total + torch.where(where, values.detach(), torch.zeros_like(values))
+        self.count = self.count + where
+
+    def by_device(self) -> list[float | None]:
+        assert isinstance(self.total, Tensor) and isinstance(self.count, Tensor)
+        pairs = zip(self.total.tolist(), self.count.tolist(), strict=True)
+        return [total / count if count else None for total, count in pairs]
+
+
+class _Group:
+    """Jobs that are done together."""
+
+    def __init__(self, jobs: Sequence[Inputs]) -> None:
+        first = jobs[0]
+        self.jobs = jobs
+        self.plan: TrainingPlan = first["plan"]
+        self.store: Store = first["store"]
+        self.device: str = first["torch_device"]
+        self.model: Model = first["architecture"].model(self.device)
+        self.net = self.model.net
+        self.bank = Bank(self.model.parts(), [job["state"] for job in jobs])
+        self.memories: dict[str, list[Memory | None]] = {}
+        self.means: dict[str, _Mean] = {}
+
+    # The network.
+
+    def train_network(self) -> None:
+        """All iterations of all devices; those that are done early sit out the rest."""
+        jobs, net = self.jobs, self.net
+        optimizers = self._optimizers(list(net.parts()))
+        active = self._active()  # bool [iterations, A, K], on the CPU
+        seen = self._seen()
+        labels = self.store.labels[seen] if len(active) else seen
+        generated = self._generated(labels)
+        drawing = any(self._draws(m) for m in net.modalities)
+        augmentation = [
+            {m: random_numbers(derive_seed(job["seed"], "augmentation", m)) for m in net.modalities}
+            for job in jobs
+            if drawing
+        ]
+        net.train()
+        for n in range(len(active)):
+            used = [m for i, m in enumerate(net.modalities) if active[n, i].any()]
+            if not used:
+                continue
+            here = active[n][[net.modalities.index(m) for m in used]]  # [A, K]
+            inputs = {m: self._inputs(m, seen[n], here[i], augmentation) for i, m in enumerate(used)}
+            self._iterate(
+                used, here, inputs, labels[n], generated[n] if generated is not None else None, optimizers
+            )
+        for part, optimizer in optimizers.items():
+            self.memories[part] = optimizer.memories()
+
+    def _iterate(
+        self,
+        used: Sequence[str],
+        here: Tensor,
+        inputs: Mapping[str, Tensor],
+        labels: Tensor,
+        generated: Tensor | None,
+        optimizers: Mapping[str, Rows],
+    ) -> None:
+        """One iteration of all devices that have one."""
+        bank, plan = self.bank, self.plan
+        everyone = bool(here.all())
+        takes_part = {f"{kind}/{m}": here[i] for i, m in enumerate(used) for kind in ("trunk", "specific")}
+        takes_part["common"] = training = here.any(0)
+        kept = {} if everyone else {part: bank.parts[part].statistics.clone() for part in takes_part}
+        mask = here.to(self.device, bank.dtype)
+        with torch.autocast(labels.device.type, torch.bfloat16, enabled=plan.bf16):
+            outputs = forward(self.net, bank, inputs, None if everyone else mask)
+            guide = None
+            if plan.losses.distillation and generated is not None:
+                guide = bank.parts["common"].tensors["classifier.weight"] @ generated.transpose(1, 2)
+            terms = network_losses(outputs, labels, guide, plan.losses, mask)
+        training = training.to(self.device)
+        gradients = bank.gradients(weighted_total(terms["loss_total"][0], training), list(takes_part))
+        for part, taking in takes_part.items():
+            stacked = bank.parts[part]
+            optimizers[part].take_step(gradients[part], None if everyone else taking.to(self.device))
+            if not everyone and kept[part].shape[1]:
+                rest = ~taking.to(self.device)
+                stacked.statistics[rest] = kept[part][rest]
+        for name, (values, where) in terms.items():
+            self.means.setdefault(name, _Mean()).add(values, training if where is None else training & where)
+
+    def _optimizers(self, parts: Sequence[str]) -> dict[str, Rows]:
+        rule = self.plan.rule
+        return {
+            part: Rows(rule, self.bank.parts[part].weights, [job["memories"].get(part) for job in self.jobs])
+            for part in parts
+        }
+
+    def _active(self) -> Tensor:
+        """Which modalities of which devices take part in which iteration, bool [iterations, A, K]."""
+        totals = torch.tensor([job["total_iterations"] for job in self.jobs])
+        names = self.net.modalities
+        before_the_end = torch.arange(int(totals.max()))[:, None] < totals
+        active = before_the_end[:, None].repeat(1, len(names), 1)
+        for k, job in enumerate(self.jobs):
+            total, iterations = job["total_iterations"], job["iterations"]
+            if min(iterations.values()) < total:
+                chosen = active_modalities(iterations, total, derive_seed(job["seed"], "modalities"))
+                for n, modalities in enumerate(chosen):
+                    for i, m in enumerate(names):
+                        active[n, i, k] = m in modalities
+        return active
+
+    def _seen(self) -> Tensor:
+        """Samples of each mini-batch, int64 [iterations, K, B]; any at all where a device has no iteration left."""
+        return mini_batches_of_all(
+            [job["rows"] for job in self.jobs],
+            self.plan.batch_size,
+            [job["total_iterations"] for job in self.jobs],
+            [derive_seed(job["seed"], "batches") for job in self.jobs],
+        ).to(self.device)
+
+    def _generated(self, labels: Tensor) -> Tensor | None:
+        """Generated features for the labels of all iterations [iterations, K, B, L̂]."""
+        generator = self.model.generator
+        if generator is None or self.plan.losses.distillation <= 0 or not len(labels):
+            return None
+        iterations, devices, batch = labels.shape
+        noise = torch.zeros(devices, iterations * batch, generator.noise_size)
+        for k, job in enumerate(self.jobs):
+            count = job["total_iterations"] * batch
+            if count:
+                noise[k, :count] = generator_noise(count, generator.noise_size, job["seed"])
+        with torch.no_grad():
+            features = self._generator(
+                noise.to(self.device, self.bank.dtype), labels.transpose(0, 1).flatten(1)
+            )
+        return features.unflatten(1, (iterations, batch)).transpose(0, 1)
+
+    def _draws(self, modality: str) -> bool:
+        return self.store.transforms[modality].draw(1, random_numbers(0)) is not None
+
+    def _inputs(
+        self, modality: str, seen: Tensor, taking: Tensor, augmentation: Sequence[Mapping[str, Any]]
+    ) -> Tensor:
+        """Augmented inputs [K, B, ...] of samples ``seen`` [K, B]; only who takes part draws numbers."""
+        transform, (devices, batch) = self.store.transforms[modality], seen.shape
+        draws = None
+        if augmentation:
+            found = [
+                transform.draw(batch, augmentation[k][modality] if takes else random_numbers(0))
+                for k, takes in enumerate(taking.tolist())
+            ]
+            draws = (
+                torch.cat([d for d in found if d is not None]).to(self.device)
+                if found[0] is not None
+                else None
+            )
+        inputs = self.store.trained_on(modality, seen.flatten(), draws, self.bank.dtype)
+        return inputs.unflatten(0, (devices, batch))
+
+    # The generator.
+
+    def _generator(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """:class:`learners.models.generator.Generator` of each device: [K, B, noise] and [K, B] to [K, B, L̂]."""
+        tensors = self.bank.parts["generator"].tensors
+        assert self.model.generator is not None
+        one_hot = F.one_hot(labels, self.model.generator.class_count).to(noise.dtype)
+        x = torch.cat([noise, one_hot], dim=2)
+        for layer, last in (("hidden", False), ("output", True)):
+            weight, bias = tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]
+            x = torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+            x = x if last else F.relu(x)
+        return x
+
+    def _class_means(self) -> tuple[Tensor, list[list[int]]]:
+        """h̄^y of each device [K, C, L̂], zero where it has no such label; and the labels that it has."""
+        net, bank, rows = self.net, self.bank, [job["rows"] for job in self.jobs]
+        classes = len(net.head.bias)
+        longest = max(len(own) for own in rows)
+        padded = torch.stack([F.pad(own, (0, longest - len(own)), value=-1) for own in rows]).to(self.device)
+        total = torch.zeros(len(rows), classes, net.common_count, device=self.device, dtype=bank.dtype)
+        counts = torch.zeros(len(rows), classes, device=self.device, dtype=bank.dtype)
+        # As many samples in one pass as one device's evaluation has, over all devices.
+        batch = max(1, self.plan.evaluation_batch_size // len(rows))
+        with torch.no_grad():
+            for part in padded.split(max(batch, self.plan.batch_size), dim=1):
+                there = part >= 0
+                labels = self.store.labels[part.clamp(min=0)]
+                inputs = {
+                    m: self.store.seen(m, part.clamp(min=0).flatten(), bank.dtype).unflatten(0, part.shape)
+                    for m in net.modalities
+                }
+                one_hot = (F.one_hot(labels, classes) * there[..., None]).to(bank.dtype)
+                total += one_hot.transpose(1, 2) @ forward(net, bank, inputs, None).common.mean(0)
+                counts += one_hot.sum(1)
+        present = [[y for y, count in enumerate(row) if count] for row in counts.tolist()]
+        return total / counts.clamp(min=1)[..., None], present
+
+    def train_generator(self) -> None:
+        """N̂ iterations of eq. (14) for every device; only the generators move."""
+        training, generator = self.plan.generator, self.model.generator
+        assert training is not None and generator is not None
+        self.net.eval()
+        means, present = self._class_means()
+        classifier = self.bank.parts["common"].tensors["classifier.weight"].detach()  # [K, C, L̂]
+        drawn = [
+            generator_draws(
+                len(labels), training.iterations, self.plan.batch_size, generator.noise_size,
+                random_numbers(derive_seed(job["seed"], "generator")),
+            )
+            for job, labels in zip(self.jobs, present, strict=True)
+        ]  # fmt: skip
+        labels = torch.stack(
+            [torch.tensor(own)[index] for own, (index, _) in zip(present, drawn, strict=True)], 1
+        ).to(self.device)  # [N̂, K, B]
+        noise = torch.stack([noise for _, noise in drawn], 1).to(self.device, self.bank.dtype)
+        stacked = self.bank.parts["generator"]
+        rows = [job["memories"].get("generator") for job in self.jobs]
+        optimizer = Rows(training.rule, stacked.weights, rows)
+        everyone = torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        devices = torch.arange(len(rows), device=self.device)[:, None]
+        for n in range(training.iterations):
+            generated = self._generator(noise[n], labels[n])
+            values = generator_loss(
+                generated,
+                classifier @ generated.transpose(1, 2),
+                labels[n],
+                means[devices, labels[n]],
+                training.beta,
+            )
+            optimizer.take_step(self.bank.gradients(values.sum(), ["generator"])["generator"], None)
+            self.means.setdefault("loss_generator", _Mean()).add(values, everyone)
+        self.memories["generator"] = optimizer.memories()
+
+    # The outcome.
+
+    def trained(self) -> list[Trained]:
+        """Of each device, in the order of the jobs."""
+        losses = {name: mean.by_device() for name, mean in self.means.items()}
+        found = []
+        for k, state in enumerate(self.bank.states()):
+            memories = {part: rows[k] for part, rows in self.memories.items()}
+            found.append(
+                Trained(
+                    state,
+                    {part: memory for part, memory in memories.items() if memory is not None},
+                    {name: value for name, values in losses.items() if (value := values[k]) is not None},
+                )
+            )
+        return found

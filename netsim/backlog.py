@@ -1,0 +1,308 @@
+"""Real work that the simulation has ordered and does not need yet.
+
+The simulated clock runs ahead of the learning: a round's transfers need to know how large a model is, not what is in
+it. So a protocol notes here what each device trains, combines and judges, and goes on; the work is done when somebody
+must know its outcome: at the end of a round for its records, before a report to a cluster head, or at once for a
+learner that does not look ahead. By then the work of a whole round is there, and what does not depend on each other
+is done together.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from netsim.jobs.executor import Executor
+from netsim.jobs.job import TrainingJob
+from netsim.learning import Inbox, Learner, Metric, Workload
+from netsim.observers import Observer
+from netsim.records.tables import MetricRow
+
+AT_ONCE = 256
+"""How many results are asked for at once from workers, which give them out a few at a time."""
+
+
+class Step:
+    """One thing to do for one device, after others.
+
+    Attributes:
+        device: Whose.
+        round: The device's round.
+        time_s: Simulated time of its outcome [s]; NaN until that is known.
+        waiting: How many steps must be done before it.
+        followers: Steps that wait for it.
+        done: Whether it is done, or will not be.
+    """
+
+    __slots__ = ("device", "done", "followers", "round", "time_s", "waiting")
+
+    def __init__(self, device: int, round: int, time_s: float) -> None:
+        self.device = device
+        self.round = round
+        self.time_s = time_s
+        self.waiting = 0
+        self.followers: list[Step] = []
+        self.done = False
+
+    def after(self, step: Step | None) -> None:
+        """Wait for ``step``."""
+        if step is not None and not step.done:
+            self.waiting += 1
+            step.followers.append(self)
+
+
+class Training(Step):
+    """A local update; ``due`` once the simulated computation has ended, ``jobless`` if no real work is behind it."""
+
+    __slots__ = ("cancelled", "due", "jobless", "ticket", "workload")
+
+    def __init__(self, device: int, round: int, workload: Workload) -> None:
+        super().__init__(device, round, float("nan"))
+        self.workload = workload
+        self.due = self.cancelled = self.jobless = False
+        self.ticket: int | None = None
+
+
+class Combining(Step):
+    """Taking in what arrived."""
+
+    __slots__ = ("arrived",)
+
+    def __init__(self, device: int, round: int, time_s: float, arrived: Mapping[int, Any]) -> None:
+        super().__init__(device, round, time_s)
+        self.arrived = arrived
+
+
+class Judging(Step):
+    """Evaluating the model after a round."""
+
+    __slots__ = ()
+    due = True
+
+
+class Backlog:
+    """What is still to be done, and what depends on what.
+
+    Each device's steps are a chain: train, combine, train, combine ...; combining also waits for the training of
+    those whose messages arrived. Steps that wait for nothing are done in any order and in any company, which changes
+    no result.
+    """
+
+    def __init__(self, learner: Learner, executor: Executor, observer: Observer, max_pending: int) -> None:
+        self.learner = learner
+        self.executor = executor
+        self.observer = observer
+        self.max_pending = max_pending
+        self._last: dict[int, Step] = {}
+        self._trainings: dict[tuple[int, int], Training] = {}
+        self._startable: list[Training] = []
+        self._combinable: list[Combining] = []
+        self._started: dict[int, Training | Judging] = {}
+        self._open: Counter[int] = Counter()
+        self._unfinished = 0
+        self._metrics: dict[int, list[tuple[float, int, int, Metric]]] = {}
+        self._counts = itertools.count()
+        self._closings: deque[tuple[int, float]] = deque()
+
+    # What a protocol says.
+
+    def train(self, device: int, round: int, workload: Workload) -> Training:
+        """A simulated computation begins that stands for a local update."""
+        step = Training(device, round, workload)
+        self._trainings[device, round] = step
+        self._unfinished += 1
+        self._append(step)
+        if step.waiting == 0:
+            self._startable.append(step)
+            if self.executor.works_ahead or not self.learner.looks_ahead:
+                self._start()
+        return step
+
+    def trained(self, step: Training, time_s: float) -> None:
+        """The simulated computation has ended: the result is due."""
+        step.due, step.time_s = True, time_s
+        if step.jobless:
+            self._apply(step, None)
+        self._settle_unless_looking_ahead(step)
+
+    def cancel(self, step: Training) -> None:
+        """The simulated computation was cut off: there will be no result."""
+        if step.ticket is not None:
+            self._started.pop(step.ticket)
+            self.executor.discard(step.ticket)
+        elif step in self._startable:
+            self._startable.remove(step)
+        step.cancelled = True
+        if step.waiting == 0:
+            self._finish(step)
+
+    def combine(self, device: int, round: int, time_s: float, arrived: Mapping[int, Any]) -> Step:
+        """``device`` takes in what arrived: payloads by sender, of the senders' rounds of the same number."""
+        step = Combining(device, round, time_s, arrived)
+        self._append(step)
+        for sender in arrived:
+            step.after(self._trainings.get((sender, round)))
+        if step.waiting == 0:
+            self._combinable.append(step)
+        self._settle_unless_looking_ahead(step)
+        return step
+
+    def judge(self, device: int, round: int, time_s: float) -> None:
+        """``device`` is to be judged as it is now."""
+        step = Judging(device, round, time_s)
+        self._open[round] += 1
+        step.after(self._last.get(device))
+        if step.waiting == 0:
+            self._start_judging(step)
+
+    def measure(self, device: int, round: int, time_s: float, metrics: Iterable[Metric]) -> None:
+        """Keep metrics until their round is closed."""
+        kept = self._metrics.setdefault(round, [])
+        for metric in metrics:
+            kept.append((time_s, device, next(self._counts), metric))
+
+    def settle(self, step: Step) -> None:
+        """Do what is needed until ``step`` is done."""
+        while not step.done:
+            self._must_advance()
+
+    def close(self, round: int, time_s: float) -> None:
+        """Everybody has left ``round``; it is told to observers when its work is done."""
+        self._closings.append((round, time_s))
+        if self.executor.works_ahead:
+            while self._advance(wait=False):
+                pass
+            while self._unfinished > self.max_pending and self._advance():
+                pass
+        else:
+            while self._open[round]:
+                self._must_advance()
+        self._tell()
+
+    def finish(self) -> None:
+        """Do all that is left, and tell what was measured in rounds that nobody closed."""
+        while any(self._open.values()):
+            self._must_advance()
+        self._tell()
+        for round in sorted(self._metrics):
+            self._tell_metrics(round)
+
+    # How it is done.
+
+    def _append(self, step: Step) -> None:
+        """The next link of its device's chain."""
+        self._open[step.round] += 1
+        step.after(self._last.get(step.device))
+        self._last[step.device] = step
+
+    def _settle_unless_looking_ahead(self, step: Step) -> None:
+        if not self.learner.looks_ahead:
+            self.settle(step)
+
+    def _advance(self, wait: bool = True) -> bool:
+        """Start what can start, take in what is done, combine what can be combined; returns whether that was any."""
+        self._start()
+        results = self.executor.finish(self._wanted(), wait) if self._started else {}
+        for ticket, result in results.items():
+            step = self._started.pop(ticket)
+            if isinstance(step, Training):
+                self._apply(step, result)
+            else:
+                metrics = self.learner.judge(step.device, step.round, result)
+                self.measure(step.device, step.round, step.time_s, metrics)
+                self._finish(step)
+        return self._combine() or bool(results)
+
+    def _must_advance(self) -> None:
+        if not self._advance():
+            raise RuntimeError("the work that is left waits for work that nobody has ordered")
+
+    def _wanted(self) -> list[int]:
+        """Tickets whose results can be taken in; without workers only those of the earliest round, for full groups."""
+        due = [(ticket, step) for ticket, step in self._started.items() if step.due]
+        if self.executor.works_ahead:
+            return [ticket for ticket, _ in due[:AT_ONCE]]
+        earliest = min((step.round for _, step in due), default=0)
+        return [ticket for ticket, step in due if step.round == earliest]
+
+    def _start(self) -> None:
+        startable, self._startable = self._startable, []
+        for step in startable:
+            job = self.learner.training_job(step.device, step.round, step.workload)
+            if job is not None:
+                self._submit(step, job)
+            elif step.due:
+                self._apply(step, None)
+            else:
+                step.jobless = True
+
+    def _start_judging(self, step: Judging) -> None:
+        job = self.learner.evaluation_job(step.device, step.round)
+        if job is not None:
+            self._submit(step, job)
+        else:
+            self._finish(step)
+
+    def _submit(self, step: Training | Judging, job: TrainingJob) -> None:
+        ticket = self.executor.submit(job)
+        self._started[ticket] = step
+        if isinstance(step, Training):
+            step.ticket = ticket
+
+    def _apply(self, step: Training, result: Any) -> None:
+        self.measure(
+            step.device, step.round, step.time_s, self.learner.apply(step.device, step.round, result)
+        )
+        self._finish(step)
+
+    def _combine(self) -> bool:
+        ready, self._combinable = self._combinable, []
+        if not ready:
+            return False
+        ready.sort(key=lambda step: (step.round, step.device))
+        inboxes = [Inbox(step.device, step.round, step.arrived) for step in ready]
+        for step, metrics in zip(ready, self.learner.combine_all(inboxes), strict=True):
+            self.measure(step.device, step.round, step.time_s, metrics)
+            step.arrived = {}
+            self._finish(step)
+        return True
+
+    def _finish(self, step: Step) -> None:
+        step.done = True
+        self._open[step.round] -= 1
+        if isinstance(step, Training):
+            self._unfinished -= 1
+            del self._trainings[step.device, step.round]
+        followers, step.followers = step.followers, []
+        for follower in followers:
+            follower.waiting -= 1
+            if follower.waiting == 0:
+                self._ready(follower)
+
+    def _ready(self, step: Step) -> None:
+        if isinstance(step, Combining):
+            self._combinable.append(step)
+        elif isinstance(step, Judging):
+            self._start_judging(step)
+        elif isinstance(step, Training):
+            if step.cancelled:
+                self._finish(step)
+            else:
+                self._startable.append(step)
+
+    def _tell(self) -> None:
+        while self._closings and not self._open[self._closings[0][0]]:
+            round, time_s = self._closings.popleft()
+            self._tell_metrics(round)
+            del self._open[round]
+            self.observer.on_round_closed(round, time_s)
+
+    def _tell_metrics(self, round: int) -> None:
+        """In the order of simulated time, whatever the order in which the work was done."""
+        rows: Sequence[tuple[float, int, int, Metric]] = self._metrics.pop(round, [])
+        for time_s, device, _, metric in sorted(rows, key=lambda row: row[:3]):
+            self.observer.on_metric(
+                MetricRow(round, device, time_s, metric.name, metric.modality, metric.value)
+            )

@@ -1,0 +1,160 @@
+"""The executor that finds out which way of running jobs is fastest here."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from netsim.jobs.executor import Executor
+from netsim.jobs.inline import Inline
+from netsim.jobs.job import TrainingJob
+from netsim.jobs.pooled import Pooled, PooledOptions
+from netsim.jobs.processes import Processes
+from netsim.jobs.stacking import Measurement, Stacking, measure
+from netsim.jobs.threads import Threads
+from netsim.options import Options
+
+LONG_S = 60.0
+"""Worker processes take seconds to start: they are tried where a run without them would last longer than this [s]."""
+
+
+class Auto(Executor):
+    """Measures at the start of a run, for each kind of job, what is fastest: a loop, stacks, threads or processes.
+
+    What it chose, and the times that it measured, are in the run's record. Times differ from machine to machine and
+    from run to run; where stacks are chosen once and a loop another time, results differ by rounding. Name an executor
+    and set ``jobs.stacking`` to ``on`` or ``off`` for the same bytes every time.
+    """
+
+    Options: ClassVar[type[Options]] = PooledOptions
+
+    def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
+        super().__init__(options, stacking)
+        self._make: dict[str, Callable[[], Executor]] = {
+            "loop": lambda: Inline(None, Stacking("off")),
+            "stacked": lambda: Inline(None, Stacking("on", self.stacking.limit_bytes)),
+            "threads": lambda: Threads(options, Stacking("off")),
+            "processes": lambda: Processes(options, Stacking("off")),
+        }
+        self._children: dict[str, Executor] = {}
+        self._expected_jobs = 0
+        self._known: dict[Hashable, Measurement] = {}
+        self._tickets = itertools.count()
+        self._held: dict[int, TrainingJob] = {}
+        self._routed: dict[int, tuple[Executor, int]] = {}
+
+    @property
+    def works_ahead(self) -> bool:  # type: ignore[override]
+        """Whether any kind of job runs in workers."""
+        return any(isinstance(child, Pooled) for child, _ in self._routed.values())
+
+    def prepare(self, torch_device: str, expected_jobs: int) -> None:
+        """Leave out what cannot work there."""
+        self._expected_jobs = expected_jobs
+        if torch_device != "cpu":
+            del self._make["threads"], self._make["processes"]
+
+    def submit(self, job: TrainingJob) -> int:
+        """Pass ``job`` on, or hold it until others like it are there to measure with."""
+        ticket = next(self._tickets)
+        known = self._known.get(job.stack.key) if job.stack else None
+        if job.stack is not None and known is None:
+            self._held[ticket] = job
+        else:
+            self._route(ticket, job, known.chosen if known else "loop")
+        return ticket
+
+    def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
+        """What the chosen executors have done."""
+        if any(ticket in self._held for ticket in tickets):
+            self._release()
+        asked: dict[Executor, dict[int, int]] = {}
+        for ticket in tickets:
+            child, inner = self._routed[ticket]
+            asked.setdefault(child, {})[inner] = ticket
+        found: dict[int, Any] = {}
+        for waits in (False, True) if wait else (False,):
+            for child, names in asked.items():
+                if not found or not waits:
+                    done = child.finish(list(names), waits)
+                    found |= {names[inner]: result for inner, result in done.items()}
+        for ticket in found:
+            del self._routed[ticket]
+        self.work_wall_s = sum(child.work_wall_s for child in self._children.values())
+        self.jobs_done = sum(child.jobs_done for child in self._children.values())
+        return found
+
+    def discard(self, ticket: int) -> None:
+        """Forget the job."""
+        self._held.pop(ticket, None)
+        child, inner = self._routed.pop(ticket, (None, 0))
+        if child is not None:
+            child.discard(inner)
+
+    def facts(self) -> Mapping[str, Any]:
+        """What was measured, and chosen."""
+        return {
+            "stacking": {
+                "mode": self.stacking.mode,
+                "measured": [measurement.__dict__ for measurement in self._known.values()],
+            }
+        }
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for child in self._children.values():
+            child.close()
+
+    def _child(self, way: str) -> Executor:
+        if way not in self._children:
+            self._children[way] = self._make[way]()
+        return self._children[way]
+
+    def _route(self, ticket: int, job: TrainingJob, way: str) -> None:
+        child = self._child(way)
+        self._routed[ticket] = (child, child.submit(job))
+
+    def _release(self) -> None:
+        """Decide for all that is held, kind by kind, and pass it on."""
+        groups: dict[Hashable, dict[int, TrainingJob]] = {}
+        for ticket, job in self._held.items():
+            assert job.stack is not None
+            groups.setdefault(job.stack.key, {})[ticket] = job
+        self._held.clear()
+        for key, group in groups.items():
+            way = self._decide(key, list(group.values()))
+            for ticket, job in group.items():
+                self._route(ticket, job, way)
+
+    def _decide(self, key: Hashable, jobs: Sequence[TrainingJob]) -> str:
+        names = [name for name in self._make if name != "processes"]
+        if self.stacking.mode == "on":
+            names = ["stacked"]
+        elif self.stacking.mode == "off":
+            names.remove("stacked")
+        if len(names) == 1:
+            return names[0]
+        if len(jobs) == 1:  # nothing to run together, and too little to learn from
+            return "loop"
+        measured = measure({name: self._way(name) for name in names}, jobs)
+        best_s = measured.seconds_per_job[measured.chosen]
+        if (
+            "processes" in self._make
+            and measured.chosen != "stacked"
+            and best_s * self._expected_jobs > LONG_S
+        ):
+            measured = measure({name: self._way(name) for name in (*names, "processes")}, jobs)
+        self._known[key] = measured
+        return measured.chosen
+
+    def _way(self, name: str) -> Callable[[Sequence[TrainingJob]], None]:
+        child = self._child(name)
+
+        def run(jobs: Sequence[TrainingJob]) -> None:
+            tickets = [child.submit(job) for job in jobs]
+            while tickets:
+                done = child.finish(tickets)
+                tickets = [ticket for ticket in tickets if ticket not in done]
+
+        return run

@@ -1,0 +1,164 @@
+"""Which jobs are run together as one batch: as asked, or as a short measurement says."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from netsim.jobs.job import TrainingJob
+
+Mode = Literal["auto", "on", "off"]
+Unit = Sequence[TrainingJob]
+"""Jobs that run as one: a single job, or a stack of them."""
+
+WORTHWHILE = 0.95
+"""A way must take less than this share of the loop's time, whose results do not depend on who is stacked with whom."""
+
+TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
+"""A trial of the loop lasts about this long, has at most so many steps, and is repeated so often."""
+
+OUTGROWN = 4
+"""A group so many times larger than the measured one is measured again."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured before a choice.
+
+    Attributes:
+        label: The kind of job.
+        jobs: Size of the group.
+        seconds_per_job: By way of running it [s]; of shortened jobs, so good for comparing only.
+        chosen: The way that was taken.
+    """
+
+    label: str
+    jobs: int
+    seconds_per_job: dict[str, float]
+    chosen: str
+
+
+def measure(
+    ways: dict[str, Callable[[Sequence[TrainingJob]], Any]], jobs: Sequence[TrainingJob]
+) -> Measurement:
+    """Try each way of running ``jobs``, in turns, on shortened copies; choose the fastest.
+
+    The first way is the reference: another must beat it by more than a twentieth to be chosen. Each way counts with its
+    shortest time, since whatever else the machine does can only lengthen it.
+    """
+    stack = jobs[0].stack
+    assert stack is not None
+    reference, *_ = ways
+
+    def trial(name: str, steps: int) -> float:
+        short = [_shortened(job, steps) for job in (jobs[:4] if name == reference else jobs)]
+        begin = time.perf_counter()
+        ways[name](short)
+        return (time.perf_counter() - begin) / len(short)
+
+    first = {
+        name: trial(name, 1) for name in ways
+    }  # what is done once only (kernels chosen, models built) counts for nothing
+    steps = 1
+    if stack.shorten is not None and first[reference] < TRIAL_S:
+        steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
+    repeats = REPEATS if max(first.values()) * len(jobs) < 10 * TRIAL_S else 1
+    best = dict.fromkeys(ways, math.inf)
+    for _ in range(repeats):
+        for name in ways:
+            best[name] = min(best[name], trial(name, steps))
+    fastest = min(best, key=lambda name: best[name])
+    chosen = fastest if best[fastest] < WORTHWHILE * best[reference] else reference
+    return Measurement(stack.label, len(jobs), best, chosen)
+
+
+def _shortened(job: TrainingJob, steps: int) -> TrainingJob:
+    stack = job.stack
+    if stack is None or stack.shorten is None:
+        return job
+    return TrainingJob(job.function, stack.shorten(job.inputs, steps), job.kept, stack)
+
+
+class Stacking:
+    """Makes units of pending jobs.
+
+    Attributes:
+        mode: ``on``, ``off``, or ``auto``: measured once for each kind of job.
+        limit_bytes: Memory that the jobs of one unit may take together [byte]; larger groups are split.
+    """
+
+    def __init__(self, mode: Mode = "off", limit_bytes: float = math.inf) -> None:
+        self.mode = mode
+        self.limit_bytes = limit_bytes
+        self.measurements: list[Measurement] = []
+        self._known: dict[Hashable, Measurement] = {}
+
+    def holds_back(self, job: TrainingJob) -> bool:
+        """Whether ``job`` should wait for others like it, for a unit may be made of them."""
+        if job.stack is None or self.mode == "off":
+            return False
+        known = self._known.get(job.stack.key)
+        return known is None or known.chosen == "stacked"
+
+    def units(
+        self, jobs: Sequence[TrainingJob], workers: int, run: Callable[[Sequence[Unit]], Any]
+    ) -> list[list[int]]:
+        """Places in ``jobs`` that form a unit each.
+
+        Args:
+            jobs: Pending jobs, of any kinds.
+            workers: How many units can run at the same time.
+            run: Runs units to their end, to measure with.
+        """
+        groups: dict[Hashable, list[int]] = {}
+        for place, job in enumerate(jobs):
+            groups.setdefault(job.stack.key if job.stack else place, []).append(place)
+        units: list[list[int]] = []
+        for places in groups.values():
+            group = [jobs[place] for place in places]
+            if self._stacks(group, workers, run):
+                units += [[places[i] for i in part] for part in self.split(group, workers)]
+            else:
+                units += [[place] for place in places]
+        return units
+
+    def split(self, jobs: Sequence[TrainingJob], workers: int = 1) -> list[range]:
+        """Cut a group into even parts: at least one per worker, none larger than memory allows."""
+        stack = jobs[0].stack
+        assert stack is not None
+        most = len(jobs)
+        if stack.row_bytes > 0 and not math.isinf(self.limit_bytes):
+            most = max(1, int(self.limit_bytes // stack.row_bytes))
+        parts = min(len(jobs), max(workers, math.ceil(len(jobs) / most)))
+        cuts = [len(jobs) * i // parts for i in range(parts + 1)]
+        return [range(a, b) for a, b in itertools.pairwise(cuts)]
+
+    def _stacks(
+        self, group: Sequence[TrainingJob], workers: int, run: Callable[[Sequence[Unit]], Any]
+    ) -> bool:
+        stack = group[0].stack
+        if self.mode == "off" or stack is None or len(group) == 1:
+            return False
+        if self.mode == "on":
+            return True
+        known = self._known.get(stack.key)
+        if known is None or len(group) >= OUTGROWN * known.jobs:
+            known = self._known[stack.key] = measure(
+                {
+                    "loop": lambda jobs: run([[job] for job in jobs]),
+                    "stacked": lambda jobs: run(
+                        [[jobs[i] for i in part] for part in self.split(jobs, workers)]
+                    ),
+                },
+                group,
+            )
+            self.measurements.append(known)
+        return known.chosen == "stacked"
+
+    def facts(self) -> dict[str, Any]:
+        """For the run's record."""
+        return {"mode": self.mode, "measured": [measurement.__dict__ for measurement in self.measurements]}
