@@ -10,12 +10,14 @@ without copying it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from netsim.jobs.packing import travelling_together
 
 
 class Row:
@@ -37,8 +39,10 @@ class Row:
         """The row, a view."""
         return self.bank[self.index]
 
-    def __reduce__(self) -> tuple[Callable[[Tensor], Row], tuple[Tensor]]:
-        """Travel alone, without the rest of the bank."""
+    def __reduce__(self) -> Any:
+        """Travel alone, without the rest of the bank; or with it, where most of it is on its way anyhow."""
+        if len(self.bank) <= 1.5 * travelling_together() and len(self.bank) > 1:
+            return Row, (self.bank, self.index)
         own = self.tensor
         return _alone, (own if own.numel() == self.bank.numel() else own.clone(),)
 

@@ -101,7 +101,8 @@ class Backlog:
         self._combinable: list[Combining] = []
         self._started: dict[int, Training | Judging] = {}
         self._open: Counter[int] = Counter()
-        self._unfinished = 0
+        self._unfinished = 0  # trainings and judgements, the steps that have jobs
+        self._finished = 0
         self._metrics: dict[int, list[tuple[float, int, int, Metric]]] = {}
         self._counts = itertools.count()
         self._closings: deque[tuple[int, float]] = deque()
@@ -142,8 +143,12 @@ class Backlog:
         """``device`` takes in what arrived: payloads by sender, of the senders' rounds of the same number."""
         step = Combining(device, round, time_s, arrived)
         self._append(step)
+        trainings = self._trainings  # those that are not done yet
         for sender in arrived:
-            step.after(self._trainings.get((sender, round)))
+            training = trainings.get((sender, round))
+            if training is not None:
+                step.waiting += 1
+                training.followers.append(step)
         if step.waiting == 0:
             self._combinable.append(step)
         self._settle_unless_looking_ahead(step)
@@ -153,6 +158,7 @@ class Backlog:
         """``device`` is to be judged as it is now."""
         step = Judging(device, round, time_s)
         self._open[round] += 1
+        self._unfinished += 1
         step.after(self._last.get(device))
         if step.waiting == 0:
             self._start_judging(step)
@@ -203,6 +209,7 @@ class Backlog:
 
     def _advance(self, wait: bool = True) -> bool:
         """Start what can start, take in what is done, combine what can be combined; returns whether that was any."""
+        before = self._finished
         self._start()
         results = self.executor.finish(self._wanted(), wait) if self._started else {}
         for ticket, result in results.items():
@@ -213,7 +220,8 @@ class Backlog:
                 metrics = self.learner.judge(step.device, step.round, result)
                 self.measure(step.device, step.round, step.time_s, metrics)
                 self._finish(step)
-        return self._combine() or bool(results)
+        self._combine()
+        return self._finished > before
 
     def _must_advance(self) -> None:
         if not self._advance():
@@ -257,23 +265,24 @@ class Backlog:
         )
         self._finish(step)
 
-    def _combine(self) -> bool:
+    def _combine(self) -> None:
         ready, self._combinable = self._combinable, []
         if not ready:
-            return False
+            return
         ready.sort(key=lambda step: (step.round, step.device))
         inboxes = [Inbox(step.device, step.round, step.arrived) for step in ready]
         for step, metrics in zip(ready, self.learner.combine_all(inboxes), strict=True):
             self.measure(step.device, step.round, step.time_s, metrics)
             step.arrived = {}
             self._finish(step)
-        return True
 
     def _finish(self, step: Step) -> None:
         step.done = True
+        self._finished += 1
         self._open[step.round] -= 1
-        if isinstance(step, Training):
+        if not isinstance(step, Combining):
             self._unfinished -= 1
+        if isinstance(step, Training):
             del self._trainings[step.device, step.round]
         followers, step.followers = step.followers, []
         for follower in followers:

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,7 +33,7 @@ class Workload:
     iterations: Mapping[str, int] = field(default_factory=dict)
     flops: Mapping[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def total_flops(self) -> float:
         """FLOPs of the whole round."""
         return float(sum(self.flops.values()))
@@ -53,8 +54,7 @@ class Message(NamedTuple):
     payload: Any = None
 
 
-@dataclass(frozen=True)
-class Inbox:
+class Inbox(NamedTuple):
     """What arrived for a device in a round: payloads by sender, in the order of device numbers."""
 
     device: int
@@ -70,8 +70,7 @@ class Report:
     payload: Any = None
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """One measured value.
 
     Attributes:

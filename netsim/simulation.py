@@ -10,6 +10,7 @@ from typing import Any
 import simpy
 
 from netsim.backlog import Backlog
+from netsim.collector import patient_collector
 from netsim.devices.device import Device
 from netsim.devices.processor import Processor
 from netsim.errors import ScenarioError
@@ -65,8 +66,9 @@ class Simulation:
             self.observer,
         )
         try:
-            self.network.env.run(until=protocol.start())
-            work.finish()
+            with patient_collector():
+                self.network.env.run(until=protocol.start())
+                work.finish()
         finally:
             self.executor.close()
 

@@ -101,6 +101,7 @@ class DMML(Learner):
         self._total: dict[tuple[int, int], int] = {}
         self._parcels: dict[int, tuple[tuple[int, ...], list[tuple[tuple[int, ...], float, list[str]]]]] = {}
         self._plans: dict[int, TrainingPlan] = {}
+        self._workloads: dict[int, tuple[int, Workload]] = {}
         self._stacks: dict[tuple[str, int, int], Stack] = {}
         self._mixtures: dict[tuple[str, tuple[int, ...]], Mixture] = {}
 
@@ -201,10 +202,14 @@ class DMML(Learner):
         total = self._affordable(device, budget)
         iterations = self._iterations(device, round, total)
         self._total[device, round] = total
-        return Workload(
-            iterations,
-            round_flops(self._device_costs(device), iterations, total, self._generator_iterations()),
-        )
+        # Most devices do the same round after round.
+        known = self._workloads.get(device)
+        if known is None or known[0] != total or known[1].iterations != iterations:
+            flops = round_flops(
+                self._device_costs(device), iterations, total, self._generator_iterations()
+            )
+            known = self._workloads[device] = (total, Workload(iterations, flops))
+        return known[1]
 
     def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
         """The local update; see :func:`learners.dmml.local_update.local_update`."""
@@ -273,10 +278,14 @@ class DMML(Learner):
     def _combine(self, round: int, arrived: Mapping[int, Mapping[int, Parcel]]) -> dict[int, list[Metric]]:
         """What :meth:`combine_all` does for the devices of one round, by receiver."""
         # Whole models by sender: each receiver takes the parts that both own, and no others were sent.
-        sent = {k: parcel.sent for senders in arrived.values() for k, parcel in senders.items()}
-        states = {k: promise.state for k, promise in sent.items() if promise.state is not None}
-        states |= {k: self._trained(k, round) for k in arrived}
-        complete = all(len(senders) + 1 == len(self._weights[COMMON][k]) for k, senders in arrived.items())
+        states = {k: self._trained(k, round) for k in arrived}
+        for senders in arrived.values():
+            for k in senders.keys() - states.keys():
+                state = senders[k].sent.state
+                assert state is not None, "nothing arrives before its sender's job is done"
+                states[k] = state
+        everybody = self._weights[COMMON]
+        complete = all(len(senders) + 1 == len(everybody[k]) for k, senders in arrived.items())
         aggregate: dict[int, dict[str, Part]] = {k: {} for k in arrived}
         metrics: dict[int, list[Metric]] = {k: [] for k in arrived}
         for key in (COMMON, *self._owners):

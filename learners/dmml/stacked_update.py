@@ -27,6 +27,9 @@ from netsim.streams import derive_seed
 
 Inputs = Mapping[str, Any]
 
+MEANS_BATCH = 64
+"""Samples of each device in one forward pass for the class means."""
+
 
 def local_updates(jobs: Sequence[Inputs]) -> list[Trained]:
     """:func:`learners.dmml.local_update.local_update` for several devices of one architecture and plan.
@@ -227,10 +230,9 @@ class _Group:
         padded = torch.stack([F.pad(own, (0, longest - len(own)), value=-1) for own in rows]).to(self.device)
         total = torch.zeros(len(rows), classes, net.common_count, device=self.device, dtype=bank.dtype)
         counts = torch.zeros(len(rows), classes, device=self.device, dtype=bank.dtype)
-        # As many samples in one pass as one device's evaluation has, over all devices.
-        batch = max(1, self.plan.evaluation_batch_size // len(rows))
+        # Small batches, for there are many devices; of one size, so that a device's sums do not depend on its company.
         with torch.no_grad():
-            for part in padded.split(max(batch, self.plan.batch_size), dim=1):
+            for part in padded.split(max(MEANS_BATCH, self.plan.batch_size), dim=1):
                 there = part >= 0
                 labels = self.store.labels[part.clamp(min=0)]
                 inputs = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,3 +51,12 @@ def normalise(x: Tensor, tensors: Mapping[str, Tensor], name: str, norm: nn.Batc
             statistic.copy_(moved.view_as(statistic))
         tensors[f"{name}.num_batches_tracked"].add_(1)
     return x
+
+
+def connect(x: Tensor, tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """The linear layers called ``name`` on ``x`` [K, features, B], to [K, new features, B].
+
+    The batch comes last, as in the logits that follow: the backward pass then meets every tensor in the order in
+    which it lies in memory.
+    """
+    return torch.baddbmm(tensors[f"{name}.bias"][:, :, None], tensors[f"{name}.weight"], x)

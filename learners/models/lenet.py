@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from learners.models.folded import convolve, fold, unfold
+from learners.models.folded import connect, convolve, fold, unfold
 from learners.models.network import Network, Trunk
 from netsim.errors import ScenarioError
 from netsim.options import NoOptions
@@ -56,11 +55,10 @@ class LeNetTrunk(Trunk):
         networks, (first, second) = len(x), (self.layers[0], self.layers[3])
         x = F.max_pool2d(F.relu(convolve(fold(x), tensors, "layers.0", 1, first.padding[0])), 2)  # type: ignore[index, arg-type]
         x = F.max_pool2d(F.relu(convolve(x, tensors, "layers.3", 1, second.padding[0])), 2)  # type: ignore[index, arg-type]
-        x = unfold(x, networks).flatten(2)
+        x = unfold(x, networks).flatten(2).transpose(1, 2)
         for name in ("layers.7", "layers.9"):
-            weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-            x = F.relu(torch.baddbmm(bias[:, None], x, weight.transpose(1, 2)))
-        return x
+            x = F.relu(connect(x, tensors, name))
+        return x.transpose(1, 2)
 
 
 class LeNet(Network):

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from learners.models.folded import connect
 from learners.models.network import Network, Trunk
 from netsim.options import Options
 
@@ -34,11 +34,10 @@ class MLPTrunk(Trunk):
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
-        x = x.flatten(2)
+        x = x.flatten(2).transpose(1, 2)
         for index in range(0, len(self.layers), 2):
-            weight, bias = tensors[f"layers.{index}.weight"], tensors[f"layers.{index}.bias"]
-            x = F.relu(torch.baddbmm(bias[:, None], x, weight.transpose(1, 2)))
-        return x
+            x = F.relu(connect(x, tensors, f"layers.{index}"))
+        return x.transpose(1, 2)
 
 
 class MLPOptions(Options):

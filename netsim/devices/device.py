@@ -83,7 +83,12 @@ class Device:
         duration_s = slowdown * self.processor.time_s(flops)
         if duration_s == 0:
             return self.alive
-        draw = self.meter.start("compute", self.processor.energy_j(flops) / duration_s, duration_s)
+        power_w = self.processor.energy_j(flops) / duration_s
+        if self.mains is not None and stop is None:  # nothing can end it early
+            self.mains.book("compute", power_w, [duration_s])
+            yield self.env.timeout(duration_s)
+            return True
+        draw = self.meter.start("compute", power_w, duration_s)
         done = self.env.timeout(duration_s)
         yield first_of(done, *self.endings(stop))
         self.meter.stop(draw, duration_s if done.processed else None)

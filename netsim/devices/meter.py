@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import simpy
 
@@ -34,8 +35,7 @@ class Draw:
     total_j: float = 0.0
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """Time [s] and energy [J] by category, since the run began."""
 
     time_s: dict[str, float]

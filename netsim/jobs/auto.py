@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 from netsim.jobs.executor import Executor
 from netsim.jobs.inline import Inline
 from netsim.jobs.job import TrainingJob
-from netsim.jobs.pooled import Pooled, PooledOptions
+from netsim.jobs.pooled import PooledOptions
 from netsim.jobs.processes import Processes
 from netsim.jobs.stacking import Measurement, Stacking, measure
 from netsim.jobs.threads import Threads
 from netsim.options import Options
 
 LONG_S = 60.0
-"""Worker processes take seconds to start: they are tried where a run without them would last longer than this [s]."""
+"""Worker processes take seconds to start: they are tried where all jobs, as short as in the trial, take longer [s]."""
 
 
 class Auto(Executor):
@@ -47,7 +47,7 @@ class Auto(Executor):
     @property
     def works_ahead(self) -> bool:  # type: ignore[override]
         """Whether any kind of job runs in workers."""
-        return any(isinstance(child, Pooled) for child, _ in self._routed.values())
+        return any(known.chosen in ("threads", "processes") for known in self._known.values())
 
     def prepare(self, torch_device: str, expected_jobs: int) -> None:
         """Leave out what cannot work there."""
@@ -71,14 +71,19 @@ class Auto(Executor):
             self._release()
         asked: dict[Executor, dict[int, int]] = {}
         for ticket in tickets:
-            child, inner = self._routed[ticket]
-            asked.setdefault(child, {})[inner] = ticket
+            if ticket in self._routed:
+                child, inner = self._routed[ticket]
+                asked.setdefault(child, {})[inner] = ticket
         found: dict[int, Any] = {}
-        for waits in (False, True) if wait else (False,):
-            for child, names in asked.items():
-                if not found or not waits:
-                    done = child.finish(list(names), waits)
-                    found |= {names[inner]: result for inner, result in done.items()}
+        # While workers are at work, this process does its own share; only without any does it wait for them.
+        for child in sorted(asked, key=lambda child: child.works_ahead):
+            try:
+                done = child.finish(list(asked[child]), wait and not (child.works_ahead and found))
+            except Exception:
+                if not found:
+                    raise
+                break  # it is raised again when somebody asks again, and no result is lost
+            found |= {asked[child][inner]: result for inner, result in done.items()}
         for ticket in found:
             del self._routed[ticket]
         self.work_wall_s = sum(child.work_wall_s for child in self._children.values())
@@ -152,9 +157,11 @@ class Auto(Executor):
         child = self._child(name)
 
         def run(jobs: Sequence[TrainingJob]) -> None:
+            before = child.jobs_done, child.work_wall_s  # trials are no part of the run's work
             tickets = [child.submit(job) for job in jobs]
             while tickets:
                 done = child.finish(tickets)
                 tickets = [ticket for ticket in tickets if ticket not in done]
+            child.jobs_done, child.work_wall_s = before
 
         return run

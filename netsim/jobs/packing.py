@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,24 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 """Each buffer should begin at a multiple of this [byte], as PyTorch's own memory does: kernels choose by it."""
+
+
+_travel = threading.local()
+
+
+@contextmanager
+def company(jobs: int) -> Iterator[None]:
+    """What is packed while the block runs belongs to so many ``jobs``, which travel together."""
+    _travel.jobs = jobs
+    try:
+        yield
+    finally:
+        _travel.jobs = 1
+
+
+def travelling_together() -> int:
+    """How many jobs travel in what is being packed; a value that is part of a larger one can send that once for all."""
+    return int(getattr(_travel, "jobs", 1))
 
 
 def pack(value: Any) -> list[memoryview]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from netsim.jobs.job import Stack, TrainingJob, run_jobs
-from netsim.jobs.packing import copied, pack, unpack
+from netsim.jobs.packing import company, copied, pack, unpack
 from netsim.jobs.stacking import Unit
 
 Place = TypeVar("Place", bound=Hashable)
@@ -42,7 +42,8 @@ class Sender(Generic[Place]):
             inputs.append((sent, numbers))
         first = unit[0]
         stack = first.stack.function if first.stack and len(unit) > 1 else None
-        return pack((first.function, stack, inputs)), places
+        with company(len(unit)):
+            return pack((first.function, stack, inputs)), places
 
     def _keep(self, value: Any) -> tuple[int, Place]:
         with self._lock:
@@ -76,7 +77,8 @@ class Receiver(Generic[Place]):
                 )
                 for sent, numbers in inputs
             ]
-            return pack((run_jobs(jobs), None))
+            with company(len(jobs)):
+                return pack((run_jobs(jobs), None))
         except Exception as error:
             return pack((None, _portable(error)))
 

@@ -21,6 +21,9 @@ WORTHWHILE = 0.95
 TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
 """A trial of the loop lasts about this long, has at most so many steps, and is repeated so often."""
 
+ENOUGH = 8
+"""Jobs that a way is tried with for which one takes as long in a small group as in a large one: any but a stack."""
+
 OUTGROWN = 4
 """A group so many times larger than the measured one is measured again."""
 
@@ -55,7 +58,8 @@ def measure(
     reference, *_ = ways
 
     def trial(name: str, steps: int) -> float:
-        short = [_shortened(job, steps) for job in (jobs[:4] if name == reference else jobs)]
+        few = jobs if name == "stacked" else jobs[:ENOUGH]
+        short = [_shortened(job, steps) for job in few]
         begin = time.perf_counter()
         ways[name](short)
         return (time.perf_counter() - begin) / len(short)

@@ -60,8 +60,8 @@ def require_memory(needed_bytes: float, allowed_bytes: float, for_what: str, way
     """
     if needed_bytes > allowed_bytes:
         raise ScenarioError(
-            f"jobs.memory_gib: {for_what} take {needed_bytes / GIB:.2f} GiB, and the training may take "
-            f"{allowed_bytes / GIB:.2f} GiB; {way_out}"
+            f"jobs.memory_gib: {for_what} take {needed_bytes / GIB:.3g} GiB, and the training may take "
+            f"{allowed_bytes / GIB:.3g} GiB; {way_out}"
         )
 
 

@@ -10,6 +10,7 @@ import simpy
 from pydantic import Field
 
 from netsim.devices.device import Device, first_of
+from netsim.devices.meter import Account
 from netsim.learning import Message
 from netsim.options import Options
 from netsim.protocols.coordination import Coordination
@@ -51,8 +52,9 @@ class DecentralizedRounds(Protocol):
 
     def _life(self, device: Device) -> Process:
         """Process: all rounds of one device."""
+        account = device.meter.account()
         for t in range(1, self.rounds + 1):
-            yield from self._round(device, t)
+            account = yield from self._round(device, t, account)
             if not device.alive:
                 for later in range(t, self.rounds + 1):
                     self._leave(later)
@@ -60,10 +62,13 @@ class DecentralizedRounds(Protocol):
             self._reached = max(self._reached, t)
             self._leave(t)
 
-    def _round(self, device: Device, t: int) -> Process:
-        """Process: one round of one device, the paper's Algorithm 1 (and 3) from the inside."""
+    def _round(self, device: Device, t: int, before: Account) -> Process:
+        """Process: one round of one device, the paper's Algorithm 1 (and 3) from the inside.
+
+        Takes the device's account as the round begins and returns it as it ends, where the next one begins.
+        """
         env, learner, k = self.network.env, self.learner, device.number
-        begin_s, before = env.now, device.meter.account()
+        begin_s = env.now
         deadline_s = self.options.deadline_s
         stop = env.timeout(deadline_s) if deadline_s is not None else None
         neighbours = self.network.living_neighbours(device)
@@ -115,6 +120,7 @@ class DecentralizedRounds(Protocol):
             ),
             dict(workload.iterations),
         )
+        return after
 
     def _send_all(
         self,
@@ -135,8 +141,9 @@ class DecentralizedRounds(Protocol):
 
         def send(message: Message) -> Process:
             def tell(receivers: Sequence[int], ends_s: Sequence[float], delivered: Sequence[bool]) -> None:
+                payload = message.payload
                 for n, end_s, arrives in zip(receivers, ends_s, delivered, strict=True):
-                    mailboxes[n].put(t, k, message.payload if arrives else LOST, end_s)
+                    mailboxes[n].put(t, k, payload if arrives else LOST, end_s)
 
             found: list[str] = yield from self.network.radio.send_all(
                 device, message.receivers, self.network.devices, message.size_bits, t, "model", stop, tell

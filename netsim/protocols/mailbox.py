@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import simpy
@@ -11,6 +12,8 @@ from netsim.clock import succeed_at
 
 NOTHING = object()
 """The sender has nothing for this receiver in this round."""
+
+_arrival = itemgetter(0)
 
 LOST = object()
 """The sender tried, and its message will not arrive."""
@@ -48,7 +51,7 @@ class Mailbox:
         if round == self._waited_round:
             self._waiting_for.discard(sender)
             if not self._waiting_for:
-                self._wake(max(at_s for at_s, _ in letters.values()))
+                self._wake(max(letters.values(), key=_arrival)[0])
 
     def complete(self, round: int, senders: Iterable[int]) -> simpy.Event | None:
         """An event that happens as soon as all ``senders`` are heard in ``round``; None if they are by now.
@@ -59,7 +62,7 @@ class Mailbox:
         self._waited_round, self._waiting_for = round, set(senders) - letters.keys()
         self._complete = self.env.event()
         if not self._waiting_for:
-            last_s = max((at_s for at_s, _ in letters.values()), default=self.env.now)
+            last_s = max(letters.values(), key=_arrival)[0] if letters else self.env.now
             if last_s <= self.env.now:
                 self._waited_round = 0
                 return None

@@ -51,8 +51,11 @@ class Totals(Observer):
 
     def on_round_end(self, row: RoundRow, iterations: dict[str, int]) -> None:
         """Add the round's joules."""
-        for category in CATEGORIES:
-            self.energy_j[category][row.device] += getattr(row, f"{category}_j")
+        device, energy_j = row.device, self.energy_j
+        energy_j["compute"][device] += row.compute_j
+        energy_j["sending"][device] += row.sending_j
+        energy_j["receiving"][device] += row.receiving_j
+        energy_j["idle"][device] += row.idle_j
         for modality, count in iterations.items():
             counts = self.iterations.setdefault(modality, np.zeros(len(self.energy_j["idle"])))
             counts[row.device] += count

@@ -170,7 +170,7 @@ class Jobs(Options):
     max_pending: int | None = Field(
         None,
         ge=0,
-        description="training jobs that the simulation may run ahead of while workers are busy; null: two rounds",
+        description="jobs that the simulation may run ahead of while workers are busy; null: two for each device",
     )
     memory_gib: float | None = Field(
         None,

@@ -84,7 +84,7 @@ def test_a_slow_down_stretches_time_and_not_energy(env, make_device):
     device = make_device()
     env.run(until=env.process(device.compute(4.0, slowdown=2.5)))
     assert env.now == 10.0
-    assert device.battery.spent_j["compute"] == pytest.approx(4.0, rel=1e-15)
+    assert device.meter.account().energy_j["compute"] == pytest.approx(4.0, rel=1e-15)
 
 
 def test_reading_the_account_in_between_changes_nothing(env, make_device):

@@ -1,0 +1,70 @@
+"""Decentralized learning of small models: this simulator, with its radio and records, against a plain loop.
+
+python benchmarks/decentralized.py
+
+100 devices on a random 20-regular graph, 200 samples of 57 features each, batches of 32, one local epoch and
+averaging with neighbours a round, 100 rounds, evaluation every 10: once as a loop over devices in PyTorch
+(plain_loop.py), once simulated. Both in turns in one run; the ratio is that of each pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import plain_loop
+from runs import run, spread
+
+SCENARIO = """
+rounds: {rounds}
+devices: {{count: 100}}
+topology: {{links: {{name: regular, degree: 20}}}}
+data: {{name: generated, samples: 20000, test_samples: 500, shape: [57]}}
+partition: iid
+learner:
+  name: dmml
+  architecture: concat
+  optimizer: sgd
+  learning_rate: 0.05
+  batch_size: 32
+  networks: {{features: {network}}}
+evaluation: {{every: 10}}
+jobs: {{device: cpu, threads: 1, executor: {executor}, stacking: {stacking}}}
+"""
+NETWORKS = {"logistic": "identity", "mlp": "{name: mlp, hidden: [64]}"}
+WAYS = {"stacked": ("inline", "on"), "auto": ("auto", "auto")}
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description="This simulator against a plain loop.")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=100)
+    arguments = parser.parse_args()
+    print(f"{arguments.rounds} rounds, median (lowest to highest) of {arguments.repeats} pairs\n")
+    print("| model | plain loop [s] | simulated | seconds | times faster | outside training | accuracy |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for model, network in NETWORKS.items():
+        plain_s: list[float] = []
+        found: dict[str, list[tuple[float, float, float, float]]] = {way: [] for way in WAYS}
+        for _ in range(arguments.repeats):
+            plain_s.append(plain_loop.seconds(plain_loop.Case(model=model, rounds=arguments.rounds)))
+            for way, (executor, stacking) in WAYS.items():
+                done = run(
+                    SCENARIO.format(
+                        rounds=arguments.rounds, network=network, executor=executor, stacking=stacking
+                    )
+                )
+                accuracy = done.summary["accuracy"]["fused"]["final"]
+                outside = done.metadata["outside_training_share"]
+                found[way].append((done.seconds, plain_s[-1] / done.seconds, outside, accuracy))
+        for way, rows in found.items():
+            seconds, ratios, outside_, accuracies = zip(*rows, strict=True)
+            print(
+                f"| {model} | {spread(plain_s, 1)} | {way} | {spread(seconds)} | {spread(ratios, 1)} "
+                f"| {100 * sum(outside_) / len(outside_):.0f} % | {100 * accuracies[-1]:.1f} % |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
