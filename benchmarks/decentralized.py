@@ -28,7 +28,7 @@ learner:
   batch_size: 32
   networks: {{features: {network}}}
 evaluation: {{every: 10}}
-jobs: {{device: cpu, threads: 1, executor: {executor}, stacking: {stacking}}}
+jobs: {{device: cpu, threads: 2, executor: {executor}, stacking: {stacking}}}
 """
 NETWORKS = {"logistic": "identity", "mlp": "{name: mlp, hidden: [64]}"}
 WAYS = {"stacked": ("inline", "on"), "auto": ("auto", "auto")}

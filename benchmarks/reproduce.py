@@ -54,7 +54,8 @@ def run(scenario: str, learner: str, seed: int, settings: list[str], runs: Path)
     ]
     words += ["--runs", str(runs), "--run-id", folder.name, "--seed", str(seed)]
     # One core each: two runs at a time are faster than one run on two cores.
-    for setting in ("jobs.executor.name=inline", "jobs.threads=1", f"learner.name={learner}", *settings):
+    alone = ("jobs.executor.name=inline", "jobs.stacking=off", "jobs.threads=1")  # the same bytes everywhere
+    for setting in (*alone, f"learner.name={learner}", *settings):
         words += ["--set", setting]
     done = subprocess.run(
         words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}

@@ -205,9 +205,7 @@ class DMML(Learner):
         # Most devices do the same round after round.
         known = self._workloads.get(device)
         if known is None or known[0] != total or known[1].iterations != iterations:
-            flops = round_flops(
-                self._device_costs(device), iterations, total, self._generator_iterations()
-            )
+            flops = round_flops(self._device_costs(device), iterations, total, self._generator_iterations())
             known = self._workloads[device] = (total, Workload(iterations, flops))
         return known[1]
 

@@ -33,10 +33,11 @@ class Inline(Executor):
 
     def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
         """Run the first of ``tickets``, and what stacks with it, unless some are done already."""
-        if wait and tickets and not any(ticket in self._done for ticket in tickets):
+        wanted = next((ticket for ticket in tickets if ticket in self._pending), None)
+        if wait and wanted is not None and not any(ticket in self._done for ticket in tickets):
             begin = time.perf_counter()
             try:
-                self._run(next(iter(tickets)))
+                self._run(wanted)
             finally:
                 self.work_wall_s += time.perf_counter() - begin
         return {ticket: self._done.pop(ticket) for ticket in tickets if ticket in self._done}

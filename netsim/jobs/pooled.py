@@ -7,7 +7,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -34,7 +34,13 @@ class Pooled(Executor):
 
     Options: ClassVar[type[Options]] = PooledOptions
     cpu_only = True
-    works_ahead = True
+
+    @property
+    def works_ahead(self) -> bool:  # type: ignore[override]
+        """Whether jobs start while nobody waits: not where all are stacked, for who is stacked with whom must not be
+        a matter of who is done first.
+        """
+        return self.stacking.mode != "on"
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None, workers: int = 0) -> None:
         super().__init__(options, stacking)
@@ -72,8 +78,8 @@ class Pooled(Executor):
         if any(ticket in self._held for ticket in tickets):
             self._release()
         futures = {self._units[ticket][0] for ticket in tickets if ticket in self._units}
-        if wait and futures and not any(future.done() for future in futures):
-            _wait(futures)
+        if wait and futures and not (self.works_ahead and any(future.done() for future in futures)):
+            _wait(futures, FIRST_COMPLETED if self.works_ahead else ALL_COMPLETED)
         done: dict[int, Any] = {}
         for ticket in tickets:
             future, place = self._units.get(ticket, (None, 0))
@@ -126,8 +132,8 @@ class Pooled(Executor):
                 self.work_wall_s += time.perf_counter() - self._out_since_s
 
 
-def _wait(futures: Collection[Future[Any]]) -> None:
-    wait(futures, return_when=FIRST_COMPLETED)
+def _wait(futures: Collection[Future[Any]], until: str) -> None:
+    wait(futures, return_when=until)
 
 
 def one_thread_inside() -> None:

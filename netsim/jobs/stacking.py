@@ -24,6 +24,9 @@ TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
 ENOUGH = 8
 """Jobs that a way is tried with for which one takes as long in a small group as in a large one: any but a stack."""
 
+ENOUGH_TO_STACK = 32
+"""Jobs that a stack is tried with; what a larger one would still gain does not turn the choice."""
+
 OUTGROWN = 4
 """A group so many times larger than the measured one is measured again."""
 
@@ -58,8 +61,8 @@ def measure(
     reference, *_ = ways
 
     def trial(name: str, steps: int) -> float:
-        few = jobs if name == "stacked" else jobs[:ENOUGH]
-        short = [_shortened(job, steps) for job in few]
+        few = ENOUGH_TO_STACK if name == "stacked" else ENOUGH
+        short = [_shortened(job, steps) for job in jobs[:few]]
         begin = time.perf_counter()
         ways[name](short)
         return (time.perf_counter() - begin) / len(short)

@@ -66,6 +66,15 @@ def test_records_do_not_depend_on_the_executor(executor, run_scenario):
         assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
 
 
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_stacks_give_the_same_records_every_time(executor, run_scenario):
+    """Who is stacked with whom is a matter of simulated time, never of who is done first."""
+    settings = ("rounds=2", "devices.count=2", f"jobs.executor.name={executor}", "jobs.stacking=on")
+    a, b = (run_scenario("two_devices", *settings, run_id=i) for i in "ab")
+    for table in ("rounds", "transfers", "metrics"):
+        assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
+
+
 def test_two_learners_on_one_seed_see_the_same_placement_fading_and_partition(run_scenario):
     """Common random numbers: all stand in the same places with the same data; DMML and DMML-KD see the same gains."""
     import pandas as pd
