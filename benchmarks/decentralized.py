@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 
 import plain_loop
+
 from runs import run, spread
 
 SCENARIO = """

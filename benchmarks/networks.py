@@ -20,7 +20,12 @@ topology: {{links: {{name: regular, degree: 4}}}}
 data: {{name: generated, samples: {samples}, test_samples: 200, shape: [1, 28, 28], classes: 10, separation: 6}}
 partition: iid
 learner:
-  {{name: dmml, architecture: concat, optimizer: sgd, learning_rate: 0.05, batch_size: 32, networks: {{features: lenet}}}}
+  name: dmml
+  architecture: concat
+  optimizer: sgd
+  learning_rate: 0.05
+  batch_size: 32
+  networks: {{features: lenet}}
 evaluation: {{every: 100}}
 """
 PAIRS = """
