@@ -12,8 +12,7 @@ from __future__ import annotations
 import argparse
 
 import plain_loop
-
-from runs import run, spread
+from measured import run, spread
 
 SCENARIO = """
 rounds: {rounds}

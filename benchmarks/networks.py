@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from runs import run, spread
+from measured import run, spread
 
 LENET = """
 rounds: 1

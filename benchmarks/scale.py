@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from runs import run
+from measured import run
 
 SCENARIO = """
 rounds: {rounds}
