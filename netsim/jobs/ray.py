@@ -48,7 +48,7 @@ class Ray(Pooled):
         options = options or RayOptions()
         self._ray = _import()
         self._started = not self._ray.is_initialized()
-        if self._started:
+        if self._started or options.address is not None:
             _connect(self._ray, options)
         cores = int(self._ray.cluster_resources().get("CPU", 1))
         super().__init__(options, stacking, workers=options.workers or max(1, cores))
@@ -107,7 +107,14 @@ def _connect(ray: Any, options: RayOptions) -> None:
         return
     try:
         _knock(options.address, options.timeout_s)
+        if ray.is_initialized():
+            raise ScenarioError(
+                "jobs.executor.address: Ray runs in this process already; leave out the address to use it, "
+                "or end it first (ray.shutdown())"
+            )
         _in_time(lambda: ray.init(options.address, **quiet), options.timeout_s)
+    except ScenarioError:
+        raise
     except Exception as error:
         raise ScenarioError(
             f"jobs.executor.address: no Ray cluster answers at {options.address!r} "

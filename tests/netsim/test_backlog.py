@@ -630,9 +630,6 @@ def test_whoever_works_and_when_the_same_is_learnt_and_told(seed):
         assert world.told.all == reference.told.all
 
 
-# Known to be wrong.
-
-
 def test_all_devices_of_a_learner_without_jobs_die_after_training():
     world = World(trains=False)
     for device in range(2):

@@ -316,9 +316,6 @@ def test_measuring_does_not_count_as_work(timed):
     assert auto.work_wall_s == pytest.approx(4 * 0.5)
 
 
-# Known to be wrong.
-
-
 @pytest.mark.parametrize("end", ["discard", "finish"])
 def test_a_ticket_that_is_gone_is_no_error(end):
     auto = Auto(None, Stacking("on"))

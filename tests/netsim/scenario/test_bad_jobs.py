@@ -167,9 +167,6 @@ def test_an_address_that_is_none(command):
     assert "must be ray://host:port or host:port" in line
 
 
-# Known to be wrong.
-
-
 def test_how_much_small_models_need(command):
     line = complaint(command(jobs={"device": "cpu", "memory_gib": 1e-6, "executor": "inline"}, **LEARNING))
     needed, allowed = re.findall(r"take ([\d.e-]+) [KMG]iB", line)
