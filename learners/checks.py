@@ -27,7 +27,7 @@ class BrokenPromise(AssertionError):
 
 
 def check_learner(make: Callable[[], Learner], graph: nx.Graph, rounds: int = 2) -> None:
-    """Play synchronous rounds with three copies of a learner and compare them.
+    """Play synchronous rounds with several copies of a learner and compare them.
 
     Args:
         make: Gives a new learner, the same one each time: same options, same seed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +56,11 @@ class Memory(Mapping[str, Tensor]):
 
     def __reduce__(self) -> tuple[type[Memory], tuple[dict[str, Row]]]:
         return Memory, (self.rows,)
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Memory:
+        """See :func:`netsim.jobs.moving.with_tensors`."""
+        rows = {name: row.with_tensors(change) for name, row in self.rows.items()}
+        return self if all(rows[name] is self.rows[name] for name in rows) else Memory(rows)
 
 
 Memories = Mapping[str, Memory]

@@ -10,7 +10,7 @@ without copying it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,12 @@ class Row:
     def tensor(self) -> Tensor:
         """The row, a view."""
         return self.bank[self.index]
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Row:
+        """See :func:`netsim.jobs.moving.with_tensors`."""
+        own = self.tensor
+        changed = change(own)
+        return self if changed is own else _alone(changed)
 
     def __reduce__(self) -> Any:
         """Travel alone, without the rest of the bank; or with it, where most of it is on its way anyhow."""
@@ -167,6 +173,11 @@ class Part(Mapping[str, Tensor]):
 
     def __reduce__(self) -> Any:
         return Part, (self.row, self.layout)
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Part:
+        """See :func:`netsim.jobs.moving.with_tensors`."""
+        row = self.row.with_tensors(change)
+        return self if row is self.row else Part(row, self.layout)
 
     @property
     def weights(self) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learners.models.decomposed import DecomposedNet
-from learners.state import Layout, Part, Row, State, gather
+from learners.state import Layout, Part, State, gather, rows_of
 
 
 class StackedPart:
@@ -79,8 +79,9 @@ class Bank:
 
     def states(self) -> list[dict[str, Part]]:
         """The states as they are now, one per device; the bank is not to be changed any more."""
+        rows = {part: rows_of(stacked.flat) for part, stacked in self.parts.items()}
         return [
-            {part: Part(Row(stacked.flat, index), stacked.layout) for part, stacked in self.parts.items()}
+            {part: Part(own[index], self.parts[part].layout) for part, own in rows.items()}
             for index in range(self.devices)
         ]
 

@@ -99,7 +99,9 @@ class DMMLKDBalance(DMMLKD):
         if device not in self._members:
             return Report(0.0, None)
         report = BalanceReport(
-            self._affordable(device, budget), self._coefficients.get(device, {}), self._used.get(device, {})
+            self._affordable(device, budget),
+            dict(self._coefficients.get(device, {})),
+            self._used.get(device, {}),
         )
         count = 1 + sum(len(senders) for senders in report.coefficients.values())
         if self._training_options.variation == "iteration":

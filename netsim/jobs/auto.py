@@ -45,7 +45,7 @@ class Auto(Executor):
         self._routed: dict[int, tuple[Executor, int]] = {}
 
     @property
-    def works_ahead(self) -> bool:  # type: ignore[override]
+    def works_ahead(self) -> bool:
         """Whether any kind of job runs in workers."""
         return any(known.chosen in ("threads", "processes") for known in self._known.values())
 

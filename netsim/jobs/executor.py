@@ -22,18 +22,21 @@ class Executor(ABC):
         jobs_done: How many jobs have been run.
         stacking: Which jobs are run together as one batch.
         cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
-        works_ahead: Whether jobs run while nobody waits, so that submitting early helps.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     cpu_only: ClassVar[bool] = False
-    works_ahead: ClassVar[bool] = False
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         self.options = options
         self.stacking = stacking or Stacking()
         self.work_wall_s = 0.0
         self.jobs_done = 0
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether jobs run while nobody waits, so that submitting early helps."""
+        return False
 
     def prepare(self, torch_device: str, expected_jobs: int) -> None:  # noqa: B027 (a hook)
         """Learn where the jobs work, and about how many there will be, before the first one comes."""

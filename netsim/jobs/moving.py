@@ -20,12 +20,15 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """``value`` with each tensor in it replaced by ``change(tensor)``.
 
     Tensors are looked for in mappings, lists, tuples and dataclasses, and in what these hold. What holds no changed
-    tensor is passed on as it is; what does is made anew, and ``value`` itself is never changed.
+    tensor is passed on as it is; what does is made anew, and ``value`` itself is never changed. A value of any other
+    make, or one that must stay what it is, has a method ``with_tensors(change)`` that does this.
     """
     import torch
 
     if isinstance(value, torch.Tensor):
         return change(value)
+    if hasattr(value, "with_tensors"):
+        return value.with_tensors(change)
     if isinstance(value, Mapping):
         items = {key: with_tensors(item, change) for key, item in value.items()}
         return items if _differ(items.values(), value.values()) else value

@@ -36,7 +36,7 @@ class Pooled(Executor):
     cpu_only = True
 
     @property
-    def works_ahead(self) -> bool:  # type: ignore[override]
+    def works_ahead(self) -> bool:
         """Whether jobs start while nobody waits: not where all are stacked, for who is stacked with whom must not be
         a matter of who is done first.
         """

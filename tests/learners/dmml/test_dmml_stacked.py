@@ -10,6 +10,7 @@ from tiny_task import UNLIMITED, Deal, make_learner, run_job
 
 from learners.dmml.stacked_update import local_updates
 from learners.state import gather, rows_of
+from netsim.jobs.moving import move
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 UNEQUAL = Deal(rows={0: 8, 1: 16, 2: 24, 3: 11})
@@ -125,6 +126,20 @@ def test_rows_of_one_bank_are_gathered_without_a_copy() -> None:
     assert gather(rows, copy=True).data_ptr() != bank.data_ptr()
     assert torch.equal(gather(rows[::-1]), bank.flip(0))
     assert torch.equal(gather([rows[0], *rows_of(torch.ones(1, 5))]), torch.stack([bank[0], torch.ones(5)]))
+
+
+def test_models_and_memories_stay_what_they_are_on_their_way_to_another_device() -> None:
+    """As when one of several GPUs takes a job: ``meta`` stands in for the other device."""
+    learner = make_learner("dmml_kd")
+    trained = run_job(jobs_of(learner, 1)[0])
+    assert move(trained, "cpu") is trained
+    moved = move(trained, "meta")
+    for part, own in trained.state.items():
+        assert moved.state[part].row.tensor.is_meta and moved.state[part].layout == own.layout
+    for part, memory in trained.memories.items():
+        assert {name: row.tensor.shape for name, row in moved.memories[part].rows.items()} == {
+            name: row.tensor.shape for name, row in memory.rows.items()
+        }
 
 
 def learner_job(inputs: dict[str, Any]) -> Any:
