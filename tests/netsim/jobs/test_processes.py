@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jobs_for_workers import Data, double_at_the_second_attempt
 
 from netsim.errors import ScenarioError
 from netsim.jobs import TrainingJob
@@ -24,30 +25,8 @@ def double(x):
     return 2 * x
 
 
-def double_at_the_second_attempt(x, mark):
-    try:
-        Path(mark).touch(exist_ok=False)
-    except FileExistsError:
-        return 2 * x
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Data:
-    """Counts how often it was packed and unpacked."""
-
-    packed, unpacked = 0, 0
-
-    def __getstate__(self):
-        Data.packed += 1
-        return {"numbers": torch.arange(10.0)}
-
-    def __setstate__(self, state):
-        Data.unpacked += 1
-        self.__dict__ |= state
 
 
 def total(data, again):

@@ -1,14 +1,13 @@
 """Ray as an executor: what every executor must do is in test_executors.py; here is what only Ray does."""
 
 import os
-import signal
 import socket
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from jobs_for_workers import Data, double_at_the_second_attempt
 
 from netsim.errors import ScenarioError
 from netsim.jobs import TrainingJob
@@ -17,30 +16,8 @@ from netsim.jobs.ray import Ray, _in_time
 ray = pytest.importorskip("ray")
 
 
-def double_at_the_second_attempt(x, mark):
-    try:
-        Path(mark).touch(exist_ok=False)
-    except FileExistsError:
-        return 2 * x
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def whoami():
     return os.getpid(), torch.get_num_threads()
-
-
-class Data:
-    """Counts how often it was packed and unpacked."""
-
-    packed, unpacked = 0, 0
-
-    def __getstate__(self):
-        Data.packed += 1
-        return {"numbers": torch.arange(10.0)}
-
-    def __setstate__(self, state):
-        Data.unpacked += 1
-        self.__dict__ |= state
 
 
 def total(data):
