@@ -32,10 +32,7 @@ def deal(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> tuple[Any, 
             "needed, e.g. --set data=avdigits --set partition=iid"
         )
     check_data(plan)
-    data, partition = plan.parts["data"], plan.parts["partition"]
     seed = plan.scenario.seed
-    try:
-        dataset = data.cls(data.options).load(seed, cache_dir, say)
-        return dataset, partition.cls(partition.options).deal(dataset, plan.scenario.devices.count, seed)
-    except ScenarioError as error:
-        raise ScenarioError("\n".join(f"{plan.file}: {line}" for line in str(error).splitlines())) from None
+    with plan.named():
+        dataset = plan.parts["data"].make().load(seed, cache_dir, say)
+        return dataset, plan.parts["partition"].make().deal(dataset, plan.scenario.devices.count, seed)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import simpy
 
@@ -27,7 +26,7 @@ from netsim.radio.radio import Air, Radio
 from netsim.radio.units import db_to_power, dbm_to_w
 from netsim.records.tables import DeviceRow, LinkRow
 from netsim.scenario.loading import Plan
-from netsim.scenario.model import Devices
+from netsim.scenario.model import Devices, RadioOptions
 from netsim.server import EdgeServer
 from netsim.topology.star import draw_star
 from netsim.topology.topology import Topology, draw_topology
@@ -71,11 +70,9 @@ class Simulation:
             self.observer,
         )
         try:
-            with patient_collector():
+            with self.plan.named(), patient_collector():
                 self.network.env.run(until=protocol.start())
                 work.finish()
-        except ScenarioError as error:  # what only the learning could find out
-            raise ScenarioError(f"{self.plan.file}: {error}") from error
         finally:
             self.executor.close()
 
@@ -151,17 +148,13 @@ def _torch_device(plan: Plan) -> str:
 
 def _topology(plan: Plan, learner: Learner) -> Topology:
     """Where everybody is, and the links."""
-
-    def make(key: str) -> Any:
-        return plan.parts[key].cls(plan.parts[key].options)
-
     scenario = plan.scenario
-    placement, count = make("topology.placement"), scenario.devices.count
+    placement, count = plan.parts["topology.placement"].make(), scenario.devices.count
     if plan.parts["protocol"].cls.needs_server:
         return draw_star(placement, count, scenario.server.position_m, scenario.seed)
     return draw_topology(
         placement,
-        make("topology.links"),
+        plan.parts["topology.links"].make(),
         count,
         learner.owners(),
         scenario.seed,
@@ -192,11 +185,43 @@ def check_data(plan: Plan) -> None:
         ScenarioError: It is not.
     """
     if "data" in plan.parts:
-        part = plan.parts["data"]
-        try:
-            part.cls(part.options).check()
-        except ScenarioError as error:
-            raise ScenarioError(f"{plan.file}: {error}") from None
+        with plan.named():
+            plan.parts["data"].make().check()
+
+
+def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
+    """What all links of a radio with ``bandwidth_hz`` have in common."""
+    threshold_db = options.outage_snr_db
+    return Air(
+        bandwidth_hz,
+        dbm_to_w(options.noise_dbm_per_hz),
+        db_to_power(threshold_db) if threshold_db is not None else 0.0,
+    )
+
+
+def _server(
+    plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float], Radio]
+) -> EdgeServer:
+    """The edge server, with radios that ``radio_of`` makes of path loss, access and bandwidth."""
+    scenario, options = plan.scenario, plan.scenario.server
+    uplink, downlink = options.uplink, options.downlink
+    division = Uplink(env, uplink.division == "redivided")
+    return EdgeServer(
+        node=Device(
+            env,
+            scenario.devices.count,
+            options.processor,
+            math.inf,
+            options.tx_power_w,
+            options.rx_power_w,
+            options.idle_power_w,
+        ),
+        uplink=radio_of("server.uplink.path_loss", division, uplink.bandwidth_hz),
+        division=division,
+        downlink=radio_of("server.downlink.path_loss", Shared(NoOptions(), env), downlink.bandwidth_hz),
+        broadcasts=downlink.mode == "broadcast",
+        selection=plan.parts["server.selection"].make(scenario.seed),
+    )
 
 
 def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation:
@@ -218,19 +243,16 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     memory_bytes = free_memory_bytes(scenario.jobs.memory_gib, torch_device)
     set_precision(scenario.jobs.precision)
 
-    def make(key: str, *arguments: Any) -> Any:
-        return parts[key].cls(parts[key].options, *arguments)
-
     env = simpy.Environment()
-    try:
+    with plan.named():
         learner: Learner = parts["learner"].cls(
             Setup(
                 seed=seed,
                 device_count=scenario.devices.count,
                 rounds=scenario.rounds,
                 options=parts["learner"].options,
-                data=make("data") if "data" in parts else None,
-                partition=make("partition") if "partition" in parts else None,
+                data=parts["data"].make() if "data" in parts else None,
+                partition=parts["partition"].make() if "partition" in parts else None,
                 costs=scenario.costs,
                 evaluation=scenario.evaluation,
                 torch_device=torch_device,
@@ -244,57 +266,25 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
         protocol.cls.check(protocol.options, learner, scenario.devices.count)
         topology = _topology(plan, learner)
         devices = build_devices(env, scenario.devices)
-        stragglers = make("devices.stragglers", scenario.devices.count, seed)
-    except ScenarioError as error:
-        raise ScenarioError("\n".join(f"{plan.file}: {line}" for line in str(error).splitlines())) from None
-    air = Air(
-        scenario.radio.bandwidth_hz,
-        dbm_to_w(scenario.radio.noise_dbm_per_hz),
-        db_to_power(scenario.radio.outage_snr_db) if scenario.radio.outage_snr_db is not None else 0.0,
-    )
+        stragglers = parts["devices.stragglers"].make(scenario.devices.count, seed)
     observer = Observers()
-    channel = make("radio.channel", seed)
+    channel = parts["radio.channel"].make(seed)
 
-    def radio_of(path_loss_key: str, access: Access, air: Air) -> Radio:
-        path_loss = make(path_loss_key)
+    def radio_of(path_loss_key: str, access: Access, bandwidth_hz: float) -> Radio:
+        path_loss = parts[path_loss_key].make()
         losses_db = {
             link: path_loss.loss_db(distance_m, scenario.radio.carrier_hz)
             for link, distance_m in topology.distance_m.items()
         }
-        return Radio(env, air, channel, access, losses_db, observer.on_transfers)
-
-    radio = radio_of("radio.path_loss", make("radio.access", env), air)
-    server = None
-    if parts["protocol"].cls.needs_server:
-        options = scenario.server
-        division = Uplink(env, options.uplink.division == "redivided")
-        server = EdgeServer(
-            node=Device(
-                env,
-                scenario.devices.count,
-                options.processor,
-                math.inf,
-                options.tx_power_w,
-                options.rx_power_w,
-                options.idle_power_w,
-            ),
-            uplink=radio_of(
-                "server.uplink.path_loss", division, replace(air, bandwidth_hz=options.uplink.bandwidth_hz)
-            ),
-            division=division,
-            downlink=radio_of(
-                "server.downlink.path_loss",
-                Shared(NoOptions(), env),
-                replace(air, bandwidth_hz=options.downlink.bandwidth_hz),
-            ),
-            broadcasts=options.downlink.mode == "broadcast",
-            selection=make("server.selection", seed),
+        return Radio(
+            env, _air(scenario.radio, bandwidth_hz), channel, access, losses_db, observer.on_transfers
         )
+
+    radio = radio_of("radio.path_loss", parts["radio.access"].make(env), scenario.radio.bandwidth_hz)
+    server = _server(plan, env, radio_of) if protocol.cls.needs_server else None
     network = Network(env, devices, topology, radio, stragglers, server)
-    try:
+    with plan.named():
         learner.begin(topology.graph)
-        executor: Executor = make("jobs.executor", Stacking(scenario.jobs.stacking, memory_bytes))
-    except ScenarioError as error:
-        raise ScenarioError(f"{plan.file}: {error}") from None
+        executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
     executor.prepare(torch_device, scenario.rounds * scenario.devices.count)
     return Simulation(plan, learner, network, executor, torch_device, observer)

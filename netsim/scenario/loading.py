@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class Part:
     cls: Any
     options: Options
 
+    def make(self, *arguments: Any) -> Any:
+        """The component: its class with its options, and with ``arguments`` behind them."""
+        return self.cls(self.options, *arguments)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,6 +46,15 @@ class Plan:
     parts: Mapping[str, Part]
     file: Path
     notes: tuple[str, ...] = ()
+
+    @contextmanager
+    def named(self) -> Generator[None]:
+        """Errors of what is made while the block runs say which file is at fault, line by line."""
+        try:
+            yield
+        except ScenarioError as error:
+            lines = str(error).splitlines()
+            raise ScenarioError("\n".join(f"{self.file}: {line}" for line in lines)) from None
 
     def resolved(self) -> dict[str, Any]:
         """The whole scenario as plain data, every default filled in; it can be run again as it is."""
