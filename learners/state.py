@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -70,7 +71,7 @@ def gather(rows: Sequence[Row], copy: bool = False) -> Tensor:
     index = [row.index for row in rows]
     if index == list(range(bank.shape[0])):
         return bank.clone() if copy else bank
-    return bank[torch.tensor(index, device=bank.device)]
+    return bank.index_select(0, torch.from_numpy(np.array(index)).to(bank.device))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ is done together.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
@@ -58,27 +59,33 @@ class Step:
 class Training(Step):
     """A local update; ``due`` once the simulated computation has ended, ``jobless`` if no real work is behind it.
 
-    ``metrics`` are those that wait until it is known which round they belong to.
+    ``metrics`` are those that wait until it is known which round they belong to; ``place`` counts all trainings.
     """
 
-    __slots__ = ("cancelled", "due", "jobless", "metrics", "ticket", "workload")
+    __slots__ = ("cancelled", "due", "jobless", "metrics", "place", "ticket", "workload")
 
-    def __init__(self, device: int, round: int, workload: Workload, closes: int | None = None) -> None:
+    def __init__(
+        self, device: int, round: int, workload: Workload, place: int, closes: int | None = None
+    ) -> None:
         super().__init__(device, round, float("nan"), closes)
         self.workload = workload
+        self.place = place
         self.metrics: Sequence[Metric] = ()
         self.due = self.cancelled = self.jobless = False
         self.ticket: int | None = None
 
 
 class Combining(Step):
-    """Taking in what arrived."""
+    """Taking in what arrived; with ``hears_senders`` it waits for their training of its round, one after the other."""
 
-    __slots__ = ("arrived",)
+    __slots__ = ("arrived", "hears_senders")
 
-    def __init__(self, device: int, round: int, time_s: float, arrived: Mapping[int, Any]) -> None:
+    def __init__(
+        self, device: int, round: int, time_s: float, arrived: Mapping[int, Any], hears_senders: bool
+    ) -> None:
         super().__init__(device, round, time_s)
         self.arrived = arrived
+        self.hears_senders = hears_senders
 
 
 class Judging(Step):
@@ -102,7 +109,9 @@ class Backlog:
         self.observer = observer
         self.max_pending = max_pending
         self._last: dict[int, Step] = {}
-        self._trainings: dict[tuple[int, int], Training] = {}
+        self._places = itertools.count()
+        self._trainings: dict[int, Training] = {}  # those that are not done yet, by place
+        self._undone: dict[int, dict[int, int]] = {}  # their places, by round and device
         self._startable: list[Training] = []
         self._combinable: list[Combining] = []
         self._started: dict[int, Training | Judging] = {}
@@ -132,8 +141,9 @@ class Backlog:
             after: What makes the model that it starts from, where that is somebody else's.
             closes: The round that waits for it; by default its own. 0: none until :meth:`adopt` says so.
         """
-        step = Training(device, round, workload, closes)
-        self._trainings[device, round] = step
+        step = Training(device, round, workload, next(self._places), closes)
+        self._trainings[step.place] = step
+        self._undone.setdefault(round, {})[device] = step.place
         self._unfinished += 1
         self._append(step)
         step.after(after)
@@ -191,20 +201,12 @@ class Backlog:
             arrived: Payloads by sender, in the order of numbers.
             after: What made the payloads; by default the senders' training of the same round.
         """
-        step = Combining(device, round, time_s, arrived)
+        step = Combining(device, round, time_s, arrived, hears_senders=after is None)
         self._append(step)
-        if after is not None:
-            for other in after:
-                step.after(other)
-        else:
-            trainings = self._trainings  # those that are not done yet
-            for sender in arrived:
-                training = trainings.get((sender, round))
-                if training is not None:
-                    step.waiting += 1
-                    training.followers.append(step)
+        for other in after or ():
+            step.after(other)
         if step.waiting == 0:
-            self._combinable.append(step)
+            self._ready(step)
         self._settle_unless_looking_ahead(step)
         return step
 
@@ -340,7 +342,11 @@ class Backlog:
         if not isinstance(step, Combining):
             self._unfinished -= 1
         if isinstance(step, Training):
-            del self._trainings[step.device, step.round]
+            del self._trainings[step.place]
+            undone = self._undone[step.round]
+            del undone[step.device]
+            if not undone:
+                del self._undone[step.round]
         followers, step.followers = step.followers, []
         for follower in followers:
             follower.waiting -= 1
@@ -349,12 +355,23 @@ class Backlog:
 
     def _ready(self, step: Step) -> None:
         if isinstance(step, Combining):
-            self._combinable.append(step)
+            if step.hears_senders:
+                self._wait_for_a_sender(step)
+            if step.waiting == 0:
+                self._combinable.append(step)
         elif isinstance(step, Training):
             if step.cancelled:
                 self._finish(step)
             else:
                 self._startable.append(step)
+
+    def _wait_for_a_sender(self, step: Combining) -> None:
+        """Of the senders that are not done, wait for the one that was ordered last: mostly no other is left then."""
+        undone = self._undone.get(step.round)
+        if undone:
+            last = max(map(undone.get, step.arrived, itertools.repeat(-1)), default=-1)
+            if last >= 0:
+                step.after(self._trainings[last])
 
     def _tell(self) -> None:
         while self._closings and not self._open[self._closings[0][0]]:

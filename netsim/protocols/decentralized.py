@@ -14,7 +14,7 @@ from netsim.devices.meter import Account
 from netsim.learning import Message
 from netsim.options import Options
 from netsim.protocols.coordination import Coordination
-from netsim.protocols.mailbox import LOST, NOTHING, Mailbox
+from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.protocols.protocol import Protocol
 from netsim.records.tables import RoundRow
 
@@ -139,8 +139,8 @@ class DecentralizedRounds(Protocol):
         def send(message: Message) -> Process:
             def tell(receivers: Sequence[int], ends_s: Sequence[float], delivered: Sequence[bool]) -> None:
                 payload = message.payload
-                for n, end_s, arrives in zip(receivers, ends_s, delivered, strict=True):
-                    mailboxes[n].put(t, k, payload if arrives else LOST, end_s)
+                payloads = [payload if arrives else LOST for arrives in delivered]
+                put_all([mailboxes[n] for n in receivers], t, k, payloads, ends_s)
 
             found: list[str] = yield from self.network.radio.send_all(
                 device, message.receivers, self.network.devices, message.size_bits, t, "model", stop, tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from netsim.devices.device import Device
 from netsim.radio.air import Air
 from netsim.radio.rate import shannon_rates_bps, snr
-from netsim.radio.units import power_to_db
+from netsim.radio.units import powers_to_db
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +30,6 @@ class Foresight:
         rate_bps: Rate [bit/s] [rounds, links].
         delivered: Whether a message gets through; if not, the link is in outage and nothing is sent [rounds, links].
         all_delivered: Whether all of a round do [rounds].
-        message: What a message of the usual size takes, in every round.
     """
 
     def __init__(self, air: Air, tx_power_w: float, power_gain: Floats, first_round: int) -> None:
@@ -39,14 +39,49 @@ class Foresight:
         self.gain = np.sqrt(power_gain)
         ratio = snr(tx_power_w, self.gain, air.bandwidth_hz, air.noise_w_per_hz)
         ratios = ratio.ravel().tolist()
-        self.snr_db = np.array([power_to_db(x) for x in ratios]).reshape(ratio.shape)
+        self.snr_db = powers_to_db(ratios).reshape(ratio.shape)
         self.rate_bps = shannon_rates_bps(air.bandwidth_hz, ratios).reshape(ratio.shape)
         self.delivered = np.asarray((ratio > 0) & (ratio >= air.outage_snr))
-        self.all_delivered = [bool(sure) for sure in np.all(self.delivered, axis=1).tolist()]
+        self.all_delivered: list[bool] = np.all(self.delivered, axis=1).tolist()
+        self._tx_power_w = tx_power_w
+        self._usual: Airtimes | None = None
 
     def covers(self, round: int) -> bool:
         """Whether ``round`` is one of those that are foreseen."""
         return 0 <= round - self.first_round < len(self.all_delivered)
+
+    def airtimes(self, size_bits: float) -> Airtimes:
+        """What messages of ``size_bits`` [bit] take; they mostly have the size that they had before."""
+        if self._usual is None or self._usual.size_bits != size_bits:
+            airtime_s = np.divide(
+                size_bits, self.rate_bps, out=np.zeros_like(self.rate_bps), where=self.delivered
+            )
+            self._usual = Airtimes(
+                size_bits,
+                airtime_s,
+                airtime_s.tolist(),
+                airtime_s.max(axis=1).tolist(),
+                self._tx_power_w * airtime_s,
+            )
+        return self._usual
+
+
+class Airtimes(NamedTuple):
+    """What messages of one size take on the links of a :class:`Foresight`; nothing where nothing is sent.
+
+    Attributes:
+        size_bits: Their size [bit].
+        airtime_s: Time on the air [s] [rounds, links].
+        listed_s: The same as lists.
+        longest_s: The longest of each round [s] [rounds].
+        energy_j: What the sender spends [J] [rounds, links].
+    """
+
+    size_bits: float
+    airtime_s: Floats
+    listed_s: list[list[float]]
+    longest_s: list[float]
+    energy_j: Floats
 
 
 class Fan:
@@ -87,10 +122,3 @@ class Fan:
     def gains(self) -> dict[int, float]:
         """Power gain of each link when it was last used, by receiver."""
         return {} if self.last is None else dict(zip(self.numbers, self.last.tolist(), strict=True))
-
-
-def airtimes_s(size_bits: float, rate_bps: Floats, delivered: NDArray[np.bool_] | None) -> Floats:
-    """Time on the air [s] of ``size_bits`` [bit] over each link [links]; none where nothing is sent."""
-    if delivered is None:
-        return size_bits / rate_bps
-    return np.divide(size_bits, rate_bps, out=np.zeros(len(rate_bps)), where=delivered)

@@ -13,7 +13,7 @@ from netsim.devices.device import Device, first_of
 from netsim.radio.access import Access
 from netsim.radio.air import Air
 from netsim.radio.fading import Channel
-from netsim.radio.foresight import Fan, Foresight, airtimes_s
+from netsim.radio.foresight import Fan, Foresight
 from netsim.radio.rate import shannon_rate_bps, snr
 from netsim.radio.units import db_to_power, power_to_db
 from netsim.records.tables import TransferBatch, TransferRow
@@ -128,11 +128,12 @@ class Radio:
         row = round - seen.first_round
         fan.last = seen.power_gain[row]
         delivered = None if seen.all_delivered[row] else seen.delivered[row]
-        start_s, airtime_s = self.env.now, airtimes_s(size_bits, seen.rate_bps[row], delivered)
+        taken = seen.airtimes(size_bits)
+        start_s, airtime_s = self.env.now, taken.airtime_s[row]
         end_s = start_s + airtime_s
-        ends_s, airtimes = end_s.tolist(), airtime_s.tolist()
-        fan.longest_s = max(airtimes)
-        sender.mains.book("sending", sender.tx_power_w, airtimes, fan.longest_s)  # type: ignore[union-attr]
+        ends_s: list[float] = end_s.tolist()
+        fan.longest_s = taken.longest_s[row]
+        sender.mains.book("sending", sender.tx_power_w, taken.listed_s[row], fan.longest_s)  # type: ignore[union-attr]
         for receptions, at_s in zip(fan.receptions, ends_s, strict=True):
             receptions.append((start_s, at_s))
         arrives = fan.all_arrive if delivered is None else delivered.tolist()
@@ -148,7 +149,7 @@ class Radio:
             start_s=start_s,
             end_s=end_s,
             airtime_s=airtime_s,
-            energy_j=sender.tx_power_w * airtime_s,
+            energy_j=taken.energy_j[row],
             gain=seen.gain[row],
             snr_db=seen.snr_db[row],
             outcome=fan.outcomes

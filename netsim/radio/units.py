@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def db_to_power(value_db: float) -> float:
@@ -13,6 +17,13 @@ def db_to_power(value_db: float) -> float:
 def power_to_db(ratio: float) -> float:
     """Decibels of a power ratio; minus infinity for zero."""
     return 10.0 * math.log10(ratio) if ratio > 0 else -math.inf
+
+
+def powers_to_db(ratios: Sequence[float]) -> NDArray[np.float64]:
+    """:func:`power_to_db` of several ratios, with Python's own logarithm: NumPy's may differ in the last bit."""
+    if min(ratios, default=1.0) > 0:
+        return 10.0 * np.array([*map(math.log10, ratios)])
+    return np.array([power_to_db(ratio) for ratio in ratios])
 
 
 def dbm_to_w(value_dbm: float) -> float:
