@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -36,9 +37,11 @@ def finished(folder: Path) -> bool:
         return False
 
 
-def run(scenario: str, learner: str, seed: int, settings: list[str], runs: Path) -> Path:
-    """One run in a process of its own, on one core."""
-    folder = runs / scenario / f"{learner}-seed{seed}"
+def run(
+    scenario: str, learner: str, seed: int, settings: Sequence[str], runs: Path, name: str | None = None
+) -> Path:
+    """One run in a process of its own, on one core; ``name``, or else the learner, and the seed name its folder."""
+    folder = runs / scenario / f"{name or learner}-seed{seed}"
     if finished(folder):
         return folder
     if folder.exists():
@@ -61,8 +64,8 @@ def run(scenario: str, learner: str, seed: int, settings: list[str], runs: Path)
         words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     if done.returncode:
-        raise SystemExit(f"{learner}, seed {seed}: {done.stderr.strip()}")
-    print(f"{scenario} {learner} seed {seed}: {load_accuracy(folder)}", file=sys.stderr, flush=True)
+        raise SystemExit(f"{folder.name}: {done.stderr.strip()}")
+    print(f"{scenario} {folder.name}: {load_accuracy(folder)}", file=sys.stderr, flush=True)
     return folder
 
 

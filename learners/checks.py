@@ -2,6 +2,7 @@
 
 from learners.checks import check_learner
 check_learner(lambda: MyLearner(setup), networkx.path_graph(3))
+check_learner(lambda: MyServerLearner(setup))
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import networkx as nx
 import numpy as np
 
 from netsim.jobs.job import TrainingJob
-from netsim.learning import Budget, Learner, Message, Metric, Report, Workload
+from netsim.learning import Budget, Learner, Message, Metric, Report, ServerLearner, Workload
 
 JOULES_PER_FLOP, JOULES_PER_BIT = 5e-11, 1e-8
 
@@ -26,28 +27,38 @@ class BrokenPromise(AssertionError):
     """A learner does not keep what :class:`netsim.learning.Learner` promises; the message names the promise."""
 
 
-def check_learner(make: Callable[[], Learner], graph: nx.Graph, rounds: int = 2) -> None:
+def check_learner(make: Callable[[], Learner], graph: nx.Graph | None = None, rounds: int = 2) -> None:
     """Play synchronous rounds with several copies of a learner and compare them.
 
     Args:
         make: Gives a new learner, the same one each time: same options, same seed.
-        graph: The network that the learner is told of.
+        graph: The network that the learner is told of. A learner with a server needs none: its links are a star,
+            and all devices take part in every round.
         rounds: How many rounds to play.
 
     Raises:
         BrokenPromise: At the first promise that is not kept.
     """
-    first, again, backwards, ahead = (_Play(make(), graph) for _ in range(4))
+    first, again, backwards, ahead = (_play(make(), graph) for _ in range(4))
+    devices = first.devices
     for round in range(1, rounds + 1):
         for play in (first, again):
-            play.round(round, sorted(graph))
-        backwards.round(round, sorted(graph, reverse=True))
+            play.round(round, devices)
+        backwards.round(round, devices[::-1])
         _compare(first, again, "same seed, different {what}")
         _compare(first, backwards, "devices visited or messages given in another order, different {what}")
         if ahead.learner.looks_ahead:
-            ahead.round(round, sorted(graph), ahead=True)
+            ahead.round(round, devices, ahead=True)
             _compare(first, ahead, "messages asked for before training was done, different {what}")
     first.check_old_payloads()
+
+
+def _play(learner: Learner, graph: nx.Graph | None) -> _Play:
+    if isinstance(learner, ServerLearner):
+        return _ServerPlay(learner)
+    if graph is None:
+        raise TypeError("check_learner: a learner without a server needs a graph")
+    return _Play(learner, graph)
 
 
 class _Play:
@@ -59,8 +70,23 @@ class _Play:
         self.payloads: list[tuple[Message, str, int, int]] = []
         learner.begin(graph)
 
+    @property
+    def devices(self) -> list[int]:
+        """Who takes part."""
+        return sorted(self.graph)
+
     def round(self, round: int, order: list[int], ahead: bool = False) -> None:
         """Play one round; ``ahead``: sizes of messages are asked for before any training is done."""
+        sent = self._train_and_send(round, order, ahead)
+        for k in order:
+            arrived = {n: m.payload for n in order if k in self.graph[n] for m in sent[n] if k in m.receivers}
+            self._combine(k, round, arrived)
+            self._judge(k, round)
+        if self.learner.coordinated:
+            self._coordinate(round, order)
+        self.check_old_payloads()
+
+    def _train_and_send(self, round: int, order: list[int], ahead: bool) -> dict[int, list[Message]]:
         learner, graph = self.learner, self.graph
         workloads = {k: self._workload(k, round) for k in order}
         sent: dict[int, list[Message]] = {}
@@ -72,20 +98,18 @@ class _Play:
             sent = {k: list(learner.messages(k, round, sorted(graph[k]))) for k in order}
         for k in order:
             self._check_messages(k, round, sent[k])
-        for k in order:
-            arrived = {n: m.payload for n in order if k in graph[n] for m in sent[n] if k in m.receivers}
-            before = fingerprint(arrived)
-            self._metrics("metrics of combining", k, round, learner.combine(k, round, arrived))
-            _promise(
-                fingerprint(arrived) == before, f"device {k}, round {round}: combine() changed what arrived"
-            )
-            job = learner.evaluation_job(k, round)
-            if job is not None:
-                result = self._run(job, f"evaluation of device {k}, round {round}")
-                self._metrics("metrics of judging", k, round, learner.judge(k, round, result))
-        if learner.coordinated:
-            self._coordinate(round, order)
-        self.check_old_payloads()
+        return sent
+
+    def _combine(self, k: int, round: int, arrived: Mapping[int, Any]) -> None:
+        before = fingerprint(arrived)
+        self._metrics("metrics of combining", k, round, self.learner.combine(k, round, arrived))
+        _promise(fingerprint(arrived) == before, f"device {k}, round {round}: combine() changed what arrived")
+
+    def _judge(self, k: int, round: int) -> None:
+        job = self.learner.evaluation_job(k, round)
+        if job is not None:
+            result = self._run(job, f"evaluation of device {k}, round {round}")
+            self._metrics("metrics of judging", k, round, self.learner.judge(k, round, result))
 
     def _budget(self, k: int) -> Budget:
         return Budget(1e9, JOULES_PER_FLOP, {n: JOULES_PER_BIT for n in sorted(self.graph[k])})
@@ -203,6 +227,48 @@ class _Play:
                 fingerprint(message.payload) == before,
                 f"device {k}, round {round}: a message's payload changed after it was handed over",
             )
+
+
+class _ServerPlay(_Play):
+    """One copy of a learner with a server."""
+
+    learner: ServerLearner
+
+    def __init__(self, learner: ServerLearner) -> None:
+        star = nx.Graph([(k, learner.server) for k in range(learner.setup.device_count)])
+        super().__init__(learner, star)
+
+    @property
+    def devices(self) -> list[int]:
+        """Those that hold samples."""
+        samples = self.learner.sample_counts()
+        return [k for k in range(self.learner.server) if not samples or samples.get(k, 0) > 0]
+
+    def round(self, round: int, order: list[int], ahead: bool = False) -> None:
+        """Play one round: download, training, upload, aggregation, the server's own work."""
+        learner, server = self.learner, self.learner.server
+        for message in self._downloads(round, order):
+            for k in message.receivers:
+                learner.receive(k, round, message.payload)
+        sent = self._train_and_send(round, order, ahead)
+        for k in order:
+            _promise(len(sent[k]) == 1, f"device {k}, round {round}: must send the server one message")
+        self._combine(server, round, {k: sent[k][0].payload for k in sorted(order)})
+        self._train(server, round, self._workload(server, round))
+        self._judge(server, round)
+        self.check_old_payloads()
+
+    def _downloads(self, round: int, order: list[int]) -> list[Message]:
+        together = (
+            round % 2 == 1
+        )  # rounds with one transmission for all, and rounds with one for each, in turn
+        messages = list(self.learner.download(round, sorted(order), together=together))
+        _promise(
+            not together or len(messages) <= 1,
+            f"round {round}: more than one message where all hear one transmission",
+        )
+        self._check_messages(self.learner.server, round, messages)
+        return messages
 
 
 def _compare(one: _Play, other: _Play, promise: str) -> None:

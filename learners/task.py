@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,17 @@ class Task:
     dataset: MultimodalDataset
     shares: tuple[Share, ...]
     modalities: tuple[str, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run's metadata says of it."""
+        return {
+            "name": self.dataset.name,
+            "surrogate": self.dataset.surrogate,
+            "modalities": list(self.modalities),
+            "classes": list(self.dataset.classes),
+            "test_samples": len(self.dataset.test),
+        }
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:

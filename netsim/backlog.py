@@ -36,9 +36,10 @@ class Step:
         waiting: How many steps must be done before it.
         followers: Steps that wait for it.
         done: Whether it is done, or will not be.
+        judged: Whether the device's model is judged after it.
     """
 
-    __slots__ = ("closes", "device", "done", "followers", "round", "time_s", "waiting")
+    __slots__ = ("closes", "device", "done", "followers", "judged", "round", "time_s", "waiting")
 
     def __init__(self, device: int, round: int, time_s: float, closes: int | None = None) -> None:
         self.device = device
@@ -47,7 +48,7 @@ class Step:
         self.time_s = time_s
         self.waiting = 0
         self.followers: list[Step] = []
-        self.done = False
+        self.done = self.judged = False
 
     def after(self, step: Step | None) -> None:
         """Wait for ``step``."""
@@ -131,6 +132,7 @@ class Backlog:
         workload: Workload,
         after: Step | None = None,
         closes: int | None = None,
+        judged: bool = False,
     ) -> Training:
         """A simulated computation begins that stands for a local update.
 
@@ -140,8 +142,10 @@ class Backlog:
             workload: What is computed.
             after: What makes the model that it starts from, where that is somebody else's.
             closes: The round that waits for it; by default its own. 0: none until :meth:`adopt` says so.
+            judged: Whether the model is judged after it, rather than after combining.
         """
         step = Training(device, round, workload, next(self._places), closes)
+        step.judged = judged
         self._trainings[step.place] = step
         self._undone.setdefault(round, {})[device] = step.place
         self._unfinished += 1
@@ -191,6 +195,7 @@ class Backlog:
         time_s: float,
         arrived: Mapping[int, Any],
         after: Iterable[Step] | None = None,
+        judged: bool = True,
     ) -> Step:
         """``device`` takes in what arrived: payloads by sender. Then it is judged, if there is anything to judge.
 
@@ -200,8 +205,10 @@ class Backlog:
             time_s: When [s].
             arrived: Payloads by sender, in the order of numbers.
             after: What made the payloads; by default the senders' training of the same round.
+            judged: False where the model is not whole yet: the device's own training follows.
         """
         step = Combining(device, round, time_s, arrived, hears_senders=after is None)
+        step.judged = judged
         self._append(step)
         for other in after or ():
             step.after(other)
@@ -319,6 +326,8 @@ class Backlog:
             self.measure(step.device, step.closes, step.time_s, metrics)
         else:
             step.metrics = metrics
+        if step.judged:
+            self._judge(step.device, step.round, step.time_s)
         self._finish(step)
 
     def _combine(self) -> None:
@@ -329,7 +338,8 @@ class Backlog:
         inboxes = [Inbox(step.device, step.round, step.arrived) for step in ready]
         for step, metrics in zip(ready, self.learner.combine_all(inboxes), strict=True):
             self.measure(step.device, step.round, step.time_s, metrics)
-            self._judge(step.device, step.round, step.time_s)
+            if step.judged:
+                self._judge(step.device, step.round, step.time_s)
             step.arrived = {}
             self._finish(step)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from netsim.radio.access import Access, Shared, Uplink
 from netsim.radio.radio import Air, Radio
 from netsim.radio.units import db_to_power, dbm_to_w
 from netsim.records.tables import DeviceRow, LinkRow
+from netsim.registry import load, names
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, RadioOptions
 from netsim.server import EdgeServer
@@ -169,13 +171,20 @@ def _check_protocol(plan: Plan) -> None:
     if protocol.cls.needs_server and not with_server:
         raise ScenarioError(
             f"{plan.file}: learner.name: {learner.name!r} learns without a server, but protocol {protocol.name!r} has "
-            "one; use protocol: decentralized_rounds, or a learner such as fedavg"
+            f"one; use protocol: decentralized_rounds, or a learner that has: {_learners(with_server=True)}"
         )
     if with_server and not protocol.cls.needs_server:
         raise ScenarioError(
             f"{plan.file}: learner.name: {learner.name!r} learns through an edge server, but protocol "
-            f"{protocol.name!r} has none; use protocol: server_rounds, or a learner such as dmml_kd"
+            f"{protocol.name!r} has none; use protocol: server_rounds, or a learner that needs none: "
+            f"{_learners(with_server=False)}"
         )
+
+
+def _learners(with_server: bool) -> str:
+    """Names of all learners that have a server, or none."""
+    fitting = (issubclass(load("learners", name), ServerLearner) == with_server for name in names("learners"))
+    return ", ".join(itertools.compress(names("learners"), fitting))
 
 
 def check_data(plan: Plan) -> None:

@@ -87,14 +87,7 @@ class DMML(Learner):
         self._held = {k: len(share.samples) for k, share in enumerate(self._task.shares)}
         self._owners = _owners(self._task.shares, self._task.modalities)
 
-        self._data_facts = {
-            "name": self._task.dataset.name,
-            "surrogate": self._task.dataset.surrogate,
-            "modalities": list(self._task.modalities),
-            "classes": list(self._task.dataset.classes),
-            "test_samples": len(self._task.dataset.test),
-        }
-
+        self._data_facts = self._task.facts
         self._architectures: dict[tuple[str, ...], Architecture] = {}
         self._aggregate: dict[int, State] = {}
         self._sent: dict[tuple[int, int], Sent] = {}

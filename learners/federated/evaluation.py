@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,3 +51,14 @@ def evaluate(
     names = ["accuracy", *(f"accuracy/{m}" for m in net.modalities)]
     right = {name: count / len(rows) for name, count in zip(names, correct.tolist(), strict=True)}
     return {"loss": loss.item() / len(rows), **right}
+
+
+def evaluate_each(
+    models: Sequence[tuple[LateFusion, State]], store: Store, rows: Tensor, batch_size: int, torch_device: str
+) -> dict[str, float]:
+    """Means of :func:`evaluate` over several models; of a modality's own head, over those that have it."""
+    found: dict[str, list[float]] = {}
+    for architecture, state in models:
+        for name, value in evaluate(architecture, state, store, rows, batch_size, torch_device).items():
+            found.setdefault(name, []).append(value)
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}

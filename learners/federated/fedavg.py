@@ -75,13 +75,7 @@ class FedAvg(ServerLearner):
             client = hold_out(share, options.validation_share, setup.seed, k)
             if client is not None:
                 self._clients[k] = client
-        self._data_facts = {
-            "name": dataset.name,
-            "surrogate": dataset.surrogate,
-            "modalities": list(self._task.modalities),
-            "classes": list(dataset.classes),
-            "test_samples": len(dataset.test),
-        }
+        self._data_facts = self._task.facts
         heads = (*self._task.modalities, FUSION)
         first = Version(0, self._initial, dict.fromkeys(heads, 1 / len(heads)))
         self._versions: dict[int, Version] = {0: first}
@@ -223,16 +217,7 @@ class FedAvg(ServerLearner):
         client = self._clients.get(device)
         if client is None:
             return Workload()
-        steps = self._steps(device, round)
-        batch = self._options.batch_size
-        if self.setup.costs.stated is None:  # what is stated is stated for a full mini-batch
-            batch = min(batch, len(client.train))
-        flops = self._costs.flops(
-            {m: client.present(m) for m in client.modalities},
-            steps * batch,
-            self._measured_samples(client),
-        )
-        return Workload(dict.fromkeys(client.modalities, steps), flops)
+        return self._workload(client, self._steps(client, device, round))
 
     def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
         """The local update; see :func:`learners.federated.local_update.local_update`. The server has none."""
@@ -240,19 +225,7 @@ class FedAvg(ServerLearner):
         if device == self.server or client is None:
             return None
         version = self._uploads[device, round].version
-        assert version.state is not None, "a device trains from what it has received"
-        inputs = {
-            "architecture": self._restricted(client.modalities),
-            "state": {part: version.state[part] for part in self._architecture.parts(client.modalities)},
-            "samples": self._samples,
-            "device": device,
-            "steps": self._steps(device, round),
-            "head_weights": self._head_weights(version, client.modalities),
-            "plan": self._plan(),
-            "seed": derive_seed(self.setup.seed, "training", device, round),
-            "torch_device": self.setup.torch_device,
-        }
-        return TrainingJob(local_update.local_update, inputs, frozenset({"samples"}))
+        return self._local_update(client, device, round, version)
 
     def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
         """What the client made becomes what it sends; its losses are reported.
@@ -262,18 +235,9 @@ class FedAvg(ServerLearner):
         """
         if result is None:
             return ()
-        if not result.finite and self._options.on_nan == "stop":
-            raise ScenarioError(
-                f"learner.learning_rate: the training of device {device} diverged in round {round} "
-                f"(step size {self._options.learning_rate:g}); lower it, or leave such devices out of the "
-                "aggregation with learner.on_nan: drop"
-            )
+        self._stop_if_diverged(device, round, result)
         self._uploads[device, round].trained = result
-        heads = [
-            Metric("loss_task", value) if head == FUSION else Metric("loss_head", value, head)
-            for head, value in result.losses.items()
-        ]
-        return [Metric("loss_total", result.loss), *heads]
+        return reported(result)
 
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
         """To the server, all parts that the client holds; what is in them is known after ``apply``."""
@@ -296,10 +260,7 @@ class FedAvg(ServerLearner):
             after.state, after.head_weights, metrics = self._aggregate(round, before, uploads)
         if self._options.on_nan == "drop":
             metrics.append(Metric("dropped", float(len(arrived) - len(uploads))))
-        # Whoever still has an earlier version or upload has it in hand.
-        self._versions = {n: version for n, version in self._versions.items() if n >= round}
-        ended = {id(upload) for upload in arrived.values()}
-        self._uploads = {key: one for key, one in self._uploads.items() if id(one) not in ended}
+        self._forget(round, arrived)
         return metrics
 
     def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
@@ -327,6 +288,21 @@ class FedAvg(ServerLearner):
         """The server's model after round ``number``: a promise until that round's ``combine``."""
         return self._versions.setdefault(number, Version(number))
 
+    def _forget(self, round: int, arrived: Mapping[int, Upload]) -> None:
+        """Earlier versions, and what has arrived: whoever still has one of them has it in hand."""
+        self._versions = {n: version for n, version in self._versions.items() if n >= round}
+        ended = {id(upload) for upload in arrived.values()}
+        self._uploads = {key: one for key, one in self._uploads.items() if id(one) not in ended}
+
+    def _stop_if_diverged(self, device: int, round: int, result: Trained) -> None:
+        if not result.finite and self._options.on_nan == "stop":
+            who = "the server" if device == self.server else f"device {device}"
+            raise ScenarioError(
+                f"learner.learning_rate: the training of {who} diverged in round {round} "
+                f"(step size {self._options.learning_rate:g}); lower it, or leave such devices out of the "
+                "aggregation with learner.on_nan: drop"
+            )
+
     def _restricted(self, modalities: tuple[str, ...]) -> LateFusion:
         if modalities not in self._architectures:
             self._architectures[modalities] = self._architecture.restricted_to(modalities)
@@ -340,7 +316,33 @@ class FedAvg(ServerLearner):
         by_samples = self._options.aggregation_weights == "samples"
         return shares({k: float(len(self._clients[k].train)) if by_samples else 1.0 for k in devices})
 
-    def _steps(self, device: int, round: int) -> int:
+    def _workload(self, client: Client, steps: int) -> Workload:
+        """So many steps with the samples of ``client``."""
+        batch = self._options.batch_size
+        if self.setup.costs.stated is None:  # what is stated is stated for a full mini-batch
+            batch = min(batch, len(client.train))
+        flops = self._costs.flops(
+            {m: client.present(m) for m in client.modalities}, steps * batch, self._measured_samples(client)
+        )
+        return Workload(dict.fromkeys(client.modalities, steps), flops)
+
+    def _local_update(self, client: Client, device: int, round: int, version: Version) -> TrainingJob:
+        """Train ``version`` on the samples of ``client``, which is ``device``."""
+        assert version.state is not None, "a device trains from what it has received"
+        inputs = {
+            "architecture": self._restricted(client.modalities),
+            "state": {part: version.state[part] for part in self._architecture.parts(client.modalities)},
+            "samples": self._samples,
+            "device": device,
+            "steps": self._steps(client, device, round),
+            "head_weights": self._head_weights(version, client.modalities),
+            "plan": self._plan(),
+            "seed": derive_seed(self.setup.seed, "training", device, round),
+            "torch_device": self.setup.torch_device,
+        }
+        return TrainingJob(local_update.local_update, inputs, frozenset({"samples"}))
+
+    def _steps(self, client: Client, device: int, round: int) -> int:
         """τ_i: as stated, or as many full mini-batches as the local epochs have."""
         options = self._options
         stated = self._costs.iterations or options.local_steps
@@ -350,4 +352,13 @@ class FedAvg(ServerLearner):
         if options.epochs_range is not None:
             fewest, most = options.epochs_range
             epochs = int(stream(self.setup.seed, "epochs", device, round).integers(fewest, most + 1))
-        return epochs * iterations_per_epoch(len(self._clients[device].train), options.batch_size)
+        return epochs * iterations_per_epoch(len(client.train), options.batch_size)
+
+
+def reported(trained: Trained) -> list[Metric]:
+    """The losses of a local update as metrics."""
+    heads = [
+        Metric("loss_task", value) if head == FUSION else Metric("loss_head", value, head)
+        for head, value in trained.losses.items()
+    ]
+    return [Metric("loss_total", trained.loss), *heads]

@@ -153,15 +153,15 @@ class ServerProtocol(Protocol):
     def _aggregate(self, t: int, arrived: dict[int, Any], trainings: Sequence[Training]) -> Process:
         """Process: round ``t`` takes in what arrived; returns the FLOPs of the server's own computing.
 
-        Where nothing arrived the model is what it was, and nothing is computed.
+        The model is judged when that is done. Where nothing arrived it is what it was, and nothing is computed.
         """
         env, number = self.network.env, self.server.number
-        combined = self.work.combine(number, t, env.now, arrived, after=trainings)
+        combined = self.work.combine(number, t, env.now, arrived, after=trainings, judged=not arrived)
         workload = self.learner.workload(number, t, self.star.server_budget)
         if not arrived:
             self._model = combined
             return 0.0
-        own = self.work.train(number, t, workload)
+        own = self.work.train(number, t, workload, judged=True)
         yield from self.server.node.compute(workload.total_flops)
         self.work.trained(own, env.now)
         self._model = own  # not before: until now the server has the model of the round before

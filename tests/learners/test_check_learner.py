@@ -13,21 +13,50 @@ from tiny_task import Deal, make_setup
 
 from learners.checks import BrokenPromise, check_learner
 from learners.dmml import DMML
+from learners.federated import FedAvg
 from netsim.learning import Message, Metric, Workload
 from netsim.registry import load, names
 
-SHIPPED = ["centralized", "dmml", "dmml_kd", "dmml_kd_balance", "isolated", "stub"]
 PATH = nx.path_graph(3)
 
 
-def test_all_shipped_learners_are_checked_here() -> None:
-    assert set(SHIPPED) <= set(names("learners"))
-
-
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", names("learners"))
 def test_shipped_learners_keep_their_promises(name: str) -> None:
     partition = Deal({0: ("audio",), 1: ("audio", "visual")}, rows=16)
     check_learner(lambda: load("learners", name)(make_setup(name, devices=3, partition=partition)), PATH)
+
+
+def test_a_learner_without_a_server_needs_a_graph() -> None:
+    with pytest.raises(TypeError, match="needs a graph"):
+        check_learner(lambda: load("learners", "stub")(make_setup("stub")))
+
+
+def check_with_server(**methods: object) -> None:
+    cls = type("Offender", (FedAvg,), methods)
+    check_learner(lambda: cls(make_setup("fedavg", devices=3, head_hidden=6, partition=Deal(rows=8))))
+
+
+def test_a_server_that_changes_what_arrived_is_caught() -> None:
+    def combine(self, device, round, arrived):  # type: ignore[no-untyped-def]
+        for upload in arrived.values():
+            upload.result.state["fusion"].weights.mul_(0.5)
+        return FedAvg.combine(self, device, round, arrived)
+
+    with pytest.raises(BrokenPromise, match=r"device 3, round 1: combine\(\) changed what arrived"):
+        check_with_server(combine=combine)
+
+
+def test_a_client_that_sends_the_server_nothing_is_caught() -> None:
+    with pytest.raises(BrokenPromise, match="device 0, round 1: must send the server one message"):
+        check_with_server(messages=lambda *_: ())
+
+
+def test_two_messages_in_one_transmission_are_caught() -> None:
+    def download(self, round, devices, together=False):  # type: ignore[no-untyped-def]
+        return [Message((k,), 8.0, self._version(round - 1)) for k in devices]
+
+    with pytest.raises(BrokenPromise, match="round 1: more than one message where all hear one transmission"):
+        check_with_server(download=download)
 
 
 def offender(**methods: object) -> type[DMML]:

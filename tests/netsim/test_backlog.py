@@ -282,6 +282,27 @@ def test_a_model_is_judged_as_it_was_after_its_round():
     assert len({values["accuracy", round] for round in (1, 2, 3)}) == 3
 
 
+@pytest.mark.parametrize("looks_ahead", [True, False])
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_model_that_its_device_trains_after_combining_is_judged_after_that(world_of, looks_ahead, trains):
+    """Device 1 is a server that computes from 2 s to 3 s."""
+    world = world_of(looks_ahead=looks_ahead, trains=trains)
+    world.train(0)
+    world.backlog.combine(1, 1, 2.0, {0: (0, 1)}, judged=False)
+    world.backlog.trained(world.backlog.train(1, 1, WORK, judged=True), 3.0)
+    world.backlog.close(1, 3.0)
+    world.backlog.finish()
+    assert world.learner.said("apply", "combine", "evaluate", "judge") == [
+        ("apply", 0, 1),
+        ("combine", (1, 1)),
+        ("apply", 1, 1),
+        ("evaluate", 1, 1),
+        ("judge", 1, 1),
+    ]
+    assert [row[:4] for row in world.told.metrics if row[0] == "accuracy"] == [("accuracy", 1, 1, 3.0)]
+    assert world.told.closed == [(1, 3.0)]
+
+
 def test_who_works_beside_the_clock_is_waited_for_one_round_later():
     """When a round is closed its trainings are handed out; only those of the round before must be there."""
     world = World(Beside(None, Stacking("on")))

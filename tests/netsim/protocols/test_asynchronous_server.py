@@ -26,8 +26,10 @@ def star(simulate):
             },
             radio={"channel": "none", **blocks.pop("radio", {})},
             protocol={"name": "asynchronous_server", **(protocol or {})},
-            learner={"name": "server_stub", "flops": 4e9, "upload_bits": 1e-3, "download_bits": 1e-3},
-            **blocks,
+            **{
+                "learner": {"name": "server_stub", "flops": 4e9, "upload_bits": 1e-3, "download_bits": 1e-3},
+                **blocks,
+            },
         )
 
     return run
@@ -93,3 +95,24 @@ def test_links_in_outage_do_not_stop_the_clock(star):
 def test_more_devices_than_there_are_is_refused(star, key):
     with pytest.raises(ScenarioError, match=rf"protocol.{key}: must be at most .* 3 \(got 4\)"):
         star({key: 4})
+
+
+def test_a_judgement_is_about_its_moment_however_far_workers_are(star):
+    """Workers may have trained what the server takes in later; isolated clients' models are judged without it."""
+    found = []
+    for executor in ("inline", "threads"):
+        _, log = star(
+            rounds=4,
+            data={"name": "generated", "samples": 75, "test_samples": 40, "shape": [8]},
+            partition={"name": "iid"},
+            learner={
+                "name": "isolated_clients",
+                "batch_size": 8,
+                "head_hidden": 4,
+                "networks": {"features": {"name": "mlp", "hidden": [4]}},
+            },
+            costs={"flops_per_mac": 1e6},
+            jobs={"device": "cpu", "executor": executor, "stacking": "off", "max_pending": 100},
+        )
+        found.append([row for row in log.metrics if row.name in ("loss_test", "accuracy")])
+    assert found[0] == found[1] and len({row.value for row in found[0] if row.name == "loss_test"}) == 4

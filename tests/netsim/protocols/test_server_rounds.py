@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from learners.federated.evaluation import evaluate
 from netsim.errors import ScenarioError
 
 COUNT = 4
@@ -170,6 +171,50 @@ def test_fastest_takes_those_that_were_quick(star):
         for t in range(1, 5)
     ]
     assert chosen == [[0, 1], [2, 3], [2, 3], [2, 3]]
+
+
+def test_a_server_that_trains_is_charged_for_it_and_judged_after_it(simulate):
+    """20 training samples of each of 3 devices, 7 batches of 8; ε f² / e = 2e-28 · 1e18 / 4 J per FLOP of the server.
+
+    8 numbers, hidden layers of 4, 2 classes: 32 + 16 multiplications in the trunk, 16 + 8 in the head and
+    16 + 16 + 8 in the fused head, times 2, times 3 with the backward pass.
+    """
+    simulation, log = simulate(
+        rounds=3,
+        topology=None,
+        protocol={"name": "server_rounds"},
+        server={"processor": {"frequency_hz": 1e9, "flops_per_cycle": 4.0, "effective_capacitance_f": 2e-28}},
+        data={"name": "generated", "samples": 75, "test_samples": 40, "shape": [8]},
+        partition={"name": "iid"},
+        learner={
+            "name": "centralized_server",
+            "batch_size": 8,
+            "head_hidden": 4,
+            "networks": {"features": {"name": "mlp", "hidden": [4, 4]}},
+        },
+        jobs={"device": "cpu", "executor": "inline", "stacking": "off"},
+    )
+    flops = 7 * 8 * 6 * (48 + 24 + 40)
+    assert not log.transfers
+    assert {(row.outcome, row.compute_j, row.sending_j, row.flops) for row in log.rounds} == {
+        ("finished", 0.0, 0.0, 0.0)
+    }
+    for row in log.server:
+        assert (row.outcome, row.arrived, row.flops) == ("aggregated", 3, flops)
+        assert row.compute_j == pytest.approx(5e-11 * flops, rel=1e-12)
+    told = [row for row in log.metrics if row.name == "loss_test"]
+    assert [(row.round, row.device, row.time_s) for row in told] == [
+        (r.round, 3, r.end_s) for r in log.server
+    ]
+
+    learner = simulation.learner
+
+    def loss(state):
+        rows = learner._test_rows
+        return evaluate(learner._architecture, state, learner._samples.store, rows, 256, "cpu")["loss"]
+
+    losses = [loss(learner._initial), *(row.value for row in told)]
+    assert len(set(losses)) == 4 and losses[3] == loss(learner._version(3).state)
 
 
 @pytest.mark.parametrize(
