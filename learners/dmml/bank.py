@@ -98,7 +98,6 @@ class StackedOutputs(NamedTuple):
         common_logits: [A, K, C, B].
         modality_logits: [A, K, C, B].
         logits: [K, C, B].
-        per_modality: Each modality's own prediction (eq. 27) [A, K, C, B].
     """
 
     common: Tensor
@@ -106,7 +105,6 @@ class StackedOutputs(NamedTuple):
     common_logits: Tensor
     modality_logits: Tensor
     logits: Tensor
-    per_modality: Tensor
 
 
 def forward(
@@ -135,9 +133,13 @@ def forward(
     bias = head["bias"][:, :, None]  # [K, C, 1]
     counted = modality_logits if active is None else active[:, :, None, None] * modality_logits
     fused = counted.sum(0) if len(names) > 1 else counted[0]
-    return StackedOutputs(
-        common, specific, common_logits, modality_logits, fused + bias, modality_logits + bias / len(names)
-    )
+    return StackedOutputs(common, specific, common_logits, modality_logits, fused + bias)
+
+
+def per_modality(bank: Bank, outputs: StackedOutputs) -> Tensor:
+    """Each modality's own prediction (eq. 27) [A, K, C, B]."""
+    bias = bank.parts["common"].tensors["bias"][:, :, None]
+    return outputs.modality_logits + bias / len(outputs.modality_logits)
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

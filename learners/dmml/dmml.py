@@ -286,6 +286,10 @@ class DMML(Learner):
             mixture = self._mixture(key, devices, arrived, complete)
             for part in modality_parts(key) if key else self._common_parts():
                 layout = self._initial[part].layout
+                if not layout.size:  # the extractor of inputs that are taken as they are
+                    for k in devices:
+                        aggregate[k][part] = states[k][part]
+                    continue
                 bank = gather([states[k][part].row for k in mixture.senders])
                 mixed = mixture.mixing(bank)
                 if layout.sent < layout.size:  # integer counters are the receiver's own

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.dmml.bank import Bank, forward
+from learners.dmml.bank import Bank, forward, per_modality
 from learners.models.choice import Architecture
 from learners.state import State, lend
 from learners.task import Store
@@ -70,7 +70,7 @@ def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]
                 seen = store.seen(m, part, bank.dtype)
                 inputs[m] = seen.expand(devices, *seen.shape)
             outputs = forward(net, bank, inputs, None)
-            logits = torch.cat([outputs.logits[None], outputs.per_modality])  # [1 + A, devices, C, B]
+            logits = torch.cat([outputs.logits[None], per_modality(bank, outputs)])  # [1 + A, devices, C, B]
             # Ten times faster over classes that lie side by side.
             best = logits.transpose(-1, -2).contiguous().argmax(-1)
             correct += (best == labels).sum(2)

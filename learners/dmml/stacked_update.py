@@ -8,6 +8,7 @@ statistics and what its optimizer remembers. Every row has its own random number
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -85,10 +86,11 @@ class _Group:
     def train_network(self) -> None:
         """All iterations of all devices; those that are done early sit out the rest."""
         jobs, net = self.jobs, self.net
-        optimizers = self._optimizers(list(net.parts()))
+        # Parts without numbers, such as the extractor of inputs that are taken as they are, have nothing to step.
+        optimizers = self._optimizers([part for part in net.parts() if self.bank.parts[part].layout.size])
         active = self._active()  # bool [iterations, A, K], on the CPU
         seen = self._seen()
-        labels = self.store.labels[seen] if len(active) else seen
+        labels = self.store.labels.index_select(0, seen.flatten()).view(seen.shape)
         generated = self._generated(labels)
         drawing = any(self._draws(m) for m in net.modalities)
         augmentation = [
@@ -132,9 +134,10 @@ class _Group:
         bank, plan = self.bank, self.plan
         takes_part = {f"{kind}/{m}": here[i] for i, m in enumerate(used) for kind in ("trunk", "specific")}
         takes_part["common"] = training = here[0] if everyone else here.any(0)
+        takes_part = {part: taking for part, taking in takes_part.items() if part in optimizers}
         kept = {} if everyone else {part: bank.parts[part].statistics.clone() for part in takes_part}
         mask = here.to(self.device, bank.dtype)
-        with torch.autocast(labels.device.type, torch.bfloat16, enabled=plan.bf16):
+        with torch.autocast(labels.device.type, torch.bfloat16) if plan.bf16 else nullcontext():
             outputs = forward(self.net, bank, inputs, None if everyone else mask)
             guide = None
             if plan.losses.distillation and generated is not None:
