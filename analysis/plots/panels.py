@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from analysis.plots.style import (
     PAGE_IN,
@@ -18,6 +20,9 @@ from analysis.plots.style import (
     new_figure,
 )
 from analysis.units import energy_unit, largest, time_unit
+
+FAR_APART = 8.0
+"""Curves whose ends differ by more than this factor share a logarithmic axis; on a linear one some would be a wall."""
 
 
 def accuracy_panels(
@@ -49,7 +54,17 @@ def accuracy_panels(
             draw_line(axes, x, 100 * curve["mean"], label=name, **styles[name])
             draw_band(axes, x, 100 * curve["low"], 100 * curve["high"], styles[name]["color"])
         axes.set_xlabel(x_label)
+        ends = [curve[column].max() / factor for curve in curves.values()]
+        if column != "round" and max(ends) > FAR_APART * min(ends) > 0:
+            _logarithmic(axes)
     count_axis(all_axes[0])
     all_axes[0].set_ylabel(label)
     legend_below(figure, all_axes[0], *([band_handle(band)] if band else []))
     return figure
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Powers of ten as plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

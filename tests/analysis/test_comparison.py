@@ -71,6 +71,15 @@ def test_the_figure_has_a_curve_per_learner_and_owns_up_to_surrogate_data(make: 
     assert "SURROGATE DATA" in figure.get_suptitle()
 
 
+def test_curves_that_end_far_apart_share_a_logarithmic_axis_of_what_they_cost(make: Callable[..., Run]) -> None:
+    """Nine hours against one; rounds are counted as ever."""
+    far = comparison_figure([make("a", 1, [0.1 * t for t in range(9)]), make("b", 1, [0.1])])
+    near = comparison_figure([make("c", 1, [0.1] * 8), make("d", 1, [0.1])])
+    assert far is not None and near is not None
+    assert [axes.get_xscale() for axes in far.axes] == ["linear", "log", "log"]
+    assert [axes.get_xscale() for axes in near.axes] == ["linear"] * 3
+
+
 def test_runs_without_accuracy_have_a_table_but_no_figure(make: Callable[..., Run]) -> None:
     runs = [make("a", 1, []), make("b", 1, [])]
     assert comparison_figure(runs) is None
