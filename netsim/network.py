@@ -70,14 +70,14 @@ class Network:
         """All links, those of dead devices included."""
         return self.topology.graph
 
-    def living_neighbours(self, device: Device) -> list[int]:
+    def living_neighbours(self, device: Device) -> Sequence[int]:
         """Neighbours of ``device`` whose batteries are not empty, in the order of their numbers."""
         return self.living(self._neighbours[device.number])
 
-    def living(self, numbers: Sequence[int]) -> list[int]:
+    def living(self, numbers: Sequence[int]) -> Sequence[int]:
         """Those of ``numbers`` whose batteries are not empty."""
         if self._immortal:
-            return list(numbers)
+            return numbers
         devices = self.devices
         return [n for n in numbers if devices[n].alive]
 

@@ -23,10 +23,9 @@ def metropolis_weights(graph: nx.Graph) -> dict[int, dict[int, float]]:
     nodes swap their states for ever instead of averaging them.
     """
     rows: dict[int, dict[int, float]] = {}
-    for node in sorted(graph):
-        neighbours = sorted(n for n in graph[node] if n != node)
-        degree = len(neighbours)
-        row = {n: 1.0 / (1 + max(degree, len(graph[n]) - graph.has_edge(n, n))) for n in neighbours}
+    neighbours = {node: sorted(n for n in graph[node] if n != node) for node in sorted(graph)}
+    for node, own in neighbours.items():
+        row = {n: 1.0 / (1 + max(len(own), len(neighbours[n]))) for n in own}
         row[node] = 1.0 - sum(row.values())
         rows[node] = dict(sorted(row.items()))
     return rows
