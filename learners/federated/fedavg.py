@@ -79,7 +79,7 @@ class FedAvg(ServerLearner):
         heads = (*self._task.modalities, FUSION)
         first = Version(0, self._initial, dict.fromkeys(heads, 1 / len(heads)))
         self._versions: dict[int, Version] = {0: first}
-        self._uploads: dict[tuple[int, int], Upload] = {}
+        self._uploads: dict[int, dict[int, Upload]] = {}  # by device and its round
         self._asked: dict[int, float] = {}
         self._architectures: dict[tuple[str, ...], LateFusion] = {}
 
@@ -205,7 +205,7 @@ class FedAvg(ServerLearner):
 
     def receive(self, device: int, round: int, payload: Version) -> None:
         """What the device will train from in its ``round``."""
-        self._uploads[device, round] = Upload(device, payload)
+        self._uploads.setdefault(device, {})[round] = Upload(device, payload)
 
     def workload(self, device: int, round: int, budget: Budget) -> Workload:
         """A client's steps and measurements, or the server's sums: two FLOPs per number of each client it has asked.
@@ -224,8 +224,9 @@ class FedAvg(ServerLearner):
         client = self._clients.get(device)
         if device == self.server or client is None:
             return None
-        version = self._uploads[device, round].version
-        return self._local_update(client, device, round, version)
+        # Whatever the device began before has ended, arrived or not.
+        self._uploads[device] = {n: one for n, one in self._uploads[device].items() if n >= round}
+        return self._local_update(client, device, round, self._uploads[device][round].version)
 
     def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
         """What the client made becomes what it sends; its losses are reported.
@@ -236,7 +237,7 @@ class FedAvg(ServerLearner):
         if result is None:
             return ()
         self._stop_if_diverged(device, round, result)
-        self._uploads[device, round].trained = result
+        self._uploads[device][round].trained = result
         return reported(result)
 
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
@@ -245,7 +246,7 @@ class FedAvg(ServerLearner):
         if client is None:
             return ()
         bits = self._costs.message_bits(client.modalities) + BITS_PER_NUMBER * self._upload_numbers(client)
-        return [Message((self.server,), bits, self._uploads[device, round])]
+        return [Message((self.server,), bits, self._uploads[device][round])]
 
     def combine(self, device: int, round: int, arrived: Mapping[int, Upload]) -> Sequence[Metric]:
         """Make the server's next model; where nothing has arrived it is the same as before."""
@@ -291,8 +292,10 @@ class FedAvg(ServerLearner):
     def _forget(self, round: int, arrived: Mapping[int, Upload]) -> None:
         """Earlier versions, and what has arrived: whoever still has one of them has it in hand."""
         self._versions = {n: version for n, version in self._versions.items() if n >= round}
-        ended = {id(upload) for upload in arrived.values()}
-        self._uploads = {key: one for key, one in self._uploads.items() if id(one) not in ended}
+        for k, upload in arrived.items():
+            left = {n: one for n, one in self._uploads.pop(k, {}).items() if one is not upload}
+            if left:
+                self._uploads[k] = left
 
     def _stop_if_diverged(self, device: int, round: int, result: Trained) -> None:
         if not result.finite and self._options.on_nan == "stop":

@@ -66,7 +66,7 @@ class IsolatedClients(Silent):
     def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
         """Train on from where the client was."""
         if device in self._clients:
-            self._uploads[device, round].version = Version(round - 1, self._own[device])
+            self._uploads[device][round].version = Version(round - 1, self._own[device])
         return super().training_job(device, round, workload)
 
     def _aggregate(

@@ -71,7 +71,9 @@ def test_the_figure_has_a_curve_per_learner_and_owns_up_to_surrogate_data(make: 
     assert "SURROGATE DATA" in figure.get_suptitle()
 
 
-def test_curves_that_end_far_apart_share_a_logarithmic_axis_of_what_they_cost(make: Callable[..., Run]) -> None:
+def test_curves_that_end_far_apart_share_a_logarithmic_axis_of_what_they_cost(
+    make: Callable[..., Run],
+) -> None:
     """Nine hours against one; rounds are counted as ever."""
     far = comparison_figure([make("a", 1, [0.1 * t for t in range(9)]), make("b", 1, [0.1])])
     near = comparison_figure([make("c", 1, [0.1] * 8), make("d", 1, [0.1])])

@@ -40,6 +40,18 @@ FULL_BATCH = {**PLAIN, "batch_size": 1000, "validation_share": 0.0}
 # What all of them keep.
 
 
+def test_what_never_arrives_is_forgotten_too() -> None:
+    """Device 1 is never heard; the server's old models must not live on in what it would have sent."""
+    learner = make("fedavg")
+    for t in range(1, 5):
+        turn = Turn(t)
+        begin(learner, turn, [0, 1])
+        train(learner, turn)
+        upload(learner, turn)
+        combine(learner, turn, {0: turn.uploads[0].payload})
+    assert {k: list(own) for k, own in learner._uploads.items()} == {1: [4]}
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_two_rounds_and_two_rounds_ahead_of_the_learning(name: str) -> None:
     """The clock may be two rounds ahead of the learning; nothing that is said or made depends on that."""
