@@ -10,7 +10,13 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 DATA_FOLDER = Path(os.environ.get("NETSIM_DATA", ROOT.parent / "shared" / "data"))
 
-DATA = {"ravdess_12dev": DATA_FOLDER / "ravdess", "avdigits_12dev": DATA_FOLDER}
+DATA = {
+    "avdigits_12dev": DATA_FOLDER,
+    "decentralized_ravdess": DATA_FOLDER / "ravdess",
+    "fedhgb_ravdess": DATA_FOLDER / "ravdess",
+    "fedhgb_utd": DATA_FOLDER / "utd_mhad",
+    "ravdess_12dev": DATA_FOLDER / "ravdess",
+}
 """Folder of the real data that a scenario needs; the others make do with generated data."""
 
 # DMML-KD, whose iterations do not hang on a comparison of learnt numbers as those of the balance do: then seconds and
@@ -32,6 +38,14 @@ SHORT: dict[str, tuple[str, ...]] = {
         "data.test_pairs=60",
         f"data.root={DATA['avdigits_12dev']}",
     ),
+    "decentralized_ravdess": (
+        "learner.name=dmml",
+        "rounds=2",
+        "learner.local_epochs=1",
+        f"data.root={DATA['fedhgb_ravdess']}",
+    ),
+    "fedhgb_ravdess": ("rounds=2", "learner.local_epochs=1", f"data.root={DATA['fedhgb_ravdess']}"),
+    "fedhgb_utd": ("rounds=2", "learner.local_epochs=1", f"data.root={DATA['fedhgb_utd']}"),
 }
 
 

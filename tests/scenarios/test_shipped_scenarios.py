@@ -9,6 +9,7 @@ import pytest
 from shipped import DATA, ROOT, SHORT, needs
 
 from netsim.scenario import load_plan
+from netsim.simulation import build
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 BALANCED = {"rtol": 0.05, "atol": 1e-12}
@@ -41,9 +42,7 @@ def test_short_form_against_its_stored_summary(name, run_scenario, summary_of, n
     assert summary["surrogate_data"] == (name not in DATA)
 
 
-@pytest.mark.parametrize(
-    "name", ["two_devices", "crema_12dev", "crema_12dev_full", "ravdess_12dev", "avdigits_12dev"]
-)
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "scenarios").glob("*.yaml")))
 def test_every_shipped_scenario_is_valid(name):
     assert load_plan(ROOT / "scenarios" / f"{name}.yaml").scenario.name == name
 
@@ -93,3 +92,40 @@ def test_two_learners_on_one_seed_see_the_same_placement_fading_and_partition(ru
         for n in ("dmml", "dmml_kd")
     }
     assert gains["dmml"].equals(gains["dmml_kd"])
+
+
+WITH_A_SERVER = ("fedavg", "fedprox", "fednova", "fedatt", "fedhgb", "mgb", "cgb")
+
+
+def test_methods_with_a_server_see_the_same_placement_fading_and_partition(run_scenario):
+    """Common random numbers there too; first weights: ``tests/learners/federated/test_methods.py``."""
+    import pandas as pd
+
+    needs("fedhgb_utd")
+    short = (*SHORT["fedhgb_utd"], "evaluation.samples=10")
+    runs = {n: run_scenario("fedhgb_utd", *short, f"learner.name={n}", run_id=n) for n in WITH_A_SERVER}
+    tables = {
+        name: (
+            pd.read_parquet(folder / "devices.parquet"),
+            pd.read_parquet(folder / "transfers.parquet")
+            .set_index(["round", "kind", "sender", "receiver"])
+            .gain.sort_index(),
+        )
+        for name, folder in runs.items()
+    }
+    devices, gains = tables["fedavg"]
+    assert len(devices) == 51 and len(gains) == 2 * 2 * 40
+    for name, (others, theirs) in tables.items():
+        assert devices.equals(others) and gains.equals(theirs), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_world_with_a_server_is_the_one_without(seed, tmp_path):
+    """Devices stand in the same places with the same data, on the seeds that docs/reproduction.md compares."""
+    needs("fedhgb_ravdess")
+    worlds = []
+    for name in ("fedhgb_ravdess", "decentralized_ravdess"):
+        plan = load_plan(ROOT / "scenarios" / f"{name}.yaml", (*SHORT[name], f"seed={seed}"))
+        rows = build(plan, tmp_path, lambda text: None).device_rows()
+        worlds.append([row._replace(degree=0) for row in rows if row.role == "device"])
+    assert len(worlds[0]) == 20 and worlds[0] == worlds[1]

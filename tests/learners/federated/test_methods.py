@@ -40,6 +40,11 @@ FULL_BATCH = {**PLAIN, "batch_size": 1000, "validation_share": 0.0}
 # What all of them keep.
 
 
+@pytest.mark.parametrize("name", (*METHODS, "isolated_clients", "centralized_server"))
+def test_all_begin_with_the_same_weights(name: str) -> None:
+    assert fingerprint(make(name)._initial) == fingerprint(make("fedavg")._initial)
+
+
 def test_what_never_arrives_is_forgotten_too() -> None:
     """Device 1 is never heard; the server's old models must not live on in what it would have sent."""
     learner = make("fedavg")
