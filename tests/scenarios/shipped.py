@@ -41,6 +41,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "decentralized_ravdess": (
         "learner.name=dmml",
         "rounds=2",
+        "evaluation.samples=40",
         "learner.local_epochs=1",
         f"data.root={DATA['fedhgb_ravdess']}",
     ),
