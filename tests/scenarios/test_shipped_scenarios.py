@@ -120,12 +120,12 @@ def test_methods_with_a_server_see_the_same_placement_fading_and_partition(run_s
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_world_with_a_server_is_the_one_without(seed, tmp_path):
+def test_the_world_with_a_server_is_the_one_without(seed, cache):
     """Devices stand in the same places with the same data, on the seeds that docs/reproduction.md compares."""
     needs("fedhgb_ravdess")
     worlds = []
     for name in ("fedhgb_ravdess", "decentralized_ravdess"):
         plan = load_plan(ROOT / "scenarios" / f"{name}.yaml", (*SHORT[name], f"seed={seed}"))
-        rows = build(plan, tmp_path, lambda text: None).device_rows()
+        rows = build(plan, cache, lambda text: None).device_rows()
         worlds.append([row._replace(degree=0) for row in rows if row.role == "device"])
     assert len(worlds[0]) == 20 and worlds[0] == worlds[1]
