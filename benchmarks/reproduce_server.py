@@ -16,6 +16,7 @@ import argparse
 import itertools
 import math
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,11 +97,27 @@ def main() -> None:
     words = parser.parse_args()
     settings = [f"rounds={words.rounds}", "evaluation.every=2", *words.set]
     keys = list(itertools.product(words.cases, words.methods, range(words.seeds)))
+
+    def attempt(key: tuple[str, str, int]) -> Path | None:
+        try:
+            return run(words.scenario, *key, settings, words.runs)
+        except (
+            SystemExit
+        ) as error:  # one that diverges does not take the others with it; the table has a seed less
+            print(error, file=sys.stderr)
+            return None
+
     with ThreadPoolExecutor(words.workers) as pool:
-        folders = list(pool.map(lambda key: run(words.scenario, *key, settings, words.runs), keys))
-    loaded = dict(zip(keys, map(load_run, folders), strict=True))
+        folders = list(pool.map(attempt, keys))
+    loaded = {key: load_run(folder) for key, folder in zip(keys, folders, strict=True) if folder}
     for case in words.cases:
-        print(table(case, {m: [loaded[case, m, seed] for seed in range(words.seeds)] for m in words.methods}))
+        found = {
+            method: [
+                loaded[case, method, seed] for seed in range(words.seeds) if (case, method, seed) in loaded
+            ]
+            for method in words.methods
+        }
+        print(table(case, {method: runs for method, runs in found.items() if runs}))
 
 
 if __name__ == "__main__":
