@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots.panels import accuracy_panels
-from analysis.plots.style import CYCLE, DASHES, note_surrogate, styled
+from analysis.plots.style import curve_style, note_surrogate, styled
 from analysis.run import Run, RunError
 from analysis.tables import FUSED, accuracy_by_round, accuracy_summary, energy_by_category
 
@@ -69,10 +69,7 @@ def comparison_figure(runs: Sequence[Run], modality: str = FUSED) -> Figure | No
     curves = {label: curve for label, curve in curves.items() if len(curve)}
     if not curves:
         return None
-    styles = {
-        label: {"color": CYCLE[place % len(CYCLE)], "linestyle": DASHES[place % len(DASHES)]}
-        for place, label in enumerate(curves)
-    }
+    styles = {label: curve_style(place) for place, label in enumerate(curves)}
     for curve in curves.values():
         curve["low"], curve["high"] = curve["mean"] - curve["se"], curve["mean"] + curve["se"]
     band = "± standard error over seeds" if any(len(group) > 1 for group in groups.values()) else None

@@ -93,6 +93,14 @@ def modality_styles(modalities: Sequence[str]) -> dict[str, dict[str, Any]]:
     return styles
 
 
+def curve_style(place: int) -> dict[str, Any]:
+    """Colour and dashes of the ``place``-th of several curves; the first 36 differ, neighbours in both."""
+    return {
+        "color": CYCLE[place % len(CYCLE)],
+        "linestyle": DASHES[(place + place // len(CYCLE)) % len(DASHES)],
+    }
+
+
 def note_surrogate(figure: Figure, *runs: Run) -> None:
     """Say on the figure that its learning was on made-up data."""
     if any(run.surrogate for run in runs):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analysis.plots.style import COLUMN_IN, CYCLE, DASHES, new_figure, styled
+from analysis.plots.style import COLUMN_IN, curve_style, new_figure, styled
 from analysis.run import Run
 
 GUIDES = {"median": 0.5, "90 %": 0.1, "99 %": 0.01}
@@ -35,7 +33,7 @@ def transfers_figure(run: Run) -> Figure | None:
         lost = int((sent["outcome"] != "delivered").sum())
         label = f"{kind}: {len(sent):,} sent" + (f", {lost:,} lost" if lost else "")
         label += f"\narrived: median {times['time_s'].median():.3g} s, mean {times['time_s'].mean():.3g} s"
-        style: dict[str, Any] = {"color": CYCLE[place % len(CYCLE)], "linestyle": DASHES[place % len(DASHES)]}
+        style = curve_style(place)
         axes.step(t, late, where="post", label=label, **style)
     axes.set_xscale("log")
     axes.set_yscale("log")

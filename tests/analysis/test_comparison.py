@@ -9,6 +9,7 @@ from run_folders import accuracy, device
 
 from analysis import Run, RunError, compare, comparison_figure
 from analysis.compare import compare_runs, group_by_scenario, mean_curve
+from analysis.plots.style import curve_style
 
 
 @pytest.fixture
@@ -69,6 +70,11 @@ def test_the_figure_has_a_curve_per_learner_and_owns_up_to_surrogate_data(make: 
     assert figure is not None
     assert [line.get_label() for line in figure.axes[2].get_lines()] == ["a", "b"]
     assert "SURROGATE DATA" in figure.get_suptitle()
+
+
+def test_no_two_curves_look_alike() -> None:
+    styles = [tuple(curve_style(place).values()) for place in range(36)]
+    assert len(set(styles)) == 36
 
 
 def test_curves_that_end_far_apart_share_a_logarithmic_axis_of_what_they_cost(
