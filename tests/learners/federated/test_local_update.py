@@ -138,10 +138,11 @@ def test_steps(changes: dict[str, int], steps: int) -> None:
 
 def test_random_epochs_differ_by_device_and_round_and_are_within_bounds() -> None:
     learner = make("fednova", devices=4, epochs_range=(2, 5))
-    drawn = {learner._steps(k, t) // 2 for k in range(4) for t in range(1, 20)}
+    drawn = {learner._steps(learner._clients[k], k, t) // 2 for k in range(4) for t in range(1, 20)}
     assert drawn == {2, 3, 4, 5}
-    assert [learner._steps(1, t) for t in range(1, 9)] == [
-        make("fedavg", devices=4, epochs_range=(2, 5))._steps(1, t) for t in range(1, 9)
+    other = make("fedavg", devices=4, epochs_range=(2, 5))
+    assert [learner._steps(learner._clients[1], 1, t) for t in range(1, 9)] == [
+        other._steps(other._clients[1], 1, t) for t in range(1, 9)
     ], "every method does the same work"
 
 
