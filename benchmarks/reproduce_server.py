@@ -3,7 +3,7 @@ r"""Federated learning through an edge server: methods by non-IID case, several 
     python benchmarks/reproduce_server.py --scenario fedhgb_utd --rounds 30
     python benchmarks/reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases mixed-B A 1M-B C
     python benchmarks/reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases mixed-B \
-        --methods isolated_clients centralized_server fedavg:inertial fedavg:skeleton fedavg:depth
+        --methods fedavg:inertial fedavg:skeleton fedavg:depth --set protocol.participants=null
 
 A method is a learner, or a learner on one modality alone. Runs of the same seed have the same placement, fading,
 partition and first weights. Runs that are there already are not run again, so the command can be stopped and given

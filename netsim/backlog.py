@@ -111,8 +111,9 @@ class Backlog:
         self.max_pending = max_pending
         self._last: dict[int, Step] = {}
         self._places = itertools.count()
-        self._trainings: dict[int, Training] = {}  # those that are not done yet, by place
-        self._undone: dict[int, dict[int, int]] = {}  # their places, by round and device
+        self._undone: dict[
+            int, dict[int, Training]
+        ] = {}  # trainings that are not done yet, by round and device
         self._startable: list[Training] = []
         self._combinable: list[Combining] = []
         self._started: dict[int, Training | Judging] = {}
@@ -146,8 +147,7 @@ class Backlog:
         """
         step = Training(device, round, workload, next(self._places), closes)
         step.judged = judged
-        self._trainings[step.place] = step
-        self._undone.setdefault(round, {})[device] = step.place
+        self._undone.setdefault(round, {})[device] = step
         self._unfinished += 1
         self._append(step)
         step.after(after)
@@ -352,7 +352,6 @@ class Backlog:
         if not isinstance(step, Combining):
             self._unfinished -= 1
         if isinstance(step, Training):
-            del self._trainings[step.place]
             undone = self._undone[step.round]
             del undone[step.device]
             if not undone:
@@ -377,11 +376,8 @@ class Backlog:
 
     def _wait_for_a_sender(self, step: Combining) -> None:
         """Of the senders that are not done, wait for the one that was ordered last: mostly no other is left then."""
-        undone = self._undone.get(step.round)
-        if undone:
-            last = max(map(undone.get, step.arrived, itertools.repeat(-1)), default=-1)
-            if last >= 0:
-                step.after(self._trainings[last])
+        undone = self._undone.get(step.round, {})
+        step.after(max(filter(None, map(undone.get, step.arrived)), key=attrgetter("place"), default=None))
 
     def _tell(self) -> None:
         while self._closings and not self._open[self._closings[0][0]]:

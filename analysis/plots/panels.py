@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from analysis.plots.style import (
     PAGE_IN,
@@ -17,6 +16,7 @@ from analysis.plots.style import (
     draw_band,
     draw_line,
     legend_below,
+    logarithmic_x,
     new_figure,
 )
 from analysis.units import energy_unit, largest, time_unit
@@ -56,15 +56,9 @@ def accuracy_panels(
         axes.set_xlabel(x_label)
         ends = [curve[column].max() / factor for curve in curves.values()]
         if column != "round" and max(ends) > FAR_APART * min(ends) > 0:
-            _logarithmic(axes)
+            first = min(curve[column].min() / factor for curve in curves.values())
+            logarithmic_x(axes, decades=np.log10(max(ends) / first))
     count_axis(all_axes[0])
     all_axes[0].set_ylabel(label)
     legend_below(figure, all_axes[0], *([band_handle(band)] if band else []))
     return figure
-
-
-def _logarithmic(axes: Axes) -> None:
-    """Powers of ten as plain numbers."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.run import Run
 from analysis.tables import FUSED
@@ -99,6 +99,15 @@ def curve_style(place: int) -> dict[str, Any]:
         "color": CYCLE[place % len(CYCLE)],
         "linestyle": DASHES[(place + place // len(CYCLE)) % len(DASHES)],
     }
+
+
+def logarithmic_x(axes: Axes, decades: float) -> None:
+    """A logarithmic axis; over one or two decades numbers are written out, for powers of ten would leave it bare."""
+    axes.set_xscale("log")
+    if decades < 3:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def note_surrogate(figure: Figure, *runs: Run) -> None:

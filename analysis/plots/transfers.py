@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analysis.plots.style import COLUMN_IN, curve_style, new_figure, styled
+from analysis.plots.style import COLUMN_IN, curve_style, logarithmic_x, new_figure, styled
 from analysis.run import Run
 
 GUIDES = {"median": 0.5, "90 %": 0.1, "99 %": 0.01}
@@ -35,10 +34,9 @@ def transfers_figure(run: Run) -> Figure | None:
         label += f"\narrived: median {times['time_s'].median():.3g} s, mean {times['time_s'].mean():.3g} s"
         style = curve_style(place)
         axes.step(t, late, where="post", label=label, **style)
-    axes.set_xscale("log")
+    logarithmic_x(axes, decades=np.log10(arrived["time_s"].max() / arrived["time_s"].min()))
     axes.set_yscale("log")
     _guides(axes)
-    _plain_ticks(axes, decades=np.log10(arrived["time_s"].max() / arrived["time_s"].min()))
     axes.set_xlabel("t [s]")
     axes.set_ylabel("P(not delivered within t)")
     axes.legend(loc="lower left")
@@ -52,14 +50,6 @@ def not_within(times_s: pd.Series, sent: int) -> tuple[np.ndarray, np.ndarray]:
     keep = late > 1e-12  # zero has no place on a logarithmic axis
     start = (np.array([t[0]]), np.array([1.0]))
     return np.concatenate([start[0], t[keep]]), np.concatenate([start[1], late[keep]])
-
-
-def _plain_ticks(axes: Axes, decades: float) -> None:
-    """Seconds written out: over one or two decades, powers of ten alone would leave the axis bare."""
-    if decades < 3:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _guides(axes: Axes) -> None:

@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 
 from learners.federated import evaluation
-from learners.federated.fedavg import LOSSES, FedAvg, reported
+from learners.federated.fedavg import JUDGEMENTS, LOSSES, FedAvg, reported
 from learners.federated.local_update import Trained
 from learners.federated.promises import Upload, Version
 from learners.federated.samples import Client, Samples
@@ -95,8 +95,8 @@ class CentralizedServer(Silent):
     """
 
     METRICS: ClassVar[Mapping[str, str]] = {
-        **FedAvg.METRICS,
         **{name: about.replace("a client's", "the server's") for name, about in LOSSES.items()},
+        **JUDGEMENTS,
     }
 
     def begin(self, graph: nx.Graph) -> None:

@@ -100,7 +100,7 @@ def put_all(
 
     Much of what a message costs is spent here, on memory that is far away: little of each mailbox is touched.
     """
-    for box, payload, at_s in zip(mailboxes, payloads, ends_s, strict=False):
+    for box, payload, at_s in zip(mailboxes, payloads, ends_s, strict=True):
         if round <= box._closed:
             continue
         letters = box._rounds.get(round)

@@ -58,3 +58,22 @@ def simulate(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..
         return simulation, log
 
     return run
+
+
+@pytest.fixture
+def late_fusion() -> Callable[..., dict[str, Any]]:
+    """Blocks of a scenario in which a small network learns generated data through a server."""
+
+    def blocks(name: str, *hidden: int) -> dict[str, Any]:
+        return {
+            "data": {"name": "generated", "samples": 75, "test_samples": 40, "shape": [8]},
+            "partition": {"name": "iid"},
+            "learner": {
+                "name": name,
+                "batch_size": 8,
+                "head_hidden": 4,
+                "networks": {"features": {"name": "mlp", "hidden": list(hidden)}},
+            },
+        }
+
+    return blocks

@@ -173,7 +173,7 @@ def test_fastest_takes_those_that_were_quick(star):
     assert chosen == [[0, 1], [2, 3], [2, 3], [2, 3]]
 
 
-def test_a_server_that_trains_is_charged_for_it_and_judged_after_it(simulate):
+def test_a_server_that_trains_is_charged_for_it_and_judged_after_it(simulate, late_fusion):
     """20 training samples of each of 3 devices, 7 batches of 8; ε f² / e = 2e-28 · 1e18 / 4 J per FLOP of the server.
 
     8 numbers, hidden layers of 4, 2 classes: 32 + 16 multiplications in the trunk, 16 + 8 in the head and
@@ -184,14 +184,7 @@ def test_a_server_that_trains_is_charged_for_it_and_judged_after_it(simulate):
         topology=None,
         protocol={"name": "server_rounds"},
         server={"processor": {"frequency_hz": 1e9, "flops_per_cycle": 4.0, "effective_capacitance_f": 2e-28}},
-        data={"name": "generated", "samples": 75, "test_samples": 40, "shape": [8]},
-        partition={"name": "iid"},
-        learner={
-            "name": "centralized_server",
-            "batch_size": 8,
-            "head_hidden": 4,
-            "networks": {"features": {"name": "mlp", "hidden": [4, 4]}},
-        },
+        **late_fusion("centralized_server", 4, 4),
         jobs={"device": "cpu", "executor": "inline", "stacking": "off"},
     )
     flops = 7 * 8 * 6 * (48 + 24 + 40)
