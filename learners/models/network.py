@@ -45,7 +45,13 @@ class Trunk(nn.Module):
             features: Tensor = functional_call(self, dict(tensors), (x,))
             return features
 
-        features: Tensor = torch.vmap(one)(tensors, x)
+        # Vectorised BatchNorm moves its statistics on in a copy that nobody sees, unless they lie side by side in
+        # memory; in a bank, where each network has a row, they do not.
+        moving = {name: tensors[name].contiguous() for name, _ in self.named_buffers() if self.training}
+        features: Tensor = torch.vmap(one)({**tensors, **moving}, x)
+        for name, moved in moving.items():
+            if moved is not tensors[name]:
+                tensors[name].copy_(moved)
         return features
 
 

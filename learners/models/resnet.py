@@ -1,4 +1,4 @@
-"""ResNet-18 as the paper uses it, and a family of small relatives that train quickly on a CPU."""
+"""ResNet-18 as the paper uses it, ResNet-34, and a family of small relatives that train quickly on a CPU."""
 
 from __future__ import annotations
 
@@ -12,36 +12,41 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from learners.models.folded import convolve, fold, normalise, unfold
+from learners.models.images import image_shape
 from learners.models.network import Network, Trunk
 from netsim.errors import ScenarioError
-from netsim.options import NoOptions, Options
+from netsim.options import Options
 
 
-def image_channels(input_shape: Sequence[int]) -> int:
-    """Channels of an image-like input [channels, height, width].
+class ResNetOptions(Options):
+    """The block of a ``resnet18`` or ``resnet34``."""
 
-    Raises:
-        ScenarioError: The input is of another shape.
+    stem: Literal["imagenet", "small"] = Field(
+        default="imagenet",
+        description="The first layer: 7×7 with stride 2 and a pooling as published, or `small`, 3×3 with stride 1 and "
+        "no pooling, for images of about 32×32.",
+    )
+
+
+class ResNetTrunk(Trunk):
+    """torchvision's ResNet without its last layer: 512 features, averaged over the image after a ReLU.
+
+    With the ``small`` stem it begins as the ResNets for CIFAR-10 of He et al. 2016, Section 4.2, do.
     """
-    if len(input_shape) != 3:
-        raise ScenarioError(
-            f"a ResNet takes inputs of shape [channels, height, width], but a sample has shape "
-            f"{list(input_shape)}; use the network 'mlp' for vectors"
-        )
-    return input_shape[0]
 
-
-class ResNet18Trunk(Trunk):
-    """torchvision's ResNet-18 without its last layer: 512 features, averaged over the image after a ReLU."""
-
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self, net: torchvision.models.ResNet, channels: int, stem: Literal["imagenet", "small"]
+    ) -> None:
         super().__init__()
-        self.net = torchvision.models.resnet18(weights=None)
-        self.feature_count = self.net.fc.in_features
-        self.net.fc = nn.Identity()
-        if channels != 3:
-            self.net.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-            nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.net = net
+        self.feature_count = net.fc.in_features
+        net.fc = nn.Identity()
+        kernel, stride = (3, 1) if stem == "small" else (7, 2)
+        if stem == "small":
+            net.maxpool = nn.Identity()
+        if stem == "small" or channels != 3:
+            net.conv1 = nn.Conv2d(channels, 64, kernel, stride, padding=kernel // 2, bias=False)
+            nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels, height, width] to [batch, 512]."""
@@ -52,11 +57,20 @@ class ResNet18Trunk(Trunk):
 class ResNet18(Network):
     """ResNet-18 from scratch, its first layer fitted to the modality's channels (1 for a spectrogram)."""
 
-    Options = NoOptions
+    Options = ResNetOptions
+    net = staticmethod(torchvision.models.resnet18)
 
-    def build(self, input_shape: Sequence[int]) -> ResNet18Trunk:
+    def build(self, input_shape: Sequence[int]) -> ResNetTrunk:
         """See :meth:`Network.build`."""
-        return ResNet18Trunk(image_channels(input_shape))
+        assert isinstance(self.options, ResNetOptions)
+        channels, _, _ = image_shape(input_shape, "a ResNet")
+        return ResNetTrunk(self.net(weights=None), channels, self.options.stem)
+
+
+class ResNet34(ResNet18):
+    """ResNet-34 from scratch, its first layer fitted to the modality's channels."""
+
+    net = staticmethod(torchvision.models.resnet34)
 
 
 class BasicBlock(nn.Module):
@@ -232,11 +246,11 @@ class SmallResNet(Network):
 
     def build(self, input_shape: Sequence[int]) -> SmallResNetTrunk:
         """See :meth:`Network.build`."""
-        channels = image_channels(input_shape)
+        channels, height, width = image_shape(input_shape, "a ResNet")
         assert isinstance(self.options, SmallResNetOptions)
-        if min(input_shape[1:]) < self.options.stem_stride:
+        if min(height, width) < self.options.stem_stride:
             raise ScenarioError(
                 f"small_resnet: stem_stride must be at most the input's height and width (got "
-                f"{self.options.stem_stride} for an input of {input_shape[1]}×{input_shape[2]})"
+                f"{self.options.stem_stride} for an input of {height}×{width})"
             )
         return SmallResNetTrunk(channels, self.options)
