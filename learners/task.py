@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +55,13 @@ class Task:
         dataset: The data set.
         shares: What each device holds, restricted to the modalities in use.
         modalities: The modalities in use, in the data set's order.
+        public: Training samples that were set aside for everybody, rows of the data set, int64.
     """
 
     dataset: MultimodalDataset
     shares: tuple[Share, ...]
     modalities: tuple[str, ...]
+    public: np.ndarray
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -83,12 +85,7 @@ class Task:
 
     def store(self, torch_device: str, shares: Mapping[int, Share]) -> Store:
         """The data set's tensors on ``torch_device``, dealt as ``shares`` say."""
-        return Store(
-            {m: self.dataset.inputs[m].to(torch_device) for m in self.modalities},
-            self.dataset.labels.to(torch_device),
-            {m: _transform(self.dataset, m) for m in self.modalities},
-            {k: np.asarray(share.samples, dtype=np.int64) for k, share in shares.items()},
-        )
+        return store_of(self.dataset, self.modalities, torch_device, shares)
 
     def test_rows(self, count: int | None, seed: int) -> np.ndarray:
         """The whole test set, or ``count`` rows of it that only ``seed`` decides."""
@@ -118,15 +115,31 @@ def load_task(setup: Setup, only: tuple[str, ...] | None) -> Task:
             f"it has: {', '.join(dataset.modalities)}"
         )
     modalities = tuple(m for m in dataset.modalities if only is None or m in only)
+    split = setup.partition.split(dataset, setup.device_count, setup.seed)
     shares = tuple(
         Share(
             share.samples,
             tuple(m for m in modalities if m in share.modalities),
             {m: rows for m, rows in share.absent.items() if m in modalities},
         )
-        for share in setup.partition.deal(dataset, setup.device_count, setup.seed)
+        for share in split.shares
     )
-    return Task(dataset, shares, modalities)
+    return Task(dataset, shares, modalities, split.public)
+
+
+def store_of(
+    dataset: MultimodalDataset,
+    modalities: Sequence[str],
+    torch_device: str,
+    shares: Mapping[int, Share] | None = None,
+) -> Store:
+    """The tensors of ``dataset`` on ``torch_device``, dealt as ``shares`` say."""
+    return Store(
+        {m: dataset.inputs[m].to(torch_device) for m in modalities},
+        dataset.labels.to(torch_device),
+        {m: _transform(dataset, m) for m in modalities},
+        {k: np.asarray(share.samples, dtype=np.int64) for k, share in (shares or {}).items()},
+    )
 
 
 def _transform(dataset: MultimodalDataset, modality: str) -> Transform:

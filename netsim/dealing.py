@@ -35,4 +35,5 @@ def deal(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> tuple[Any, 
     seed = plan.scenario.seed
     with plan.named():
         dataset = plan.parts["data"].make().load(seed, cache_dir, say)
-        return dataset, plan.parts["partition"].make().deal(dataset, plan.scenario.devices.count, seed)
+        split = plan.parts["partition"].make().split(dataset, plan.scenario.devices.count, seed)
+        return dataset, split.shares

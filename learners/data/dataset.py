@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from netsim.options import NoOptions, Options
+from netsim.streams import stream
 
 
 class Transform:
@@ -156,6 +158,18 @@ class Share:
         return Share(self.samples, (modality,), self.absent).complete
 
 
+class Split(NamedTuple):
+    """What becomes of a data set's training rows.
+
+    Attributes:
+        shares: What each device holds.
+        public: Rows that were set aside: they are nobody's own, and everybody may see them; int64.
+    """
+
+    shares: list[Share]
+    public: np.ndarray
+
+
 class Partition(ABC):
     """Deals a data set's training rows and modalities to devices.
 
@@ -175,3 +189,17 @@ class Partition(ABC):
         Raises:
             ScenarioError: A device would get no sample, or a modality has no owner.
         """
+
+    def split(self, data: MultimodalDataset, device_count: int, seed: int) -> Split:
+        """Set the part ``public_share`` of the training rows aside, if the options have one, and deal the rest.
+
+        Raises:
+            ScenarioError: As :meth:`deal`.
+        """
+        share = getattr(self.options, "public_share", 0.0)
+        if not share:
+            return Split(self.deal(data, device_count, seed), data.train[:0])
+        order = stream(seed, "partition", "public").permutation(data.train)
+        count = int(share * len(order) + 0.5)
+        rest = dataclasses.replace(data, train=np.sort(order[count:]))
+        return Split(self.deal(rest, device_count, seed), np.sort(order[:count]))

@@ -23,10 +23,13 @@ class OwnerOptions(Options):
             first and 3 the second. Which devices these are is drawn with the run's seed, lest a modality always
             falls to the same dominant classes.
         modalities: The modalities of each device, in the order of devices; replaces ``gamma``.
+        public_share: Fraction of the training samples that is set aside before the rest is dealt: public samples, for
+            learners that distil with samples that everybody has.
     """
 
     gamma: float = Field(default=1.0, ge=0, le=1)
     modalities: list[list[str]] | None = None
+    public_share: float = Field(default=0.0, ge=0, lt=1)
 
 
 class DominantOptions(OwnerOptions):
