@@ -14,6 +14,9 @@ from learners.models.choice import Model
 from learners.state import modality_parts, numbers, take
 from netsim.errors import ScenarioError
 
+BYTES_PER_NUMBER = 4
+"""Size of a number in a device's memory, float32."""
+
 
 @dataclass(frozen=True)
 class CostTable:
@@ -62,21 +65,54 @@ def forward_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def activation_bytes(module: nn.Module, input_shape: tuple[int, ...]) -> float:
-    """What a forward pass keeps for the backward pass, for one sample [byte]; weights are not counted."""
-    weights = {weight.data_ptr() for weight in module.parameters()}
+def activation_bytes(module: nn.Module, input_shape: tuple[int, ...], once: bool = False) -> float:
+    """What a forward pass keeps for the backward pass, for one sample [byte]; weights are not counted.
+
+    Args:
+        module: On the CPU.
+        input_shape: Shape of one sample.
+        once: Count a tensor that two operators keep once, as it lies in memory (what a ReLU gives and the next layer
+            takes); else once for each of them, which is how stacks are sized.
+    """
+    known = {weight.data_ptr() for weight in module.parameters()}
     kept = 0
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
-        kept += 0 if tensor.data_ptr() in weights else tensor.numel() * tensor.element_size()
+        kept += 0 if tensor.data_ptr() in known else tensor.numel() * tensor.element_size()
+        if once:  # nothing else comes to lie there: what is kept lives until the pass is over
+            known.add(tensor.data_ptr())
         return tensor
 
     module.eval()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        module(torch.zeros(2, *input_shape))
+        given = torch.zeros(2, *input_shape)
+        result = module(given)
     module.train()
+    del given, result
     return kept / 2
+
+
+def training_bytes(
+    weights: int, buffers: int, remembered: int, activations_bytes_per_sample: float, batch: int
+) -> float:
+    """What it takes to train a network on a device that computes in float32, 4 bytes a number [byte].
+
+    4 ((2 + ``remembered``) ``weights`` + ``buffers``) + ``batch`` · ``activations_bytes_per_sample``: weights, their
+    gradients, what the optimizer remembers of them; running statistics; and what the forward pass of a mini-batch
+    keeps for the backward pass. How many bits a parameter has in a message (``costs.bits_per_parameter``) does not
+    matter here. Left out are the samples that wait for their turn, operators' scratch space, and code.
+
+    The sum is linear, so parts that remember differently can be added up.
+
+    Args:
+        weights: Numbers that are trained.
+        buffers: Numbers that are not: BatchNorm's running statistics and counters.
+        remembered: Numbers that the optimizer remembers of each weight: 2 for Adam, 1 for SGD with momentum, else 0.
+        activations_bytes_per_sample: See :func:`activation_bytes`, with ``once``.
+        batch: Samples of a mini-batch.
+    """
+    return BYTES_PER_NUMBER * ((2 + remembered) * weights + buffers) + batch * activations_bytes_per_sample
 
 
 def cost_table(

@@ -27,8 +27,9 @@ from netsim.radio.radio import Air, Radio
 from netsim.radio.units import db_to_power, dbm_to_w
 from netsim.records.tables import DeviceRow, LinkRow
 from netsim.registry import load, names
+from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
-from netsim.scenario.model import Devices, RadioOptions
+from netsim.scenario.model import Devices, Difference, RadioOptions
 from netsim.server import EdgeServer
 from netsim.topology.star import draw_star
 from netsim.topology.topology import Topology, draw_topology
@@ -86,11 +87,13 @@ class Simulation:
     def device_rows(self) -> list[DeviceRow]:
         """The devices as they are now, for the records."""
         owners: Mapping[str, frozenset[int]] = self.learner.owners()
+        classes = class_by_device(self.plan.scenario.devices)
         samples = self.learner.sample_counts()
         return [
             DeviceRow(
                 device=d.number,
                 role="device" if d.number < len(self.network.devices) else "server",
+                device_class=classes.get(d.number, ""),
                 x_m=float(self.network.topology.positions[d.number][0]),
                 y_m=float(self.network.topology.positions[d.number][1]),
                 degree=self.network.graph.degree[d.number],
@@ -116,19 +119,19 @@ class Simulation:
 
 
 def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
-    """The devices of the scenario, with what ``overrides`` change; later entries win."""
-    devices = []
+    """The devices of the scenario, with what their classes and then ``overrides`` change; later entries win."""
+    devices, classes = [], class_by_device(options)
     for number in range(options.count):
         processor, battery = options.processor, options.battery
         power = {"tx_power_w": options.tx_power_w, "rx_power_w": options.rx_power_w}
         power["idle_power_w"] = options.idle_power_w
-        for change in options.overrides:
-            if number in change.devices:
-                processor = Processor(
-                    **{**processor.model_dump(), **change.processor.model_dump(exclude_none=True)}
-                )
-                battery = change.battery or battery
-                power |= {key: value for key in power if (value := getattr(change, key)) is not None}
+        changes: list[Difference] = [options.classes[classes[number]]] if number in classes else []
+        for change in (*changes, *(one for one in options.overrides if number in one.devices)):
+            processor = Processor(
+                **{**processor.model_dump(), **change.processor.model_dump(exclude_none=True)}
+            )
+            battery = change.battery or battery
+            power |= {key: value for key in power if (value := getattr(change, key)) is not None}
         devices.append(Device(env, number, processor, battery.capacity_j, **power))
     return devices
 
@@ -185,6 +188,36 @@ def _learners(with_server: bool) -> str:
     """Names of all learners that have a server, or none."""
     fitting = (issubclass(load("learners", name), ServerLearner) == with_server for name in names("learners"))
     return ", ".join(itertools.compress(names("learners"), fitting))
+
+
+def _check_memory(options: Devices, learner: Learner) -> None:
+    """Whether each device can train in the memory that its class says it has; a line for each class that is too small.
+
+    Raises:
+        ScenarioError: A device cannot.
+    """
+    classes, findings = class_by_device(options), []
+    for name, block in options.classes.items():
+        if block.memory_bytes is None:
+            continue
+        needed = {k: learner.training_memory_bytes(k) for k, own in classes.items() if own == name}
+        small = {k: bytes_ for k, bytes_ in needed.items() if bytes_ > block.memory_bytes}
+        if small:
+            worst = max(small, key=lambda k: small[k])
+            others = f"; too little for {len(small) - 1} more of the class, too" if len(small) > 1 else ""
+            key = f"devices.classes.{name}.networks" if learner.network_per_device else "learner.networks"
+            findings.append(
+                f"devices.classes.{name}.memory_bytes: training takes {_readable(small[worst])} on device {worst}, "
+                f"which has {_readable(block.memory_bytes)}{others}. Choose a smaller network ({key}), a smaller "
+                "learner.batch_size, or more memory (null: unlimited)"
+            )
+    if findings:
+        raise ScenarioError("\n".join(findings))
+
+
+def _readable(size_bytes: float) -> str:
+    """A size for people: ``2,097,152 bytes (2 MiB)``."""
+    return f"{size_bytes:,.0f} bytes ({size_bytes / 2**20:.3g} MiB)"
 
 
 def check_data(plan: Plan) -> None:
@@ -251,6 +284,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
 
     memory_bytes = free_memory_bytes(scenario.jobs.memory_gib, torch_device)
     set_precision(scenario.jobs.precision)
+    device_classes = class_by_device(scenario.devices)
 
     env = simpy.Environment()
     with plan.named():
@@ -269,6 +303,12 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
                 say=say,
                 precision=scenario.jobs.precision,
                 memory_bytes=memory_bytes,
+                networks={
+                    k: block.networks
+                    for k, name in device_classes.items()
+                    if (block := scenario.devices.classes[name]).networks
+                },
+                device_classes=device_classes,
             )
         )
         protocol = parts["protocol"]
@@ -294,6 +334,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     network = Network(env, devices, topology, radio, stragglers, server)
     with plan.named():
         learner.begin(topology.graph)
+        _check_memory(scenario.devices, learner)
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
     executor.prepare(torch_device, scenario.rounds * scenario.devices.count)
     return Simulation(plan, learner, network, executor, torch_device, observer)

@@ -9,7 +9,7 @@ import networkx as nx
 import torch
 
 from learners.aggregation import surviving_weights
-from learners.costs import CostTable, activation_bytes, cost_table
+from learners.costs import CostTable, activation_bytes, cost_table, training_bytes
 from learners.data.dataset import Share
 from learners.dmml import evaluation, local_update
 from learners.dmml.batches import iterations_per_epoch
@@ -76,6 +76,11 @@ class DMML(Learner):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             model = build(self._architecture)
         self._activations = {m: activation_bytes(model.net.trunks[m], shapes[m]) for m in shapes}
+        self._kept = {m: activation_bytes(model.net.trunks[m], shapes[m], once=True) for m in shapes}
+        self._kept_by_generator = 0.0
+        if model.generator:
+            layers = (model.generator.hidden, model.generator.output)
+            self._kept_by_generator = sum(activation_bytes(layer, (layer.in_features,)) for layer in layers)
         self._costs: CostTable = cost_table(model, shapes, options.batch_size, setup.costs)
         self._counted = {part: numbers(tensors) for part, tensors in take(model.parts()).items()}
         model.net.to(setup.torch_device)
@@ -145,6 +150,26 @@ class DMML(Learner):
     def sample_counts(self) -> Mapping[int, int]:
         """See :meth:`netsim.learning.Learner.sample_counts`."""
         return self._held
+
+    def training_memory_bytes(self, device: int) -> float:
+        """Memory that the device's local update takes [byte]; see :func:`learners.costs.training_bytes`.
+
+        All parts with their gradients, and the optimizers' memories of earlier rounds, the generator's Adam included.
+        Of the activations the larger: those of the extractors, or those of the generator, which trains after them.
+        """
+        share = self._members.get(device)
+        if share is None:
+            return 0.0
+        needed = 0.0
+        for part in self._parts(share.modalities):
+            layout = self._initial[part].layout
+            remembered = 2 if part == "generator" else len(self._rule.memories)
+            needed += training_bytes(layout.weights, layout.size - layout.weights, remembered, 0.0, 0)
+        full = self._training_options.batch_size
+        batch = min(full, len(share.samples))  # what the generator makes up is as many as a full mini-batch
+        return needed + max(
+            batch * sum(self._kept[m] for m in share.modalities), full * self._kept_by_generator
+        )
 
     def facts(self) -> Mapping[str, Any]:
         """Data set, sizes and costs, for the run's metadata."""

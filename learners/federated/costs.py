@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from learners.costs import forward_macs
+from learners.costs import activation_bytes, forward_macs
 from learners.models.late_fusion import FUSION, LateFusionNet, head_part, trunk_part
 from learners.state import Part, numbers
 from netsim.errors import ScenarioError
@@ -97,3 +97,20 @@ def fusion_costs(
     return FusionCosts(
         forward, {key: trained * flops for key, flops in forward.items()}, bits, sent, iterations
     )
+
+
+def kept_bytes(net: LateFusionNet, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+    """What a forward pass keeps for the backward pass, for one sample [byte].
+
+    By modality, trunk and head together, and for the fused head (``fusion``).
+
+    Args:
+        net: With all modalities, on the CPU.
+        input_shapes: Shape of one sample by modality.
+    """
+    kept = {
+        m: activation_bytes(net.trunks[m], input_shapes[m], once=True)
+        + activation_bytes(net.heads[m], (net.feature_counts[m],), once=True)
+        for m in net.modalities
+    }
+    return {**kept, FUSION: activation_bytes(net.fusion, (sum(net.feature_counts.values()),), once=True)}

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
+from learners.costs import training_bytes
 from learners.dmml.batches import iterations_per_epoch
 from learners.federated import evaluation, local_update
 from learners.federated.aggregate import Rule, aggregate, averaging
-from learners.federated.costs import BITS_PER_NUMBER, fusion_costs
+from learners.federated.costs import BITS_PER_NUMBER, fusion_costs, kept_bytes
 from learners.federated.local_update import Trained
 from learners.federated.options import FedAvgOptions, FederatedOptions
 from learners.federated.plan import LocalPlan
@@ -67,6 +68,7 @@ class FedAvg(ServerLearner):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             net = self._architecture.build()
         self._costs = fusion_costs(net, take(net.parts()), shapes, options.batch_size, setup.costs)
+        self._kept = kept_bytes(net, shapes)
         net.to(setup.torch_device)
         dtype = torch.float64 if setup.precision == "float64" else torch.float32
         self._initial: State = take(net.parts(), dtype)
@@ -147,6 +149,26 @@ class FedAvg(ServerLearner):
     def sample_counts(self) -> Mapping[int, int]:
         """Training samples of each client, and those that it holds out."""
         return {k: len(client.train) + len(client.validation) for k, client in self._clients.items()}
+
+    def training_memory_bytes(self, device: int) -> float:
+        """Memory that a client's local update takes [byte]; see :func:`learners.costs.training_bytes`.
+
+        Beside each weight lie its velocity, where there is momentum, and what was received, where a proximal term pulls
+        back to it.
+        """
+        client = self._clients.get(device)
+        if client is None:
+            return 0.0
+        layouts = [self._initial[part].layout for part in self._architecture.parts(client.modalities)]
+        weights = sum(layout.weights for layout in layouts)
+        plan = self._plan()
+        return training_bytes(
+            weights,
+            sum(layout.size for layout in layouts) - weights,
+            int(plan.momentum > 0) + int(plan.proximal > 0),
+            sum(self._kept[key] for key in (*client.modalities, FUSION)),
+            min(plan.batch_size, len(client.train)),
+        )
 
     def facts(self) -> Mapping[str, Any]:
         """Data set, who takes part with how many samples, sizes and costs, for the run's metadata."""

@@ -99,6 +99,10 @@ class CentralizedServer(Silent):
         **JUDGEMENTS,
     }
 
+    def training_memory_bytes(self, device: int) -> float:
+        """Clients train nothing."""
+        return 0.0
+
     def begin(self, graph: nx.Graph) -> None:
         """Pool the data."""
         super().begin(graph)

@@ -18,6 +18,7 @@ class DeviceRow(NamedTuple):
 
     device: Annotated[int, "number of the device, from 0; the server's is the one after the last"]
     role: Annotated[str, "'device' or 'server'"]
+    device_class: Annotated[str, "its class in the scenario, 'devices.classes'; empty where it has none"]
     x_m: Annotated[float, "position [m]"]
     y_m: Annotated[float, "position [m]"]
     degree: Annotated[int, "number of links"]

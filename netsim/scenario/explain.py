@@ -21,6 +21,7 @@ UNITS = {
     "db": "decibels",
     "dbm": "dBm",
     "bits": "bits",
+    "bytes": "bytes",
 }
 
 Location = tuple[int | str, ...]
@@ -33,19 +34,23 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType, list, tuple, typing.Annotated):
         return [model for part in typing.get_args(annotation) for model in _models(part)]
-    return []
+    return _models(typing.get_args(annotation)[1]) if origin is dict else []
 
 
 def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
     """The model that the value at ``location`` belongs to."""
     current: type[BaseModel] | None = model
+    named = False
     for part in location:
         if current is None:
             return None
-        if isinstance(part, str):
+        if named:  # a word of the reader's own, like the name of a class of devices
+            named = False
+        elif isinstance(part, str):
             if part not in current.model_fields:
                 continue  # the name of a member of a union, not a key
-            found = _models(current.model_fields[part].annotation)
+            annotation = current.model_fields[part].annotation
+            found, named = _models(annotation), typing.get_origin(annotation) is dict
             current = found[0] if found else None
     return current
 

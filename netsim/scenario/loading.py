@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from netsim import registry
 from netsim.errors import ScenarioError
 from netsim.options import Options
+from netsim.scenario.classes import class_findings, network_findings
 from netsim.scenario.explain import Location, explain
 from netsim.scenario.model import COMPONENTS, Component, Devices, Scenario
 from netsim.scenario.yaml_file import parse_value, read_yaml
@@ -100,12 +101,13 @@ def _index(block: list[Any], part: str, text: str) -> int:
 
 
 def _absolute(options: Options, folder: Path) -> Options:
-    """Relative paths in a scenario start at the scenario's own folder."""
-    changed = {
-        key: (folder / value).resolve()
-        for key, value in options
-        if isinstance(value, Path) and not value.is_absolute()
-    }
+    """Relative paths in a scenario start at the scenario's own folder, also those of blocks inside the block."""
+    changed: dict[str, Any] = {}
+    for key, value in options:
+        if isinstance(value, Path) and not value.is_absolute():
+            changed[key] = (folder / value).resolve()
+        elif isinstance(value, Options) and (inner := _absolute(value, folder)) is not value:
+            changed[key] = inner
     return options.model_copy(update=changed) if changed else options
 
 
@@ -167,6 +169,10 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
                 findings.append(
                     f"{path}: devices.overrides.{number}.devices: no device {device}; devices are 0 to {count - 1}"
                 )
+    wrong = list(class_findings(scenario.devices))
+    if (learner := parts.get("learner")) and not learner.cls.network_per_device:
+        wrong.extend(network_findings(scenario.devices, learner.name))
+    findings.extend(f"{where(place)}: {'.'.join(place)}: {text}" for place, text in wrong)
     if protocol := parts.get("protocol"):
         try:
             protocol.cls.check(protocol.options, None, count)

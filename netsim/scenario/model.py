@@ -47,22 +47,48 @@ class BatteryOptions(Options):
 
 
 class ProcessorChange(Options):
-    """What an entry of ``devices.overrides`` changes about the processor."""
+    """What a class of devices, or an entry of ``devices.overrides``, changes about the processor."""
 
     frequency_hz: float | None = Field(None, gt=0, description="clock frequency f [Hz]")
     flops_per_cycle: float | None = Field(None, gt=0, description="FLOPs per cycle e")
     effective_capacitance_f: float | None = Field(None, ge=0, description="effective capacitance ε [F]")
 
 
-class DeviceChange(Options):
-    """One entry of ``devices.overrides``: what is different about some devices."""
+class Difference(Options):
+    """What is different about some devices; what is not said stays as it was."""
 
-    devices: tuple[int, ...] = Field(min_length=1, description="numbers of the devices, from 0")
+    devices: tuple[int, ...] | None = Field(None, min_length=1, description="numbers of the devices, from 0")
     processor: ProcessorChange = Field(ProcessorChange(), description="changes of the processor")
     battery: BatteryOptions | None = Field(None, description="another battery")
     tx_power_w: float | None = Field(None, gt=0, description="transmit power p [W]")
     rx_power_w: float | None = Field(None, ge=0, description="power while receiving [W]")
     idle_power_w: float | None = Field(None, ge=0, description="power while idle [W]")
+
+
+class DeviceChange(Difference):
+    """One entry of ``devices.overrides``."""
+
+    devices: tuple[int, ...] = Field(min_length=1, description="numbers of the devices, from 0")
+
+
+class DeviceClass(Difference):
+    """One entry of ``devices.classes``: a kind of device."""
+
+    devices: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="numbers of the devices, from 0; null: classes that list none share the devices that no class "
+        "lists, in turn",
+    )
+    memory_bytes: float | None = Field(
+        None,
+        gt=0,
+        description="memory for training [byte]; a device that it is too small for is refused. null: unlimited",
+    )
+    networks: dict[str, Any] = Field(
+        {},
+        description="network of each modality by name, with its options, for learners that take one per device",
+    )
 
 
 class Devices(Options):
@@ -77,7 +103,10 @@ class Devices(Options):
         0.0, ge=0, description="power while neither computing, sending nor receiving [W]"
     )
     stragglers: Named = Field(_component("none"), description="who is slow, and by how much")
-    overrides: tuple[DeviceChange, ...] = Field((), description="devices that differ")
+    classes: dict[Annotated[str, Field(min_length=1)], DeviceClass] = Field(
+        {}, description="kinds of devices by name: what each changes"
+    )
+    overrides: tuple[DeviceChange, ...] = Field((), description="devices that differ, also from their class")
 
 
 class TopologyOptions(Options):

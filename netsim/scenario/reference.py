@@ -89,9 +89,9 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
         yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_about(model, key, field)} |"
         inner = _inner(field.annotation)
         if inner is not None:
-            yield from _rows(
-                inner, f"{name}[]." if typing.get_origin(field.annotation) in (tuple, list) else f"{name}."
-            )
+            origin = typing.get_origin(field.annotation)
+            which = "[]" if origin in (tuple, list) else ".<name>" if origin is dict else ""
+            yield from _rows(inner, f"{name}{which}.")
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:

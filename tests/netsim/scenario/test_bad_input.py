@@ -78,6 +78,52 @@ def test_an_override_of_a_device_that_is_not_there(write_scenario):
     assert "devices.overrides.0.devices: no device 3; devices are 0 to 2" in complaint(path)
 
 
+@pytest.mark.parametrize(
+    ("classes", "key", "words"),
+    [
+        ({"phone": {"devices": [3]}}, "phone.devices", "no device 3; devices are 0 to 2"),
+        (
+            {"phone": {"devices": [0, 1]}, "camera": {"devices": [1]}},
+            "camera.devices",
+            "device 1 is of class 'phone' already, and a device has one class",
+        ),
+        (
+            {"phone": {"devices": [0, 1]}, "camera": {}, "watch": {}},
+            "watch",
+            "no device is left for this class: 2 classes list no devices and share those that no class lists, of which "
+            "there are 1; raise devices.count",
+        ),
+        ({"phone": {"devices": []}}, "phone.devices", "at least 1"),
+        ({"phone": {"memory_bytes": 0}}, "phone.memory_bytes", "must be greater than 0 (got 0)"),
+        ({"phone": {"memory_bytes": "2 MB"}}, "phone.memory_bytes", "must be a number in bytes (got '2 MB')"),
+        ({"phone": {"memory": 5}}, "phone.memory", "unknown key. Did you mean 'memory_bytes'?"),
+        (
+            {"battery": {"processor": {"frequncy_hz": 5}}},
+            "battery.processor.frequncy_hz",
+            "unknown key. Did you mean 'frequency_hz'?",
+        ),
+        ({"phone": "fast"}, "phone", "must be a block of keys (got 'fast')"),
+        (
+            {"phone": {"networks": {"image": "lenet"}}},
+            "phone.networks",
+            "learner 'stub' needs the same network on every device, for what it exchanges are parameters; leave "
+            "networks out here, or use a learner that takes one per device: ",
+        ),
+    ],
+)
+def test_what_can_be_wrong_with_classes_of_devices(write_scenario, classes, key, words):
+    path = write_scenario(devices={"count": 3, "classes": classes})
+    (line,) = complaint(path).splitlines()
+    assert line.startswith(f"{path}: devices.classes.{key}: ")
+    assert words in line
+
+
+def test_a_class_that_the_command_line_spoils_is_reported_with_the_command_line(write_scenario):
+    path = write_scenario(devices={"count": 3, "classes": {"phone": {"devices": [0]}}})
+    text = complaint(path, "devices.classes.phone.devices=[7]")
+    assert text == "--set: devices.classes.phone.devices: no device 7; devices are 0 to 2"
+
+
 def test_a_missing_file_names_its_neighbours(write_scenario):
     path = write_scenario("one")
     assert "no such file. Scenarios there: " in complaint(path.with_name("two.yaml"))

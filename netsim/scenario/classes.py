@@ -1,0 +1,68 @@
+"""Classes of devices: who is of which, and what can be wrong about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netsim import registry
+from netsim.scenario.model import Devices
+
+Finding = tuple[tuple[str, ...], str]
+"""The path of a key, and what is wrong there."""
+
+
+def class_by_device(options: Devices) -> dict[int, str]:
+    """The class of each device that has one, in the order of device numbers.
+
+    A class that lists devices has those. Classes that list none share the devices that no class lists, in turn and in
+    the order of the file; where every class lists its devices, the others have no class.
+    """
+    listed = {device: name for name, block in options.classes.items() for device in block.devices or ()}
+    sharing, rest = _sharing(options)
+    shared = {device: sharing[place % len(sharing)] for place, device in enumerate(rest)} if sharing else {}
+    return dict(sorted((listed | shared).items()))
+
+
+def class_findings(options: Devices) -> Iterator[Finding]:
+    """What is wrong with who is of which class."""
+    first: dict[int, str] = {}
+    for name, block in options.classes.items():
+        key = ("devices", "classes", name, "devices")
+        for device in block.devices or ():
+            if not 0 <= device < options.count:
+                yield key, f"no device {device}; devices are 0 to {options.count - 1}"
+            elif first.setdefault(device, name) != name:
+                yield (
+                    key,
+                    f"device {device} is of class {first[device]!r} already, and a device has one class; take it out "
+                    "of one of the two lists",
+                )
+    sharing, rest = _sharing(options)
+    for name in sharing[len(rest) :]:
+        yield (
+            ("devices", "classes", name),
+            f"no device is left for this class: {len(sharing)} classes list no devices and share those that no class "
+            f"lists, of which there are {len(rest)}; raise devices.count, list fewer devices in the other classes, or "
+            "leave the class out",
+        )
+
+
+def network_findings(options: Devices, learner: str) -> Iterator[Finding]:
+    """What to say where classes name networks and ``learner`` does not take one per device."""
+    for name in (name for name, block in options.classes.items() if block.networks):
+        fitting = [
+            one for one in registry.names("learners") if registry.load("learners", one).network_per_device
+        ]
+        yield (
+            ("devices", "classes", name, "networks"),
+            f"learner {learner!r} needs the same network on every device, for what it exchanges are parameters; leave "
+            "networks out here, or use a learner that takes one per device: "
+            f"{', '.join(fitting) or 'none is registered'}",
+        )
+
+
+def _sharing(options: Devices) -> tuple[list[str], list[int]]:
+    """Classes that list no devices, and the devices that no class lists."""
+    listed = {device for block in options.classes.values() for device in block.devices or ()}
+    sharing = [name for name, block in options.classes.items() if block.devices is None]
+    return sharing, [device for device in range(options.count) if device not in listed]
