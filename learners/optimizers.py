@@ -105,12 +105,18 @@ class Single:
             self._optimizer.state[weight] = {"step": flat["step"].clone(), **state}
         return {name: vector if name == "step" else vector[: layout.weights] for name, vector in flat.items()}
 
-    def step(self) -> None:
+    def step(self, learning_rate: float | None = None) -> None:
         """Step the weights that have a gradient, and forget the gradients: None, not zero.
 
         With zeros Adam's memory would still move the weights that were skipped.
+
+        Args:
+            learning_rate: The step size from now on, if it changes.
         """
         if self._optimizer is not None:
+            if learning_rate is not None:
+                for group in self._optimizer.param_groups:
+                    group["lr"] = learning_rate
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
 

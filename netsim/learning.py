@@ -117,6 +117,10 @@ class Setup:
         memory_bytes: Memory that the real work may take [byte].
         cache_dir: A folder that the learner may keep pre-processed data in.
         say: Tells the user something that takes time ("pre-processing 7,442 clips ...").
+        networks: What the scenario's classes of devices say about networks, by device and modality: a name, or a block
+            with a name and options, as written. Devices of classes that say nothing are not in it. Only learners with
+            ``network_per_device`` ever find anything here.
+        device_classes: The class of each device that has one.
     """
 
     seed: int
@@ -132,6 +136,8 @@ class Setup:
     say: Callable[[str], None]
     precision: str = "float32"
     memory_bytes: float = math.inf
+    networks: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    device_classes: Mapping[int, str] = field(default_factory=dict)
 
 
 class Learner(ABC):
@@ -150,12 +156,15 @@ class Learner(ABC):
         looks_ahead: Whether ``workload`` and ``messages`` can be answered while the device's earlier training is still
             to be done: they depend on options, budget and decisions, and on nothing learnt. The simulation then
             runs ahead of the learning, and the training of a whole round is there to be done together.
+        network_per_device: Whether devices can have different networks, as ``Setup.networks`` says; not so where they
+            exchange parameters.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     METRICS: ClassVar[Mapping[str, str]] = {}
     coordinated: bool = False
     looks_ahead: ClassVar[bool] = False
+    network_per_device: ClassVar[bool] = False
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -171,6 +180,14 @@ class Learner(ABC):
     def facts(self) -> Mapping[str, Any]:
         """What belongs in the run's metadata: data set, whether it is a surrogate, counted FLOPs and bits ..."""
         return {}
+
+    def training_memory_bytes(self, device: int) -> float:
+        """What training takes on ``device`` [byte]; 0 where it is not known, or nothing is trained there.
+
+        Weights, gradients, what the optimizer remembers, and what a mini-batch's forward pass keeps. Asked after
+        ``begin``, of devices whose class says how much memory they have.
+        """
+        return 0.0
 
     def begin(self, graph: nx.Graph) -> None:
         """The network stands: ``graph`` has the devices as nodes and the links as edges."""
@@ -237,7 +254,14 @@ class ServerLearner(Learner):
     Where a learner looks ahead, ``download`` hands out a promise of the model that ``combine`` of the round before will
     make, and ``messages`` one of what ``apply`` will be given. ``training_job`` is asked when what the
     device received is there, and must start from that: an asynchronous server may have moved on.
+
+    Attributes:
+        judges_devices: Whether ``evaluation_job`` is also asked for each device, right after its training.
+        in_rounds_only: Whether all devices must be in the same round, so that an asynchronous server does not suit it.
     """
+
+    judges_devices: ClassVar[bool] = False
+    in_rounds_only: ClassVar[bool] = False
 
     @property
     def server(self) -> int:

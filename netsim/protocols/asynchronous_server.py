@@ -9,6 +9,8 @@ import simpy
 from pydantic import Field
 
 from netsim.devices.device import Device
+from netsim.errors import ScenarioError
+from netsim.learning import Learner, ServerLearner
 from netsim.options import Options
 from netsim.protocols.server_protocol import Errand, ServerProtocol, ending
 
@@ -42,6 +44,16 @@ class AsynchronousServer(ServerProtocol):
         )
 
     options: AsynchronousServer.Options
+
+    @classmethod
+    def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
+        """Whether there are so many devices, and whether the learner can do without rounds."""
+        super().check(options, learner, device_count)
+        if isinstance(learner, ServerLearner) and learner.in_rounds_only:
+            raise ScenarioError(
+                "protocol.name: asynchronous_server has no rounds that devices share, and this learner needs them; use "
+                "server_rounds"
+            )
 
     def start(self) -> simpy.Event:
         """Devices are sent off until all rounds are done, or nobody is left."""

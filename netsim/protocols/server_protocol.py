@@ -130,7 +130,9 @@ class ServerProtocol(Protocol):
         errand.received = True
         learner.receive(k, n, payload)
         errand.workload = learner.workload(k, n, self.star.budget(device))
-        training = errand.training = self.work.train(k, n, errand.workload, after=model, closes=closes)
+        training = errand.training = self.work.train(
+            k, n, errand.workload, after=model, closes=closes, judged=learner.judges_devices
+        )
         errand.slowdown = self.network.stragglers.factor(k, n)
         begin_s = env.now
         if not (yield from device.compute(errand.workload.total_flops, errand.slowdown, stop)):

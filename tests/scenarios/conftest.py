@@ -23,7 +23,8 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def run_scenario(tmp_path, cache, monkeypatch):
     """Runs ``scenarios/<name>.yaml`` with changes; returns its folder."""
-    monkeypatch.delenv("CREMA_D_ROOT", raising=False)
+    for variable in ("CREMA_D_ROOT", "NETSIM_DATA_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
 
     def run(name: str, *settings: str, run_id: str = "a") -> Path:
         words = ["run", f"{ROOT}/scenarios/{name}.yaml", "--runs", str(tmp_path), "--run-id", run_id]

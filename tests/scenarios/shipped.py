@@ -47,6 +47,25 @@ SHORT: dict[str, tuple[str, ...]] = {
     ),
     "fedhgb_ravdess": ("rounds=2", "learner.local_epochs=1", f"data.root={DATA['fedhgb_ravdess']}"),
     "fedhgb_utd": ("rounds=2", "learner.local_epochs=1", f"data.root={DATA['fedhgb_utd']}"),
+    # On the digits that stand in, wherever it runs.
+    "fedmd_fashion": (
+        "rounds=2",
+        "data.root=nowhere",
+        "learner.public.root=nowhere",
+        "learner.public_epochs=1",
+        "learner.private_epochs=1",
+        "learner.revisit_epochs=1",
+        "learner.alignment_samples=100",
+        "evaluation.samples=40",
+    ),
+    "fedzkt_fashion": (
+        "rounds=2",
+        "data.root=nowhere",
+        "learner.local_epochs=1",
+        "learner.distillation_iterations=2",
+        "evaluation.samples=40",
+    ),
+    "mhd_fashion": ("rounds=2", "data.root=nowhere", "learner.local_steps=3", "evaluation.samples=40"),
 }
 
 

@@ -1,0 +1,242 @@
+r"""Learning by distillation: the claims of MHD and FedZKT, study by study, several seeds, as tables.
+
+    python benchmarks/reproduce_distillation.py heads graphs public losses l2 participation
+    python benchmarks/reproduce_distillation.py worlds --figure docs/figures/distillation_worlds.png
+
+A study is a list of cases: a scenario, a learner and settings. Runs of the same seed have the same placement, fading
+and partition. Runs that are there already are not run again, so the command can be stopped and given again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import reproduce
+import typer
+from reproduce_server import with_error
+
+from analysis.compare import compare, comparison_figure
+from analysis.run import Run, load_run
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a study's table.
+
+    Attributes:
+        label: What the row is called.
+        scenario: Name of a scenario, without .yaml.
+        learner: Name of a learner.
+        settings: key=value, beside those of the study.
+    """
+
+    label: str
+    scenario: str
+    learner: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table.
+
+    Attributes:
+        about: Its heading.
+        cases: Its rows.
+        columns: Heading and metric of each column; the metric is the mean over devices at the end, in percent.
+        settings: key=value, for all cases.
+    """
+
+    about: str
+    cases: tuple[Case, ...]
+    columns: dict[str, str]
+    settings: tuple[str, ...] = field(default=())
+
+
+def _mhd(heads: int) -> dict[str, str]:
+    return {"β_sh, last head": f"beta_sh_aux{heads}"}
+
+
+BETAS = {
+    "β_sh main": "beta_sh_main",
+    "β_sh last": "accuracy",
+    "β_priv main": "beta_priv_main",
+}
+SERVER = {"accuracy": "accuracy", "devices, own training": "accuracy_local"}
+ZKT = {"global model": "accuracy", "devices": "accuracy_devices", "devices, own training": "accuracy_local"}
+SKEWS = {
+    "2 classes": ("partition={name: classes_per_device, classes: 2}",),
+    "5 classes": ("partition={name: classes_per_device, classes: 5}",),
+    "β = 0.5": ("partition={name: dirichlet, concentration: 0.5, min_samples: 20}",),
+}
+FASHION, DIGITS = "fashion_mnist", "mnist"
+
+
+def _swapped(private: str) -> tuple[str, ...]:
+    """FedMD on ``private`` with the other set as the public one."""
+    public = DIGITS if private == FASHION else FASHION
+    return (f"data.name={private}", f"learner.public.name={public}")
+
+
+STUDIES = {
+    "heads": Study(
+        "MHD, number of auxiliary heads, s = 100 (paper: Figure 4, Table 1)",
+        (
+            Case(
+                "isolated",
+                "mhd_heads",
+                "mhd",
+                ("learner.nu_aux=0", "learner.nu_emb=0", "learner.auxiliary_heads=1"),
+            ),
+            *(Case(f"m = {m}", "mhd_heads", "mhd", (f"learner.auxiliary_heads={m}",)) for m in (1, 2, 3, 4)),
+        ),
+        BETAS,
+    ),
+    "graphs": Study(
+        "MHD, who learns from whom, 4 devices, 3 auxiliary heads, s = 100 (paper: Figure 6)",
+        tuple(
+            Case(graph, "mhd_heads", "mhd", (f"learner.graph={graph}",))
+            for graph in ("islands", "cycle", "baseline")
+        ),
+        {**BETAS, "β_sh aux1": "beta_sh_aux1", "β_sh aux2": "beta_sh_aux2"},
+        ("devices.count=4", "learner.auxiliary_heads=3"),
+    ),
+    "public": Study(
+        "FedZKT against FedMD, IID (paper: Table I)",
+        tuple(
+            case
+            for private in (FASHION, DIGITS)
+            for case in (
+                Case(
+                    f"FedZKT, {private}", "fedzkt_fashion", "fedzkt", (f"data.name={private}", "learner.l2=0")
+                ),
+                Case(f"FedMD, {private}", "fedmd_fashion", "fedmd", _swapped(private)),
+            )
+        ),
+        ZKT,
+        ("partition={name: iid}",),
+    ),
+    "losses": Study(
+        "FedZKT, what generator and global model play for (paper: Table II)",
+        tuple(
+            Case(f"{skew}, {loss}", "fedzkt_fashion", "fedzkt", (*settings, f"learner.loss={loss}"))
+            for skew, settings in SKEWS.items()
+            for loss in ("sl", "kl", "l1")
+        ),
+        {**ZKT, "input gradient [%]": "input_gradient"},
+        ("learner.on_nan=drop",),
+    ),
+    "l2": Study(
+        "FedZKT, weight of the distance to what was received (paper: Table IV)",
+        tuple(
+            Case(f"{skew}, λ = {weight}", "fedzkt_fashion", "fedzkt", (*settings, f"learner.l2={weight}"))
+            for skew, settings in SKEWS.items()
+            for weight in (0, 0.1, 1)
+        ),
+        ZKT,
+    ),
+    "participation": Study(
+        "FedZKT, part p of the devices in a round (paper: Figure 6)",
+        tuple(
+            Case(f"p = {count / 10:g}", "fedzkt_fashion", "fedzkt", (f"protocol.participants={count}",))
+            for count in (2, 4, 6, 8, 10)
+        ),
+        ZKT,
+    ),
+    "worlds": Study(
+        "The three next to DMML-KD and FedAvg, the same devices, places, processors and spectrum",
+        (
+            Case("mhd", "mhd_fashion", "mhd"),
+            Case("dmml_kd", "mhd_fashion", "dmml_kd"),
+            Case("isolated", "mhd_fashion", "isolated"),
+            Case("fedmd", "fedmd_fashion", "fedmd"),
+            Case("fedzkt", "fedzkt_fashion", "fedzkt"),
+            Case("fedavg", "fedzkt_fashion", "fedavg"),
+        ),
+        {"accuracy": "accuracy"},
+    ),
+}
+
+
+def final(run: Run, metric: str) -> float:
+    """The metric's mean over devices in the last round that it was measured in; NaN if it never was."""
+    rows = run.metrics[run.metrics["name"] == metric].dropna(subset="value")
+    if not len(rows):
+        return float("nan")
+    return float(rows[rows["round"] == rows["round"].max()]["value"].mean())
+
+
+def table(study: Study, found: dict[str, list[Run]]) -> str:
+    """A study's runs by case."""
+    rows = [
+        f"{study.about}\n",
+        f"| case | seeds | {' | '.join(f'{name} [%]' if '[' not in name else name for name in study.columns)} "
+        "| hours | J per device |",
+        f"| --- | --- | {'--- | ' * len(study.columns)}--- | --- |",
+    ]
+    for label, runs in found.items():
+        values = [
+            with_error([100 * final(one, metric) for one in runs], 1) for metric in study.columns.values()
+        ]
+        hours = [float(one.rounds["end_s"].max()) / 3600 for one in runs]
+        joules = [float((one.summary or {})["energy_per_device_j"]["mean"]) for one in runs]
+        rows.append(
+            f"| {label} | {len(runs)} | {' | '.join(values)} | {np.mean(hours):.3g} | {np.mean(joules):.3g} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def main(
+    studies: Annotated[list[str], typer.Argument(help=f"Some of {', '.join(STUDIES)}.")],
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to this minus 1.")] = 3,
+    runs: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/reproduction"),
+    workers: Annotated[int, typer.Option(help="Runs at a time.")] = os.cpu_count() or 1,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, passed on.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Where a study's curves go; the last study's.")] = None,
+) -> None:
+    """Run what is missing, print tables, draw the figure."""
+    for name in studies:
+        if name not in STUDIES:
+            raise SystemExit(f"{name}: no such study; there are {', '.join(STUDIES)}")
+
+    def run(key: tuple[str, Case, int]) -> Path | None:
+        name, case, seed = key
+        folder = f"{name}-{case.label.replace(' ', '').replace(',', '-')}"
+        try:
+            chosen = [*STUDIES[name].settings, *case.settings, *(settings or ())]
+            return reproduce.run(case.scenario, case.learner, seed, chosen, runs, folder)
+        except (
+            SystemExit
+        ) as error:  # one that fails does not take the others with it; the table has a seed less
+            print(error, file=sys.stderr)
+            return None
+
+    keys = [
+        (name, case, seed)
+        for name in studies
+        for seed, case in itertools.product(range(seeds), STUDIES[name].cases)
+    ]
+    with ThreadPoolExecutor(workers) as pool:
+        folders = list(pool.map(run, keys))
+    for name in studies:
+        found: dict[str, list[Run]] = {}
+        for (study, case, _), folder in zip(keys, folders, strict=True):
+            if study == name and folder:
+                found.setdefault(case.label, []).append(load_run(folder))
+        print(table(STUDIES[name], found))
+    loaded: Sequence[Run] = [one for same in found.values() for one in same]
+    if figure and (drawn := comparison_figure(loaded)) is not None:
+        print(compare(list(loaded)).to_string(index=False))
+        drawn.savefig(figure, dpi=150)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,162 @@
+"""A network of one modality with one or several heads, as it differs from device to device."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from learners.models.choice import NetworkChoice
+from learners.models.network import Trunk
+from learners.state import State
+from netsim.errors import ScenarioError
+
+TRUNK, HEADS = "trunk", "heads"
+"""The parts of a state: the feature extractor, and all heads with the embedding's map."""
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives for a batch of B.
+
+    Attributes:
+        embedding: What the heads see, mapped to the common width where there is one, not normalised [B, L].
+        logits: Of each head, the main one first, [B, C] each.
+    """
+
+    embedding: Tensor
+    logits: tuple[Tensor, ...]
+
+
+class Heads(nn.Module):
+    """Linear classifiers on the same features, and a linear map of the features where embeddings need one width."""
+
+    def __init__(self, feature_count: int, class_counts: tuple[int, ...], embedding_size: int | None) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList([nn.Linear(feature_count, count) for count in class_counts])
+        self.embedding = nn.Linear(feature_count, embedding_size) if embedding_size is not None else None
+
+
+class ClassifierNet(nn.Module):
+    """A trunk with heads."""
+
+    def __init__(self, trunk: Trunk, class_counts: tuple[int, ...], embedding_size: int | None) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.heads = Heads(trunk.feature_count, class_counts, embedding_size)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Embedding and logits of ``x`` [B, ...]."""
+        features = self.trunk(x)
+        mapped = features if self.heads.embedding is None else self.heads.embedding(features)
+        return Outputs(mapped, tuple(head(features) for head in self.heads.heads))
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules by the name of the part: see :mod:`learners.state`."""
+        return {TRUNK: self.trunk, HEADS: self.heads}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Everything that decides the shapes of such a network. Small, picklable, told apart by its text.
+
+    Attributes:
+        network: The trunk.
+        input_shape: Shape of one sample.
+        class_counts: Classes of each head, the main one first.
+        embedding_size: Width that the embedding is mapped to; None where it is the features themselves.
+    """
+
+    network: NetworkChoice
+    input_shape: tuple[int, ...]
+    class_counts: tuple[int, ...]
+    embedding_size: int | None = None
+
+    @property
+    def text(self) -> str:
+        """What architectures can be told apart by."""
+        return repr(self)
+
+    def build(self) -> ClassifierNet:
+        """A network with weights freshly drawn from PyTorch's global generator.
+
+        Raises:
+            ScenarioError: The trunk cannot take such inputs.
+        """
+        return ClassifierNet(self.network.build(self.input_shape), self.class_counts, self.embedding_size)
+
+    def net(self, torch_device: str = "cpu", place: int = 0) -> ClassifierNet:
+        """A network for this thread to work with until it asks for the next one; its weights are the last one's.
+
+        Args:
+            torch_device: Where it is.
+            place: Tells apart networks that are needed at the same time.
+        """
+        built: dict[tuple[str, str, int], ClassifierNet] = _nets.__dict__.setdefault("built", {})
+        key = (self.text, torch_device, place)
+        if key not in built:
+            with torch.random.fork_rng(devices=[]):  # these weights are never used: a state is put in first
+                built[key] = self.build().to(torch_device)
+        return built[key]
+
+    def predict(self, state: State, x: Tensor) -> Outputs:
+        """What the model ``state`` says of ``x``, as a teacher does: in evaluation mode, changing nothing."""
+        net = self.net(str(x.device), place=-1)
+        net.eval()
+        outputs: Outputs = functional_call(net, tensors_of(state), (x,))
+        return outputs
+
+
+def tensors_of(state: State) -> dict[str, Tensor]:
+    """The tensors of ``state`` by their name in a :class:`ClassifierNet`."""
+    return {f"{part}.{name}": tensor for part in (TRUNK, HEADS) for name, tensor in state[part].items()}
+
+
+_nets = threading.local()
+
+
+def train_mode(net: nn.Module, samples: int) -> None:
+    """Training mode; a single sample has no statistics that BatchNorm could use, so it is taken in evaluation mode."""
+    net.train(samples > 1)
+
+
+@contextmanager
+def running_statistics_kept(net: nn.Module) -> Iterator[None]:
+    """While this lasts, BatchNorm in training mode uses the batch's statistics and leaves its running ones alone."""
+    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def classifiers(
+    networks: Mapping[int, NetworkChoice],
+    input_shape: tuple[int, ...],
+    class_counts: tuple[int, ...],
+    embedding_size: int | None = None,
+) -> dict[int, Classifier]:
+    """The architecture of each device; each different one is built once, to see that it can be.
+
+    Raises:
+        ScenarioError: A network cannot take such inputs.
+    """
+    found = {
+        k: Classifier(choice, input_shape, class_counts, embedding_size) for k, choice in networks.items()
+    }
+    for text in dict.fromkeys(one.text for one in found.values()):
+        k, one = next((k, one) for k, one in found.items() if one.text == text)
+        try:
+            one.net()
+        except ScenarioError as error:
+            raise ScenarioError(f"learner.networks: device {k}: {error}") from error
+    return found

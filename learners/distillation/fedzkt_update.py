@@ -1,0 +1,358 @@
+"""The real work of FedZKT: a device's local update, and the server's game and transfer back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from learners.distillation.classifier import (
+    TRUNK,
+    Classifier,
+    ClassifierNet,
+    running_statistics_kept,
+    train_mode,
+)
+from learners.distillation.losses import Disagreement, disagreement, divergence
+from learners.distillation.zkt_generator import GeneratorShape
+from learners.dmml.batches import mini_batches, random_numbers
+from learners.optimizers import Memories, Rule, Single
+from learners.state import State, lend
+from learners.task import Store
+from netsim.streams import derive_seed
+
+Statistics = Literal["keep", "update", "eval"]
+GENERATOR = "generator"
+"""The one part of the generator's state."""
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """How a device trains.
+
+    Attributes:
+        batch_size: Samples per step.
+        learning_rate: η of SGD.
+        momentum: Of it.
+        weight_decay: Of it.
+        l2: λ of λ‖w − w⁰‖².
+        bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
+    """
+
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    l2: float
+    bf16: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a device's local update leaves.
+
+    Attributes:
+        state: The new state.
+        losses: Means over the steps, by metric.
+    """
+
+    state: State
+    losses: Mapping[str, float]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all losses and all numbers of the state are finite."""
+        return _finite(self.state) and all(math.isfinite(one) for one in self.losses.values())
+
+
+def _finite(state: State) -> bool:
+    return all(bool(part.row.tensor.isfinite().all()) for part in state.values())
+
+
+def local_update(
+    architecture: Classifier,
+    state: State,
+    store: Store,
+    modality: str,
+    device: int,
+    steps: int,
+    plan: LocalPlan,
+    seed: int,
+    torch_device: str,
+) -> Trained:
+    """Algorithm 2 with eq. (9): mean cross-entropy + λ‖w − w⁰‖², w⁰ being the received weights.
+
+    The paper sums cross-entropy over the samples and gives the distance the weight 1; here cross-entropy is the mean
+    over a mini-batch, as its batches of 256 and its step size suppose, and λ is an option.
+
+    Args:
+        architecture: The device's own.
+        state: What it received.
+        store: All private samples, and which of them are whose.
+        modality: The networks' input.
+        device: The device.
+        steps: Mini-batches.
+        plan: Step size and the like.
+        seed: This device's, this round's.
+        torch_device: Where to work.
+    """
+    net = architecture.net(torch_device)
+    lent = lend(net.parts(), state)
+    weights = list(net.parameters())
+    received = [weight.detach().clone() for weight in weights] if plan.l2 else []
+    optimizer = SGD(weights, plan.learning_rate, plan.momentum, weight_decay=plan.weight_decay)
+    dtype, at = state[TRUNK].row.bank.dtype, store.labels.device
+    rows = store.rows(device)
+    augmentation = random_numbers(derive_seed(seed, "augmentation"))
+    losses = []
+    for places in mini_batches(len(rows), plan.batch_size, steps, derive_seed(seed, "batches")):
+        on = rows[places].to(at)
+        draws = store.transforms[modality].draw(len(on), augmentation)
+        x = store.trained_on(modality, on, None if draws is None else draws.to(at), dtype)
+        train_mode(net, len(x))
+        with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
+            loss = F.cross_entropy(net(x).logits[0], store.labels[on])
+        loss.backward()
+        for weight, anchor in zip(weights, received, strict=plan.l2 > 0):
+            if weight.grad is not None:  # the gradient of λ‖w − w⁰‖²
+                weight.grad.add_(weight.detach() - anchor, alpha=2 * plan.l2)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.detach())
+    mean = torch.stack(losses).mean().item() if losses else 0.0
+    return Trained({part: held.part() for part, held in lent.items()}, {"loss_task": mean})
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """How the server distils.
+
+    Attributes:
+        loss: What generator and global model play for.
+        iterations: n_D.
+        student_steps: Steps of the global model for each of the generator.
+        batch_size: Made-up samples per step.
+        learning_rate: η_S.
+        momentum: Of it.
+        generator: The generator's optimizer.
+        statistics: BatchNorm of device models in the transfer back.
+    """
+
+    loss: Disagreement
+    iterations: int
+    student_steps: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    generator: Rule
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What the server's work leaves.
+
+    Attributes:
+        global_state: F.
+        generator: G.
+        memories: What the generator's optimizer remembers.
+        transferred: Devices' models after the transfer back.
+        losses: Means over the iterations, by metric.
+    """
+
+    global_state: State
+    generator: State
+    memories: Memories
+    transferred: Mapping[int, State]
+    losses: Mapping[str, float]
+
+    @property
+    def finite(self) -> bool:
+        """Whether everything is finite."""
+        states = [self.global_state, self.generator, *self.transferred.values()]
+        return all(map(_finite, states)) and all(math.isfinite(one) for one in self.losses.values())
+
+
+def server_update(
+    global_architecture: Classifier,
+    global_state: State,
+    shape: GeneratorShape,
+    generator: State,
+    memories: Memories,
+    devices: Mapping[int, tuple[Classifier, State]],
+    students: Sequence[int],
+    plan: ServerPlan,
+    seed: int,
+    torch_device: str,
+) -> Distilled:
+    """Algorithm 3, from models and noise alone; there is no sample among its arguments.
+
+    In a step of the generator nothing but the generator changes: the global model and the devices' are frozen and in
+    evaluation mode, and the gradient only passes through them.
+
+    Args:
+        global_architecture: Of F.
+        global_state: F, w.
+        shape: Of G.
+        generator: G, θ.
+        memories: What the generator's optimizer remembers.
+        devices: All devices' models, the ensemble.
+        students: Those whose models learn from F in the transfer back.
+        plan: Losses, step sizes, iterations.
+        seed: This round's.
+        torch_device: Where to work.
+    """
+    made_up = shape.net(torch_device)
+    student = global_architecture.net(torch_device)
+    lent_generator = lend({GENERATOR: made_up}, generator)
+    lent_student = lend(student.parts(), global_state)
+    dtype = global_state[TRUNK].row.bank.dtype
+    layouts = {part: own.layout for part, own in generator.items()}
+    rises = Single(plan.generator, {GENERATOR: made_up}, layouts, memories)
+    falls = SGD(student.parameters(), plan.learning_rate, plan.momentum)
+    noise = random_numbers(derive_seed(seed, "noise"))
+
+    def images() -> Tensor:
+        z = torch.randn(plan.batch_size, shape.noise_size, generator=noise)
+        found: Tensor = made_up(z.to(torch_device, dtype))
+        return found
+
+    def fixed_images() -> Tensor:
+        with torch.no_grad(), running_statistics_kept(made_up):
+            return images()
+
+    sums = dict.fromkeys(("loss_generator", "loss_global", "loss_transfer", "input_gradient"), 0.0)
+    made_up.train()
+    for _ in range(plan.iterations):
+        gap, gradient = generator_step(images(), student, devices, plan.loss, rises)
+        sums["loss_generator"] -= gap
+        sums["input_gradient"] += gradient
+        for _ in range(plan.student_steps):
+            loss = student_step(fixed_images(), student, devices, plan.loss, falls)
+            sums["loss_global"] += loss / plan.student_steps
+    new_global = {part: held.part() for part, held in lent_student.items()}
+    new_generator = {part: held.part() for part, held in lent_generator.items()}
+    transferred, sums["loss_transfer"] = _transfer_back(
+        fixed_images,
+        global_architecture,
+        new_global,
+        {k: devices[k] for k in students},
+        plan,
+        torch_device,
+    )
+    return Distilled(
+        new_global,
+        new_generator,
+        rises.memories(),
+        transferred,
+        {name: value / plan.iterations for name, value in sums.items()},
+    )
+
+
+def ensemble(devices: Mapping[int, tuple[Classifier, State]], x: Tensor) -> Tensor:
+    """Logits [K, B, C] of all devices' models for ``x``."""
+    return torch.stack([one.predict(state, x).logits[0] for one, state in devices.values()])
+
+
+def generator_step(
+    x: Tensor,
+    student: ClassifierNet,
+    devices: Mapping[int, tuple[Classifier, State]],
+    loss: Disagreement,
+    rises: Single,
+) -> tuple[float, float]:
+    """Widen the disagreement about the samples ``x`` by changing what made them, and nothing else.
+
+    Returns:
+        The disagreement before, and the norm of its gradient with respect to a sample, mean over the samples.
+    """
+    student.eval()
+    x.retain_grad()
+    with frozen(student):
+        gap = disagreement(loss, student(x).logits[0], ensemble(devices, x))
+        (-gap).backward()
+    assert x.grad is not None
+    rises.step()
+    return gap.item(), x.grad.flatten(1).norm(dim=1).mean().item() * len(x)
+
+
+def student_step(
+    x: Tensor,
+    student: ClassifierNet,
+    devices: Mapping[int, tuple[Classifier, State]],
+    loss: Disagreement,
+    falls: SGD,
+) -> float:
+    """Narrow the disagreement about ``x`` by changing the global model; returns what it was before."""
+    student.train()
+    with torch.no_grad():
+        teachers = ensemble(devices, x)
+    gap = disagreement(loss, student(x).logits[0], teachers)
+    gap.backward()
+    falls.step()
+    falls.zero_grad(set_to_none=True)
+    return gap.item()
+
+
+def transfer_step(x: Tensor, target: Tensor, net: ClassifierNet, statistics: Statistics, falls: SGD) -> float:
+    """Bring a device's model nearer to the global one's logits ``target`` of ``x``; returns the loss."""
+    net.train(statistics != "eval")
+    with _statistics(net, statistics):
+        loss = divergence(target, net(x).logits[0])
+    loss.backward()
+    falls.step()
+    falls.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+def _transfer_back(
+    images: Callable[[], Tensor],
+    global_architecture: Classifier,
+    global_state: State,
+    devices: Mapping[int, tuple[Classifier, State]],
+    plan: ServerPlan,
+    torch_device: str,
+) -> tuple[dict[int, State], float]:
+    """Lines 15 to 22: all students see the same images; returns their new models and the loss's sum."""
+    nets: dict[int, ClassifierNet] = {}
+    lent = {}
+    for place, (k, (architecture, state)) in enumerate(devices.items()):
+        nets[k] = architecture.net(torch_device, place=1 + place)
+        lent[k] = lend(nets[k].parts(), state)
+    steps = {k: SGD(net.parameters(), plan.learning_rate, plan.momentum) for k, net in nets.items()}
+    total = 0.0
+    for _ in range(plan.iterations if nets else 0):
+        x = images()
+        with torch.no_grad():
+            target = global_architecture.predict(global_state, x).logits[0]
+        for k, net in nets.items():
+            total += transfer_step(x, target, net, plan.statistics, steps[k]) / len(nets)
+    return {k: {part: held.part() for part, held in own.items()} for k, own in lent.items()}, total
+
+
+@contextmanager
+def _statistics(net: nn.Module, statistics: Statistics) -> Iterator[None]:
+    if statistics == "keep":
+        with running_statistics_kept(net):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """While this lasts, gradients pass through ``net`` but are not gathered in it."""
+    for weight in net.parameters():
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in net.parameters():
+            weight.requires_grad_(True)

@@ -1,0 +1,189 @@
+"""The devices as all methods here see them: a network each, samples, first weights, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from learners.costs import training_bytes
+from learners.data.dataset import Share
+from learners.distillation import evaluation
+from learners.distillation.classifier import Classifier, classifiers
+from learners.distillation.costs import NetworkCosts, all_costs
+from learners.models.choice import NetworkChoice, choose
+from learners.state import State, state_bytes, take
+from learners.task import Store, Task, load_task
+from netsim.errors import ScenarioError
+from netsim.jobs.job import TrainingJob
+from netsim.learning import Setup
+from netsim.streams import derive_seed
+
+Initialisation = Literal["pytorch", "glorot"]
+
+
+class Fleet:
+    """What belongs to each device.
+
+    Attributes:
+        modality: The one modality that all of them learn from.
+        classes: Names of the private classes.
+        samples: Training samples of each device, rows of the data set, int64; devices without any are left out.
+        architectures: Network of each of these devices.
+        task: The data, until :meth:`place` has put it where the work is done.
+    """
+
+    def __init__(
+        self, setup: Setup, networks: Mapping[str, NetworkChoice], only: tuple[str, ...] | None
+    ) -> None:
+        """Load the data and find each device's network: its class's, or the learner's.
+
+        Raises:
+            ScenarioError: The data has several modalities and the scenario does not choose one, or there is no data.
+        """
+        self.setup = setup
+        self.task: Task | None = load_task(setup, only)
+        if len(self.task.modalities) != 1:
+            raise ScenarioError(
+                "learner.modalities: this learner has one network per device, for one modality; choose one, as in "
+                f"modalities: [{self.task.modalities[0]}] (the data has {', '.join(self.task.modalities)})"
+            )
+        (self.modality,) = self.task.modalities
+        self.input_shape = self.task.input_shapes[self.modality]
+        self.classes = self.task.dataset.classes
+        shares = {k: _with(share, self.modality) for k, share in enumerate(self.task.shares)}
+        self.samples = {k: rows for k, rows in shares.items() if len(rows)}
+        labels = self.task.dataset.labels.numpy()
+        self._counts = {
+            k: np.bincount(labels[rows], minlength=len(self.classes)) for k, rows in self.samples.items()
+        }
+        self.data_facts = self.task.facts
+        self._choices = {k: self._choice(k, networks) for k in self.samples}
+        self.architectures: dict[int, Classifier] = {}
+        self._initial: dict[str, State] = {}
+        self._costs: dict[str, NetworkCosts] = {}
+
+    def _choice(self, device: int, networks: Mapping[str, NetworkChoice]) -> NetworkChoice:
+        """The network of the device's class, or the learner's, or the small default for such inputs."""
+        own = self.setup.networks.get(device, {}).get(self.modality)
+        if own is not None:
+            return NetworkChoice.model_validate(own)
+        assert self.task is not None
+        shapes = {self.modality: self.input_shape}
+        return choose(networks, shapes, self.task.dataset.modalities)[self.modality]
+
+    def build(
+        self,
+        class_counts: Callable[[int], tuple[int, ...]],
+        embedding_size: int | None = None,
+        initialisation: Initialisation = "pytorch",
+    ) -> None:
+        """Make everybody's network, with first weights that are the same for the same architecture.
+
+        Args:
+            class_counts: Of a device's network, the classes of each head.
+            embedding_size: See :class:`Classifier`.
+            initialisation: How weights are drawn.
+        """
+        for counts in {class_counts(k) for k in self.samples}:
+            chosen = {k: choice for k, choice in self._choices.items() if class_counts(k) == counts}
+            self.architectures |= classifiers(chosen, self.input_shape, counts, embedding_size)
+        self.architectures = dict(sorted(self.architectures.items()))
+        self._costs = all_costs(self.architectures.values(), self.setup.costs)
+        for architecture in self.architectures.values():
+            if architecture.text not in self._initial:
+                self._initial[architecture.text] = self.first_weights(architecture, initialisation)
+
+    def first_weights(self, architecture: Classifier, initialisation: Initialisation) -> State:
+        """A new model's state, drawn from the run's seed and the architecture."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.setup.seed, "initial weights", architecture.text))
+            net = architecture.build()
+            if initialisation == "glorot":
+                net.apply(glorot)
+        net.to(self.setup.torch_device)
+        return take(net.parts(), torch.float64 if self.setup.precision == "float64" else torch.float32)
+
+    def initial(self, device: int) -> State:
+        """The first model of ``device``."""
+        return self._initial[self.architectures[device].text]
+
+    def costs(self, device: int) -> NetworkCosts:
+        """What the network of ``device`` costs."""
+        return self._costs[self.architectures[device].text]
+
+    def memory_bytes(self, device: int, remembered: int, batch: int) -> float:
+        """What training takes on ``device``; see :meth:`netsim.learning.Learner.training_memory_bytes`."""
+        costs = self.costs(device)
+        return training_bytes(
+            costs.weights, costs.numbers - costs.weights, remembered, costs.activation_bytes, batch
+        )
+
+    def states_bytes(self) -> float:
+        """One model of every device, in this machine's memory [byte]."""
+        return sum(state_bytes(self.initial(k)) for k in self.architectures)
+
+    def label_shares(self, device: int) -> list[float]:
+        """Which part of the device's training samples is of each class."""
+        counts = self._counts[device]
+        return [float(share) for share in counts / counts.sum()]
+
+    def facts(self) -> dict[str, Any]:
+        """Data, networks, sizes and costs, for the run's metadata."""
+        return {
+            "data": self.data_facts,
+            "samples": {k: len(rows) for k, rows in self.samples.items()},
+            "sit_out": [k for k in range(self.setup.device_count) if k not in self.samples],
+            "networks": {
+                k: {"name": one.network.name, **_plain(one.network.options)}
+                for k, one in self.architectures.items()
+            },
+            "numbers": {k: self.costs(k).numbers for k in self.architectures},
+            "bits": {k: self.costs(k).bits for k in self.architectures},
+            "flops_per_sample": {k: self.costs(k).step for k in self.architectures},
+        }
+
+    def place(self) -> None:
+        """Put the data where the work is done; this object keeps no other copy."""
+        assert self.task is not None, "place() is called once"
+        shares = {k: Share(rows, (self.modality,)) for k, rows in self.samples.items()}
+        self.store: Store = self.task.store(self.setup.torch_device, shares)
+        rows = self.task.test_rows(self.setup.evaluation.samples, self.setup.seed)
+        self.test_rows: Tensor = torch.as_tensor(rows, dtype=torch.int64)
+        self.task = None
+
+    def judged_in(self, round: int) -> bool:
+        """Whether models are judged after ``round``."""
+        return round % self.setup.evaluation.every == 0 or round == self.setup.rounds
+
+    def evaluation_job(self, models: Sequence[tuple[Classifier, State]]) -> TrainingJob:
+        """Judge ``models``; see :func:`learners.distillation.evaluation.evaluate`."""
+        inputs = {
+            "models": tuple(models),
+            "store": self.store,
+            "modality": self.modality,
+            "rows": self.test_rows,
+            "batch_size": self.setup.evaluation.batch_size,
+            "torch_device": self.setup.torch_device,
+        }
+        return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
+
+
+def _with(share: Share, modality: str) -> np.ndarray:
+    """The samples of ``share`` that have ``modality``."""
+    return np.asarray(share.having(modality), dtype=np.int64)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+
+
+def glorot(module: nn.Module) -> None:
+    """Draw the weights of one layer anew, uniformly as Glorot and Bengio (2010) have it; biases are zero."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

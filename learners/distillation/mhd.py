@@ -1,0 +1,422 @@
+"""Multi-headed distillation (Zhmoginov et al., CVPR 2023); see docs/learners/mhd.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import networkx as nx
+import torch
+from torch import Tensor
+
+from learners.distillation.costs import BITS_PER_NUMBER
+from learners.distillation.evaluation import Judgement
+from learners.distillation.fleet import Fleet
+from learners.distillation.graphs import Teachers, in_round, teachers
+from learners.distillation.mhd_update import MHDPlan, Pool, Predictions, Told, Trained, Wanted, update
+from learners.distillation.options import MOST_HEADS, MHDOptions
+from learners.distillation.public import PublicSet, load_public
+from learners.dmml.batches import mini_batches, random_numbers
+from learners.optimizers import Memories, Rule
+from learners.state import State
+from netsim.errors import ScenarioError
+from netsim.jobs.job import TrainingJob
+from netsim.jobs.torch_device import require_memory
+from netsim.learning import Budget, Learner, Message, Metric, Setup, Workload
+from netsim.options import Options
+from netsim.streams import derive_seed, stream
+
+Entry = TypeVar("Entry")
+HEADS = ("main", *(f"aux{k}" for k in range(1, MOST_HEADS + 1)))
+
+
+class Sent:
+    """What a device has after a round, for whoever gets some of it: promised first, there when its job is done.
+
+    Attributes:
+        device: Whose.
+        round: After which of its rounds.
+        trained: What training left; None until then.
+    """
+
+    def __init__(self, device: int, round: int, trained: Trained | None = None) -> None:
+        self.device = device
+        self.round = round
+        self.trained = trained
+
+    @property
+    def result(self) -> Trained:
+        """What training left, which is there when anything of it arrives."""
+        assert self.trained is not None, "nothing arrives before its sender's job is done"
+        return self.trained
+
+
+class Checkpoint:
+    """A device's parameters on their way to a student."""
+
+    def __init__(self, sent: Sent) -> None:
+        self._sent = sent
+
+    @property
+    def state(self) -> State:
+        """The parameters."""
+        return self._sent.result.state
+
+
+class Answer:
+    """A device's predictions on their way to the student that asked for them."""
+
+    def __init__(self, sent: Sent, student: int) -> None:
+        self._sent, self._student = sent, student
+
+    @property
+    def predictions(self) -> Predictions:
+        """The predictions."""
+        return self._sent.result.predictions[self._student]
+
+
+class MHD(Learner):
+    """Multi-headed distillation: each auxiliary head learns from heads one lower, its own and others', on public data.
+
+    The main head learns from private labels only. Who learns from whom is a directed graph over the radio's links; a
+    round is S_P steps, and once a round each device gets a checkpoint of one of its teachers for its pool, or its
+    teachers' predictions for the public samples of its next round.
+    """
+
+    Options: ClassVar[type[Options]] = MHDOptions
+    METRICS: ClassVar[Mapping[str, str]] = {
+        "loss_task": "cross-entropy of the main head on private samples, mean over the round's steps",
+        "loss_emb": "squared distance of normalised embeddings to the teachers', sum over teachers, mean over steps",
+        "loss_aux": "cross-entropy of the auxiliary heads to their targets, sum over heads, mean over steps",
+        "loss_total": "what training minimised, mean over the round's steps",
+        **{
+            f"remote_{head}": f"part of the public samples whose target for head {head} came from another device"
+            for head in HEADS[1:]
+        },
+        "accuracy": "test accuracy of the last auxiliary head",
+        "loss_test": "cross-entropy of the main head on the test samples",
+        **{
+            f"beta_priv_{head}": f"β_priv of head {head}: on the device's own mix of classes"
+            for head in HEADS
+        },
+        **{f"beta_sh_{head}": f"β_sh of head {head}: on all classes alike" for head in HEADS},
+    }
+    looks_ahead: ClassVar[bool] = True
+    network_per_device: ClassVar[bool] = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        options = self._options
+        self._fleet = Fleet(setup, options.networks, options.modalities)
+        heads = 1 + options.auxiliary_heads
+        self._fleet.build(lambda k: (len(self._fleet.classes),) * heads, options.embedding_size)
+        self._check_embeddings()
+        assert self._fleet.task is not None
+        self._public = load_public(options.public, self._fleet.task, self._fleet.modality, setup)
+        self._public_batch = min(options.public_batch_size or options.batch_size, len(self._public.rows))
+        self._slots = setup.device_count if options.pool_size is None else options.pool_size
+        if options.targets > self._slots:
+            raise ScenarioError(
+                f"learner.targets: must be at most the checkpoints of a pool, {self._slots} (got {options.targets})"
+            )
+        self._states = {k: self._fleet.initial(k) for k in self._fleet.samples}
+        self._memories: dict[int, Memories] = {}
+        self._sent: dict[tuple[int, int], Sent] = {}
+        self._pools: dict[int, tuple[tuple[int, State], ...]] = {}
+        self._answers: dict[int, dict[int, Answer]] = {}
+        self._planned: dict[int, tuple[int, tuple[int, ...]]] = {}
+
+    @property
+    def _options(self) -> MHDOptions:
+        options = self.setup.options
+        assert isinstance(options, MHDOptions)
+        return options
+
+    def _check_embeddings(self) -> None:
+        """Embeddings can be compared where they have one width."""
+        options = self._options
+        widths = {k: one.net().trunk.feature_count for k, one in self._fleet.architectures.items()}
+        if options.nu_emb and options.embedding_size is None and len(set(widths.values())) > 1:
+            listed = ", ".join(
+                f"{self._fleet.architectures[k].network.name}: {widths[k]}"
+                for k in sorted({width: k for k, width in reversed(widths.items())}.values())
+            )
+            raise ScenarioError(
+                f"learner.nu_emb: embeddings of different widths cannot be compared ({listed}); set nu_emb: 0, or let "
+                "each device learn a linear map to a common width with learner.embedding_size"
+            )
+
+    # What everybody can work out for everybody.
+
+    def _teachers(self, round: int) -> Teachers:
+        """The graph of ``round``."""
+        return in_round(self._graphs, round)
+
+    def _teacher_chosen(self, student: int, round: int) -> int | None:
+        """Whose checkpoint ``student`` gets after ``round``: any of its teachers', all alike."""
+        own = self._teachers(round)[student]
+        if not own:
+            return None
+        return own[int(stream(self.setup.seed, "teacher", student, round).integers(len(own)))]
+
+    def _with_new(self, pool: tuple[Entry, ...], new: Entry, student: int, round: int) -> tuple[Entry, ...]:
+        """The pool after ``round``, in which ``new`` has taken the place of any other, or a free one."""
+        if len(pool) < self._slots:
+            return (*pool, new)
+        slot = int(stream(self.setup.seed, "slot", student, round).integers(self._slots))
+        return (*pool[:slot], new, *pool[slot + 1 :])
+
+    def _planned_pool(self, student: int, round: int) -> tuple[int, ...]:
+        """Whose checkpoints are in the pool as ``round`` begins, if all have arrived."""
+        at, pool = self._planned.get(student, (0, ()))
+        if at > round or at == 0:
+            at, pool = 1, self._first_pool(student)
+        for t in range(at, round):
+            chosen = self._teacher_chosen(student, t)
+            if chosen is not None:
+                pool = self._with_new(pool, chosen, student, t)
+        self._planned[student] = (round, pool)
+        return pool
+
+    def _first_pool(self, student: int) -> tuple[int, ...]:
+        """Whose first models the pool begins with: they follow from the run's seed, so they need not be sent."""
+        own = self._teachers(1)[student]
+        if not own:
+            return ()
+        draws = stream(self.setup.seed, "pool", student).integers(len(own), size=self._slots)
+        return tuple(own[int(draw)] for draw in draws)
+
+    def _public_places(self, student: int, round: int) -> Tensor:
+        """The public samples of each step of a round, int64 [steps, B]."""
+        seed = derive_seed(self.setup.seed, "public", student, round)
+        return mini_batches(len(self._public.rows), self._public_batch, self._options.local_steps, seed)
+
+    def _picks(self, student: int, round: int, among: int) -> Tensor:
+        """Which of ``among`` teach in each step, without one twice in a step; int64 [steps, Δ]."""
+        count = min(self._options.targets, among)
+        generator = random_numbers(derive_seed(self.setup.seed, "targets", student, round))
+        steps = self._options.local_steps
+        return torch.rand(steps, among, generator=generator).argsort(1)[:, :count]
+
+    def _wanted(self, teacher: int, round: int) -> dict[int, Wanted]:
+        """What students want of ``teacher`` after ``round``, for their next one; nothing after the last."""
+        if round >= self.setup.rounds:
+            return {}
+        found = {}
+        for student, own in self._teachers(round + 1).items():
+            if teacher in own and student in self._fleet.samples:
+                picks = self._picks(student, round + 1, len(own))
+                steps = (picks == own.index(teacher)).any(1).nonzero().squeeze(1)
+                if len(steps):
+                    places = self._public_places(student, round + 1)[steps]
+                    found[student] = Wanted(tuple(steps.tolist()), places)
+        return found
+
+    # The hooks.
+
+    def owners(self) -> Mapping[str, frozenset[int]]:
+        """See :meth:`netsim.learning.Learner.owners`."""
+        return {self._fleet.modality: frozenset(self._fleet.samples)}
+
+    def sample_counts(self) -> Mapping[int, int]:
+        """See :meth:`netsim.learning.Learner.sample_counts`."""
+        return {k: len(rows) for k, rows in self._fleet.samples.items()}
+
+    def training_memory_bytes(self, device: int) -> float:
+        """Training, and the pool of checkpoints where there is one."""
+        if device not in self._fleet.samples:
+            return 0.0
+        options = self._options
+        batch = min(options.batch_size, len(self._fleet.samples[device])) + self._public_batch
+        own = self._fleet.memory_bytes(device, 1 if options.momentum else 0, batch)
+        largest = max(self._fleet.costs(k).numbers for k in self._fleet.samples)
+        return own + (4 * largest * self._slots if options.transport == "checkpoint" else 0)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Data, networks, public samples and costs, for the run's metadata."""
+        return {
+            **self._fleet.facts(),
+            "public": self._public.facts,
+            "pool_size": self._slots,
+        }
+
+    def begin(self, graph: nx.Graph) -> None:
+        """Find out who learns from whom; fill the pools with first models."""
+        super().begin(graph)
+        options = self._options
+        given = options.graph if isinstance(options.graph, dict) else {1: options.graph}
+        self._graphs = {
+            first: teachers(choice, graph, options.island_size) for first, choice in given.items()
+        }
+        self._graphs = {  # whoever has no samples trains nothing that could be learnt from
+            first: {k: tuple(t for t in own if t in self._fleet.samples) for k, own in one.items()}
+            for first, one in self._graphs.items()
+        }
+        held = self._fleet.states_bytes()
+        kept = self._slots if options.transport == "checkpoint" else 0
+        require_memory(
+            (4 + kept) * held,
+            self.setup.memory_bytes,
+            f"the models of {len(self._states)} devices and of their pools",
+            "use fewer devices (devices.count), smaller pools (learner.pool_size) or smaller networks, or allow more",
+        )
+        self._fleet.place()
+        self._shared: PublicSet = self._public.beside(self._fleet.store)
+        if options.transport == "checkpoint":
+            self._pools = {
+                k: tuple((t, self._states[t]) for t in self._first_pool(k)) for k in self._fleet.samples
+            }
+
+    def workload(self, device: int, round: int, budget: Budget) -> Workload:
+        """Steps on private and public samples, and asking the teachers: those in the pool, or for its students.
+
+        Forward passes of a pool's checkpoints are counted as if all that were sent had arrived.
+        """
+        if device not in self._fleet.samples:
+            return Workload()
+        options, costs = self._options, self._fleet.costs(device)
+        steps = options.local_steps
+        flops = {
+            "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step,
+        }
+        if options.nu_aux or options.nu_emb:
+            flops["public"] = steps * self._public_batch * costs.step
+            if options.transport == "checkpoint":
+                pool = self._planned_pool(device, round)
+                asked = self._picks(device, round, len(pool)).flatten().tolist() if pool else []
+                forward = math.fsum(self._fleet.costs(pool[slot]).forward for slot in asked)
+                flops["teachers"] = self._public_batch * forward
+            else:
+                answered = sum(asked.places.numel() for asked in self._wanted(device, round).values())
+                flops["predictions"] = answered * costs.forward
+        return Workload({self._fleet.modality: steps}, flops)
+
+    def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
+        """The local update; see :func:`learners.distillation.mhd_update.update`."""
+        if device not in self._fleet.samples:
+            return None
+        options = self._options
+        by_checkpoint = options.transport == "checkpoint"
+        inputs = {
+            "architecture": self._fleet.architectures[device],
+            "state": self._states[device],
+            "memories": self._memories.get(device, {}),
+            "store": self._fleet.store,
+            "modality": self._fleet.modality,
+            "device": device,
+            "public": self._shared,
+            "places": self._public_places(device, round),
+            "teachers": self._pool(device, round) if by_checkpoint else self._told(device),
+            "wanted": {} if by_checkpoint else self._wanted(device, round),
+            "first_step": (round - 1) * options.local_steps,
+            "plan": self._plan(),
+            "seed": derive_seed(self.setup.seed, "training", device, round),
+            "torch_device": self.setup.torch_device,
+        }
+        return TrainingJob(update, inputs, frozenset({"store", "public"}))
+
+    def _plan(self) -> MHDPlan:
+        options = self._options
+        return MHDPlan(
+            options.batch_size,
+            options.nu_emb,
+            options.nu_aux,
+            options.confidence == "random",
+            Rule("sgd", options.learning_rate, options.momentum),
+            self.setup.rounds * options.local_steps if options.schedule == "cosine" else None,
+            options.top_k,
+            self.setup.precision == "bf16",
+        )
+
+    def _pool(self, device: int, round: int) -> Pool:
+        options = self._options
+        slots = tuple((self._fleet.architectures[t], state) for t, state in self._pools[device])
+        picks = (
+            self._picks(device, round, len(slots)) if slots else torch.empty(options.local_steps, 0).long()
+        )
+        return Pool(slots, picks, options.auxiliary_heads, options.nu_emb > 0)
+
+    def _told(self, device: int) -> Told:
+        answers = self._answers.pop(device, {})
+        return Told(tuple(answers[t].predictions for t in sorted(answers)))
+
+    def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
+        """The local update's model becomes the device's, and what it sends.
+
+        Raises:
+            ScenarioError: Training diverged.
+        """
+        if result is None:
+            return ()
+        if not result.finite:
+            raise ScenarioError(
+                f"learner.learning_rate: the training of device {device} diverged in round {round} (step size "
+                f"{self._options.learning_rate:g}); lower it"
+            )
+        self._states[device], self._memories[device] = result.state, result.memories
+        self._sent_in(device, round).trained = result
+        remote = [Metric(f"remote_{HEADS[k]}", value) for k, value in enumerate(result.remote, start=1)]
+        return [*(Metric(name, value) for name, value in result.losses.items()), *remote]
+
+    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
+        """Its parameters to the students that are to get them, or its predictions to those that will need them."""
+        if device not in self._fleet.samples:
+            return ()
+        sent, students = self._sent_in(device, round), [k for k in neighbours if k in self._fleet.samples]
+        if self._options.transport == "checkpoint":
+            receivers = tuple(k for k in students if self._teacher_chosen(k, round) == device)
+            return [Message(receivers, self._fleet.costs(device).bits, Checkpoint(sent))] if receivers else ()
+        wanted = self._wanted(device, round)
+        return [
+            Message((k,), self._prediction_bits(device, wanted[k]), Answer(sent, k))
+            for k in students
+            if k in wanted
+        ]
+
+    def _prediction_bits(self, device: int, wanted: Wanted) -> float:
+        """Of each sample and head k values and the numbers of their classes; and the embedding where it is used.
+
+        Which samples are meant everybody knows from the run's seed.
+        """
+        options, classes = self._options, len(self._fleet.classes)
+        number = BITS_PER_NUMBER + math.ceil(math.log2(classes))
+        bits = options.auxiliary_heads * min(options.top_k, classes) * number
+        if options.nu_emb:
+            trunk = self._fleet.architectures[device].net().trunk
+            bits += BITS_PER_NUMBER * (options.embedding_size or trunk.feature_count)
+        return float(wanted.places.numel() * bits)
+
+    def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
+        """A new checkpoint takes the place of another in the pool; predictions are kept for the next round."""
+        if device not in self._fleet.samples:
+            return ()
+        if self._options.transport == "checkpoint":
+            for teacher, checkpoint in arrived.items():
+                new = (teacher, checkpoint.state)
+                self._pools[device] = self._with_new(self._pools[device], new, device, round)
+        else:
+            self._answers[device] = dict(arrived)
+        self._sent.pop((device, round - 1), None)
+        return ()
+
+    def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
+        """Judge all heads, after every so many rounds and after the last."""
+        if device not in self._fleet.samples or not self._fleet.judged_in(round):
+            return None
+        return self._fleet.evaluation_job([(self._fleet.architectures[device], self._states[device])])
+
+    def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
+        """β_priv and β_sh of every head."""
+        (found,) = result
+        last = self._options.auxiliary_heads
+        alike = [1.0] * len(self._fleet.classes)
+        own = self._fleet.label_shares(device)
+        metrics = [Metric("accuracy", found.accuracy(last)), Metric("loss_test", found.loss)]
+        for head in range(1 + last):
+            metrics.append(Metric(f"beta_priv_{HEADS[head]}", found.weighted_accuracy(own, head)))
+            metrics.append(Metric(f"beta_sh_{HEADS[head]}", found.weighted_accuracy(alike, head)))
+        return metrics
+
+    def _sent_in(self, device: int, round: int) -> Sent:
+        return self._sent.setdefault((device, round), Sent(device, round))

@@ -1,0 +1,349 @@
+"""The local update of one client of multi-headed distillation: the real work of a job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from learners.distillation.classifier import (
+    TRUNK,
+    Classifier,
+    ClassifierNet,
+    running_statistics_kept,
+    train_mode,
+)
+from learners.distillation.losses import chosen, embedding_distance, most_confident, towards
+from learners.distillation.public import PublicSet
+from learners.dmml.batches import mini_batches, random_numbers
+from learners.optimizers import Memories, Rule, Single
+from learners.state import State, lend
+from learners.task import Store
+from netsim.streams import derive_seed
+
+
+class Lesson(NamedTuple):
+    """What one teacher says of a batch.
+
+    Attributes:
+        probabilities: Of each head that is learnt from, main to the last but one [m, B, C].
+        embedding: [B, L]; None where embeddings are not learnt from.
+    """
+
+    probabilities: Tensor
+    embedding: Tensor | None
+
+
+class Teachers(Protocol):
+    """Where the lessons of a round come from."""
+
+    def lessons(self, step: int, x: Tensor) -> list[Lesson]:
+        """What is learnt from in ``step`` (0, 1, ...), whose public batch is ``x``."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Checkpoints of other devices, which this device asks itself.
+
+    Attributes:
+        slots: Architecture and state of each.
+        picks: Which of them teach in each step, int64 [steps, Δ].
+        heads: Heads that are learnt from, m.
+        embeddings: Whether embeddings are.
+    """
+
+    slots: tuple[tuple[Classifier, State], ...]
+    picks: Tensor
+    heads: int
+    embeddings: bool
+
+    def lessons(self, step: int, x: Tensor) -> list[Lesson]:
+        """See :class:`Teachers`."""
+        found = []
+        for slot in self.picks[step].tolist():
+            architecture, state = self.slots[slot]
+            found.append(taught_by(architecture, state, x, self.heads, self.embeddings))
+        return found
+
+
+def taught_by(architecture: Classifier, state: State, x: Tensor, heads: int, embeddings: bool) -> Lesson:
+    """What a model says of ``x``, in evaluation mode; nothing in it changes and nothing is learnt through it."""
+    with torch.no_grad():
+        outputs = architecture.predict(state, x)
+        probabilities = torch.stack(outputs.logits[:heads]).softmax(-1)
+        return Lesson(probabilities, outputs.embedding if embeddings else None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a student asks of a teacher for its next round.
+
+    Attributes:
+        steps: The student's steps that this device teaches in.
+        places: The public samples of each of them, int64 [steps, B].
+    """
+
+    steps: tuple[int, ...]
+    places: Tensor
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answer: the k greatest probabilities of each head, and where asked for the embeddings.
+
+    Attributes:
+        steps: As asked for.
+        values: [steps, m, B, k].
+        classes: Of which classes, int64 [steps, m, B, k].
+        embeddings: [steps, B, L], or None.
+        class_count: C.
+    """
+
+    steps: tuple[int, ...]
+    values: Tensor
+    classes: Tensor
+    embeddings: Tensor | None
+    class_count: int
+
+    def lesson(self, step: int) -> Lesson | None:
+        """What was said for ``step``, if anything; what the k leave of 1 is spread evenly over the other classes."""
+        if step not in self.steps:
+            return None
+        place = self.steps.index(step)
+        values, classes = self.values[place], self.classes[place]
+        others = self.class_count - values.shape[-1]
+        rest = (1 - values.sum(-1, keepdim=True)).clamp_min(0) / max(others, 1)
+        full = rest.expand(*values.shape[:-1], self.class_count).clone()
+        full.scatter_(-1, classes, values)
+        return Lesson(full, None if self.embeddings is None else self.embeddings[place])
+
+
+@dataclass(frozen=True)
+class Told:
+    """Predictions that have arrived, by teacher in the order of their numbers."""
+
+    predictions: tuple[Predictions, ...]
+
+    def lessons(self, step: int, x: Tensor) -> list[Lesson]:
+        """See :class:`Teachers`."""
+        return [found for one in self.predictions if (found := one.lesson(step)) is not None]
+
+
+@dataclass(frozen=True)
+class MHDPlan:
+    """How a client trains.
+
+    Attributes:
+        batch_size: Private samples per step.
+        nu_emb: ν_emb.
+        nu_aux: ν_aux.
+        random_target: Whether targets are drawn instead of chosen by confidence.
+        rule: Optimizer.
+        total_steps: Of the whole run, for the cosine; None for a constant step size.
+        top_k: Classes of each prediction that are sent.
+        bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
+    """
+
+    batch_size: int
+    nu_emb: float
+    nu_aux: float
+    random_target: bool
+    rule: Rule
+    total_steps: int | None
+    top_k: int
+    bf16: bool = False
+
+    def rate(self, step: int) -> float:
+        """Step size of step ``step`` of the run."""
+        if self.total_steps is None:
+            return self.rule.learning_rate
+        return 0.5 * self.rule.learning_rate * (1 + math.cos(math.pi * step / self.total_steps))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a local update leaves.
+
+    Attributes:
+        state: The new state.
+        memories: What the optimizer remembers.
+        losses: Means over the steps, by metric.
+        remote: Part of the samples whose target came from another device, by auxiliary head.
+        predictions: What each student asked for.
+    """
+
+    state: State
+    memories: Memories
+    losses: Mapping[str, float]
+    remote: tuple[float, ...]
+    predictions: Mapping[int, Predictions]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all losses and all numbers of the state are finite."""
+        numbers = all(bool(part.row.tensor.isfinite().all()) for part in self.state.values())
+        return numbers and all(math.isfinite(loss) for loss in self.losses.values())
+
+
+def update(
+    architecture: Classifier,
+    state: State,
+    memories: Memories,
+    store: Store,
+    modality: str,
+    device: int,
+    public: PublicSet,
+    places: Tensor,
+    teachers: Teachers,
+    wanted: Mapping[int, Wanted],
+    first_step: int,
+    plan: MHDPlan,
+    seed: int,
+    torch_device: str,
+) -> Trained:
+    """One round's steps: private cross-entropy, embedding and prediction distillation (MHD, eqs. 2, 4 and 5).
+
+    Private and public samples pass through the network apart, both in training mode; BatchNorm's running statistics
+    follow the private ones only.
+
+    Args:
+        architecture: The device's own.
+        state: Its model.
+        memories: What its optimizer remembers.
+        store: All private samples, and which of them are whose.
+        modality: The networks' input.
+        device: The client.
+        public: The public samples.
+        places: Those of each step, int64 [steps, B].
+        teachers: Where targets come from, beside the client itself.
+        wanted: What students ask for, answered with the new model.
+        first_step: How many steps earlier rounds had.
+        plan: Weights, step size and the like.
+        seed: This device's, this round's.
+        torch_device: Where to work.
+    """
+    net = architecture.net(torch_device)
+    lent = lend(net.parts(), state)
+    layouts = {part: own.layout for part, own in state.items()}
+    optimizer = Single(plan.rule, net.parts(), layouts, memories)
+    dtype = state[TRUNK].row.bank.dtype
+    rows = store.rows(device)
+    batches = mini_batches(len(rows), plan.batch_size, len(places), derive_seed(seed, "batches"))
+    augmentation = random_numbers(derive_seed(seed, "augmentation"))
+    lottery = random_numbers(derive_seed(seed, "targets"))
+    sums: dict[str, Tensor] = {}
+    remote: list[Tensor] = []
+    for step, (own, shared) in enumerate(zip(batches, places, strict=True)):
+        x, y = _private(store, modality, rows[own], augmentation, dtype)
+        z = public.inputs(shared, dtype)
+        lessons = teachers.lessons(step, z)
+        with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
+            terms, from_others = _terms(net, x, y, z, lessons, plan, lottery)
+        total = terms["loss_task"] + plan.nu_emb * terms["loss_emb"] + plan.nu_aux * terms["loss_aux"]
+        total.backward()
+        optimizer.step(plan.rate(first_step + step))
+        for name, value in {"loss_total": total, **terms}.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+        remote.append(from_others)
+    count = max(len(batches), 1)
+    new = {part: held.part() for part, held in lent.items()}
+    shares = torch.stack(remote).mean(0).tolist() if remote else []
+    return Trained(
+        new,
+        optimizer.memories(),
+        {name: value.item() / count for name, value in sums.items()},
+        tuple(shares),
+        {student: _answer(architecture, new, public, asked, plan) for student, asked in wanted.items()},
+    )
+
+
+def _private(
+    store: Store, modality: str, rows: Tensor, generator: torch.Generator, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    at = store.labels.device
+    draws = store.transforms[modality].draw(len(rows), generator)
+    on = rows.to(at)
+    return (
+        store.trained_on(modality, on, None if draws is None else draws.to(at), dtype),
+        store.labels[on],
+    )
+
+
+def _terms(
+    net: ClassifierNet,
+    x: Tensor,
+    y: Tensor,
+    z: Tensor,
+    lessons: Sequence[Lesson],
+    plan: MHDPlan,
+    lottery: torch.Generator,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The three losses, and the part of targets that came from others by auxiliary head [m]."""
+    train_mode(net, len(x))
+    task = F.cross_entropy(net(x).logits[0], y)
+    zero = task.new_zeros(())
+    terms = {"loss_task": task, "loss_emb": zero, "loss_aux": zero}
+    heads = len(net.heads.heads) - 1
+    from_others = zero.expand(heads)
+    if plan.nu_emb or plan.nu_aux:
+        train_mode(net, len(z))
+        with running_statistics_kept(net):
+            outputs = net(z)
+        if plan.nu_emb and lessons:
+            distances = [
+                embedding_distance(outputs.embedding, one.embedding)
+                for one in lessons
+                if one.embedding is not None
+            ]
+            terms["loss_emb"] = torch.stack(distances).sum()
+        if plan.nu_aux:
+            terms["loss_aux"], from_others = _heads(outputs.logits, lessons, plan, lottery)
+    return terms, from_others
+
+
+def _heads(
+    logits: Sequence[Tensor], lessons: Sequence[Lesson], plan: MHDPlan, lottery: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Σ_k of eq. (5): auxiliary head k learns from heads k − 1, its own client's and the teachers'."""
+    losses, others = [], []
+    for k in range(1, len(logits)):
+        candidates = torch.stack([logits[k - 1].softmax(-1), *(one.probabilities[k - 1] for one in lessons)])
+        if plan.random_target:
+            place = torch.randint(len(candidates), (candidates.shape[1],), generator=lottery)
+            target = chosen(candidates, place.to(candidates.device))
+        else:
+            target = most_confident(candidates)
+        losses.append(towards(target.target, logits[k]))
+        others.append((target.place > 0).to(logits[0].dtype).mean())
+    return torch.stack(losses).sum(), torch.stack(others)
+
+
+def _answer(
+    architecture: Classifier, state: State, public: PublicSet, asked: Wanted, plan: MHDPlan
+) -> Predictions:
+    """What this model says of the public samples that a student asked about."""
+    heads = len(architecture.class_counts) - 1
+    classes = architecture.class_counts[0]
+    k = min(plan.top_k, classes)
+    values, places, embeddings = [], [], []
+    for batch in asked.places:
+        found = taught_by(
+            architecture, state, public.inputs(batch, state[TRUNK].row.bank.dtype), heads, plan.nu_emb > 0
+        )
+        top = found.probabilities.topk(k, dim=-1)
+        values.append(top.values)
+        places.append(top.indices)
+        if found.embedding is not None:
+            embeddings.append(found.embedding)
+    return Predictions(
+        asked.steps,
+        torch.stack(values),
+        torch.stack(places),
+        torch.stack(embeddings) if embeddings else None,
+        classes,
+    )

@@ -1,0 +1,115 @@
+"""Multi-headed distillation on generated data, played by hand without a simulator."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import networkx as nx
+import torch
+from tiny_task import UNLIMITED, make_setup, run_job
+
+from learners.data.generated import Generated, GeneratedOptions
+from learners.data.partition import IID, OwnerOptions
+from learners.distillation import MHD
+from learners.state import Part, Row, State
+from netsim.learning import Setup
+
+MLP = {"name": "mlp", "hidden": [6]}
+RESNET = {"name": "small_resnet", "widths": [4], "stem_kernel": 3, "stem_stride": 2}
+CLASSES, SAMPLES, PUBLIC = 3, 48, 12
+"""Of the generated data; as many samples are public, and the others are dealt."""
+
+
+def mhd_setup(
+    devices: int,
+    network: Any = None,
+    by_device: dict[int, Any] | None = None,
+    shape: tuple[int, ...] = (8,),
+    generated: dict[str, Any] | None = None,
+    public_share: float = PUBLIC / SAMPLES,
+    **changes: Any,
+) -> Setup:
+    """A setup of ``mhd``; ``changes`` are options, and what ``make_setup`` takes."""
+    options = {
+        "networks": {"features": network or MLP},
+        "auxiliary_heads": 2,
+        "local_steps": 2,
+        "batch_size": 4,
+    }
+    setup = make_setup("mhd", devices=devices, **{**options, **changes})
+    blob = {"samples": SAMPLES, "test_samples": 30, "shape": shape, "classes": CLASSES, **(generated or {})}
+    return dataclasses.replace(
+        setup,
+        data=Generated(GeneratedOptions.model_validate(blob)),
+        partition=IID(OwnerOptions(public_share=public_share)),
+        networks={k: {"features": choice} for k, choice in (by_device or {}).items()},
+    )
+
+
+def make(links: nx.Graph, **changes: Any) -> Any:
+    """A learner whose network stands."""
+    learner = MHD(mhd_setup(len(links), **changes))
+    learner.begin(links)
+    return learner
+
+
+def isolated(count: int) -> nx.Graph:
+    """Devices that hear nobody."""
+    links = nx.Graph()
+    links.add_nodes_from(range(count))
+    return links
+
+
+def play(
+    learner: Any,
+    rounds: Iterable[int],
+    lost: Callable[[int, int, int], bool] = lambda sender, receiver, round: False,
+) -> dict[tuple[int, int], dict[str, float]]:
+    """Synchronous rounds; metrics by device and round. ``lost`` says which messages do not arrive."""
+    links, metrics = learner.graph, {}
+    for round in rounds:
+        found: dict[int, list[Any]] = {}
+        for k in links:
+            job = learner.training_job(k, round, learner.workload(k, round, UNLIMITED))
+            found[k] = list(learner.apply(k, round, run_job(job)))
+        sent = {k: learner.messages(k, round, sorted(links[k])) for k in links}
+        for k in links:
+            arrived = {
+                n: m.payload
+                for n in sorted(links[k])
+                for m in sent[n]
+                if k in m.receivers and not lost(n, k, round)
+            }
+            found[k] += learner.combine(k, round, arrived)
+            job = learner.evaluation_job(k, round)
+            if job is not None:
+                found[k] += learner.judge(k, round, run_job(job))
+            metrics[k, round] = {m.name: m.value for m in found[k]}
+            assert set(metrics[k, round]) <= set(learner.METRICS)
+    return metrics
+
+
+def perturbed(state: State) -> State:
+    """Another model of the same architecture."""
+    found = {}
+    for name, part in state.items():
+        noise = torch.randn(part.row.bank.shape, generator=torch.Generator().manual_seed(5))
+        found[name] = Part(Row(part.row.tensor[None] + noise, 0), part.layout)
+    return found
+
+
+def perturb(learner: Any, device: int) -> None:
+    """Give ``device`` other first weights, wherever they are known already."""
+    state = perturbed(learner._states[device])
+    learner._states[device] = state
+    for k, pool in learner._pools.items():
+        learner._pools[k] = tuple((t, state if t == device else own) for t, own in pool)
+
+
+def weights(state: State, head: int | None = None) -> dict[str, torch.Tensor]:
+    """Trunk and one head, or all heads, by name."""
+    found = {f"trunk.{name}": tensor for name, tensor in state["trunk"].items()}
+    prefix = "" if head is None else f"heads.{head}."
+    return found | {f"heads.{n}": t for n, t in state["heads"].items() if n.startswith(prefix)}

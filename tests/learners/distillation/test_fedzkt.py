@@ -1,0 +1,542 @@
+"""FedZKT: the server's game without data, the transfer back, and what devices do with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from distilling import (
+    CNN,
+    DIFFERENT,
+    IMAGES,
+    MLP,
+    RESNET,
+    VECTORS,
+    assert_states_close,
+    make,
+    make_setup,
+    play,
+    reachable,
+    simulate,
+    storages,
+)
+from tiny_task import UNLIMITED, run_job
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from learners.checks import check_learner, fingerprint
+from learners.data.dataset import MultimodalDataset
+from learners.distillation import FedZKT
+from learners.distillation.fedzkt_update import (
+    GENERATOR,
+    ServerPlan,
+    ensemble,
+    generator_step,
+    local_update,
+    server_update,
+    student_step,
+    transfer_step,
+)
+from learners.distillation.losses import disagreement
+from learners.dmml.batches import mini_batches
+from learners.optimizers import Rule, Single
+from learners.state import State, lend
+from learners.task import Store
+from netsim.errors import ScenarioError
+from netsim.streams import derive_seed
+
+LOSSES = ("sl", "kl", "l1")
+
+
+@pytest.fixture
+def learner() -> Any:
+    """In float64, with two networks that have BatchNorm among four; the global one is another."""
+    return make("fedzkt", precision="float64", networks=[*DIFFERENT["fedzkt"], RESNET])
+
+
+def server_inputs(learner: Any, **plan: Any) -> dict[str, Any]:
+    """What the server's work takes, from first weights, with other settings in its plan."""
+    first, fleet = learner._after(0), learner._fleet
+    settings = ServerPlan("sl", 2, 1, 6, 0.05, 0.0, Rule("adam", 1e-3), "keep")
+    return {
+        "global_architecture": learner._global,
+        "global_state": first.of_server,
+        "shape": learner._shape,
+        "generator": first.generator,
+        "memories": {},
+        "devices": {k: (fleet.architectures[k], state) for k, state in first.of_devices.items()},
+        "students": sorted(first.of_devices),
+        "plan": dataclasses.replace(settings, **plan),
+        "seed": 7,
+        "torch_device": "cpu",
+    }
+
+
+class Game:
+    """The server's networks at work, for single steps."""
+
+    def __init__(self, learner: Any, rate: float = 1e-3, student: Any = None) -> None:
+        inputs = server_inputs(learner)
+        architecture, state = student or (inputs["global_architecture"], inputs["global_state"])
+        self.devices = inputs["devices"]
+        self.generator = learner._shape.net("cpu")
+        self.student = architecture.net("cpu")
+        self._generator = lend({GENERATOR: self.generator}, inputs["generator"])
+        self._student = lend(self.student.parts(), state)
+        layouts = {part: own.layout for part, own in inputs["generator"].items()}
+        self.rises = Single(Rule("adam", rate), {GENERATOR: self.generator}, layouts, {})
+        self.falls = SGD(self.student.parameters(), rate)
+        self.z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+        self.generator.train()
+
+    def gap(self, loss: Any, training: bool = False) -> float:
+        """The disagreement about what the generator makes of ``z``."""
+        with torch.no_grad():
+            x = self.generator(self.z)
+            self.student.train(training)
+            return disagreement(loss, self.student(x).logits[0], ensemble(self.devices, x)).item()
+
+    def known(self) -> tuple[str, str, str]:
+        """Digests of generator, global model and devices' models, buffers and counters included."""
+        parts = [[lent.part() for lent in own.values()] for own in (self._generator, self._student)]
+        return (
+            fingerprint(parts[0]),
+            fingerprint(parts[1]),
+            fingerprint([s for _, s in self.devices.values()]),
+        )
+
+
+# The server's steps.
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_generator_s_step_raises_the_loss_and_changes_nothing_else(learner: Any, loss: Any) -> None:
+    game = Game(learner, rate=1e-5)
+    own, *others = game.known()
+    before, norm = generator_step(game.generator(game.z), game.student, game.devices, loss, game.rises)
+    own_then, *others_then = game.known()
+    assert others_then == others and own_then != own
+    assert all(weight.grad is None and weight.requires_grad for weight in game.student.parameters())
+    assert game.gap(loss) > before > 0 and norm > 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_global_model_s_step_lowers_the_loss_and_changes_nothing_else(learner: Any, loss: Any) -> None:
+    game = Game(learner, rate=1e-3)
+    with torch.no_grad():
+        x = game.generator(game.z)
+    generator, own, devices = game.known()
+    before = student_step(x, game.student, game.devices, loss, game.falls)
+    generator_then, own_then, devices_then = game.known()
+    assert (generator_then, devices_then) == (generator, devices) and own_then != own
+    assert 0 < game.gap(loss, training=True) < before
+
+
+def test_samples_for_the_global_model_and_for_devices_leave_the_generator_alone(learner: Any) -> None:
+    """Its running statistics too: in one iteration it comes out the same however often samples are made after it."""
+    once, often, nobody = (
+        server_update(**{**server_inputs(learner, iterations=1, student_steps=n), "students": students})
+        for n, students in ((1, [0, 1]), (4, [0, 1]), (1, []))
+    )
+    assert fingerprint(once.generator) == fingerprint(often.generator) == fingerprint(nobody.generator)
+    assert fingerprint(once.global_state) != fingerprint(often.global_state)
+    assert fingerprint(once.global_state) == fingerprint(nobody.global_state), (
+        "nor does the transfer change F"
+    )
+    assert (
+        set(once.transferred) == {0, 1} and nobody.transferred == {} and nobody.losses["loss_transfer"] == 0
+    )
+
+
+def test_server_work_changes_none_of_its_inputs(learner: Any) -> None:
+    inputs = server_inputs(learner)
+    before = fingerprint(inputs)
+    found = server_update(**inputs)
+    assert fingerprint(inputs) == before and found.finite
+    for k, state in found.transferred.items():
+        assert fingerprint(state) != fingerprint(inputs["devices"][k][1])
+
+
+@pytest.mark.parametrize("student", [0, 2])
+def test_a_device_that_is_the_global_model_learns_nothing_from_it(learner: Any, student: int) -> None:
+    game = Game(learner)
+    architecture, state = game.devices[student]
+    net = architecture.net("cpu", place=1)
+    lent = lend(net.parts(), state)
+    x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
+    target = architecture.predict(state, x).logits[0]
+    loss = transfer_step(x, target, net, "keep", SGD(net.parameters(), lr=1.0))
+    assert loss == pytest.approx(0, abs=1e-12)
+    assert_states_close({name: own.part() for name, own in lent.items()}, state, 1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_one_device_that_is_the_global_model_leaves_nothing_to_play_for(learner: Any, loss: Any) -> None:
+    inputs = server_inputs(learner, loss=loss)
+    inputs["devices"] = {0: (inputs["global_architecture"], inputs["global_state"])}
+    found = server_update(**{**inputs, "students": [0]})
+    for name in ("loss_generator", "loss_global", "loss_transfer"):
+        assert found.losses[name] == pytest.approx(0, abs=1e-10)
+    assert_states_close(found.global_state, inputs["global_state"], 1e-10)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_order_of_devices_does_not_matter(learner: Any, loss: Any) -> None:
+    inputs = server_inputs(learner, loss=loss)
+    one = server_update(**inputs)
+    backwards = dict(reversed(inputs["devices"].items()))
+    other = server_update(**{**inputs, "devices": backwards, "students": inputs["students"][::-1]})
+    assert_states_close(one.global_state, other.global_state, 1e-9)
+    assert one.losses == pytest.approx(other.losses, rel=1e-9)
+    for k, state in one.transferred.items():
+        assert_states_close(state, other.transferred[k], 1e-9)
+
+
+def running(learner: Any, state: State) -> dict[str, Tensor]:
+    """What BatchNorm keeps."""
+    trained = state["trunk"].layout.trained
+    return {name: tensor for name, tensor in state["trunk"].items() if name not in trained}
+
+
+def test_batchnorm_of_device_models_in_the_transfer_back(learner: Any) -> None:
+    before = learner._after(0).of_devices[1]
+    found = {
+        how: server_update(**server_inputs(learner, statistics=how)).transferred[1]
+        for how in ("keep", "update", "eval")
+    }
+    own = {how: running(learner, state) for how, state in found.items()}
+    assert len(own["keep"]) > 3
+    assert fingerprint(own["keep"]) == fingerprint(own["eval"]) == fingerprint(running(learner, before))
+    assert not any(torch.equal(x, own["keep"][name]) for name, x in own["update"].items())
+    weights = {how: state["trunk"].weights for how, state in found.items()}
+    assert torch.equal(weights["keep"], weights["update"]), "both use the batch's statistics"
+    assert not torch.equal(weights["keep"], weights["eval"])
+
+
+def test_the_generator_s_memory_goes_on(learner: Any) -> None:
+    first = server_update(**server_inputs(learner))
+    again = server_update(**{**server_inputs(learner), "memories": first.memories})
+    assert int(first.memories[GENERATOR]["step"]) == 2 and int(again.memories[GENERATOR]["step"]) == 4
+    assert fingerprint(first.generator) != fingerprint(again.generator)
+
+
+# A device's training.
+
+
+def local_inputs(learner: Any, device: int = 0, steps: int = 2, **plan: Any) -> dict[str, Any]:
+    for message in learner.download(1, range(learner.setup.device_count)):
+        for k in message.receivers:
+            learner.receive(k, 1, message.payload)
+    inputs = learner.training_job(device, 1, learner.workload(device, 1, UNLIMITED)).inputs
+    return {**inputs, "steps": steps, "plan": dataclasses.replace(inputs["plan"], **plan)}
+
+
+@pytest.mark.parametrize("device", [0, 1])
+@pytest.mark.parametrize("l2", [0.0, 0.7])
+def test_a_local_update_is_sgd_on_the_loss_with_the_distance(learner: Any, device: int, l2: float) -> None:
+    """Written out; with λ = 0 it is plain SGD. The distance is of weights, not of running statistics."""
+    inputs = local_inputs(learner, device, steps=5, l2=l2, learning_rate=0.1, momentum=0.5, weight_decay=0.01)
+    found = local_update(**inputs)
+    state, store = inputs["state"], inputs["store"]
+    net = learner._fleet.architectures[device].build().double()
+    net.load_state_dict({f"{part}.{name}": x for part in state for name, x in state[part].items()})
+    received = [weight.detach().clone() for weight in net.parameters()]
+    optimizer = SGD(net.parameters(), 0.1, 0.5, weight_decay=0.01)
+    rows = store.rows(device)
+    for places in mini_batches(len(rows), 8, 5, derive_seed(inputs["seed"], "batches")):
+        x = store.inputs["features"][rows[places]].double()
+        loss = F.cross_entropy(net(x).logits[0], store.labels[rows[places]])
+        for weight, anchor in zip(net.parameters(), received, strict=True):
+            loss = loss + l2 * (weight - anchor).square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for part, module in net.parts().items():
+        for name, tensor in module.state_dict().items():
+            torch.testing.assert_close(
+                found.state[part][name], tensor, rtol=1e-9, atol=1e-12, check_dtype=False
+            )
+
+
+def test_the_distance_is_not_felt_in_the_first_step(learner: Any) -> None:
+    for steps, same in ((1, True), (2, False)):
+        free, held = (
+            local_update(**local_inputs(learner, 1, steps=steps, l2=l2, learning_rate=0.1)) for l2 in (0, 10)
+        )
+        assert (fingerprint(free.state) == fingerprint(held.state)) == same
+
+
+def test_a_pull_keeps_a_device_near_what_it_received(learner: Any) -> None:
+    first = learner._after(0).of_devices[0]["trunk"].weights
+    moved = [
+        (
+            local_update(**local_inputs(learner, 0, 20, l2=l2, learning_rate=0.1)).state["trunk"].weights
+            - first
+        ).norm()
+        for l2 in (0.0, 0.5, 4.0)
+    ]
+    assert moved[0] > 1.2 * moved[1] > 1.44 * moved[2]
+
+
+# Rounds.
+
+
+def test_the_server_touches_no_data(learner: Any) -> None:
+    turns = play(learner, 1)
+    learner.combine(learner.server, 2, {k: m.payload for k, m in turns[0].uploads.items()})
+    job = learner.training_job(learner.server, 2, turns[0].workloads[learner.server])
+    inside = list(reachable([job.inputs, job.function, dict(job.__dict__)]))
+    assert not any(isinstance(one, Store | MultimodalDataset) for one in inside)
+    data = storages(reachable([learner._fleet.store, learner._fleet.test_rows]))
+    assert len(data) > 4 and not storages(iter(inside)) & data
+    local = local_inputs(make("fedzkt"))
+    assert any(isinstance(one, Store) for one in reachable(local)), "the search finds one where there is one"
+
+
+def plans(
+    learner: Any, rounds: int, participants: Mapping[int, list[int]] | None = None
+) -> list[dict[str, Any]]:
+    """The inputs of the server's job, round by round."""
+    found, ask = [], learner._server_job
+
+    def note(round: int) -> Any:
+        job = ask(round)
+        found.append(dict(job.inputs))
+        return job
+
+    learner._server_job = note
+    play(learner, rounds, participants)
+    return found
+
+
+def test_step_sizes_drop_at_a_half_and_at_three_quarters() -> None:
+    learner = make("fedzkt", networks=[MLP], rounds=8, server_learning_rate=0.1, generator_learning_rate=0.01)
+    found = [one["plan"] for one in plans(learner, 8)]
+    factors = [1, 1, 1, 1, 0.3, 0.3, 0.09, 0.09]
+    assert [one.learning_rate for one in found] == pytest.approx([0.1 * f for f in factors])
+    assert [one.generator.learning_rate for one in found] == pytest.approx([0.01 * f for f in factors])
+    assert make("fedzkt", rate_drop=1.0)._rate(4) == 1.0
+
+
+@pytest.mark.parametrize("transfer", ["active", "all"])
+def test_whose_models_learn_from_the_global_one(transfer: str) -> None:
+    learner = make("fedzkt", transfer=transfer)
+    first, second = plans(learner, 2, {1: [0, 1, 2], 2: [1]})
+    assert first["students"] == [0, 1, 2] and list(first["devices"]) == [0, 1, 2]
+    assert second["students"] == ([1] if transfer == "active" else [0, 1, 2])
+    assert list(second["devices"]) == [0, 1, 2], "the ensemble is of all devices' last known models"
+    before = {k: fingerprint(state) for k, (_, state) in second["devices"].items()}
+    after = {k: fingerprint(state) for k, state in learner._after(2).of_devices.items()}
+    changed = [k for k in after if after[k] != before[k]]
+    assert changed == second["students"]
+
+
+def test_an_inactive_device_s_model_stays_as_it_was(write_scenario: Callable[..., Path]) -> None:
+    simulation, log = simulate(
+        write_scenario, "fedzkt", rounds=1, protocol={"name": "server_rounds", "participants": 1}
+    )
+    (active,) = [row.device for row in log.rounds if row.outcome == "finished"]
+    learner = simulation.learner
+    for k, state in learner._after(1).of_devices.items():
+        same = fingerprint(state) == fingerprint(learner._fleet.initial(k))
+        assert same == (k != active)
+
+
+def test_an_upload_that_is_lost_leaves_what_the_server_knew() -> None:
+    learner = make("fedzkt")
+    turns = play(learner, 2, lost={1: [1], 2: [0, 1, 2]})
+    known = learner._after(2).of_devices
+    assert fingerprint(known[1]) == fingerprint(learner._fleet.initial(1))
+    assert fingerprint(known[0]) != fingerprint(learner._fleet.initial(0))
+    of_server = {t.round: {n: v for n, v in t.of(3).items() if n.startswith("acc")} for t in turns}
+    assert of_server[1] == of_server[2], "where nothing arrives everything stays"
+    assert "loss_global" in turns[0].of(3) and "loss_global" not in turns[1].of(3)
+
+
+def test_a_device_far_behind_the_server_finds_what_it_received() -> None:
+    """Its uploads are lost, so nobody waits for its work, and the server has forgotten the round by then."""
+    learner = make("fedzkt")
+    for message in learner.download(1, range(3)):
+        for k in message.receivers:
+            learner.receive(k, 1, message.payload)
+    uploads = {k: learner.messages(k, 1, [3])[0].payload for k in range(3)}
+
+    def train(k: int) -> None:
+        job = learner.training_job(k, 1, learner.workload(k, 1, UNLIMITED))
+        learner.apply(k, 1, run_job(job))
+
+    train(0)
+    learner.combine(3, 1, {0: uploads[0]})
+    learner.apply(3, 1, run_job(learner.training_job(3, 1, learner.workload(3, 1, UNLIMITED))))
+    train(1)
+    assert learner.evaluation_job(1, 1) is not None
+
+
+def test_the_clock_may_be_rounds_ahead_of_the_learning() -> None:
+    one, other = make("fedzkt"), make("fedzkt")
+    now, later = play(one, 3), play(other, 3, ahead=True)
+    assert [turn.metrics for turn in now] == [turn.metrics for turn in later]
+    assert fingerprint(one._after(3)) == fingerprint(other._after(3))
+    assert set(one._models) == {3} and not one._uploads and not any(one._received.values())
+    assert {"accuracy", "accuracy_devices", "loss_test", "loss_transfer", "input_gradient"} <= set(
+        now[0].of(3)
+    )
+
+
+# Divergence.
+
+
+def test_divergence_of_a_device_stops_the_run_or_its_upload_is_dropped() -> None:
+    with pytest.raises(
+        ScenarioError, match=r"learner\.learning_rate: the training of device 0 diverged .*on_nan"
+    ):
+        play(make("fedzkt", learning_rate=1e30), 1)
+    learner = make("fedzkt", learning_rate=1e30, on_nan="drop")
+    first = learner._after(0)
+    (turn,) = play(learner, 1)
+    after = learner._after(1)
+    assert turn.metrics[3, "dropped"] == 3
+    assert fingerprint([after.of_devices, after.of_server]) == fingerprint(
+        [first.of_devices, first.of_server]
+    )
+
+
+def test_divergence_of_the_server_stops_the_run_or_its_work_is_dropped() -> None:
+    hopeless = {"server_learning_rate": 1e30, "distillation_iterations": 4}
+    with pytest.raises(
+        ScenarioError, match=r"learner\.server_learning_rate: the server's distillation diverged"
+    ):
+        play(make("fedzkt", **hopeless), 1)
+    learner = make("fedzkt", on_nan="drop", **hopeless)
+    first = learner._after(0)
+    (turn,) = play(learner, 1)
+    after = learner._after(1)
+    assert turn.metrics[3, "dropped"] == 1
+    assert fingerprint([after.of_server, after.generator]) == fingerprint([first.of_server, first.generator])
+    assert fingerprint(after.of_devices) != fingerprint(first.of_devices), "what was uploaded is known"
+    learner = make("fedzkt", on_nan="drop")
+    assert play(learner, 1)[0].metrics[3, "dropped"] == 0
+
+
+# Costs.
+
+
+def test_work_by_hand() -> None:
+    """Networks 64 → 6 → 3 (402 multiply-accumulates) and 64 → 5 → 3 (335), F 64 → 4 → 3 (268).
+
+    The generator makes 2×2 cells of 4 channels of 3 numbers, then 9·4·4 for 4×4 pixels, 9·4·2 and 9·2·1 for 8×8.
+    """
+    networks = [MLP, {"name": "mlp", "hidden": [5]}]
+    learner = make(
+        "fedzkt",
+        networks=networks,
+        global_network={"name": "mlp", "hidden": [4]},
+        local_epochs=3,
+        student_steps=2,
+        server_batch_size=5,
+    )
+    (turn,) = play(learner, 1)
+    assert turn.workloads[0].flops == {"features": 3 * 3 * 8 * 6 * 402}
+    assert turn.workloads[1].iterations == {"features": 9}
+    generator = 2 * (3 * 4 * 4 + 9 * 4 * 4 * 16 + 9 * 4 * 2 * 64 + 9 * 2 * 64)
+    samples, own, everybody = 2 * 5, 2 * 268, 2 * (402 + 335)
+    assert turn.workloads[learner.server].flops == {
+        "generator": samples * (3 * generator + 2 * (own + everybody)),
+        "global": samples * 2 * (generator + 3 * own + everybody),
+        "transfer": samples * (generator + own + 3 * everybody),
+    }
+    learner.download(2, [1])
+    active = learner.workload(learner.server, 2, UNLIMITED).flops["transfer"]
+    assert active == samples * (generator + own + 3 * 2 * 335)
+    numbers = 64 * 6 + 6 + 6 * 3 + 3
+    assert learner.training_memory_bytes(0) == 4 * 3 * numbers + 8 * learner._fleet.costs(0).activation_bytes
+
+
+def test_the_server_s_work_takes_its_time(write_scenario: Callable[..., Path]) -> None:
+    processor = {"frequency_hz": 1e6, "flops_per_cycle": 2.0}
+    simulation, log = simulate(write_scenario, "fedzkt", rounds=2, server={"processor": processor})
+    expected = simulation.learner.workload(3, 1, UNLIMITED).total_flops
+    for row in log.server:
+        assert row.flops == expected and row.compute_s == pytest.approx(expected / 2e6)
+    metrics = {row.name: row.time_s for row in log.metrics if row.round == 1 and row.device == 3}
+    assert metrics["accuracy"] == metrics["loss_global"] == pytest.approx(log.server[0].end_s)
+    uploads = [row.end_s for row in log.transfers if row.kind == "upload" and row.round == 1]
+    assert log.server[0].end_s == pytest.approx(max(uploads) + expected / 2e6)
+
+
+@pytest.mark.parametrize("mode", ["unicast", "broadcast"])
+def test_every_device_s_bits_are_those_of_its_own_network(
+    write_scenario: Callable[..., Path], mode: str
+) -> None:
+    band = {"bandwidth_hz": 1e6}
+    simulation, log = simulate(
+        write_scenario, "fedzkt", rounds=1, server={"downlink": {**band, "mode": mode}, "uplink": band}
+    )
+    bits = simulation.learner.facts()["bits"]
+    assert len(set(bits.values())) == 3 and bits[0] == 32 * (64 * 6 + 6 + 6 * 3 + 3)
+    assert {row.sender: row.size_bits for row in log.transfers if row.kind == "upload"} == bits
+    down = {row.receiver: row.size_bits for row in log.transfers if row.kind == "download"}
+    assert down == (bits if mode == "unicast" else dict.fromkeys(bits, sum(bits.values())))
+
+
+# With the simulator.
+
+
+def test_promises_are_kept() -> None:
+    check_learner(lambda: FedZKT(make_setup("fedzkt")))
+    changes = {
+        "transfer": "all",
+        "student_statistics": "update",
+        "momentum": 0.9,
+        "distillation_iterations": 1,
+    }
+    check_learner(lambda: FedZKT(make_setup("fedzkt", networks=[MLP, RESNET], **changes)), rounds=1)
+
+
+def test_an_asynchronous_server_is_refused(write_scenario: Callable[..., Path]) -> None:
+    with pytest.raises(ScenarioError, match=r"no rounds that devices share.*use server_rounds"):
+        simulate(write_scenario, "fedzkt", protocol={"name": "asynchronous_server"})
+
+
+@pytest.mark.parametrize("blocks", [{}, {"radio": {"outage_snr_db": 12.0, "channel": "rayleigh"}}])
+def test_workers_give_the_same_records(write_scenario: Callable[..., Path], blocks: dict[str, Any]) -> None:
+    jobs = {"device": "cpu", "threads": 1, "stacking": "off"}
+    inline, threads = (
+        simulate(write_scenario, "fedzkt", rounds=4, jobs={**jobs, "executor": executor}, **blocks)
+        for executor in ("inline", {"name": "threads", "workers": 2})
+    )
+    assert inline[1].everything == threads[1].everything
+    assert inline[1].metrics
+    assert fingerprint(inline[0].learner._after(4)) == fingerprint(threads[0].learner._after(4))
+    if blocks:
+        assert "lost" in {row.outcome for row in inline[1].rounds}
+
+
+def test_data_that_is_no_image_and_networks_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"learner\.name: the generator of fedzkt makes images.*\[8\]"):
+        make("fedzkt", data=VECTORS, networks=[MLP])
+    with pytest.raises(ScenarioError, match=r"learner\.global_network: cnn: .* at least 16"):
+        make("fedzkt", global_network={**CNN, "channels": [2] * 4})
+
+
+def test_real_images_of_several_kinds_of_device() -> None:
+    data = {"name": "digits", "size": 8, "train_samples": 60, "test_samples": 20}
+    learner = make("fedzkt", data=data, generator_channels=(4, 4))
+    turns = play(learner, 2)
+    assert 0 <= turns[1].metrics[3, "accuracy_devices"] <= 1
+    assert learner.facts()["networks"][2] == {"name": "cnn", "channels": [2], "hidden": 5}
+
+
+def test_devices_learn_and_the_global_model_learns_from_them() -> None:
+    learner = make(
+        "fedzkt", data={**IMAGES, "separation": 8.0}, networks=[{"name": "mlp", "hidden": [16]}] * 2, local_epochs=5,
+        learning_rate=0.1, l2=0.01, distillation_iterations=30, server_batch_size=16, server_learning_rate=0.1,
+        global_network={"name": "mlp", "hidden": [16]},
+    )  # fmt: skip
+    last = play(learner, 2)[-1]
+    assert last.metrics[2, "accuracy_devices"] > 0.6 and last.metrics[2, "accuracy"] > 0.5
