@@ -61,10 +61,6 @@ class Study:
     settings: tuple[str, ...] = field(default=())
 
 
-def _mhd(heads: int) -> dict[str, str]:
-    return {"β_sh, last head": f"beta_sh_aux{heads}"}
-
-
 BETAS = {
     "β_sh main": "beta_sh_main",
     "β_sh last": "accuracy",
@@ -73,7 +69,6 @@ BETAS = {
 SERVER = {"accuracy": "accuracy", "devices, own training": "accuracy_local"}
 ZKT = {"global model": "accuracy", "devices": "accuracy_devices", "devices, own training": "accuracy_local"}
 SKEWS = {
-    "2 classes": ("partition={name: classes_per_device, classes: 2}",),
     "5 classes": ("partition={name: classes_per_device, classes: 5}",),
     "β = 0.5": ("partition={name: dirichlet, concentration: 0.5, min_samples: 20}",),
 }
@@ -86,28 +81,49 @@ def _swapped(private: str) -> tuple[str, ...]:
     return (f"data.name={private}", f"learner.public.name={public}")
 
 
+ALIKE = (
+    "devices.count=8",
+    "devices.classes={}",
+    "topology.links.range_m=500",
+    "data.train_samples=5000",
+    "partition.primary=3",
+    "partition.assignment=random",
+    "learner.networks={image: {name: cnn, channels: [8, 16], hidden: 32}}",
+    "learner.embedding_size=null",
+    "learner.graph=complete",
+    "rounds=40",
+    "evaluation={every: 10}",
+)
+"""The setting of MHD's Section 4.2: eight clients with the same network, primary labels at random."""
+ALONE = ("learner.nu_aux=0", "learner.nu_emb=0", "learner.auxiliary_heads=1")
+SHORT = ("rounds=12", "evaluation={every: 3}")
+ONE_NETWORK = (
+    *(f"devices.classes.{kind}.networks={{}}" for kind in ("phone", "gateway", "watch", "camera", "sensor")),
+    "learner.networks={image: {name: cnn, channels: [16, 32], hidden: 64}}",
+)
+"""For learners that average models: a phone's network on every device."""
+
 STUDIES = {
     "heads": Study(
         "MHD, number of auxiliary heads, s = 100 (paper: Figure 4, Table 1)",
         (
-            Case(
-                "isolated",
-                "mhd_heads",
-                "mhd",
-                ("learner.nu_aux=0", "learner.nu_emb=0", "learner.auxiliary_heads=1"),
+            Case("isolated", "mhd_fashion", "mhd", ALONE),
+            *(
+                Case(f"m = {m}", "mhd_fashion", "mhd", (f"learner.auxiliary_heads={m}",))
+                for m in (1, 2, 3, 4)
             ),
-            *(Case(f"m = {m}", "mhd_heads", "mhd", (f"learner.auxiliary_heads={m}",)) for m in (1, 2, 3, 4)),
         ),
         BETAS,
+        ALIKE,
     ),
     "graphs": Study(
         "MHD, who learns from whom, 4 devices, 3 auxiliary heads, s = 100 (paper: Figure 6)",
         tuple(
-            Case(graph, "mhd_heads", "mhd", (f"learner.graph={graph}",))
+            Case(graph, "mhd_fashion", "mhd", (f"learner.graph={graph}",))
             for graph in ("islands", "cycle", "baseline")
         ),
         {**BETAS, "β_sh aux1": "beta_sh_aux1", "β_sh aux2": "beta_sh_aux2"},
-        ("devices.count=4", "learner.auxiliary_heads=3"),
+        (*ALIKE, "devices.count=4", "learner.auxiliary_heads=3"),
     ),
     "public": Study(
         "FedZKT against FedMD, IID (paper: Table I)",
@@ -122,7 +138,7 @@ STUDIES = {
             )
         ),
         ZKT,
-        ("partition={name: iid}",),
+        (*SHORT, "partition={name: iid}"),
     ),
     "losses": Study(
         "FedZKT, what generator and global model play for (paper: Table II)",
@@ -131,8 +147,8 @@ STUDIES = {
             for skew, settings in SKEWS.items()
             for loss in ("sl", "kl", "l1")
         ),
-        {**ZKT, "input gradient [%]": "input_gradient"},
-        ("learner.on_nan=drop",),
+        {**ZKT, "input gradient, times 100 [1]": "input_gradient"},
+        (*SHORT, "learner.on_nan=drop"),
     ),
     "l2": Study(
         "FedZKT, weight of the distance to what was received (paper: Table IV)",
@@ -142,6 +158,7 @@ STUDIES = {
             for weight in (0, 0.1, 1)
         ),
         ZKT,
+        (*SHORT, "learner.on_nan=drop"),
     ),
     "participation": Study(
         "FedZKT, part p of the devices in a round (paper: Figure 6)",
@@ -150,20 +167,37 @@ STUDIES = {
             for count in (2, 4, 6, 8, 10)
         ),
         ZKT,
+        SHORT,
     ),
     "worlds": Study(
-        "The three next to DMML-KD and FedAvg, the same devices, places, processors and spectrum",
+        "The three next to DMML-KD and FedAvg: the same devices, places, processors, spectrum and samples",
         (
             Case("mhd", "mhd_fashion", "mhd"),
-            Case("dmml_kd", "mhd_fashion", "dmml_kd"),
-            Case("isolated", "mhd_fashion", "isolated"),
-            Case("fedmd", "fedmd_fashion", "fedmd"),
+            Case(
+                "dmml_kd",
+                "mhd_fashion",
+                "dmml_kd",
+                (*ONE_NETWORK, "learner.local_epochs=3", "learner.learning_rate=1.0e-3"),
+            ),
+            Case("fedmd", "fedmd_fashion", "fedmd", ("learner.public=null",)),
             Case("fedzkt", "fedzkt_fashion", "fedzkt"),
-            Case("fedavg", "fedzkt_fashion", "fedavg"),
+            Case(
+                "fedavg",
+                "fedzkt_fashion",
+                "fedavg",
+                (
+                    *ONE_NETWORK,
+                    "learner.losses=fused",
+                    "learner.head_hidden=64",
+                    "learner.validation_share=0",
+                ),
+            ),
         ),
         {"accuracy": "accuracy"},
+        ("partition={name: dirichlet, concentration: 0.5, min_samples: 20, public_share: 0.1}", "rounds=20"),
     ),
 }
+"""Sizes are cut so that a run takes one core one to four minutes."""
 
 
 def final(run: Run, metric: str) -> float:

@@ -123,7 +123,8 @@ _nets = threading.local()
 
 def train_mode(net: nn.Module, samples: int) -> None:
     """Training mode; a single sample has no statistics that BatchNorm could use, so it is taken in evaluation mode."""
-    net.train(samples > 1)
+    if net.training != (samples > 1):
+        net.train(samples > 1)
 
 
 @contextmanager

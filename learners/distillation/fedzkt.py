@@ -48,7 +48,7 @@ class Models:
         of_devices: Each device's model.
         of_server: F.
         generator: G.
-        memories: What the generator's optimizer remembers.
+        memories: What the optimizers of generator and global model remember.
         there: Whether all of that is there.
     """
 

@@ -162,7 +162,7 @@ class Distilled:
     Attributes:
         global_state: F.
         generator: G.
-        memories: What the generator's optimizer remembers.
+        memories: What the optimizers of generator and global model remember.
         transferred: Devices' models after the transfer back.
         losses: Means over the iterations, by metric.
     """
@@ -202,7 +202,7 @@ def server_update(
         global_state: F, w.
         shape: Of G.
         generator: G, θ.
-        memories: What the generator's optimizer remembers.
+        memories: What the optimizers of generator and global model remember.
         devices: All devices' models, the ensemble.
         students: Those whose models learn from F in the transfer back.
         plan: Losses, step sizes, iterations.
@@ -214,9 +214,9 @@ def server_update(
     lent_generator = lend({GENERATOR: made_up}, generator)
     lent_student = lend(student.parts(), global_state)
     dtype = global_state[TRUNK].row.bank.dtype
-    layouts = {part: own.layout for part, own in generator.items()}
+    layouts = {part: own.layout for part, own in {**generator, **global_state}.items()}
     rises = Single(plan.generator, {GENERATOR: made_up}, layouts, memories)
-    falls = SGD(student.parameters(), plan.learning_rate, plan.momentum)
+    falls = Single(Rule("sgd", plan.learning_rate, plan.momentum), student.parts(), layouts, memories)
     noise = random_numbers(derive_seed(seed, "noise"))
 
     def images() -> Tensor:
@@ -250,7 +250,7 @@ def server_update(
     return Distilled(
         new_global,
         new_generator,
-        rises.memories(),
+        {**rises.memories(), **falls.memories()},
         transferred,
         {name: value / plan.iterations for name, value in sums.items()},
     )
@@ -288,7 +288,7 @@ def student_step(
     student: ClassifierNet,
     devices: Mapping[int, tuple[Classifier, State]],
     loss: Disagreement,
-    falls: SGD,
+    falls: Single,
 ) -> float:
     """Narrow the disagreement about ``x`` by changing the global model; returns what it was before."""
     student.train()
@@ -297,7 +297,6 @@ def student_step(
     gap = disagreement(loss, student(x).logits[0], teachers)
     gap.backward()
     falls.step()
-    falls.zero_grad(set_to_none=True)
     return gap.item()
 
 

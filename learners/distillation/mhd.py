@@ -116,7 +116,8 @@ class MHD(Learner):
         self._public = load_public(options.public, self._fleet.task, self._fleet.modality, setup)
         self._public_batch = min(options.public_batch_size or options.batch_size, len(self._public.rows))
         self._slots = setup.device_count if options.pool_size is None else options.pool_size
-        if options.targets > self._slots:
+        self._distils = options.nu_aux > 0 or options.nu_emb > 0
+        if options.transport == "checkpoint" and options.targets > self._slots:
             raise ScenarioError(
                 f"learner.targets: must be at most the checkpoints of a pool, {self._slots} (got {options.targets})"
             )
@@ -154,9 +155,9 @@ class MHD(Learner):
         return in_round(self._graphs, round)
 
     def _teacher_chosen(self, student: int, round: int) -> int | None:
-        """Whose checkpoint ``student`` gets after ``round``: any of its teachers', all alike."""
+        """Whose checkpoint ``student`` gets after ``round``: any of its teachers', all alike; none after the last."""
         own = self._teachers(round)[student]
-        if not own:
+        if not own or round >= self.setup.rounds or not self._distils:
             return None
         return own[int(stream(self.setup.seed, "teacher", student, round).integers(len(own)))]
 
@@ -182,7 +183,7 @@ class MHD(Learner):
     def _first_pool(self, student: int) -> tuple[int, ...]:
         """Whose first models the pool begins with: they follow from the run's seed, so they need not be sent."""
         own = self._teachers(1)[student]
-        if not own:
+        if not own or not self._distils:
             return ()
         draws = stream(self.setup.seed, "pool", student).integers(len(own), size=self._slots)
         return tuple(own[int(draw)] for draw in draws)
@@ -201,7 +202,7 @@ class MHD(Learner):
 
     def _wanted(self, teacher: int, round: int) -> dict[int, Wanted]:
         """What students want of ``teacher`` after ``round``, for their next one; nothing after the last."""
-        if round >= self.setup.rounds:
+        if round >= self.setup.rounds or not self._distils:
             return {}
         found = {}
         for student, own in self._teachers(round + 1).items():
@@ -280,7 +281,7 @@ class MHD(Learner):
         flops = {
             "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step,
         }
-        if options.nu_aux or options.nu_emb:
+        if self._distils:
             flops["public"] = steps * self._public_batch * costs.step
             if options.transport == "checkpoint":
                 pool = self._planned_pool(device, round)
@@ -381,7 +382,7 @@ class MHD(Learner):
         """
         options, classes = self._options, len(self._fleet.classes)
         number = BITS_PER_NUMBER + math.ceil(math.log2(classes))
-        bits = options.auxiliary_heads * min(options.top_k, classes) * number
+        bits = options.auxiliary_heads * min(options.top_k, classes) * number if options.nu_aux else 0
         if options.nu_emb:
             trunk = self._fleet.architectures[device].net().trunk
             bits += BITS_PER_NUMBER * (options.embedding_size or trunk.feature_count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -26,6 +27,9 @@ from learners.state import State, lend
 from learners.task import Store
 from netsim.streams import derive_seed
 
+BLOCK = 64
+"""Steps whose lessons are taken at once: a few large passes through each teacher in place of many small ones."""
+
 
 class Lesson(NamedTuple):
     """What one teacher says of a batch.
@@ -42,8 +46,8 @@ class Lesson(NamedTuple):
 class Teachers(Protocol):
     """Where the lessons of a round come from."""
 
-    def lessons(self, step: int, x: Tensor) -> list[Lesson]:
-        """What is learnt from in ``step`` (0, 1, ...), whose public batch is ``x``."""
+    def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
+        """What is learnt from in the steps ``first``, ``first`` + 1 ..., whose public batches these are."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,22 @@ class Pool:
     heads: int
     embeddings: bool
 
-    def lessons(self, step: int, x: Tensor) -> list[Lesson]:
-        """See :class:`Teachers`."""
-        found = []
-        for slot in self.picks[step].tolist():
+    def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
+        """See :class:`Teachers`. Each checkpoint is asked once, about all the batches that it teaches."""
+        picks = self.picks[first : first + len(batches)].tolist()
+        found: list[dict[int, Lesson]] = [{} for _ in batches]
+        for slot in sorted({slot for own in picks for slot in own}):
+            steps = [step for step, own in enumerate(picks) if slot in own]
             architecture, state = self.slots[slot]
-            found.append(taught_by(architecture, state, x, self.heads, self.embeddings))
-        return found
+            about = torch.cat([batches[step] for step in steps])
+            said = taught_by(architecture, state, about, self.heads, self.embeddings)
+            sizes = [len(batches[step]) for step in steps]
+            embeddings = [None] * len(steps) if said.embedding is None else said.embedding.split(sizes)
+            for step, part, embedding in zip(
+                steps, said.probabilities.split(sizes, dim=1), embeddings, strict=True
+            ):
+                found[step][slot] = Lesson(part, embedding)
+        return [[of_step[slot] for slot in own] for of_step, own in zip(found, picks, strict=True)]
 
 
 def taught_by(architecture: Classifier, state: State, x: Tensor, heads: int, embeddings: bool) -> Lesson:
@@ -129,9 +142,12 @@ class Told:
 
     predictions: tuple[Predictions, ...]
 
-    def lessons(self, step: int, x: Tensor) -> list[Lesson]:
+    def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
         """See :class:`Teachers`."""
-        return [found for one in self.predictions if (found := one.lesson(step)) is not None]
+        return [
+            [found for one in self.predictions if (found := one.lesson(first + step)) is not None]
+            for step in range(len(batches))
+        ]
 
 
 @dataclass(frozen=True)
@@ -238,10 +254,13 @@ def update(
     lottery = random_numbers(derive_seed(seed, "targets"))
     sums: dict[str, Tensor] = {}
     remote: list[Tensor] = []
-    for step, (own, shared) in enumerate(zip(batches, places, strict=True)):
+    shown: deque[tuple[Tensor, list[Lesson]]] = deque()
+    for step, own in enumerate(batches):
+        if not shown:
+            block = [public.inputs(shared, dtype) for shared in places[step : step + BLOCK]]
+            shown.extend(zip(block, teachers.lessons(step, block), strict=True))
+        z, lessons = shown.popleft()
         x, y = _private(store, modality, rows[own], augmentation, dtype)
-        z = public.inputs(shared, dtype)
-        lessons = teachers.lessons(step, z)
         with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
             terms, from_others = _terms(net, x, y, z, lessons, plan, lottery)
         total = terms["loss_task"] + plan.nu_emb * terms["loss_emb"] + plan.nu_aux * terms["loss_aux"]

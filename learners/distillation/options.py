@@ -87,11 +87,6 @@ class MHDOptions(DistillationOptions):
             raise ValueError(
                 f"graph: must say which graph round 1 has (begins with round {min(self.graph)}); add 1: ..."
             )
-        if self.pool_size is not None and self.targets > self.pool_size:
-            raise ValueError(
-                f"targets: must be at most pool_size, {self.pool_size} (got {self.targets}); the pool is what they are "
-                "drawn from"
-            )
         return self
 
 

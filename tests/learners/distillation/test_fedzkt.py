@@ -88,9 +88,9 @@ class Game:
         self.student = architecture.net("cpu")
         self._generator = lend({GENERATOR: self.generator}, inputs["generator"])
         self._student = lend(self.student.parts(), state)
-        layouts = {part: own.layout for part, own in inputs["generator"].items()}
+        layouts = {part: own.layout for part, own in {**inputs["generator"], **state}.items()}
         self.rises = Single(Rule("adam", rate), {GENERATOR: self.generator}, layouts, {})
-        self.falls = SGD(self.student.parameters(), rate)
+        self.falls = Single(Rule("sgd", rate), self.student.parts(), layouts, {})
         self.z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
         self.generator.train()
 
@@ -218,10 +218,19 @@ def test_batchnorm_of_device_models_in_the_transfer_back(learner: Any) -> None:
     assert not torch.equal(weights["keep"], weights["eval"])
 
 
-def test_the_generator_s_memory_goes_on(learner: Any) -> None:
+def test_what_the_server_s_optimizers_remember_goes_on(learner: Any) -> None:
+    """Of the generator's Adam, and of the global model where its SGD has momentum."""
     first = server_update(**server_inputs(learner))
     again = server_update(**{**server_inputs(learner), "memories": first.memories})
     assert int(first.memories[GENERATOR]["step"]) == 2 and int(again.memories[GENERATOR]["step"]) == 4
+    assert set(first.memories) == {GENERATOR}
+    inputs = server_inputs(learner)
+    inputs["plan"] = dataclasses.replace(inputs["plan"], momentum=0.5)
+    first = server_update(**inputs)
+    again = server_update(**{**inputs, "memories": first.memories})
+    afresh = server_update(**{**inputs, "memories": {GENERATOR: first.memories[GENERATOR]}})
+    assert first.memories["trunk"]["momentum_buffer"].abs().sum() > 0
+    assert fingerprint(again.global_state) != fingerprint(afresh.global_state)
     assert fingerprint(first.generator) != fingerprint(again.generator)
 
 

@@ -43,7 +43,6 @@ from learners.distillation.mhd_update import (
     _terms,
     taught_by,
 )
-from learners.distillation.options import MHDOptions
 from learners.dmml.batches import mini_batches, random_numbers
 from learners.models.choice import NetworkChoice
 from learners.optimizers import Rule
@@ -299,7 +298,9 @@ def test_a_round_changes_one_entry_of_a_pool(slots: int | None) -> None:
         play(learner, (round,))
         for k in ALL:
             changed = [slot for slot in range(size) if learner._pools[k][slot][1] is not before[k][slot][1]]
-            assert len(learner._pools[k]) == size and len(changed) == 1
+            assert len(learner._pools[k]) == size and len(changed) == (1 if round < 4 else 0)
+            if round == 4:  # nobody learns after the last round, so nothing is sent
+                continue
             teacher, state = learner._pools[k][changed[0]]
             assert teacher == learner._teacher_chosen(k, round) != k
             assert fingerprint(dict(state)) == fingerprint(dict(learner._states[teacher]))
@@ -543,7 +544,7 @@ def test_a_checkpoint_weighs_all_parameters_and_running_statistics() -> None:
 
 
 def test_each_student_gets_one_checkpoint_a_round() -> None:
-    learner = make(ALL, rounds=20)
+    learner = make(ALL, rounds=21)
     senders = set()
     for round in range(1, 21):
         receivers = [k for n in ALL for m in learner.messages(n, round, sorted(ALL[n])) for k in m.receivers]
@@ -574,7 +575,7 @@ def test_what_is_asked_of_a_teacher_is_what_the_student_will_train_on() -> None:
     play(learner, (1,))
     told = learner.training_job(0, 2, Workload()).inputs["teachers"]
     assert isinstance(told, Told)
-    steps = [len(told.lessons(step, torch.empty(0))) for step in range(2)]
+    steps = [len(of_step) for of_step in told.lessons(0, [torch.empty(0)] * 2)]
     assert steps == [2, 2]
     for teacher, sent in ((t, learner._wanted(t, 1).get(0)) for t in (1, 2, 3)):
         if sent is not None:
@@ -619,7 +620,8 @@ def test_what_is_left_is_spread_evenly() -> None:
     assert found is not None and found.embedding is None
     torch.testing.assert_close(found.probabilities, torch.tensor([[[0.1, 0.1, 0.1, 0.1, 0.6]]]))
     assert told.lesson(2) is None
-    assert Told((told, told)).lessons(2, values) == [] and len(Told((told, told)).lessons(3, values)) == 2
+    of_steps = Told((told, told)).lessons(2, [values, values])
+    assert of_steps[0] == [] and len(of_steps[1]) == 2
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 3, 9])
@@ -775,8 +777,6 @@ def test_a_teacher_must_be_heard() -> None:
 def test_a_pool_holds_the_targets_of_a_step() -> None:
     with pytest.raises(ScenarioError, match=r"learner.targets: must be at most .* 2 \(got 3\)"):
         make(PAIR, targets=3)
-    with pytest.raises(ValueError, match=r"targets: must be at most pool_size, 2 \(got 3\)"):
-        MHDOptions(targets=3, pool_size=2)
     assert make(PAIR, targets=3, pool_size=3)._picks(0, 1, 3).shape == (2, 3)
 
 
