@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -64,6 +65,23 @@ def load(kind: str, name: str, where: str = "") -> Any:
         f"{prefix}unknown name {name!r}.{hint} Known {kind}: {', '.join(names(kind))}; "
         "or package.module:Class for one of your own."
     )
+
+
+def options_of(kind: str, name: str, given: Mapping[str, Any]) -> Any:
+    """The options of the component called ``name``, for blocks that name one of their own.
+
+    Raises:
+        ScenarioError: Nothing of that name can be found, or it has no such option.
+        pydantic.ValidationError: A value does not fit.
+    """
+    model = load(kind, name).Options
+    for key in given:
+        if key not in model.model_fields:
+            known = sorted(model.model_fields)
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known) or 'none'}."
+            raise ScenarioError(f"{name!r} has no option {key!r}. {hint}")
+    return model.model_validate(dict(given))
 
 
 def describe(kind: str) -> list[tuple[str, str]]:

@@ -304,7 +304,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
                 precision=scenario.jobs.precision,
                 memory_bytes=memory_bytes,
                 networks={
-                    k: block.networks
+                    k: {m: {"name": one.name, **one.given} for m, one in block.networks.items()}
                     for k, name in device_classes.items()
                     if (block := scenario.devices.classes[name]).networks
                 },

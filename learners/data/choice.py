@@ -9,7 +9,7 @@ from pydantic import ConfigDict, model_validator
 from learners.data.dataset import DataSource
 from netsim.errors import ScenarioError
 from netsim.options import Options
-from netsim.registry import load
+from netsim.registry import load, options_of
 
 
 class DataChoice(Options):
@@ -27,7 +27,7 @@ class DataChoice(Options):
     @model_validator(mode="after")
     def _options_fit(self) -> DataChoice:
         try:
-            options = load("datasets", self.name).Options.model_validate(self.__pydantic_extra__ or {})
+            options = options_of("datasets", self.name, self.__pydantic_extra__ or {})
         except ScenarioError as error:
             raise ValueError(str(error)) from error
         # As what they are, so that paths are known to be paths.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from learners.data.choice import DataChoice
-from learners.distillation.graphs import Choice
+from learners.distillation.graphs import Choice, Named
 from learners.distillation.losses import Disagreement
 from learners.models.choice import NetworkChoice
 from netsim.options import Options
@@ -81,6 +82,23 @@ class MHDOptions(DistillationOptions):
         description="data set whose training samples everybody has, without labels; null: partition.public_share",
     )
 
+    @field_validator("graph", mode="before")
+    @classmethod
+    def _is_a_graph(cls, value: Any) -> Any:
+        """One sentence about a word that is no graph, instead of one for each form that a graph can have."""
+        if isinstance(value, dict) and not all(isinstance(one, int) and one >= 1 for one in value):
+            raise ValueError(f"rounds are counted from 1 (got {', '.join(map(repr, value)) or 'none'})")
+        for one in value.values() if isinstance(value, dict) else [value]:
+            pairs = isinstance(one, list | tuple) and all(map(_is_pair, one))
+            if not pairs and one not in get_args(Named):
+                near = difflib.get_close_matches(str(one), get_args(Named), n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"must be {', '.join(get_args(Named))}, pairs [teacher, student], or any of these by the round "
+                    f"that it begins with (got {one!r}). {hint}".rstrip()
+                )
+        return value
+
     @model_validator(mode="after")
     def _fits(self) -> MHDOptions:
         if isinstance(self.graph, dict) and 1 not in self.graph:
@@ -88,6 +106,11 @@ class MHDOptions(DistillationOptions):
                 f"graph: must say which graph round 1 has (begins with round {min(self.graph)}); add 1: ..."
             )
         return self
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether ``value`` is two numbers of devices."""
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(one, int) for one in value)
 
 
 class FedMDOptions(DistillationOptions):

@@ -15,7 +15,7 @@ from learners.models.generator import Generator
 from learners.models.network import Trunk
 from netsim.errors import ScenarioError
 from netsim.options import Options
-from netsim.registry import load
+from netsim.registry import load, options_of
 
 
 class NetworkChoice(Options):
@@ -33,7 +33,7 @@ class NetworkChoice(Options):
     @model_validator(mode="after")
     def _options_fit(self) -> NetworkChoice:
         try:
-            load("networks", self.name).Options.model_validate(self.options)
+            options_of("networks", self.name, self.options)
         except ScenarioError as error:
             raise ValueError(str(error)) from error
         return self

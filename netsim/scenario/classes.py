@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netsim import registry
-from netsim.scenario.model import Devices
+from netsim.scenario.model import Component, Devices
 
 Finding = tuple[tuple[str, ...], str]
 """The path of a key, and what is wrong there."""
@@ -45,6 +45,13 @@ def class_findings(options: Devices) -> Iterator[Finding]:
             f"lists, of which there are {len(rest)}; raise devices.count, list fewer devices in the other classes, or "
             "leave the class out",
         )
+
+
+def class_networks(options: Devices) -> Iterator[tuple[tuple[str, ...], Component]]:
+    """The networks that classes name, with the paths of their keys."""
+    for name, block in options.classes.items():
+        for modality, network in block.networks.items():
+            yield ("devices", "classes", name, "networks", modality), network
 
 
 def network_findings(options: Devices, learner: str) -> Iterator[Finding]:

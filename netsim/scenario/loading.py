@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from netsim import registry
 from netsim.errors import ScenarioError
 from netsim.options import Options
-from netsim.scenario.classes import class_findings, network_findings
+from netsim.scenario.classes import class_findings, class_networks, network_findings
 from netsim.scenario.explain import Location, explain
 from netsim.scenario.model import COMPONENTS, Component, Devices, Scenario
 from netsim.scenario.yaml_file import parse_value, read_yaml
@@ -169,6 +169,14 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
                 findings.append(
                     f"{path}: devices.overrides.{number}.devices: no device {device}; devices are 0 to {count - 1}"
                 )
+    for place, network in class_networks(scenario.devices):
+        try:
+            found = registry.load("networks", network.name, f"{where(place)}: {'.'.join(place)}.name")
+            found.Options.model_validate(network.given)
+        except ValidationError as error:
+            findings.append(explain(error, found.Options, place, where))
+        except ScenarioError as error:
+            findings.append(str(error))
     wrong = list(class_findings(scenario.devices))
     if (learner := parts.get("learner")) and not learner.cls.network_per_device:
         wrong.extend(network_findings(scenario.devices, learner.name))

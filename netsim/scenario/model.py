@@ -85,7 +85,7 @@ class DeviceClass(Difference):
         gt=0,
         description="memory for training [byte]; a device that it is too small for is refused. null: unlimited",
     )
-    networks: dict[str, Any] = Field(
+    networks: dict[str, Named] = Field(
         {},
         description="network of each modality by name, with its options, for learners that take one per device",
     )
