@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
-from pydantic import ConfigDict, model_validator
-
+from learners.choice import Choice
 from learners.data.dataset import DataSource
-from netsim.errors import ScenarioError
 from netsim.options import Options
-from netsim.registry import load, options_of
+from netsim.registry import load
 
 
-class DataChoice(Options):
+class DataChoice(Choice):
     """A data set by name, with its options beside it: ``{name: mnist, root: ../data}``."""
 
-    model_config = ConfigDict(extra="allow")
+    KIND: ClassVar[str] = "datasets"
 
-    name: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _options_fit(self) -> DataChoice:
-        try:
-            options = options_of("datasets", self.name, self.__pydantic_extra__ or {})
-        except ScenarioError as error:
-            raise ValueError(str(error)) from error
-        # As what they are, so that paths are known to be paths.
+    def _take(self, options: Options) -> None:
+        """Keep them as what they are: a path must be known to be one, to start at the scenario's folder."""
         object.__setattr__(self, "__pydantic_extra__", dict(options))
-        return self
 
     def source(self) -> DataSource:
         """The data set's reader."""
-        cls = load("datasets", self.name)
-        source: DataSource = cls(cls.Options.model_validate(dict(self.__pydantic_extra__ or {})))
+        cls = load(self.KIND, self.name)
+        source: DataSource = cls(cls.Options.model_validate(self.options))
         return source

@@ -13,7 +13,7 @@ from torch import Tensor
 from learners.distillation.costs import BITS_PER_NUMBER
 from learners.distillation.evaluation import Judgement
 from learners.distillation.fedmd_update import Consensus, Epochs, FedMDPlan, Trained, update
-from learners.distillation.fleet import Fleet
+from learners.distillation.fleet import Fleet, OfAFleet
 from learners.distillation.options import FedMDOptions
 from learners.distillation.public import PublicSet, load_public
 from learners.dmml.batches import iterations_per_epoch
@@ -55,7 +55,7 @@ def mean_scores(scores: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(scores)).mean(0)
 
 
-class FedMD(ServerLearner):
+class FedMD(OfAFleet, ServerLearner):
     """Parties learn public labels, then their own; each round they digest the mean of all parties' public scores.
 
     A round of the server is: download of the consensus of the round before; digest; a few epochs on own labels
@@ -72,7 +72,6 @@ class FedMD(ServerLearner):
         "accuracy_local": "test accuracy of one party's own model after its local training",
     }
     looks_ahead: ClassVar[bool] = True
-    network_per_device: ClassVar[bool] = True
     in_rounds_only: ClassVar[bool] = True
     judges_devices: ClassVar[bool] = True
 
@@ -121,14 +120,6 @@ class FedMD(ServerLearner):
         return asked
 
     # The hooks.
-
-    def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learning.Learner.owners`."""
-        return {self._fleet.modality: frozenset(self._fleet.samples)}
-
-    def sample_counts(self) -> Mapping[int, int]:
-        """See :meth:`netsim.learning.Learner.sample_counts`."""
-        return {k: len(rows) for k, rows in self._fleet.samples.items()}
 
     def training_memory_bytes(self, device: int) -> float:
         """Training with Adam on the largest of its batches."""

@@ -22,7 +22,7 @@ from learners.distillation.fedzkt_update import (
     local_update,
     server_update,
 )
-from learners.distillation.fleet import Fleet, glorot
+from learners.distillation.fleet import Fleet, OfAFleet, glorot
 from learners.distillation.options import FedZKTOptions
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.dmml.batches import iterations_per_epoch
@@ -83,7 +83,7 @@ class Upload:
         return self.trained
 
 
-class FedZKT(ServerLearner):
+class FedZKT(OfAFleet, ServerLearner):
     """Zero-shot knowledge transfer: parameters go up, and come back distilled, each device's in its own shape.
 
     The server lets a generator and a global model play against each other over the ensemble of all devices' last known
@@ -104,7 +104,6 @@ class FedZKT(ServerLearner):
         "accuracy_local": "test accuracy of one device's own model after its local training",
     }
     looks_ahead: ClassVar[bool] = True
-    network_per_device: ClassVar[bool] = True
     in_rounds_only: ClassVar[bool] = True
     judges_devices: ClassVar[bool] = True
 
@@ -156,14 +155,6 @@ class FedZKT(ServerLearner):
         return take({GENERATOR: generator}, dtype)
 
     # The hooks.
-
-    def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learning.Learner.owners`."""
-        return {self._fleet.modality: frozenset(self._fleet.samples)}
-
-    def sample_counts(self) -> Mapping[int, int]:
-        """See :meth:`netsim.learning.Learner.sample_counts`."""
-        return {k: len(rows) for k, rows in self._fleet.samples.items()}
 
     def training_memory_bytes(self, device: int) -> float:
         """Training; where there is an anchor, it is kept beside the weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from learners.state import State, state_bytes, take
 from learners.task import Store, Task, load_task
 from netsim.errors import ScenarioError
 from netsim.jobs.job import TrainingJob
-from netsim.learning import Setup
+from netsim.learning import Learner, Setup
 from netsim.streams import derive_seed
 
 Initialisation = Literal["pytorch", "glorot"]
@@ -170,6 +170,21 @@ class Fleet:
             "torch_device": self.setup.torch_device,
         }
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
+
+
+class OfAFleet(Learner):
+    """What learners with a fleet all answer alike."""
+
+    network_per_device: ClassVar[bool] = True
+    _fleet: Fleet
+
+    def owners(self) -> Mapping[str, frozenset[int]]:
+        """See :meth:`netsim.learning.Learner.owners`."""
+        return {self._fleet.modality: frozenset(self._fleet.samples)}
+
+    def sample_counts(self) -> Mapping[int, int]:
+        """See :meth:`netsim.learning.Learner.sample_counts`."""
+        return {k: len(rows) for k, rows in self._fleet.samples.items()}
 
 
 def _with(share: Share, modality: str) -> np.ndarray:

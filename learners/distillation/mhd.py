@@ -12,7 +12,7 @@ from torch import Tensor
 
 from learners.distillation.costs import BITS_PER_NUMBER
 from learners.distillation.evaluation import Judgement
-from learners.distillation.fleet import Fleet
+from learners.distillation.fleet import Fleet, OfAFleet
 from learners.distillation.graphs import Teachers, in_round, teachers
 from learners.distillation.mhd_update import MHDPlan, Pool, Predictions, Told, Trained, Wanted, update
 from learners.distillation.options import MOST_HEADS, MHDOptions
@@ -76,7 +76,7 @@ class Answer:
         return self._sent.result.predictions[self._student]
 
 
-class MHD(Learner):
+class MHD(OfAFleet, Learner):
     """Multi-headed distillation: each auxiliary head learns from heads one lower, its own and others', on public data.
 
     The main head learns from private labels only. Who learns from whom is a directed graph over the radio's links; a
@@ -103,7 +103,6 @@ class MHD(Learner):
         **{f"beta_sh_{head}": f"β_sh of head {head}: on all classes alike" for head in HEADS},
     }
     looks_ahead: ClassVar[bool] = True
-    network_per_device: ClassVar[bool] = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -215,14 +214,6 @@ class MHD(Learner):
         return found
 
     # The hooks.
-
-    def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learning.Learner.owners`."""
-        return {self._fleet.modality: frozenset(self._fleet.samples)}
-
-    def sample_counts(self) -> Mapping[int, int]:
-        """See :meth:`netsim.learning.Learner.sample_counts`."""
-        return {k: len(rows) for k, rows in self._fleet.samples.items()}
 
     def training_memory_bytes(self, device: int) -> float:
         """Training, and the pool of checkpoints where there is one."""

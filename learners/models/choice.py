@@ -5,47 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
-from pydantic import ConfigDict, model_validator
 
+from learners.choice import Choice
 from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.network import Trunk
 from netsim.errors import ScenarioError
-from netsim.options import Options
-from netsim.registry import load, options_of
+from netsim.registry import load
 
 
-class NetworkChoice(Options):
+class NetworkChoice(Choice):
     """A network by name, with its options beside it: ``{name: small_resnet, widths: [16, 32]}``."""
 
-    model_config = ConfigDict(extra="allow")
-
-    name: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _options_fit(self) -> NetworkChoice:
-        try:
-            options_of("networks", self.name, self.options)
-        except ScenarioError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The network's own options."""
-        return dict(self.__pydantic_extra__ or {})
+    KIND: ClassVar[str] = "networks"
 
     def build(self, input_shape: tuple[int, ...]) -> Trunk:
         """A new trunk; see :meth:`learners.models.network.Network.build`."""
-        network = load("networks", self.name)
+        network = load(self.KIND, self.name)
         trunk: Trunk = network(network.Options.model_validate(self.options)).build(input_shape)
         return trunk
 
