@@ -61,10 +61,10 @@ class Study:
     settings: tuple[str, ...] = field(default=())
 
 
+HEADS = ("main", "aux1", "aux2", "aux3", "aux4")
 BETAS = {
-    "β_sh main": "beta_sh_main",
-    "β_sh last": "accuracy",
-    "β_priv main": "beta_priv_main",
+    **{f"β_sh {head}": f"beta_sh_{head}" for head in HEADS},
+    **{f"β_priv {head}": f"beta_priv_{head}" for head in HEADS},
 }
 SERVER = {"accuracy": "accuracy", "devices, own training": "accuracy_local"}
 ZKT = {"global model": "accuracy", "devices": "accuracy_devices", "devices, own training": "accuracy_local"}
@@ -122,7 +122,7 @@ STUDIES = {
             Case(graph, "mhd_fashion", "mhd", (f"learner.graph={graph}",))
             for graph in ("islands", "cycle", "baseline")
         ),
-        {**BETAS, "β_sh aux1": "beta_sh_aux1", "β_sh aux2": "beta_sh_aux2"},
+        {name: metric for name, metric in BETAS.items() if "aux4" not in name},
         (*ALIKE, "devices.count=4", "learner.auxiliary_heads=3"),
     ),
     "public": Study(
@@ -208,6 +208,12 @@ def final(run: Run, metric: str) -> float:
     return float(rows[rows["round"] == rows["round"].max()]["value"].mean())
 
 
+def measured(runs: Sequence[Run], metric: str) -> str:
+    """Mean ± standard error over ``runs`` in percent; nothing for a metric that they do not have."""
+    values = [100 * final(one, metric) for one in runs]
+    return "" if np.isnan(values).all() else with_error(values, 1)
+
+
 def table(study: Study, found: dict[str, list[Run]]) -> str:
     """A study's runs by case."""
     rows = [
@@ -217,9 +223,7 @@ def table(study: Study, found: dict[str, list[Run]]) -> str:
         f"| --- | --- | {'--- | ' * len(study.columns)}--- | --- |",
     ]
     for label, runs in found.items():
-        values = [
-            with_error([100 * final(one, metric) for one in runs], 1) for metric in study.columns.values()
-        ]
+        values = [measured(runs, metric) for metric in study.columns.values()]
         hours = [float(one.rounds["end_s"].max()) / 3600 for one in runs]
         joules = [float((one.summary or {})["energy_per_device_j"]["mean"]) for one in runs]
         rows.append(
