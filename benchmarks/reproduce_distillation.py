@@ -221,15 +221,15 @@ def table(study: Study, found: dict[str, list[Run]]) -> str:
     rows = [
         f"{study.about}\n",
         f"| case | seeds | {' | '.join(f'{name} [%]' if '[' not in name else name for name in study.columns)} "
-        "| hours | J per device |",
+        "| simulated s | J per device |",
         f"| --- | --- | {'--- | ' * len(study.columns)}--- | --- |",
     ]
     for label, runs in found.items():
         values = [measured(runs, metric) for metric in study.columns.values()]
-        hours = [float(one.rounds["end_s"].max()) / 3600 for one in runs]
+        seconds = [float(one.rounds["end_s"].max()) for one in runs]
         joules = [float((one.summary or {})["energy_per_device_j"]["mean"]) for one in runs]
         rows.append(
-            f"| {label} | {len(runs)} | {' | '.join(values)} | {np.mean(hours):.3g} | {np.mean(joules):.3g} |"
+            f"| {label} | {len(runs)} | {' | '.join(values)} | {np.mean(seconds):.3g} | {np.mean(joules):.3g} |"
         )
     return "\n".join(rows) + "\n"
 
