@@ -231,7 +231,17 @@ def table(study: Study, found: dict[str, list[Run]]) -> str:
         rows.append(
             f"| {label} | {len(runs)} | {' | '.join(values)} | {np.mean(seconds):.3g} | {np.mean(joules):.3g} |"
         )
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n" + paired(found)
+
+
+def paired(found: dict[str, list[Run]]) -> str:
+    """Differences of the last accuracy between neighbouring cases on the same seeds, in points."""
+    lines = []
+    for (before, first), (after, second) in itertools.pairwise(found.items()):
+        ends = [{one.seed: 100 * final(one, "accuracy") for one in runs} for runs in (first, second)]
+        differences = [ends[1][seed] - ends[0][seed] for seed in ends[0] if seed in ends[1]]
+        lines.append(f"{after} - {before}: {with_error(differences, 1)} points of accuracy")
+    return "\n".join(lines) + "\n"
 
 
 def main(
