@@ -203,8 +203,12 @@ STUDIES = {
 
 
 def final(run: Run, metric: str) -> float:
-    """The metric's mean over devices in the last round that it was measured in; NaN if it never was."""
+    """The metric's mean over devices in the last round that it was measured in; NaN if it never was.
+
+    Of a learner with heads of modalities beside the fused one, that of the fused one.
+    """
     rows = run.metrics[run.metrics["name"] == metric].dropna(subset="value")
+    rows = rows[rows["modality"].fillna("") == ""]
     if not len(rows):
         return float("nan")
     return float(rows[rows["round"] == rows["round"].max()]["value"].mean())
