@@ -166,7 +166,7 @@ STUDIES = {
         "FedZKT, part p of the devices in a round; p = 1 is β = 0.5, sl above (paper: Figure 6)",
         tuple(
             Case(f"p = {count / 10:g}", "fedzkt_fashion", "fedzkt", (f"protocol.participants={count}",))
-            for count in (2, 6)
+            for count in (2, 4, 6, 8)
         ),
         ZKT,
         (*SHORT, *FAST),
