@@ -14,6 +14,9 @@ from learners.models.choice import Model
 from learners.state import modality_parts, numbers, take
 from netsim.errors import ScenarioError
 
+BITS_PER_NUMBER = 32
+"""Size of each number in a message that is no parameter: a score, a probability, a loss, a part of a report."""
+
 BYTES_PER_NUMBER = 4
 """Size of a number in a device's memory, float32."""
 

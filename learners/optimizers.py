@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -198,3 +198,16 @@ class Rows:
             Memory({name: Row(bank, index) for name, bank in banks.items()})
             for index in range(len(self.step))
         ]
+
+
+def pull_back(weights: Sequence[Tensor], anchors: Sequence[Tensor], strength: float) -> None:
+    """Add μ (w − w⁰), the gradient of (μ/2)‖w − w⁰‖², where there is a gradient to add it to.
+
+    Args:
+        weights: w, with their gradients.
+        anchors: w⁰.
+        strength: μ.
+    """
+    for weight, anchor in zip(weights, anchors, strict=True):
+        if weight.grad is not None:
+            weight.grad.add_(weight.detach() - anchor, alpha=strength)

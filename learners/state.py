@@ -247,6 +247,11 @@ def numbers(part: Part) -> int:
     return part.layout.sent
 
 
+def is_finite(state: State) -> bool:
+    """Whether all numbers of ``state`` are finite."""
+    return all(bool(part.row.tensor.isfinite().all()) for part in state.values())
+
+
 def state_bytes(state: State) -> float:
     """Size of ``state`` in memory [byte]."""
     return float(math.fsum(part.row.bank.element_size() * part.layout.size for part in state.values()))

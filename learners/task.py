@@ -46,6 +46,14 @@ class Store:
         """Network inputs [len(rows), ...] of samples ``rows``, augmented by ``draws``."""
         return self.transforms[modality].change(self.inputs[modality].index_select(0, rows), draws).to(dtype)
 
+    def augmented(
+        self, modality: str, rows: Tensor, generator: torch.Generator, dtype: torch.dtype
+    ) -> Tensor:
+        """:meth:`trained_on` with numbers drawn from ``generator``, on the CPU as it is."""
+        draws = self.transforms[modality].draw(len(rows), generator)
+        at = self.labels.device
+        return self.trained_on(modality, rows.to(at), None if draws is None else draws.to(at), dtype)
+
 
 @dataclass(frozen=True)
 class Task:

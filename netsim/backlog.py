@@ -111,9 +111,7 @@ class Backlog:
         self.max_pending = max_pending
         self._last: dict[int, Step] = {}
         self._places = itertools.count()
-        self._undone: dict[
-            int, dict[int, Training]
-        ] = {}  # trainings that are not done yet, by round and device
+        self._undone: dict[int, dict[int, Training]] = {}  # trainings, by round and device
         self._startable: list[Training] = []
         self._combinable: list[Combining] = []
         self._started: dict[int, Training | Judging] = {}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from learners.models.built import built
 from learners.models.choice import NetworkChoice
 from learners.models.network import Trunk
 from learners.state import State
@@ -78,7 +78,7 @@ class Classifier:
     class_counts: tuple[int, ...]
     embedding_size: int | None = None
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What architectures can be told apart by."""
         return repr(self)
@@ -92,18 +92,13 @@ class Classifier:
         return ClassifierNet(self.network.build(self.input_shape), self.class_counts, self.embedding_size)
 
     def net(self, torch_device: str = "cpu", place: int = 0) -> ClassifierNet:
-        """A network for this thread to work with until it asks for the next one; its weights are the last one's.
+        """A network for this thread to work with; see :func:`learners.models.built.built`.
 
         Args:
             torch_device: Where it is.
             place: Tells apart networks that are needed at the same time.
         """
-        built: dict[tuple[str, str, int], ClassifierNet] = _nets.__dict__.setdefault("built", {})
-        key = (self.text, torch_device, place)
-        if key not in built:
-            with torch.random.fork_rng(devices=[]):  # these weights are never used: a state is put in first
-                built[key] = self.build().to(torch_device)
-        return built[key]
+        return built((self.text, torch_device, place), lambda: self.build().to(torch_device))
 
     def predict(self, state: State, x: Tensor) -> Outputs:
         """What the model ``state`` says of ``x``, as a teacher does: in evaluation mode, changing nothing."""
@@ -116,9 +111,6 @@ class Classifier:
 def tensors_of(state: State) -> dict[str, Tensor]:
     """The tensors of ``state`` by their name in a :class:`ClassifierNet`."""
     return {f"{part}.{name}": tensor for part in (TRUNK, HEADS) for name, tensor in state[part].items()}
-
-
-_nets = threading.local()
 
 
 def train_mode(net: nn.Module, samples: int) -> None:

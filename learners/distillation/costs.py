@@ -13,9 +13,6 @@ from learners.distillation.classifier import Classifier
 from learners.state import numbers, take
 from netsim.errors import ScenarioError
 
-BITS_PER_NUMBER = 32
-"""Size of each number that is no parameter: a score, a probability, a part of an embedding."""
-
 
 @dataclass(frozen=True)
 class NetworkCosts:

@@ -10,7 +10,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from learners.distillation.costs import BITS_PER_NUMBER
+from learners.costs import BITS_PER_NUMBER
 from learners.distillation.evaluation import Judgement
 from learners.distillation.fedmd_update import Consensus, Epochs, FedMDPlan, Trained, update
 from learners.distillation.fleet import Fleet, OfAFleet
@@ -30,13 +30,11 @@ class Agreement:
     """What the server has after a round: promised when it is sent, there when the round is combined.
 
     Attributes:
-        round: The server's round; 0 before the first.
         consensus: What the parties agreed on last; None until there is something.
     """
 
-    def __init__(self, round: int, consensus: Consensus | None = None) -> None:
-        self.round = round
-        self.consensus = consensus
+    def __init__(self) -> None:
+        self.consensus: Consensus | None = None
 
 
 class Scores:
@@ -84,14 +82,14 @@ class FedMD(OfAFleet, ServerLearner):
         own, public = len(self._fleet.classes), len(self._public.classes)
         self._label_space = self._find_label_space()
         heads = {"union": (own + public,), "shared": (own,), "private": (own, public)}[self._label_space]
-        self._fleet.build(lambda k: heads)
+        self._fleet.build(heads)
         self._scored = heads[0]
         self._aligned = min(options.alignment_samples, len(self._public.rows))
         self._states = {k: self._fleet.initial(k) for k in self._fleet.samples}
         self._heard = dict(self._states)
         self._memories: dict[int, tuple[Memories, Memories]] = {}
         self._begun: dict[int, int] = {}
-        self._agreements = {0: Agreement(0)}
+        self._agreements = {0: Agreement()}
         self._received: dict[int, dict[int, Agreement]] = {}
         self._sent: dict[tuple[int, int], Scores] = {}
         self._asked: dict[int, int] = {}
@@ -245,10 +243,7 @@ class FedMD(OfAFleet, ServerLearner):
         if result is None:
             return ()
         if not result.finite:
-            raise ScenarioError(
-                f"learner.learning_rate: the training of device {device} diverged in round {round} (step size "
-                f"{self._options.learning_rate:g}); lower it"
-            )
+            raise self._diverged(f"the training of device {device}", round)
         self._states[device], self._memories[device] = result.state, result.memories
         self._scores(device, round).scores = result.scores
         return [Metric(name, value) for name, value in result.losses.items()]
@@ -305,7 +300,7 @@ class FedMD(OfAFleet, ServerLearner):
 
     def _agreement(self, round: int) -> Agreement:
         """What the server has after ``round``: a promise until that round's ``combine``."""
-        return self._agreements.setdefault(round, Agreement(round))
+        return self._agreements.setdefault(round, Agreement())
 
     def _taken(self, device: int, round: int) -> Agreement:
         """What ``device`` received in ``round``; what it received before that is for trainings that were cut off."""

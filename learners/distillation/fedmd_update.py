@@ -154,11 +154,9 @@ def update(
 
     optimizer = Single(plan.rule, net.parts(), layouts, labelled)
     augmentation = random_numbers(derive_seed(seed, "augmentation"))
-    at = store.labels.device
     for rows in work.batches("own", store.rows(device), plan.batch_size, epochs.own):
-        draws = store.transforms[modality].draw(len(rows), augmentation)
-        x = store.trained_on(modality, rows.to(at), None if draws is None else draws.to(at), dtype)
-        labels = store.labels[rows.to(at)]
+        x = store.augmented(modality, rows, augmentation, dtype)
+        labels = store.labels[rows.to(x.device)]
         work.step("loss_task", optimizer, x, _to_labels(labels, 0))
     labelled = optimizer.memories()
 

@@ -40,30 +40,29 @@ GLOBAL = NetworkChoice(name="cnn")
 """The server's network where the scenario names none; the paper does not say which it used."""
 
 
+WAY_OUT = "lower it, or go on with the models from before with learner.on_nan: drop"
+
+
 class Models:
     """What the server has after a round: promised when it is sent, there when the server has computed.
 
     Attributes:
-        round: The server's round; 0 before the first.
         of_devices: Each device's model.
         of_server: F.
         generator: G.
         memories: What the optimizers of generator and global model remember.
-        there: Whether all of that is there.
     """
 
-    def __init__(self, round: int) -> None:
-        self.round = round
+    def __init__(self) -> None:
         self.of_devices: Mapping[int, State] = {}
         self.of_server: State = {}
         self.generator: State = {}
         self.memories: Memories = {}
-        self.there = False
 
     def become(self, other: Models) -> None:
         """The same as ``other``."""
         self.of_devices, self.of_server = other.of_devices, other.of_server
-        self.generator, self.memories, self.there = other.generator, other.memories, other.there
+        self.generator, self.memories = other.generator, other.memories
 
 
 class Upload:
@@ -112,7 +111,7 @@ class FedZKT(OfAFleet, ServerLearner):
         options = self._options
         self._fleet = Fleet(setup, options.networks, options.modalities)
         classes, shape = (len(self._fleet.classes),), self._fleet.input_shape
-        self._fleet.build(lambda k: classes, initialisation=options.initialisation)
+        self._fleet.build(classes, initialisation=options.initialisation)
         if len(shape) != 3:
             raise ScenarioError(
                 f"learner.name: the generator of fedzkt makes images, but a sample of {self._fleet.modality} has shape "
@@ -124,11 +123,10 @@ class FedZKT(OfAFleet, ServerLearner):
         except ScenarioError as error:
             raise ScenarioError(f"learner.global_network: {error}") from error
         self._shape = GeneratorShape(options.noise_size, options.generator_channels, shape)
-        first = Models(0)
+        first = Models()
         first.of_devices = {k: self._fleet.initial(k) for k in self._fleet.samples}
         first.of_server = self._fleet.first_weights(self._global, options.initialisation)
         first.generator = self._first_generator()
-        first.there = True
         with torch.random.fork_rng(devices=[]):
             macs = forward_macs(self._shape.build(), (options.noise_size,))
         self._generator_flops = setup.costs.flops_per_mac * macs
@@ -247,7 +245,7 @@ class FedZKT(OfAFleet, ServerLearner):
             return None
         options = self._options
         models = self._taken(device, round)
-        assert models.there, "a device trains from what it has received"
+        assert models.of_server, "a device trains from what it has received"
         inputs = {
             "architecture": self._fleet.architectures[device],
             "state": models.of_devices[device],
@@ -316,7 +314,7 @@ class FedZKT(OfAFleet, ServerLearner):
             return self._apply_distilled(round, result)
         assert isinstance(result, Trained)
         if not result.finite and self._options.on_nan == "stop":
-            raise self._diverged(f"the training of device {device}", "learning_rate", round)
+            raise self._diverged(f"the training of device {device}", round, way_out=WAY_OUT)
         self._upload(device, round).trained = result
         return [Metric(name, value) for name, value in result.losses.items()]
 
@@ -325,23 +323,16 @@ class FedZKT(OfAFleet, ServerLearner):
         known = {**before.of_devices, **self._arrived.pop(round)}
         finite = result.finite
         if not finite and self._options.on_nan == "stop":
-            raise self._diverged("the server's distillation", "server_learning_rate", round)
+            raise self._diverged("the server's distillation", round, "server_learning_rate", WAY_OUT)
         after.of_devices = {**known, **result.transferred} if finite else known
         after.of_server = result.global_state if finite else before.of_server
         after.generator = result.generator if finite else before.generator
         after.memories = result.memories if finite else before.memories
-        after.there = True
         self._forget(round)
         metrics = [Metric(name, value) for name, value in result.losses.items()]
         if self._options.on_nan == "drop":
             metrics.append(Metric("dropped", float(not finite)))
         return metrics
-
-    def _diverged(self, what: str, key: str, round: int) -> ScenarioError:
-        return ScenarioError(
-            f"learner.{key}: {what} diverged in round {round} (step size {getattr(self._options, key):g}); lower it, "
-            "or go on with the models from before with learner.on_nan: drop"
-        )
 
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
         """All its parameters, to the server."""
@@ -394,7 +385,7 @@ class FedZKT(OfAFleet, ServerLearner):
 
     def _after(self, round: int) -> Models:
         """What the server has after ``round``: a promise until it has computed."""
-        return self._models.setdefault(round, Models(round))
+        return self._models.setdefault(round, Models())
 
     def _taken(self, device: int, round: int) -> Models:
         """What ``device`` received in ``round``; what it received before that is for trainings that were cut off."""

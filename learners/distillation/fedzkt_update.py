@@ -23,8 +23,8 @@ from learners.distillation.classifier import (
 from learners.distillation.losses import Disagreement, disagreement, divergence
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.dmml.batches import mini_batches, random_numbers
-from learners.optimizers import Memories, Rule, Single
-from learners.state import State, lend
+from learners.optimizers import Memories, Rule, Single, pull_back
+from learners.state import State, is_finite, lend
 from learners.task import Store
 from netsim.streams import derive_seed
 
@@ -69,11 +69,7 @@ class Trained:
     @property
     def finite(self) -> bool:
         """Whether all losses and all numbers of the state are finite."""
-        return _finite(self.state) and all(math.isfinite(one) for one in self.losses.values())
-
-
-def _finite(state: State) -> bool:
-    return all(bool(part.row.tensor.isfinite().all()) for part in state.values())
+        return is_finite(self.state) and all(math.isfinite(one) for one in self.losses.values())
 
 
 def local_update(
@@ -108,21 +104,18 @@ def local_update(
     weights = list(net.parameters())
     received = [weight.detach().clone() for weight in weights] if plan.l2 else []
     optimizer = SGD(weights, plan.learning_rate, plan.momentum, weight_decay=plan.weight_decay)
-    dtype, at = state[TRUNK].row.bank.dtype, store.labels.device
+    dtype = state[TRUNK].row.bank.dtype
     rows = store.rows(device)
     augmentation = random_numbers(derive_seed(seed, "augmentation"))
     losses = []
     for places in mini_batches(len(rows), plan.batch_size, steps, derive_seed(seed, "batches")):
-        on = rows[places].to(at)
-        draws = store.transforms[modality].draw(len(on), augmentation)
-        x = store.trained_on(modality, on, None if draws is None else draws.to(at), dtype)
+        x = store.augmented(modality, rows[places], augmentation, dtype)
         train_mode(net, len(x))
         with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
-            loss = F.cross_entropy(net(x).logits[0], store.labels[on])
+            loss = F.cross_entropy(net(x).logits[0], store.labels[rows[places].to(x.device)])
         loss.backward()
-        for weight, anchor in zip(weights, received, strict=plan.l2 > 0):
-            if weight.grad is not None:  # the gradient of λ‖w − w⁰‖²
-                weight.grad.add_(weight.detach() - anchor, alpha=2 * plan.l2)
+        if plan.l2:
+            pull_back(weights, received, 2 * plan.l2)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss.detach())
@@ -177,7 +170,7 @@ class Distilled:
     def finite(self) -> bool:
         """Whether everything is finite."""
         states = [self.global_state, self.generator, *self.transferred.values()]
-        return all(map(_finite, states)) and all(math.isfinite(one) for one in self.losses.values())
+        return all(map(is_finite, states)) and all(math.isfinite(one) for one in self.losses.values())
 
 
 def server_update(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -54,8 +54,8 @@ class Fleet:
         (self.modality,) = self.task.modalities
         self.input_shape = self.task.input_shapes[self.modality]
         self.classes = self.task.dataset.classes
-        shares = {k: _with(share, self.modality) for k, share in enumerate(self.task.shares)}
-        self.samples = {k: rows for k, rows in shares.items() if len(rows)}
+        shares = {k: share.having(self.modality) for k, share in enumerate(self.task.shares)}
+        self.samples = {k: np.asarray(rows, dtype=np.int64) for k, rows in shares.items() if len(rows)}
         labels = self.task.dataset.labels.numpy()
         self._counts = {
             k: np.bincount(labels[rows], minlength=len(self.classes)) for k, rows in self.samples.items()
@@ -77,21 +77,18 @@ class Fleet:
 
     def build(
         self,
-        class_counts: Callable[[int], tuple[int, ...]],
+        class_counts: tuple[int, ...],
         embedding_size: int | None = None,
         initialisation: Initialisation = "pytorch",
     ) -> None:
         """Make everybody's network, with first weights that are the same for the same architecture.
 
         Args:
-            class_counts: Of a device's network, the classes of each head.
+            class_counts: Classes of each head, the main one first.
             embedding_size: See :class:`Classifier`.
             initialisation: How weights are drawn.
         """
-        for counts in {class_counts(k) for k in self.samples}:
-            chosen = {k: choice for k, choice in self._choices.items() if class_counts(k) == counts}
-            self.architectures |= classifiers(chosen, self.input_shape, counts, embedding_size)
-        self.architectures = dict(sorted(self.architectures.items()))
+        self.architectures = classifiers(self._choices, self.input_shape, class_counts, embedding_size)
         self._costs = all_costs(self.architectures.values(), self.setup.costs)
         for architecture in self.architectures.values():
             if architecture.text not in self._initial:
@@ -186,10 +183,14 @@ class OfAFleet(Learner):
         """See :meth:`netsim.learning.Learner.sample_counts`."""
         return {k: len(rows) for k, rows in self._fleet.samples.items()}
 
-
-def _with(share: Share, modality: str) -> np.ndarray:
-    """The samples of ``share`` that have ``modality``."""
-    return np.asarray(share.having(modality), dtype=np.int64)
+    def _diverged(
+        self, what: str, round: int, key: str = "learning_rate", way_out: str = "lower it"
+    ) -> ScenarioError:
+        """That ``what`` diverged with the step size called ``key``."""
+        rate = getattr(self.setup.options, key)
+        return ScenarioError(
+            f"learner.{key}: {what} diverged in round {round} (step size {rate:g}); {way_out}"
+        )
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

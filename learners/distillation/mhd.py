@@ -10,7 +10,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from learners.distillation.costs import BITS_PER_NUMBER
+from learners.costs import BITS_PER_NUMBER, BYTES_PER_NUMBER
 from learners.distillation.evaluation import Judgement
 from learners.distillation.fleet import Fleet, OfAFleet
 from learners.distillation.graphs import Teachers, in_round, teachers
@@ -35,15 +35,11 @@ class Sent:
     """What a device has after a round, for whoever gets some of it: promised first, there when its job is done.
 
     Attributes:
-        device: Whose.
-        round: After which of its rounds.
         trained: What training left; None until then.
     """
 
-    def __init__(self, device: int, round: int, trained: Trained | None = None) -> None:
-        self.device = device
-        self.round = round
-        self.trained = trained
+    def __init__(self) -> None:
+        self.trained: Trained | None = None
 
     @property
     def result(self) -> Trained:
@@ -109,7 +105,7 @@ class MHD(OfAFleet, Learner):
         options = self._options
         self._fleet = Fleet(setup, options.networks, options.modalities)
         heads = 1 + options.auxiliary_heads
-        self._fleet.build(lambda k: (len(self._fleet.classes),) * heads, options.embedding_size)
+        self._fleet.build((len(self._fleet.classes),) * heads, options.embedding_size)
         self._check_embeddings()
         assert self._fleet.task is not None
         self._public = load_public(options.public, self._fleet.task, self._fleet.modality, setup)
@@ -126,6 +122,7 @@ class MHD(OfAFleet, Learner):
         self._pools: dict[int, tuple[tuple[int, State], ...]] = {}
         self._answers: dict[int, dict[int, Answer]] = {}
         self._planned: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._wishes: dict[int, tuple[int, dict[int, Wanted]]] = {}
 
     @property
     def _options(self) -> MHDOptions:
@@ -200,7 +197,17 @@ class MHD(OfAFleet, Learner):
         return torch.rand(steps, among, generator=generator).argsort(1)[:, :count]
 
     def _wanted(self, teacher: int, round: int) -> dict[int, Wanted]:
-        """What students want of ``teacher`` after ``round``, for their next one; nothing after the last."""
+        """What students want of ``teacher`` after ``round``, for their next one; nothing after the last.
+
+        A round's workload, messages and training ask for the same.
+        """
+        known, found = self._wishes.get(teacher, (0, {}))
+        if known != round:
+            found = self._wishes_of_students(teacher, round)
+            self._wishes[teacher] = (round, found)
+        return found
+
+    def _wishes_of_students(self, teacher: int, round: int) -> dict[int, Wanted]:
         if round >= self.setup.rounds or not self._distils:
             return {}
         found = {}
@@ -223,7 +230,7 @@ class MHD(OfAFleet, Learner):
         batch = min(options.batch_size, len(self._fleet.samples[device])) + self._public_batch
         own = self._fleet.memory_bytes(device, 1 if options.momentum else 0, batch)
         largest = max(self._fleet.costs(k).numbers for k in self._fleet.samples)
-        return own + (4 * largest * self._slots if options.transport == "checkpoint" else 0)
+        return own + (BYTES_PER_NUMBER * largest * self._slots if options.transport == "checkpoint" else 0)
 
     def facts(self) -> Mapping[str, Any]:
         """Data, networks, public samples and costs, for the run's metadata."""
@@ -342,10 +349,7 @@ class MHD(OfAFleet, Learner):
         if result is None:
             return ()
         if not result.finite:
-            raise ScenarioError(
-                f"learner.learning_rate: the training of device {device} diverged in round {round} (step size "
-                f"{self._options.learning_rate:g}); lower it"
-            )
+            raise self._diverged(f"the training of device {device}", round)
         self._states[device], self._memories[device] = result.state, result.memories
         self._sent_in(device, round).trained = result
         remote = [Metric(f"remote_{HEADS[k]}", value) for k, value in enumerate(result.remote, start=1)]
@@ -411,4 +415,4 @@ class MHD(OfAFleet, Learner):
         return metrics
 
     def _sent_in(self, device: int, round: int) -> Sent:
-        return self._sent.setdefault((device, round), Sent(device, round))
+        return self._sent.setdefault((device, round), Sent())

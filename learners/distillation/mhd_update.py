@@ -23,7 +23,7 @@ from learners.distillation.losses import chosen, embedding_distance, most_confid
 from learners.distillation.public import PublicSet
 from learners.dmml.batches import mini_batches, random_numbers
 from learners.optimizers import Memories, Rule, Single
-from learners.state import State, lend
+from learners.state import State, is_finite, lend
 from learners.task import Store
 from netsim.streams import derive_seed
 
@@ -202,8 +202,7 @@ class Trained:
     @property
     def finite(self) -> bool:
         """Whether all losses and all numbers of the state are finite."""
-        numbers = all(bool(part.row.tensor.isfinite().all()) for part in self.state.values())
-        return numbers and all(math.isfinite(loss) for loss in self.losses.values())
+        return is_finite(self.state) and all(math.isfinite(loss) for loss in self.losses.values())
 
 
 def update(
@@ -260,7 +259,8 @@ def update(
             block = [public.inputs(shared, dtype) for shared in places[step : step + BLOCK]]
             shown.extend(zip(block, teachers.lessons(step, block), strict=True))
         z, lessons = shown.popleft()
-        x, y = _private(store, modality, rows[own], augmentation, dtype)
+        x = store.augmented(modality, rows[own], augmentation, dtype)
+        y = store.labels[rows[own].to(x.device)]
         with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
             terms, from_others = _terms(net, x, y, z, lessons, plan, lottery)
         total = terms["loss_task"] + plan.nu_emb * terms["loss_emb"] + plan.nu_aux * terms["loss_aux"]
@@ -278,18 +278,6 @@ def update(
         {name: value.item() / count for name, value in sums.items()},
         tuple(shares),
         {student: _answer(architecture, new, public, asked, plan) for student, asked in wanted.items()},
-    )
-
-
-def _private(
-    store: Store, modality: str, rows: Tensor, generator: torch.Generator, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    at = store.labels.device
-    draws = store.transforms[modality].draw(len(rows), generator)
-    on = rows.to(at)
-    return (
-        store.trained_on(modality, on, None if draws is None else draws.to(at), dtype),
-        store.labels[on],
     )
 
 

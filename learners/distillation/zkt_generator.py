@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from learners.models.built import built
 
 
 class ImageGenerator(nn.Module):
@@ -61,13 +62,5 @@ class GeneratorShape:
         return ImageGenerator(self.noise_size, self.channels, self.image)
 
     def net(self, torch_device: str) -> ImageGenerator:
-        """A generator for this thread to work with until it asks for the next one; its weights are the last one's."""
-        built: dict[tuple[GeneratorShape, str], ImageGenerator] = _nets.__dict__.setdefault("built", {})
-        key = (self, torch_device)
-        if key not in built:
-            with torch.random.fork_rng(devices=[]):
-                built[key] = self.build().to(torch_device)
-        return built[key]
-
-
-_nets = threading.local()
+        """A generator for this thread to work with; see :func:`learners.models.built.built`."""
+        return built((self, torch_device), lambda: self.build().to(torch_device))

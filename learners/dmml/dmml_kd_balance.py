@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from learners.costs import BITS_PER_NUMBER
 from learners.dmml.balance import balance, gamma, influence
 from learners.dmml.dmml_kd import DMMLKD
 from learners.dmml.mixture import Mixture
@@ -15,9 +16,6 @@ from learners.dmml.options import DMMLKDBalanceOptions
 from netsim.learning import Budget, Metric, Report, Setup
 from netsim.options import Options
 from netsim.streams import derive_seed
-
-BITS_PER_NUMBER = 32
-"""Size of a number in reports and decisions where they are sent [bit]."""
 
 BALANCE_METRICS = {
     "gamma": "γ of a modality in the coming round (eq. 19), with the iterations that Algorithm 2 decided",

@@ -86,10 +86,7 @@ def local_update(
     for n, modalities in enumerate(active):
         if not modalities:  # P = 0 for all of them: nothing moves, the bias included
             continue
-        inputs = {}
-        for m in modalities:
-            draws = store.transforms[m].draw(len(seen[n]), augmentation[m])
-            inputs[m] = store.trained_on(m, seen[n], None if draws is None else draws.to(torch_device), dtype)
+        inputs = {m: store.augmented(m, seen[n], augmentation[m], dtype) for m in modalities}
         with torch.autocast(seen.device.type, torch.bfloat16, enabled=plan.bf16):
             terms = network_losses(
                 net,

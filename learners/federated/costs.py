@@ -11,9 +11,6 @@ from learners.models.late_fusion import FUSION, LateFusionNet, head_part, trunk_
 from learners.state import Part, numbers
 from netsim.errors import ScenarioError
 
-BITS_PER_NUMBER = 32
-"""Size of each number that travels beside the model, as in the reports to a cluster head."""
-
 
 @dataclass(frozen=True)
 class FusionCosts:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.costs import training_bytes
+from learners.costs import BITS_PER_NUMBER, training_bytes
 from learners.dmml.batches import iterations_per_epoch
 from learners.federated import evaluation, local_update
 from learners.federated.aggregate import Rule, aggregate, averaging
-from learners.federated.costs import BITS_PER_NUMBER, fusion_costs, kept_bytes
+from learners.federated.costs import fusion_costs, kept_bytes
 from learners.federated.local_update import Trained
 from learners.federated.options import FedAvgOptions, FederatedOptions
 from learners.federated.plan import LocalPlan

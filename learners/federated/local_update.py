@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from learners.federated.plan import LocalPlan
 from learners.federated.samples import Batch, Samples, batch_of
 from learners.federated.weights import Losses, normaliser
 from learners.models.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs
+from learners.optimizers import pull_back
 from learners.state import State, lend
 from netsim.streams import derive_seed
 
@@ -96,7 +97,7 @@ def local_update(
         total = torch.stack(terms).sum()
         total.backward()
         if plan.proximal:
-            _pull_back(weights, received, plan.proximal)
+            pull_back(weights, received, plan.proximal)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         minimised.append(total.detach())
@@ -122,13 +123,6 @@ def head_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
     """Each head's mean cross-entropy over the samples that it has logits for, the fused head's last."""
     losses = {m: F.cross_entropy(logits, batch.labels_of(m)) for m, logits in outputs.heads.items()}
     return {**losses, FUSION: F.cross_entropy(outputs.fused, batch.labels)}
-
-
-def _pull_back(weights: Sequence[Tensor], received: Sequence[Tensor], proximal: float) -> None:
-    """Add μ (w − w⁰), the gradient of (μ/2)‖w − w⁰‖², where there is a gradient to add it to."""
-    for weight, anchor in zip(weights, received, strict=True):
-        if weight.grad is not None:
-            weight.grad.add_(weight.detach() - anchor, alpha=proximal)
 
 
 def subset_size(samples: int, measured: float | None) -> int:

@@ -129,8 +129,7 @@ def batch_of(
         if generators is None:
             inputs[m] = store.seen(m, own.to(at), dtype)
         else:
-            draws = store.transforms[m].draw(len(own), generators[m])
-            inputs[m] = store.trained_on(m, own.to(at), None if draws is None else draws.to(at), dtype)
+            inputs[m] = store.augmented(m, own, generators[m], dtype)
         if places is not None:
             present[m] = places.to(at)
     return Batch(inputs, store.labels[rows.to(at)], present)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 
 from learners.choice import Choice
+from learners.models.built import built
 from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.network import Trunk
@@ -98,26 +99,13 @@ class Architecture:
         )
 
     def model(self, torch_device: str = "cpu") -> Model:
-        """A model of this architecture for this thread to work with until it asks for the next one.
+        """A model of this architecture for this thread to work with; see :func:`learners.models.built.built`."""
+        return built((self.text, torch_device), lambda: _build_on(self, torch_device))
 
-        Its weights are whatever the last one left. Building draws initial weights and takes longer than many a
-        training step, so each thread builds one.
-        """
-        built: dict[tuple[str, str], Model] = _models.__dict__.setdefault("built", {})
-        key = (self.text, torch_device)
-        if key not in built:
-            built[key] = _build_on(self, torch_device)
-        return built[key]
-
-    @property
+    @cached_property
     def text(self) -> str:
         """What architectures can be told apart by."""
-        if "text" not in self.__dict__:
-            self.__dict__["text"] = repr(self)
-        return str(self.__dict__["text"])
-
-
-_models = threading.local()
+        return repr(self)
 
 
 @dataclass
@@ -133,9 +121,7 @@ class Model:
 
 
 def _build_on(architecture: Architecture, torch_device: str) -> Model:
-    # The weights that are drawn here are never used: a state is put in first. Leave the global generator as it was.
-    with torch.random.fork_rng(devices=[]):
-        model = build(architecture)
+    model = build(architecture)
     model.net.to(torch_device)
     if model.generator:
         model.generator.to(torch_device)

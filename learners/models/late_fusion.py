@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from learners.models.built import built
 from learners.models.choice import NetworkChoice
 from learners.models.network import Trunk
 from netsim.errors import ScenarioError
@@ -160,12 +161,10 @@ class LateFusion:
         """Names of the parts that a device with ``modalities`` holds."""
         return (*(part(m) for m in modalities for part in (trunk_part, head_part)), FUSION)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What architectures can be told apart by."""
-        if "text" not in self.__dict__:
-            self.__dict__["text"] = repr(self)
-        return str(self.__dict__["text"])
+        return repr(self)
 
     def build(self) -> LateFusionNet:
         """A network with weights freshly drawn from PyTorch's global generator."""
@@ -173,16 +172,8 @@ class LateFusion:
         return LateFusionNet(trunks, self.feature_counts, self.class_count, self.hidden)
 
     def net(self, torch_device: str = "cpu") -> LateFusionNet:
-        """A network for this thread to work with until it asks for the next one; its weights are the last one's."""
-        built: dict[tuple[str, str], LateFusionNet] = _nets.__dict__.setdefault("built", {})
-        key = (self.text, torch_device)
-        if key not in built:
-            with torch.random.fork_rng(devices=[]):  # these weights are never used: a state is put in first
-                built[key] = self.build().to(torch_device)
-        return built[key]
-
-
-_nets = threading.local()
+        """A network for this thread to work with; see :func:`learners.models.built.built`."""
+        return built((self.text, torch_device), lambda: self.build().to(torch_device))
 
 
 def build_trunks(

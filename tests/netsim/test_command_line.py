@@ -130,7 +130,7 @@ def test_help_reads(words):
 
 def test_ctrl_c_leaves_readable_records_and_says_how_far_it_got(write_scenario, tmp_path):
     """A real interrupt of a real process in the middle of a long run."""
-    path = write_scenario(rounds=100_000)
+    path = write_scenario(rounds=1_000_000)
     words = ["run", path, "--runs", tmp_path / "runs", "--run-id", "a", "--no-plots", "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-m", "netsim", *map(str, words)],
@@ -150,14 +150,14 @@ def test_ctrl_c_leaves_readable_records_and_says_how_far_it_got(write_scenario, 
     assert process.returncode == 130, errors
     metadata = json.loads((folder / "metadata.json").read_text())
     assert metadata["status"] == "interrupted"
-    assert f"interrupted after round {metadata['rounds_finished']} of 100000" in errors
+    assert f"interrupted after round {metadata['rounds_finished']} of 1000000" in errors
     assert "Traceback" not in errors
     rounds = pd.read_parquet(folder / "rounds.parquet")
     assert metadata["rounds_finished"] <= rounds["round"].max() <= metadata["rounds_finished"] + 1
 
 
 def test_a_killed_run_is_readable_up_to_its_last_closed_round(write_scenario, tmp_path):
-    path = write_scenario(rounds=100_000)
+    path = write_scenario(rounds=1_000_000)
     words = ["run", path, "--runs", tmp_path / "runs", "--run-id", "a", "--no-plots", "--quiet"]
     process = subprocess.Popen([sys.executable, "-m", "netsim", *map(str, words)])
     folder = tmp_path / "runs" / "small" / "a"

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from learners.checks import fingerprint
 from learners.data.dataset import Share
 from learners.federated.fedhgb import FedHGB
-from learners.federated.local_update import Trained, _pull_back
+from learners.federated.local_update import Trained
 from learners.federated.samples import hold_out
+from learners.optimizers import pull_back
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 WHOLE = {**PLAIN, "validation_share": 0.0, "batch_size": 1000}
@@ -167,7 +168,7 @@ def descend(
     weight, received = torch.tensor(start, requires_grad=True), torch.tensor(start)
     for _ in range(steps):
         ((weight - goal) ** 2 / 2).backward()
-        _pull_back([weight], [received], mu)
+        pull_back([weight], [received], mu)
         assert weight.grad is not None
         with torch.no_grad():
             weight -= learning_rate * weight.grad

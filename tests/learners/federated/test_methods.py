@@ -23,9 +23,9 @@ from tiny_task import Deal, make_setup
 from torch.nn import functional as F
 
 from learners.checks import fingerprint
+from learners.costs import BITS_PER_NUMBER
 from learners.data.dataset import Share
 from learners.federated import FedHGB
-from learners.federated.costs import BITS_PER_NUMBER
 from learners.federated.local_update import Trained
 from learners.federated.weights import Losses
 from netsim.errors import ScenarioError
