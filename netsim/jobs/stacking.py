@@ -21,6 +21,9 @@ WORTHWHILE = 0.95
 TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
 """A trial of the loop lasts about this long, has at most so many steps, and is repeated so often."""
 
+HOPELESS = 3
+"""A way that takes so many times as long as the fastest is not tried again."""
+
 ENOUGH = 8
 """Jobs that a way is tried with for which one takes as long in a small group as in a large one: any but a stack."""
 
@@ -76,10 +79,13 @@ def measure(
     if stack.shorten is not None and first[reference] < TRIAL_S:
         steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
     repeats = REPEATS if max(first.values()) * len(jobs) < 10 * TRIAL_S else 1
-    best = dict.fromkeys(ways, math.inf)
+    best, hopeful = dict.fromkeys(ways, math.inf), list(ways)
     for _ in range(repeats):
-        for name in ways:
+        for name in hopeful:
             best[name] = min(best[name], trial(name, steps))
+        hopeful = [name for name in ways if best[name] < HOPELESS * min(best.values())]
+        if len(hopeful) == 1:
+            break
     fastest = min(best, key=lambda name: best[name])
     chosen = fastest if best[fastest] < WORTHWHILE * best[reference] else reference
     return Measurement(stack.label, len(jobs), best, chosen, min(1.0, steps / stack.steps))

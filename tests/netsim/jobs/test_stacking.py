@@ -110,6 +110,28 @@ def test_stacking_must_be_clearly_faster(monkeypatch, share, chosen):
     assert measured.seconds_per_job == pytest.approx({"loop": 1.0, "stacked": share})
 
 
+def test_a_hopeless_way_is_tried_once_more_and_left(monkeypatch):
+    """Warming up, then one turn of 1, 2 and 20 s a job; the third way is not asked again, the first two are."""
+    now, asked = [0.0], []
+
+    def taking(name, seconds):
+        def run(work):
+            asked.append(name)
+            now[0] += seconds * len(work)
+
+        return run
+
+    monkeypatch.setattr("netsim.jobs.stacking.time.perf_counter", lambda: now[0])
+    ways = {
+        "loop": taking("loop", 0.002),
+        "stacked": taking("stacked", 0.001),
+        "threads": taking("threads", 0.02),
+    }
+    measured = measure(ways, jobs(2))
+    assert measured.chosen == "stacked"
+    assert {name: asked.count(name) for name in ways} == {"loop": 4, "stacked": 4, "threads": 2}
+
+
 def test_once_the_loop_was_chosen_jobs_are_no_longer_held_back():
     stacking = Stacking("auto")
     work = jobs(4, 1e-3, 3e-3)
