@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from learners.state import Layout, Row
+from learners.state import Layout, Row, gather
 
 Name = Literal["adam", "sgd"]
 
@@ -150,15 +150,16 @@ class Rows:
         self._rule = rule
         self._weights = weights
         self.step = torch.zeros(len(weights), device=weights.device)
-        self._memory: dict[str, Tensor] = {}
-        for name in rule.memories:
-            bank = torch.zeros_like(weights, memory_format=torch.contiguous_format)
-            self._memory[name] = bank
-        for index, memory in enumerate(memories):
-            if memory is not None and rule.memories:
-                self.step[index] = memory["step"]
-                for name, bank in self._memory.items():
-                    bank[index] = memory[name]
+        zeros = {
+            name: torch.zeros_like(weights, memory_format=torch.contiguous_format) for name in rule.memories
+        }
+        self._memory: dict[str, Tensor] = zeros
+        if not rule.memories:
+            return
+        known = [index for index, memory in enumerate(memories) if memory is not None]
+        rows = [memory.rows for memory in memories if memory is not None]
+        for name, bank in {"step": self.step, **zeros}.items() if known else ():
+            bank[known] = gather([own[name] for own in rows])
 
     def take_step(self, gradient: Tensor, taking: Tensor | None) -> None:
         """Step the rows that take part; those that do not keep weights and memory as they are.

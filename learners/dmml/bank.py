@@ -40,6 +40,8 @@ class StackedPart:
             if self.layout.entries[name].channels_last:
                 value = value.permute(0, 1, 3, 4, 2)
             rows.append(value.reshape(len(self.flat), -1))
+        if len(rows) == 1:
+            return rows[0]
         return torch.cat(rows, dim=1) if rows else self.weights
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from learners.task import Store
 from netsim.streams import derive_seed
 
 Inputs = Mapping[str, Any]
+T = TypeVar("T")
 
 MEANS_BATCH = 64
 """Samples of each device in one forward pass for the class means."""
@@ -305,15 +306,16 @@ class _Group:
 
     def trained(self) -> list[Trained]:
         """Of each device, in the order of the jobs."""
-        losses = {name: mean.by_device() for name, mean in self.means.items()}
-        found = []
-        for k, state in enumerate(self.bank.states()):
-            memories = {part: rows[k] for part, rows in self.memories.items()}
-            found.append(
-                Trained(
-                    state,
-                    {part: memory for part, memory in memories.items() if memory is not None},
-                    {name: value for name, values in losses.items() if (value := values[k]) is not None},
-                )
-            )
-        return found
+        losses = _by_device({name: mean.by_device() for name, mean in self.means.items()}, len(self.jobs))
+        memories = _by_device(self.memories, len(self.jobs))
+        return [Trained(*own) for own in zip(self.bank.states(), memories, losses, strict=True)]
+
+
+def _by_device(rows: Mapping[str, Sequence[T | None]], devices: int) -> list[dict[str, T]]:
+    """Of each device what it has by name, where it has something."""
+    found: list[dict[str, T]] = [{} for _ in range(devices)]
+    for name, row in rows.items():
+        for own, value in zip(found, row, strict=True):
+            if value is not None:
+                own[name] = value
+    return found
