@@ -125,7 +125,6 @@ def run(
             ) from error
         facts = simulation.learner.facts()
         folder = new_folder(runs, plan.scenario.name, plan.scenario.seed, run_id)
-    build_s = time.perf_counter() - begin
     surrogate = bool(facts.get("data", {}).get("surrogate"))
     if surrogate:
         out.print(
@@ -161,7 +160,7 @@ def run(
     elif not quiet:
         screen = Screen(out, totals, plan.scenario.rounds)
         simulation.watch(screen)
-    begin = time.perf_counter()
+    build_s, begin = time.perf_counter() - begin, time.perf_counter()
     status = "failed"
     with _bad_input_ends_with_2(errors):
         try:
@@ -171,6 +170,7 @@ def run(
         except KeyboardInterrupt:
             status = "interrupted"
         finally:
+            recorder.end_tables()
             run_s = time.perf_counter() - begin
             work_s = simulation.executor.work_wall_s
             summary = {

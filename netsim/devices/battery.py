@@ -23,6 +23,8 @@ class Battery:
     @property
     def remaining_j(self) -> float:
         """Joules left [J]: the capacity less what each category took."""
+        if self.capacity_j == math.inf:
+            return math.inf
         return max(self.capacity_j - sum(self.spent_j.values()), 0.0)
 
     @property

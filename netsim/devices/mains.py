@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import simpy
@@ -37,7 +37,7 @@ class Booking:
 class MainsMeter:
     """Adds up what a device draws that never runs out of energy.
 
-    What is known to its end is booked when it begins (:meth:`book`, ``receptions``), and nobody need be there
+    What is known to its end is booked when it begins (:meth:`book`, :func:`receive_all`), and nobody need be there
     when it ends. Accounts are nevertheless exact up to the present moment, whatever is booked beyond it. For everything
     else there are ``start``, ``change`` and ``stop``, as on a :class:`~netsim.devices.meter.PowerMeter`.
 
@@ -46,11 +46,21 @@ class MainsMeter:
 
     Attributes:
         battery: The accounts [J]; they lag behind until :meth:`account` is asked for.
-        receptions: Where transfers to this device are noted as they begin: (beginning, end) [s]. There are very
-            many of them, so they are looked at when somebody wants to know, and no sooner.
         dead: Never.
     """
 
+    __slots__ = (
+        "_bookings",
+        "_busy",
+        "_draws",
+        "_idle_power_w",
+        "_reception_end_s",
+        "_reception_s",
+        "_rx_power_w",
+        "_time",
+        "battery",
+        "env",
+    )
     dead = False
 
     def __init__(
@@ -58,7 +68,8 @@ class MainsMeter:
     ) -> None:
         self.env = env
         self.battery = battery
-        self.receptions: list[tuple[float, float]] = []
+        # Receptions that overlap, as one; there are very many, so they are counted when somebody wants to know.
+        self._reception_s = self._reception_end_s = -math.inf
         self._idle_power_w = idle_power_w
         self._rx_power_w = rx_power_w
         self._time = {category: Coverage(env.now) for category in BUSY}
@@ -129,20 +140,11 @@ class MainsMeter:
 
     def _receive(self) -> None:
         """Count the receptions noted so far; whatever else begins or ends now comes after them."""
-        if not self.receptions:
-            return
-        receiving, busy = self._time["receiving"], self._busy
-        since_s, until_s = self.receptions[0]
-        for begin_s, end_s in self.receptions:  # in the order in which they began
-            if begin_s > until_s:
-                receiving.cover(since_s, until_s)
-                busy.cover(since_s, until_s)
-                since_s, until_s = begin_s, end_s
-            elif end_s > until_s:
-                until_s = end_s
-        receiving.cover(since_s, until_s)
-        busy.cover(since_s, until_s)
-        self.receptions.clear()
+        end_s = self._reception_end_s
+        if end_s > -math.inf:
+            self._time["receiving"].cover(self._reception_s, end_s)
+            self._busy.cover(self._reception_s, end_s)
+            self._reception_end_s = -math.inf
 
     def _charge_booking(self, booking: Booking, now: float) -> None:
         """Charge what a booking has cost up to now, less what was charged for it before."""
@@ -161,3 +163,13 @@ class MainsMeter:
         draw.charged_j += due_j
         draw.total_j += due_j
         self.battery.spent_j[draw.category] += due_j
+
+
+def receive_all(meters: Iterable[MainsMeter], now_s: float, ends_s: Iterable[float]) -> None:
+    """Transfers to several devices begin now and are on the air until ``ends_s`` [s]."""
+    for meter, end_s in zip(meters, ends_s, strict=True):
+        if now_s > meter._reception_end_s:
+            meter._receive()
+            meter._reception_s, meter._reception_end_s = now_s, end_s
+        elif end_s > meter._reception_end_s:
+            meter._reception_end_s = end_s

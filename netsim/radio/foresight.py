@@ -92,12 +92,11 @@ class Fan:
         disturbed: The other receivers.
         receivers: ``numbers`` as an array [links].
         mean_power: Power gain of path loss alone [links].
-        receptions: Where each of ``numbers`` notes what it receives.
+        meters: Of each of ``numbers``.
         seen: What is foreseen.
         last: Power gain of each link when it was last used [links].
         longest_s: The longest time on the air when it was last used [s].
         all_arrive: True for each link.
-        outcomes: "delivered" for each link.
     """
 
     def __init__(self, receivers: tuple[int, ...], undisturbed: Sequence[Device], mean_power: Floats) -> None:
@@ -105,19 +104,11 @@ class Fan:
         self.disturbed = tuple(n for n in receivers if n not in self.numbers)
         self.receivers = np.array(self.numbers, dtype=np.int64)
         self.mean_power = mean_power
-        self.receptions = [device.mains.receptions for device in undisturbed if device.mains is not None]
+        self.meters = [device.mains for device in undisturbed if device.mains is not None]
         self.seen: Foresight | None = None
         self.last: Floats | None = None
         self.longest_s = 0.0
         self.all_arrive = [True] * len(self.numbers)
-        self.outcomes = ["delivered"] * len(self.numbers)
-        self._sizes: tuple[float, Floats] = (0.0, np.zeros(0))
-
-    def sizes_bits(self, size_bits: float) -> Floats:
-        """``size_bits`` for each link [bit] [links]."""
-        if self._sizes[0] != size_bits:
-            self._sizes = (size_bits, np.full(len(self.numbers), size_bits, dtype=float))
-        return self._sizes[1]
 
     def gains(self) -> dict[int, float]:
         """Power gain of each link when it was last used, by receiver."""

@@ -10,6 +10,7 @@ import numpy as np
 import simpy
 
 from netsim.devices.device import Device, first_of
+from netsim.devices.mains import receive_all
 from netsim.radio.access import Access
 from netsim.radio.air import Air
 from netsim.radio.fading import Channel
@@ -111,7 +112,7 @@ class Radio:
         if batch is not None:
             yield self.env.timeout(fan.longest_s)
             self._on_transfers(batch)
-            outcomes += batch.outcome
+            outcomes += batch.each("outcome")
         if others:
             yield self.env.all_of(others)
             outcomes += [str(process.value) for process in others]
@@ -134,25 +135,23 @@ class Radio:
         ends_s: list[float] = end_s.tolist()
         fan.longest_s = taken.longest_s[row]
         sender.mains.book("sending", sender.tx_power_w, taken.listed_s[row], fan.longest_s)  # type: ignore[union-attr]
-        for receptions, at_s in zip(fan.receptions, ends_s, strict=True):
-            receptions.append((start_s, at_s))
+        receive_all(fan.meters, start_s, ends_s)
         arrives = fan.all_arrive if delivered is None else delivered.tolist()
         tell(fan.numbers, ends_s, arrives)
-        sizes = fan.sizes_bits(size_bits)
         return TransferBatch(
             round=round,
             kind=kind,
             sender=sender.number,
             receiver=fan.receivers,
-            size_bits=sizes,
-            sent_bits=sizes if delivered is None else np.where(delivered, sizes, 0.0),
+            size_bits=size_bits,
+            sent_bits=size_bits if delivered is None else np.where(delivered, size_bits, 0.0),
             start_s=start_s,
             end_s=end_s,
             airtime_s=airtime_s,
             energy_j=taken.energy_j[row],
             gain=seen.gain[row],
             snr_db=seen.snr_db[row],
-            outcome=fan.outcomes
+            outcome="delivered"
             if delivered is None
             else ["delivered" if arrived else "outage" for arrived in arrives],
         )

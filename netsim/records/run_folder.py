@@ -128,10 +128,13 @@ class Recorder(Observer):
             end_s = time.monotonic()
             self._due_s = end_s + max(self.PAUSE_S, (end_s - now_s) / self.SHARE)
 
-    def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> None:
-        """End the records: tables as single files, the summary, the final metadata."""
+    def end_tables(self) -> None:
+        """Make each table a single file."""
         for writer in self._writers:
             writer.close()
+
+    def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> None:
+        """End the records: the summary, the final metadata. Tables come before."""
         self._write("summary.json", {"schema": SCHEMA, "status": status, **summary})
         self.write_metadata(status=status, **metadata)
 

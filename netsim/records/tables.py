@@ -131,15 +131,15 @@ class TransferBatch:
     kind: str
     sender: int
     receiver: NDArray[np.int64]
-    size_bits: NDArray[np.float64]
-    sent_bits: NDArray[np.float64]
+    size_bits: float
+    sent_bits: float | NDArray[np.float64]
     start_s: float
     end_s: NDArray[np.float64]
     airtime_s: NDArray[np.float64]
     energy_j: NDArray[np.float64]
     gain: NDArray[np.float64]
     snr_db: NDArray[np.float64]
-    outcome: Sequence[str]
+    outcome: str | Sequence[str]
 
     def __len__(self) -> int:
         return len(self.receiver)
@@ -147,24 +147,37 @@ class TransferBatch:
     @classmethod
     def of(cls, row: TransferRow) -> TransferBatch:
         """A batch of one."""
-        values = {
-            name: [value] if name == "outcome" else np.array([value]) for name, value in row._asdict().items()
-        }
-        return cls(**values | {name: getattr(row, name) for name in _COMMON})
+        single = {name: np.array([getattr(row, name)]) for name in _ARRAYS}
+        return cls(**row._asdict() | single)
+
+    def each(self, column: str) -> Sequence[Any]:
+        """The values of ``column``, one for each transfer."""
+        value = getattr(self, column)
+        if isinstance(value, np.ndarray):
+            return list(value.tolist())
+        return [value] * len(self) if isinstance(value, str | int | float) else list(value)
 
     def rows(self) -> list[TransferRow]:
         """The same, row by row."""
-        values: dict[str, Any] = dict(vars(self))
-        for name, value in values.items():
-            if name in _COMMON:
-                values[name] = [value] * len(self)
-            elif name != "outcome":
-                values[name] = value.tolist()
-        return [TransferRow(*row) for row in zip(*values.values(), strict=True)]
+        return [TransferRow(*row) for row in zip(*map(self.each, TransferRow._fields), strict=True)]
 
 
-_COMMON = ("round", "kind", "sender", "start_s")
-"""Columns that have one value in a batch."""
+def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> NDArray[Any]:
+    """One column of what batches of these lengths have of it: a value for all rows, or a value for each."""
+    if set(map(type, pieces)) == {np.ndarray}:
+        return np.concatenate(pieces)
+    values: list[Any] = []
+    times: list[int] = []
+    for piece, length in zip(pieces, lengths, strict=True):
+        same = isinstance(piece, str | int | float)
+        values += [piece] if same else piece
+        times += [length] if same else [1] * length
+    texts = bool(values) and isinstance(values[0], str)
+    return np.repeat(np.array(values, dtype=object if texts else None), np.array(times, dtype=np.int64))
+
+
+_ARRAYS = ("receiver", "end_s", "airtime_s", "energy_j", "gain", "snr_db")
+"""Columns of a batch that are always arrays."""
 
 
 class MetricRow(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from netsim.devices.meter import CATEGORIES
 from netsim.observers import Observer
-from netsim.records.tables import MetricRow, RoundRow, ServerRow, TransferBatch
+from netsim.records.tables import MetricRow, RoundRow, ServerRow, TransferBatch, joined
 
 
 def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
@@ -28,10 +28,6 @@ def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
     }
 
 
-def _joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.zeros(0), *pieces])
-
-
 class Totals(Observer):
     """Energy by device and category, lengths of rounds and transfers, accuracy by round."""
 
@@ -40,7 +36,7 @@ class Totals(Observer):
         self.iterations: dict[str, list[int]] = {}
         self.round_s: list[float] = []
         self.airtime_s: list[np.ndarray] = []
-        self.sent_bits: list[np.ndarray] = []
+        self.sent_bits: list[np.ndarray | float] = []
         self.transfers: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.accuracy: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -74,8 +70,10 @@ class Totals(Observer):
 
     def on_transfers(self, batch: TransferBatch) -> None:
         """Count the transfers."""
-        for outcome in set(batch.outcome):
-            self.transfers[outcome] += batch.outcome.count(outcome)
+        if isinstance(batch.outcome, str):
+            self.transfers[batch.outcome] += len(batch)
+        else:
+            self.transfers.update(batch.outcome)
         self.airtime_s.append(batch.airtime_s)
         self.sent_bits.append(batch.sent_bits)
 
@@ -118,6 +116,7 @@ class Totals(Observer):
         if self.server_rounds:
             server["server_energy_j"] = {**self.server_energy_j, "all": sum(self.server_energy_j.values())}
             server["server_rounds"] = dict(sorted(self.server_rounds.items()))
+        transfers = [len(airtime_s) for airtime_s in self.airtime_s]
         return {
             "rounds_finished": self.rounds_closed,
             "simulated_s": self.time_s,
@@ -134,8 +133,8 @@ class Totals(Observer):
             "round_s": spread(self.round_s),
             "round_outcomes": dict(sorted(self.outcomes.items())),
             "transfers": dict(sorted(self.transfers.items())),
-            "airtime_s": spread(_joined(self.airtime_s)),
-            "sent_bits": float(_joined(self.sent_bits).sum()),
+            "airtime_s": spread(joined(self.airtime_s, transfers)),
+            "sent_bits": float(joined(self.sent_bits, transfers).sum()),
             **server,
             "dead_devices": [{"device": d, "time_s": t} for d, t in self.dead],
         }

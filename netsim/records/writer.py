@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from netsim.records.tables import columns
+from netsim.records.tables import columns, joined
+
+ROW_GROUP = 65_536
+"""Rows that a file has together; so many of them, and what was flushed last, are in memory at most."""
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+
+
+_WHOLE = ".whole"
 
 
 def schema_of(table: str, extra: Sequence[str] = ()) -> pa.Schema:
@@ -28,14 +32,17 @@ class TableWriter:
     """One table of a run folder.
 
     While the run goes, ``<name>.parquet`` is a folder of parts, which pandas and Arrow read like a file; each part is
-    whole on disk before it bears its name, so what a killed run leaves is readable. ``close`` makes it one file.
+    whole on disk before it bears its name, so what a killed run leaves is readable. The one file that ``close`` leaves
+    grows beside them, hidden, by row groups of always the same size: it does not depend on when parts were written.
     """
 
     def __init__(self, folder: Path, table: str, extra: Sequence[str] = ()) -> None:
         self.path = folder / f"{table}.parquet"
         self.schema = schema_of(table, extra)
         self._rows: list[tuple[Any, ...]] = []
-        self._parts: list[pa.Table] = []
+        self._parts = 0
+        self._waiting: list[pa.Table] = []  # for a row group to be full
+        self._whole: pq.ParquetWriter | None = None
         # Texts and small numbers repeat; times and energies do not, and a dictionary of them is work for nothing.
         self._repeating = [field.name for field in self.schema if field.type != pa.float64()]
 
@@ -65,27 +72,41 @@ class TableWriter:
         if not len(table):
             return
         self.path.mkdir(exist_ok=True)
-        part = self.path / f"part-{len(self._parts):06d}.parquet"
+        part = self.path / f"part-{self._parts:06d}.parquet"
         hidden = part.with_name(f".{part.name}")
-        self._parts.append(table)
         pq.write_table(table, hidden, use_dictionary=self._repeating)
         hidden.rename(part)
+        self._parts += 1
+        self._append(table, at_least=ROW_GROUP)
 
     def close(self) -> None:
-        """Make one file of all parts."""
-        # In one piece, so that the file does not depend on when parts were written.
-        whole = pa.concat_tables([*self._parts, self._take()]).combine_chunks()
-        hidden = self.path.with_name(f".{self.path.name}")
-        pq.write_table(whole, hidden, use_dictionary=self._repeating)
+        """Leave one file."""
+        self.path.mkdir(exist_ok=True)
+        self._append(self._take(), at_least=0)
+        assert self._whole is not None
+        self._whole.close()
         parts = self.path.with_name(f".{self.path.name}.parts")
-        if self.path.is_dir():
-            self.path.rename(parts)
-        hidden.rename(self.path)
+        self.path.rename(parts)
+        (parts / _WHOLE).rename(self.path)
         shutil.rmtree(parts, ignore_errors=True)
+
+    def _append(self, table: pa.Table, at_least: int) -> None:
+        """Add ``table`` to the one file once ``at_least`` so many rows wait for that: full row groups, or all rows."""
+        self._waiting.append(table)
+        rows = sum(map(len, self._waiting))
+        if rows < at_least:
+            return
+        if self._whole is None:
+            self._whole = pq.ParquetWriter(self.path / _WHOLE, self.schema, use_dictionary=self._repeating)
+        waiting = pa.concat_tables(self._waiting)
+        full = rows - rows % ROW_GROUP if at_least else rows
+        if full:
+            self._whole.write_table(waiting.slice(0, full).combine_chunks(), ROW_GROUP)
+        self._waiting = [waiting.slice(full).combine_chunks()]
 
 
 class BatchWriter(TableWriter):
-    """A table whose rows come in batches: an array, a list of texts, or one value for all rows, in every column."""
+    """A table whose rows come in batches: an array, a sequence of texts, or one value for all rows, in every column."""
 
     def __init__(self, folder: Path, table: str) -> None:
         super().__init__(folder, table)
@@ -100,16 +121,4 @@ class BatchWriter(TableWriter):
         batches, self._batches = self._batches, []
         lengths = [len(batch) for batch in batches]
         columns = zip(*map(self._values, batches), strict=True)
-        return [_joined(pieces, lengths) for pieces in columns]
-
-
-def _joined(pieces: Sequence[Any], lengths: Sequence[int]) -> Any:
-    """One column of the pieces that batches of these lengths have of it."""
-    first = pieces[0]
-    if isinstance(first, np.ndarray):
-        return np.concatenate(pieces)
-    if isinstance(first, str):
-        return [text for text, length in zip(pieces, lengths, strict=True) for _ in range(length)]
-    if isinstance(first, int | float):
-        return np.repeat(pieces, lengths)
-    return list(itertools.chain.from_iterable(pieces))
+        return [joined(pieces, lengths) for pieces in columns]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.devices.coverage import Coverage
+from netsim.devices.mains import receive_all
 
 
 def test_what_lies_ahead_is_not_in_the_account(env, make_device):
@@ -25,13 +26,13 @@ def test_what_lies_ahead_is_not_in_the_account(env, make_device):
 def test_noted_receptions_and_a_process_that_listens_draw_power_once(env, make_device):
     """Noted from 0 to 3 s, listened to from 2 to 6 s, noted from 4 to 5 s: 6 s at 0.5 W."""
     device = make_device(rx_power_w=0.5)
-    device.mains.receptions.append((0.0, 3.0))
+    receive_all([device.mains], 0.0, [3.0])
 
     def listen():
         yield env.timeout(2.0)
         with device.listening():
             yield env.timeout(2.0)
-            device.mains.receptions.append((4.0, 5.0))
+            receive_all([device.mains], 4.0, [5.0])
             yield env.timeout(2.0)
 
     env.process(listen())
@@ -45,7 +46,7 @@ def test_reading_in_between_changes_nothing(env, make_device):
     watched, alone = make_device(0, idle_power_w=0.1), make_device(1, idle_power_w=0.1)
     for device in (watched, alone):
         device.mains.book("sending", 1.5, [0.3, 2.7, 1.1], 2.7)
-        device.mains.receptions += [(0.0, 0.7), (0.0, 3.3)]
+        receive_all([device.mains] * 2, 0.0, [0.7, 3.3])
     for at_s in range(1, 50):
         env.run(until=at_s / 10)
         watched.meter.account()
