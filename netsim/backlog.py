@@ -171,6 +171,7 @@ class Backlog:
         step.due, step.time_s = True, time_s
         if step.jobless:
             self._apply(step, None)
+            self._finish([step])
         self._settle_unless_looking_ahead(step)
 
     def cancel(self, step: Training) -> None:
@@ -184,7 +185,7 @@ class Backlog:
             self._startable.remove(step)
         step.cancelled = True
         if step.waiting == 0:
-            self._finish(step)
+            self._finish([step])
 
     def combine(
         self,
@@ -270,14 +271,14 @@ class Backlog:
         before = self._finished
         self._start()
         results = self.executor.finish(self._wanted(), wait) if self._started else {}
-        for ticket, result in results.items():
-            step = self._started.pop(ticket)
+        steps = [self._started.pop(ticket) for ticket in results]
+        for step, result in zip(steps, results.values(), strict=True):
             if isinstance(step, Training):
                 self._apply(step, result)
             else:
                 metrics = self.learner.judge(step.device, step.round, result)
                 self.measure(step.device, step.round, step.time_s, metrics)
-                self._finish(step)
+        self._finish(steps)
         self._combine()
         return self._finished > before
 
@@ -301,6 +302,7 @@ class Backlog:
                 self._submit(step, job)
             elif step.due:
                 self._apply(step, None)
+                self._finish([step])
             else:
                 step.jobless = True
 
@@ -326,7 +328,6 @@ class Backlog:
             step.metrics = metrics
         if step.judged:
             self._judge(step.device, step.round, step.time_s)
-        self._finish(step)
 
     def _combine(self) -> None:
         ready, self._combinable = self._combinable, []
@@ -339,26 +340,29 @@ class Backlog:
             if step.judged:
                 self._judge(step.device, step.round, step.time_s)
             step.arrived = {}
-            self._finish(step)
+        self._finish(ready)
 
-    def _finish(self, step: Step) -> None:
-        step.done = True
-        self._finished += 1
-        self._open[step.closes] -= 1
-        if not isinstance(step, Judging):
-            self._learning[step.closes] -= 1
-        if not isinstance(step, Combining):
-            self._unfinished -= 1
-        if isinstance(step, Training):
-            undone = self._undone[step.round]
-            del undone[step.device]
-            if not undone:
-                del self._undone[step.round]
-        followers, step.followers = step.followers, []
-        for follower in followers:
-            follower.waiting -= 1
-            if follower.waiting == 0:
-                self._ready(follower)
+    def _finish(self, steps: Sequence[Step]) -> None:
+        """``steps`` are over, all of them before any follower looks whom it still waits for."""
+        for step in steps:
+            step.done = True
+            self._open[step.closes] -= 1
+            if not isinstance(step, Judging):
+                self._learning[step.closes] -= 1
+            if not isinstance(step, Combining):
+                self._unfinished -= 1
+            if isinstance(step, Training):
+                undone = self._undone[step.round]
+                del undone[step.device]
+                if not undone:
+                    del self._undone[step.round]
+        self._finished += len(steps)
+        for step in steps:
+            followers, step.followers = step.followers, []
+            for follower in followers:
+                follower.waiting -= 1
+                if follower.waiting == 0:
+                    self._ready(follower)
 
     def _ready(self, step: Step) -> None:
         if isinstance(step, Combining):
@@ -368,14 +372,17 @@ class Backlog:
                 self._combinable.append(step)
         elif isinstance(step, Training):
             if step.cancelled:
-                self._finish(step)
+                self._finish([step])
             else:
                 self._startable.append(step)
 
     def _wait_for_a_sender(self, step: Combining) -> None:
         """Of the senders that are not done, wait for the one that was ordered last: mostly no other is left then."""
-        undone = self._undone.get(step.round, {})
-        step.after(max(filter(None, map(undone.get, step.arrived)), key=attrgetter("place"), default=None))
+        undone = self._undone.get(step.round)
+        if undone:
+            step.after(
+                max(filter(None, map(undone.get, step.arrived)), key=attrgetter("place"), default=None)
+            )
 
     def _tell(self) -> None:
         while self._closings and not self._open[self._closings[0][0]]:
