@@ -163,17 +163,24 @@ class TransferBatch:
 
 
 def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> NDArray[Any]:
-    """One column of what batches of these lengths have of it: a value for all rows, or a value for each."""
+    """One column of what batches of these lengths have of it: numbers, or an array of them."""
     if set(map(type, pieces)) == {np.ndarray}:
         return np.concatenate(pieces)
+    values, times = runs(pieces, lengths)
+    return np.repeat(np.array(values), np.array(times, dtype=np.int64))
+
+
+def runs(pieces: Sequence[Any], lengths: Sequence[int]) -> tuple[Sequence[Any], Sequence[int]]:
+    """Values, and how often each comes one after the other, of what batches of these lengths have of a column."""
+    if set(map(type, pieces)) <= {str, int, float}:
+        return pieces, lengths
     values: list[Any] = []
     times: list[int] = []
     for piece, length in zip(pieces, lengths, strict=True):
         same = isinstance(piece, str | int | float)
         values += [piece] if same else piece
         times += [length] if same else [1] * length
-    texts = bool(values) and isinstance(values[0], str)
-    return np.repeat(np.array(values, dtype=object if texts else None), np.array(times, dtype=np.int64))
+    return values, times
 
 
 _ARRAYS = ("receiver", "end_s", "airtime_s", "energy_j", "gain", "snr_db")

@@ -8,10 +8,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from netsim.records.tables import columns, joined
+from netsim.records.tables import columns, joined, runs
 
 ROW_GROUP = 65_536
 """Rows that a file has together; so many of them, and what was flushed last, are in memory at most."""
@@ -111,14 +112,21 @@ class BatchWriter(TableWriter):
     def __init__(self, folder: Path, table: str) -> None:
         super().__init__(folder, table)
         self._values = attrgetter(*(column.name for column in columns(table)))
-        self._batches: list[Any] = []
+        self._lengths: list[int] = []
 
     def add_batch(self, batch: Any) -> None:
         """Keep ``batch`` until the next flush. It has an attribute for each column, and a length."""
-        self._batches.append(batch)
+        self._rows.append(self._values(batch))
+        self._lengths.append(len(batch))
 
     def _columns(self) -> list[Any]:
-        batches, self._batches = self._batches, []
-        lengths = [len(batch) for batch in batches]
-        columns = zip(*map(self._values, batches), strict=True)
-        return [joined(pieces, lengths) for pieces in columns]
+        lengths, self._lengths = self._lengths, []
+        return [
+            _repeated(*runs(pieces, lengths)) if field.type == pa.string() else joined(pieces, lengths)
+            for field, pieces in zip(self.schema, super()._columns(), strict=False)
+        ]
+
+
+def _repeated(texts: Sequence[str], times: Sequence[int]) -> pa.Array:
+    """Each text so many times; Arrow makes few of Python's and repeats them itself."""
+    return pa.array(texts, type=pa.string()).take(np.repeat(np.arange(len(texts)), times))
