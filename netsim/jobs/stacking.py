@@ -24,6 +24,9 @@ TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
 HOPELESS = 3
 """A way that takes so many times as long as the fastest is not tried again."""
 
+UNDECIDED = 1.15
+"""Ways that lie closer together than this are tried twice as often."""
+
 ENOUGH = 8
 """Jobs that a way is tried with for which one takes as long in a small group as in a large one: any but a stack."""
 
@@ -80,11 +83,12 @@ def measure(
         steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
     repeats = REPEATS if max(first.values()) * len(jobs) < 10 * TRIAL_S else 1
     best, hopeful = dict.fromkeys(ways, math.inf), list(ways)
-    for _ in range(repeats):
+    for turn in range(1, 2 * repeats + 1):
         for name in hopeful:
             best[name] = min(best[name], trial(name, steps))
         hopeful = [name for name in ways if best[name] < HOPELESS * min(best.values())]
-        if len(hopeful) == 1:
+        close = [name for name in ways if best[name] < UNDECIDED * min(best.values())]
+        if len(hopeful) == 1 or (turn >= repeats and len(close) == 1):
             break
     fastest = min(best, key=lambda name: best[name])
     chosen = fastest if best[fastest] < WORTHWHILE * best[reference] else reference
