@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 
 from netsim.observers import Observer
 from netsim.records.run_folder import new_folder, plain_json
@@ -76,6 +77,24 @@ def test_the_file_does_not_depend_on_when_parts_were_written(tmp_path):
     assert (tmp_path / "a" / "metrics.parquet").read_bytes() == (
         tmp_path / "b" / "metrics.parquet"
     ).read_bytes()
+
+
+@pytest.mark.parametrize("rows", [3, 4, 5, 11])
+def test_the_file_grows_by_row_groups_beside_the_parts(tmp_path, monkeypatch, rows):
+    """Of four rows each here. What is not whole yet disturbs nobody who reads the parts."""
+    monkeypatch.setattr("netsim.records.writer.ROW_GROUP", 4)
+    writer, path = TableWriter(tmp_path, "metrics"), tmp_path / "metrics.parquet"
+    for t in range(rows):
+        writer.add(row(t))
+        if t % 3 == 2:
+            writer.flush()
+            assert pd.read_parquet(path)["round"].tolist() == list(range(t + 1))
+    assert (path / ".whole").exists() == (rows // 3 * 3 >= 4)
+    writer.close()
+    file = pq.ParquetFile(path)
+    assert file.read()["round"].to_pylist() == list(range(rows))
+    groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert groups == [4] * (rows // 4) + [rows % 4] * (rows % 4 > 0)
 
 
 def test_an_empty_table_has_its_columns(tmp_path):
