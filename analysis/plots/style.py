@@ -137,10 +137,10 @@ def draw_band(axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour:
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
 
 
-def legend_below(figure: Figure, axes: Axes, *more: Artist) -> None:
+def legend_below(figure: Figure, axes: Axes, *more: Artist, columns: int = 5) -> None:
     """One legend for all panels, where it can hide no curve."""
     handles = [*axes.get_legend_handles_labels()[0], *more]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
 
 
 def count_axis(axes: Axes) -> None:

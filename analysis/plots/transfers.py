@@ -7,8 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import COLUMN_IN, curve_style, logarithmic_x, new_figure, styled
+from analysis.plots.style import COLUMN_IN, curve_style, legend_below, logarithmic_x, new_figure, styled
 from analysis.run import Run
+
+LABEL_IN = 0.28  # two lines of the legend
 
 GUIDES = {"median": 0.5, "90 %": 0.1, "99 %": 0.01}
 
@@ -24,7 +26,7 @@ def transfers_figure(run: Run) -> Figure | None:
     arrived = transfers[(transfers["outcome"] == "delivered") & (transfers["time_s"] > 0)]
     if arrived.empty:
         return None
-    figure = new_figure(COLUMN_IN, 2.5)
+    figure = new_figure(COLUMN_IN, 2.5 + LABEL_IN * arrived["kind"].nunique())
     axes = figure.subplots()
     for place, (kind, times) in enumerate(arrived.groupby("kind")):
         sent = transfers[transfers["kind"] == kind]
@@ -39,7 +41,7 @@ def transfers_figure(run: Run) -> Figure | None:
     _guides(axes)
     axes.set_xlabel("t [s]")
     axes.set_ylabel("P(not delivered within t)")
-    axes.legend(loc="lower left")
+    legend_below(figure, axes, columns=1)
     return figure
 
 

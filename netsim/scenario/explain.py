@@ -75,12 +75,14 @@ def _number(kind: str, key: str, value: Any) -> str:
     return text
 
 
-def _sentence(error: Any, model: type[BaseModel], location: Location) -> str:
+def _sentence(error: Any, model: type[BaseModel], location: Location, of_component: bool) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     key = str(location[-1]) if location else ""
     if kind == "extra_forbidden":
         owner = _model_at(model, location[:-1])
-        known = sorted(owner.model_fields) if owner else []
+        # Which component it is stands in its block, too, though it is no option of the component's.
+        names = ["name"] if of_component and len(location) == 1 else []
+        known = sorted([*owner.model_fields, *names]) if owner else names
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known here: {', '.join(known) or 'none'}."
         return f"unknown key.{hint}"
@@ -143,5 +145,5 @@ def explain(
         )
         full = (*prefix, *location)
         path = ".".join(str(part) for part in full)
-        lines[f"{where(full)}: {path}: {_sentence(one, model, location)}"] = None
+        lines[f"{where(full)}: {path}: {_sentence(one, model, location, bool(prefix))}"] = None
     return "\n".join(lines)

@@ -45,6 +45,7 @@ def complaint(path, *settings):
         ("radio.path_loss.exponent=2", "radio.path_loss.exponent: unknown key"),
         ("protocol.deadline=3", "protocol.deadline: unknown key. Did you mean 'deadline_s'?"),
         ("learner.flop=3", "learner.flop: unknown key. Did you mean 'flops'?"),
+        ("learner.nam=dmml", "learner.nam: unknown key. Did you mean 'name'?"),
         ("devices.stragglers.name=exponential", "devices.stragglers.mean: is missing: mean factor"),
         ("rounds", "must be key=value"),
         ("rounds.deep=3", "rounds is not a block of keys"),
