@@ -150,16 +150,13 @@ class Rows:
         self._rule = rule
         self._weights = weights
         self.step = torch.zeros(len(weights), device=weights.device)
-        zeros = {
+        self._memory = {
             name: torch.zeros_like(weights, memory_format=torch.contiguous_format) for name in rule.memories
         }
-        self._memory: dict[str, Tensor] = zeros
-        if not rule.memories:
-            return
-        known = [index for index, memory in enumerate(memories) if memory is not None]
-        rows = [memory.rows for memory in memories if memory is not None]
-        for name, bank in {"step": self.step, **zeros}.items() if known else ():
-            bank[known] = gather([own[name] for own in rows])
+        known = {index: memory.rows for index, memory in enumerate(memories) if memory is not None}
+        if known and rule.memories:
+            for name, bank in {"step": self.step, **self._memory}.items():
+                bank[list(known)] = gather([rows[name] for rows in known.values()])
 
     def take_step(self, gradient: Tensor, taking: Tensor | None) -> None:
         """Step the rows that take part; those that do not keep weights and memory as they are.

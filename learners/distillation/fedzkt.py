@@ -39,8 +39,8 @@ from netsim.streams import derive_seed
 GLOBAL = NetworkChoice(name="cnn")
 """The server's network where the scenario names none; the paper does not say which it used."""
 
-
 WAY_OUT = "lower it, or go on with the models from before with learner.on_nan: drop"
+"""What to do where something diverges."""
 
 
 class Models:

@@ -40,7 +40,7 @@ class StackedPart:
             if self.layout.entries[name].channels_last:
                 value = value.permute(0, 1, 3, 4, 2)
             rows.append(value.reshape(len(self.flat), -1))
-        if len(rows) == 1:
+        if len(rows) == 1:  # torch.cat copies even a single one
             return rows[0]
         return torch.cat(rows, dim=1) if rows else self.weights
 

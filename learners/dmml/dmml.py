@@ -295,7 +295,8 @@ class DMML(Learner):
         """What :meth:`combine_all` does for the devices of one round, by receiver."""
         # Whole models by sender: each receiver takes the parts that both own, and no others were sent.
         states = {k: self._trained(k, round) for k in arrived}
-        for senders in arrived.values() if len(states) < len(self._members) else ():
+        everybody_here = len(states) == len(self._members)
+        for senders in () if everybody_here else arrived.values():
             for k in senders.keys() - states.keys():
                 state = senders[k].sent.state
                 assert state is not None, "nothing arrives before its sender's job is done"

@@ -49,18 +49,6 @@ class MainsMeter:
         dead: Never.
     """
 
-    __slots__ = (
-        "_bookings",
-        "_busy",
-        "_draws",
-        "_idle_power_w",
-        "_reception_end_s",
-        "_reception_s",
-        "_rx_power_w",
-        "_time",
-        "battery",
-        "env",
-    )
     dead = False
 
     def __init__(

@@ -82,13 +82,13 @@ def measure(
     if stack.shorten is not None and first[reference] < TRIAL_S:
         steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
     repeats = REPEATS if max(first.values()) * len(jobs) < 10 * TRIAL_S else 1
-    best, hopeful = dict.fromkeys(ways, math.inf), list(ways)
+    best, tried = dict.fromkeys(ways, math.inf), list(ways)
     for turn in range(1, 2 * repeats + 1):
-        for name in hopeful:
+        for name in tried:
             best[name] = min(best[name], trial(name, steps))
-        hopeful = [name for name in ways if best[name] < HOPELESS * min(best.values())]
-        close = [name for name in ways if best[name] < UNDECIDED * min(best.values())]
-        if len(hopeful) == 1 or (turn >= repeats and len(close) == 1):
+        limit = min(best.values()) * (HOPELESS if turn < repeats else UNDECIDED)
+        tried = [name for name in ways if best[name] < limit]
+        if len(tried) == 1:
             break
     fastest = min(best, key=lambda name: best[name])
     chosen = fastest if best[fastest] < WORTHWHILE * best[reference] else reference

@@ -119,6 +119,10 @@ class TransferRow(NamedTuple):
     outcome: Annotated[str, "'delivered', 'outage', 'sender_died', 'receiver_died' or 'cut_off'"]
 
 
+SINGLE = (str, int, float)
+"""What one value for all transfers of a batch is an instance of."""
+
+
 @dataclass(eq=False)
 class TransferBatch:
     """Transfers of one sender that began together, by column.
@@ -155,7 +159,7 @@ class TransferBatch:
         value = getattr(self, column)
         if isinstance(value, np.ndarray):
             return list(value.tolist())
-        return [value] * len(self) if isinstance(value, str | int | float) else list(value)
+        return [value] * len(self) if isinstance(value, SINGLE) else list(value)
 
     def rows(self) -> list[TransferRow]:
         """The same, row by row."""
@@ -172,12 +176,12 @@ def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> NDArray[Any]:
 
 def runs(pieces: Sequence[Any], lengths: Sequence[int]) -> tuple[Sequence[Any], Sequence[int]]:
     """Values, and how often each comes one after the other, of what batches of these lengths have of a column."""
-    if set(map(type, pieces)) <= {str, int, float}:
+    if set(map(type, pieces)) <= {*SINGLE}:
         return pieces, lengths
     values: list[Any] = []
     times: list[int] = []
     for piece, length in zip(pieces, lengths, strict=True):
-        same = isinstance(piece, str | int | float)
+        same = isinstance(piece, SINGLE)
         values += [piece] if same else piece
         times += [length] if same else [1] * length
     return values, times

@@ -18,8 +18,6 @@ ROW_GROUP = 65_536
 """Rows that a file has together; so many of them, and what was flushed last, are in memory at most."""
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
-
-
 _WHOLE = ".whole"
 
 
@@ -75,15 +73,18 @@ class TableWriter:
         self.path.mkdir(exist_ok=True)
         part = self.path / f"part-{self._parts:06d}.parquet"
         hidden = part.with_name(f".{part.name}")
+        self._parts += 1
+        # First, so that nothing is lost when Ctrl-C comes while the part is written.
+        self._waiting.append(table)
         pq.write_table(table, hidden, use_dictionary=self._repeating)
         hidden.rename(part)
-        self._parts += 1
-        self._append(table, at_least=ROW_GROUP)
+        self._grow(at_least=ROW_GROUP)
 
     def close(self) -> None:
         """Leave one file."""
         self.path.mkdir(exist_ok=True)
-        self._append(self._take(), at_least=0)
+        self._waiting.append(self._take())
+        self._grow(at_least=0)
         assert self._whole is not None
         self._whole.close()
         parts = self.path.with_name(f".{self.path.name}.parts")
@@ -91,9 +92,8 @@ class TableWriter:
         (parts / _WHOLE).rename(self.path)
         shutil.rmtree(parts, ignore_errors=True)
 
-    def _append(self, table: pa.Table, at_least: int) -> None:
-        """Add ``table`` to the one file once ``at_least`` so many rows wait for that: full row groups, or all rows."""
-        self._waiting.append(table)
+    def _grow(self, at_least: int) -> None:
+        """Once ``at_least`` so many rows wait for the one file, add them to it: full row groups, or with 0 all rows."""
         rows = sum(map(len, self._waiting))
         if rows < at_least:
             return

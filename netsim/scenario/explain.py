@@ -80,9 +80,9 @@ def _sentence(error: Any, model: type[BaseModel], location: Location, of_compone
     key = str(location[-1]) if location else ""
     if kind == "extra_forbidden":
         owner = _model_at(model, location[:-1])
-        # Which component it is stands in its block, too, though it is no option of the component's.
-        names = ["name"] if of_component and len(location) == 1 else []
-        known = sorted([*owner.model_fields, *names]) if owner else names
+        known = sorted(owner.model_fields) if owner else []
+        if of_component and len(location) == 1:
+            known = sorted([*known, "name"])  # which component it is stands beside its options
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known here: {', '.join(known) or 'none'}."
         return f"unknown key.{hint}"

@@ -79,6 +79,22 @@ def test_the_file_does_not_depend_on_when_parts_were_written(tmp_path):
     ).read_bytes()
 
 
+def test_an_interrupt_while_a_part_is_written_loses_no_row(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    writer = TableWriter(tmp_path, "metrics")
+    writer.add(row(1))
+    writer.flush()
+    writer.add(row(2))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("netsim.records.writer.pq.write_table", interrupted)
+        writer.flush()
+    writer.add(row(3))
+    writer.close()
+    assert pd.read_parquet(tmp_path / "metrics.parquet")["round"].tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize("rows", [3, 4, 5, 11])
 def test_the_file_grows_by_row_groups_beside_the_parts(tmp_path, monkeypatch, rows):
     """Of four rows each here. What is not whole yet disturbs nobody who reads the parts."""
