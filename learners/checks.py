@@ -51,6 +51,27 @@ def check_learner(make: Callable[[], Learner], graph: nx.Graph | None = None, ro
             ahead.round(round, devices, ahead=True)
             _compare(first, ahead, "messages asked for before training was done, different {what}")
     first.check_old_payloads()
+    if first.learner.movable and not first.learner.coordinated:
+        _check_move(first, make, graph, rounds)
+
+
+def _check_move(first: _Play, make: Callable[[], Learner], graph: nx.Graph | None, rounds: int) -> None:
+    """One copy answers, another one works; in the end the first takes home what the second has learnt."""
+    answering, working = _play(make(), graph), _play(make(), graph)
+    working.answering = answering.learner
+    for round in range(1, rounds + 1):
+        working.round(round, first.devices, ahead=True)
+        for learner in (answering.learner, working.learner):
+            learner.forget(round)
+    _compare(first, working, "one copy answers and another one works, different {what}")
+    answering.learner.take_home(pickle.loads(pickle.dumps(working.learner.learnt())))
+    for k in first.devices:
+        jobs = [play.learner.evaluation_job(k, rounds) for play in (first, answering)]
+        there, home = (job and job.function(**job.inputs) for job in jobs)
+        _promise(
+            fingerprint(home) == fingerprint(there),
+            f"device {k}: take_home() does not take over all that was learnt",
+        )
 
 
 def _play(learner: Learner, graph: nx.Graph | None) -> _Play:
@@ -66,6 +87,7 @@ class _Play:
 
     def __init__(self, learner: Learner, graph: nx.Graph) -> None:
         self.learner, self.graph = learner, graph
+        self.answering: Learner | None = None  # another copy, that says how much is computed and sent
         self.said: dict[str, dict[tuple[Any, ...], str]] = {}
         self.payloads: list[tuple[Message, str, int, int]] = []
         learner.begin(graph)
@@ -89,6 +111,9 @@ class _Play:
     def _train_and_send(self, round: int, order: list[int], ahead: bool) -> dict[int, list[Message]]:
         learner, graph = self.learner, self.graph
         workloads = {k: self._workload(k, round) for k in order}
+        if self.answering:
+            workloads = {k: pickle.loads(pickle.dumps(workload)) for k, workload in workloads.items()}
+            sizes = {k: _sizes(self.answering.messages(k, round, sorted(graph[k]))) for k in order}
         sent: dict[int, list[Message]] = {}
         if ahead:
             sent = {k: list(learner.messages(k, round, sorted(graph[k]))) for k in order}
@@ -98,6 +123,11 @@ class _Play:
             sent = {k: list(learner.messages(k, round, sorted(graph[k]))) for k in order}
         for k in order:
             self._check_messages(k, round, sent[k])
+            if self.answering:
+                _promise(
+                    _sizes(sent[k]) == sizes[k],
+                    f"device {k}, round {round}: messages() depends on what was learnt",
+                )
         return sent
 
     def _combine(self, k: int, round: int, arrived: Mapping[int, Any]) -> None:
@@ -115,7 +145,7 @@ class _Play:
         return Budget(1e9, JOULES_PER_FLOP, {n: JOULES_PER_BIT for n in sorted(self.graph[k])})
 
     def _workload(self, k: int, round: int) -> Workload:
-        workload = self.learner.workload(k, round, self._budget(k))
+        workload = (self.answering or self.learner).workload(k, round, self._budget(k))
         where = f"device {k}, round {round}"
         for part, flops in workload.flops.items():
             _promise(
@@ -335,6 +365,10 @@ def _alike(one: Any, other: Any) -> bool:
     if dataclasses.is_dataclass(one) and not isinstance(one, type):
         return all(_alike(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
     return bool(one == other)
+
+
+def _sizes(messages: Iterable[Message]) -> list[tuple[tuple[int, ...], float]]:
+    return [(message.receivers, message.size_bits) for message in messages]
 
 
 def _is_size(value: Any) -> bool:

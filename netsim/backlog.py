@@ -17,7 +17,7 @@ from typing import Any
 
 from netsim.jobs.executor import Executor
 from netsim.jobs.job import TrainingJob
-from netsim.learning import Inbox, Learner, Metric, Workload
+from netsim.learning import Inbox, Learner, Message, Metric, Workload
 from netsim.observers import Observer
 from netsim.records.tables import MetricRow
 
@@ -124,6 +124,9 @@ class Backlog:
 
     # What a protocol says.
 
+    def begin(self) -> None:
+        """The first event is about to happen."""
+
     def train(
         self,
         device: int,
@@ -186,6 +189,10 @@ class Backlog:
         step.cancelled = True
         if step.waiting == 0:
             self._finish([step])
+
+    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
+        """What ``device`` sends to its ``neighbours``; a decentralized protocol asks here, not the learner."""
+        return self.learner.messages(device, round, neighbours)
 
     def combine(
         self,
@@ -252,6 +259,14 @@ class Backlog:
         self._tell()
         for round in sorted(self._metrics):
             self._tell_metrics(round)
+
+    def end(self) -> None:
+        """The run is over, whatever became of it: let go of what is held."""
+        self.executor.close()
+
+    def facts(self) -> Mapping[str, Any]:
+        """What belongs in the run's record: how jobs were run, and what was measured to decide it."""
+        return self.executor.facts()
 
     # How it is done.
 
@@ -390,6 +405,7 @@ class Backlog:
             self._tell_metrics(round)
             del self._open[round], self._learning[round]
             self.observer.on_round_closed(round, time_s)
+            self.learner.forget(round)
 
     def _tell_metrics(self, round: int) -> None:
         """In the order of simulated time, whatever the order in which the work was done."""

@@ -190,7 +190,7 @@ def run(
                 work_wall_s=work_s,
                 outside_training_share=1 - work_s / run_s if run_s > 0 else 0.0,
                 jobs=simulation.executor.jobs_done,
-                execution={"executor": plan.parts["jobs.executor"].name, **simulation.executor.facts()},
+                execution={"executor": plan.parts["jobs.executor"].name, **simulation.execution},
             )
     if plots:
         _draw(folder, errors)
@@ -199,7 +199,7 @@ def run(
     elif quiet:
         typer.echo(folder)
     else:
-        _report(out, summary, status, folder, run_s, work_s, simulation.executor.facts())
+        _report(out, summary, status, folder, run_s, work_s, simulation.execution)
     if status == "interrupted":
         errors.out(
             f"interrupted after round {totals.rounds_closed} of {plan.scenario.rounds}; "

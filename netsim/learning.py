@@ -156,6 +156,10 @@ class Learner(ABC):
         looks_ahead: Whether ``workload`` and ``messages`` can be answered while the device's earlier training is still
             to be done: they depend on options, budget and decisions, and on nothing learnt. The simulation then
             runs ahead of the learning, and the training of a whole round is there to be done together.
+        movable: Whether a copy of the learner in another process can do the work while this one answers: ``workload``
+            and ``messages`` are asked here and, ``messages`` alone, there; everything else of a round there only.
+            What ``training_job`` needs of ``workload`` must then be in the workload itself. In the end
+            ``take_home`` is called here with what ``learnt`` gave there.
         network_per_device: Whether devices can have different networks, as ``Setup.networks`` says; not so where they
             exchange parameters.
     """
@@ -164,6 +168,7 @@ class Learner(ABC):
     METRICS: ClassVar[Mapping[str, str]] = {}
     coordinated: bool = False
     looks_ahead: ClassVar[bool] = False
+    movable: ClassVar[bool] = False
     network_per_device: ClassVar[bool] = False
 
     def __init__(self, setup: Setup) -> None:
@@ -224,6 +229,17 @@ class Learner(ABC):
     def judge(self, device: int, round: int, result: Any) -> Sequence[Metric]:
         """Turn the evaluation job's ``result`` into metrics."""
         return ()
+
+    def forget(self, round: int) -> None:  # noqa: B027 (a hook)
+        """``round`` and those before it are over for everybody; nobody asks about them any more."""
+
+    def learnt(self) -> Any:
+        """All that was learnt, for another copy of this learner to take over; can be pickled."""
+        raise NotImplementedError
+
+    def take_home(self, learnt: Any) -> None:
+        """Take over what another copy has ``learnt``."""
+        raise NotImplementedError
 
     def report(self, device: int, round: int, budget: Budget) -> Report:
         """What ``device`` tells the cluster head after ``round``, with ``budget`` left for the next."""

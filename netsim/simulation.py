@@ -7,14 +7,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import simpy
 
 from netsim.backlog import Backlog
+from netsim.beside import BacklogBeside, obstacle
 from netsim.collector import patient_collector
 from netsim.devices.device import Device
 from netsim.devices.processor import Processor
 from netsim.errors import ScenarioError
+from netsim.jobs.beside import Beside
 from netsim.jobs.executor import Executor
 from netsim.jobs.stacking import Stacking
 from netsim.jobs.torch_device import choose_torch_device, free_memory_bytes, set_precision
@@ -46,6 +49,7 @@ class Simulation:
         executor: Runs the training jobs.
         torch_device: Where they run.
         observer: Who looks on; ``watch`` adds to them.
+        execution: How jobs were run, for the record; known after the run.
     """
 
     plan: Plan
@@ -54,6 +58,7 @@ class Simulation:
     executor: Executor
     torch_device: str
     observer: Observers = field(default_factory=Observers)
+    execution: Mapping[str, Any] = field(default_factory=dict)
 
     def watch(self, *observers: Observer) -> None:
         """From now on ``observers`` look on too."""
@@ -61,9 +66,7 @@ class Simulation:
 
     def run(self) -> None:
         """Run to the end of the last round, or of the last device. It ends at an event, never on an empty queue."""
-        part, jobs = self.plan.parts["protocol"], self.plan.scenario.jobs
-        pending = jobs.max_pending if jobs.max_pending is not None else 2 * len(self.network.devices)
-        work = Backlog(self.learner, self.executor, self.observer, pending)
+        part, work = self.plan.parts["protocol"], self._work()
         protocol = part.cls(
             part.options,
             self.network,
@@ -74,10 +77,22 @@ class Simulation:
         )
         try:
             with self.plan.named(), patient_collector():
+                work.begin()
                 self.network.env.run(until=protocol.start())
                 work.finish()
         finally:
-            self.executor.close()
+            work.end()
+            self.execution = work.facts()
+
+    def _work(self) -> Backlog:
+        """What is to be done: here, or beside the clock if the executor may move and nothing is in the way."""
+        scenario = self.plan.scenario
+        stated, count = scenario.jobs.max_pending, scenario.devices.count
+        pending, behind = (stated, stated) if stated is not None else (2 * count, 8 * count)
+        given = self.learner, self.executor, self.observer, pending
+        if self.plan.parts["jobs.executor"].cls.may_move and not _obstacle(self.plan, self.learner):
+            return BacklogBeside(*given, scenario.rounds, behind)
+        return Backlog(*given)
 
     @property
     def modalities(self) -> list[str]:
@@ -149,6 +164,11 @@ def _torch_device(plan: Plan) -> str:
             "use inline, or jobs.device: cpu"
         )
     return device
+
+
+def _obstacle(plan: Plan, learner: Learner) -> str:
+    """Why the learning has to stay in the clock's process; empty if it need not."""
+    return obstacle(learner, plan.parts["protocol"].cls.needs_server)
 
 
 def _topology(plan: Plan, learner: Learner) -> Topology:
@@ -335,6 +355,8 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     with plan.named():
         learner.begin(topology.graph)
         _check_memory(scenario.devices, learner)
+        if parts["jobs.executor"].cls is Beside and (reason := _obstacle(plan, learner)):
+            raise ScenarioError(f"jobs.executor: 'beside' cannot be used here: {reason}; use auto or inline")
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
     executor.prepare(torch_device, scenario.rounds * scenario.devices.count)
     return Simulation(plan, learner, network, executor, torch_device, observer)

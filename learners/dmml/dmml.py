@@ -17,7 +17,7 @@ from learners.dmml.energy import most_iterations, round_flops
 from learners.dmml.local_update import Trained
 from learners.dmml.mixture import Mixture, Parcel, Sent
 from learners.dmml.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
-from learners.dmml.plan import LossWeights, TrainingPlan
+from learners.dmml.plan import LocalWorkload, LossWeights, TrainingPlan
 from learners.dmml.stacked_update import local_updates
 from learners.judging import judgements
 from learners.models.choice import Architecture, GeneratorShape, build, choose
@@ -59,6 +59,7 @@ class DMML(Learner):
     Options: ClassVar[type[Options]] = DMMLOptions
     METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **JUDGEMENTS}
     looks_ahead: ClassVar[bool] = True
+    movable: ClassVar[bool] = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -97,10 +98,9 @@ class DMML(Learner):
         self._aggregate: dict[int, State] = {}
         self._sent: dict[tuple[int, int], Sent] = {}
         self._memories: dict[int, Memories] = {}
-        self._total: dict[tuple[int, int], int] = {}
         self._parcels: dict[int, tuple[tuple[int, ...], list[tuple[tuple[int, ...], float, list[str]]]]] = {}
         self._plans: dict[int, TrainingPlan] = {}
-        self._workloads: dict[int, tuple[int, Workload]] = {}
+        self._workloads: dict[int, LocalWorkload] = {}
         self._stacks: dict[tuple[str, int, int], Stack] = {}
         self._mixtures: dict[tuple[str, tuple[int, ...]], Mixture] = {}
 
@@ -219,18 +219,18 @@ class DMML(Learner):
             return Workload()
         total = self._affordable(device, budget)
         iterations = self._iterations(device, round, total)
-        self._total[device, round] = total
         # Most devices do the same round after round.
         known = self._workloads.get(device)
-        if known is None or known[0] != total or known[1].iterations != iterations:
+        if known is None or known.total_iterations != total or known.iterations != iterations:
             flops = round_flops(self._device_costs(device), iterations, total, self._generator_iterations())
-            known = self._workloads[device] = (total, Workload(iterations, flops))
-        return known[1]
+            known = self._workloads[device] = LocalWorkload(iterations, flops, total)
+        return known
 
     def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
         """The local update; see :func:`learners.dmml.local_update.local_update`."""
         if device not in self._members:
             return None
+        assert isinstance(workload, LocalWorkload)
         architecture = self._restricted(self._members[device].modalities)
         plan = self._plans.get(round) or self._plans.setdefault(round, self._training_plan(round))
         inputs = {
@@ -240,7 +240,7 @@ class DMML(Learner):
             "store": self._store,
             "device": device,
             "iterations": workload.iterations,
-            "total_iterations": self._total.pop((device, round)),
+            "total_iterations": workload.total_iterations,
             "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", device, round),
             "torch_device": self.setup.torch_device,
@@ -354,6 +354,18 @@ class DMML(Learner):
     def judge(self, device: int, round: int, result: Mapping[str, float]) -> Sequence[Metric]:
         """Fused and per-modality accuracy, and the fused loss."""
         return judgements(result)
+
+    def forget(self, round: int) -> None:
+        """Promises that nobody combines any more."""
+        self._sent = {key: sent for key, sent in self._sent.items() if key[1] > round}
+
+    def learnt(self) -> tuple[dict[int, State], dict[int, Memories]]:
+        """Models, and what optimizers remember, by device."""
+        return self._aggregate, self._memories
+
+    def take_home(self, learnt: tuple[dict[int, State], dict[int, Memories]]) -> None:
+        """Models, and what optimizers remember, by device."""
+        self._aggregate, self._memories = learnt
 
     # What the hooks are made of.
 

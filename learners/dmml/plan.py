@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from learners.optimizers import Rule
+from netsim.learning import Workload
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class GeneratorTraining:
     iterations: int
     rule: Rule
     beta: float
+
+
+@dataclass(frozen=True)
+class LocalWorkload(Workload):
+    """A local update's workload; modalities take part in some or all of ``total_iterations`` N_k."""
+
+    total_iterations: int = 0
 
 
 @dataclass(frozen=True)

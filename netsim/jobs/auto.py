@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from netsim.jobs.executor import Executor
 from netsim.jobs.inline import Inline
@@ -32,6 +32,7 @@ class Auto(Executor):
     """
 
     Options: ClassVar[type[Options]] = PooledOptions
+    may_move = True
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         super().__init__(options, stacking)
@@ -58,6 +59,17 @@ class Auto(Executor):
     def works_beside(self) -> bool:
         """Whether any kind of job runs in worker processes."""
         return any(known.chosen in PROCESSES for known in self._known.values())
+
+    @property
+    def moves(self) -> Literal["never", "if it pays"]:
+        """As long as nothing runs in workers, which would be left behind."""
+        return "never" if self.works_ahead or self.works_beside or not self._known else "if it pays"
+
+    def moved(self) -> None:
+        """From now on there are the loop and stacking."""
+        for way in ("threads", *PROCESSES):
+            self._make.pop(way, None)
+            self._children.pop(way, None)
 
     def prepare(self, torch_device: str, expected_jobs: int) -> None:
         """Leave out what cannot work there."""

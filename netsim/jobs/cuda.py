@@ -15,9 +15,9 @@ from pydantic import Field
 from netsim.errors import ScenarioError
 from netsim.jobs.job import TrainingJob, run_jobs
 from netsim.jobs.moving import move, with_tensors
-from netsim.jobs.pooled import Pooled, one_thread_inside
+from netsim.jobs.pooled import Pooled
 from netsim.jobs.stacking import Stacking, Unit
-from netsim.jobs.torch_device import choose_torch_device
+from netsim.jobs.torch_device import choose_torch_device, intra_op_threads
 from netsim.options import Options
 
 
@@ -63,7 +63,7 @@ class Cuda(Pooled):
         super().__init__(options, stacking, workers=len(seats))
 
     def _enter(self) -> None:
-        one_thread_inside()
+        intra_op_threads(1)
         self._here.seat = self._seats.get()
 
     def _start(self, unit: Unit) -> Future[list[Any]]:

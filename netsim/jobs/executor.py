@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from netsim.jobs.job import TrainingJob
 from netsim.jobs.stacking import Stacking
@@ -22,16 +22,26 @@ class Executor(ABC):
         jobs_done: How many jobs have been run.
         stacking: Which jobs are run together as one batch.
         cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
+        may_move: Whether ``moves`` is ever anything but ``never``.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     cpu_only: ClassVar[bool] = False
+    may_move: ClassVar[bool] = False
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         self.options = options
         self.stacking = stacking or Stacking()
         self.work_wall_s = 0.0
         self.jobs_done = 0
+
+    @property
+    def moves(self) -> Literal["never", "at once", "if it pays"]:
+        """Whether the learning, executor and all, goes on in a process beside the clock's (:mod:`netsim.beside`)."""
+        return "never"
+
+    def moved(self) -> None:  # noqa: B027 (a hook)
+        """This is the copy in the other process: no worker is here, and operators have one thread."""
 
     @property
     def works_ahead(self) -> bool:

@@ -134,10 +134,3 @@ class Pooled(Executor):
 
 def _wait(futures: Collection[Future[Any]], until: str) -> None:
     wait(futures, return_when=until)
-
-
-def one_thread_inside() -> None:
-    """PyTorch's number of threads is a setting of each thread: make it one in this worker."""
-    import torch
-
-    torch.set_num_threads(1)

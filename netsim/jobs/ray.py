@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from netsim.errors import ScenarioError
-from netsim.jobs.pooled import Pooled, PooledOptions, one_thread_inside
+from netsim.jobs.pooled import Pooled, PooledOptions
 from netsim.jobs.remote import Receiver, Sender, results
 from netsim.jobs.stacking import Stacking, Unit
+from netsim.jobs.torch_device import intra_op_threads
 from netsim.options import Options
 
 ATTEMPTS = 3
@@ -166,7 +167,7 @@ def _arrays(buffers: Sequence[memoryview]) -> list[np.ndarray]:
 def _do(buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str]) -> list[np.ndarray]:
     """What a worker does with a packed unit, whose functions it finds where the simulator would."""
     sys.path += [folder for folder in path if folder not in sys.path]
-    one_thread_inside()
+    intra_op_threads(1)
     # Ray's store is read-only, which PyTorch warns of; jobs do not change their inputs.
     warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
     return _arrays(_receiver().do(buffers, places))

@@ -80,7 +80,7 @@ class Receiver(Generic[Place]):
             with company(len(jobs)):
                 return pack((run_jobs(jobs), None))
         except Exception as error:
-            return pack((None, _portable(error)))
+            return pack((None, portable(error)))
 
     def _fetch(self, place: Place) -> Any:
         if place not in self._kept:
@@ -96,7 +96,7 @@ def results(buffers: Sequence[Any]) -> list[Any]:
     return done
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The error with its traceback as a note; in words only, if it does not survive the way."""
     error.add_note("In the worker:\n" + traceback.format_exc())
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from netsim.jobs.job import run_jobs
-from netsim.jobs.pooled import Pooled, one_thread_inside
+from netsim.jobs.pooled import Pooled
 from netsim.jobs.stacking import Unit
+from netsim.jobs.torch_device import intra_op_threads
 
 
 class Threads(Pooled):
@@ -16,4 +17,4 @@ class Threads(Pooled):
         return run_jobs(unit)
 
     def _enter(self) -> None:
-        one_thread_inside()
+        intra_op_threads(1)

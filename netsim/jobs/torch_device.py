@@ -41,6 +41,22 @@ def choose_torch_device(asked: str, threads: int | None, where: str) -> str:
     return f"cuda:{index}"
 
 
+def intra_op_threads(number: int) -> int:
+    """Have operators called on this thread use ``number`` CPU threads; returns how many they used before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    return before
+
+
+def sees_gpu() -> bool:
+    """Whether PyTorch sees a GPU, wherever it works."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def free_memory_bytes(stated_gib: float | None, torch_device: str) -> float:
     """Memory that the training may take [byte]: as stated [GiB], or most of what is free where it works."""
     if stated_gib is not None:

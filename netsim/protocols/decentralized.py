@@ -85,7 +85,7 @@ class DecentralizedRounds(Protocol):
             self.work.cancel(training)
 
         # Exchange.
-        messages = learner.messages(k, t, self.network.living_neighbours(device)) if trained else ()
+        messages = self.work.messages(k, t, self.network.living_neighbours(device)) if trained else ()
         outcomes = yield from self._send_all(device, t, messages, neighbours, trained, stop)
         yield from self._gather(device, t, neighbours, stop)
 

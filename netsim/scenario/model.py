@@ -239,7 +239,8 @@ class Jobs(Options):
     max_pending: int | None = Field(
         None,
         ge=0,
-        description="jobs that the simulation may run ahead of while workers are busy; null: two for each device",
+        description="jobs that the simulation may run ahead of while workers are busy; null: two for each device, "
+        "eight with the learning beside the clock",
     )
     memory_gib: float | None = Field(
         None,

@@ -115,6 +115,37 @@ def test_a_result_that_depends_on_who_came_first_is_caught() -> None:
         check(Offender)
 
 
+def test_what_stays_in_the_copy_that_answers_is_caught() -> None:
+    class Offender(DMML):
+        def workload(self, device, round, budget):  # type: ignore[no-untyped-def]
+            self.kept = getattr(self, "kept", 0) + 1
+            return DMML.workload(self, device, round, budget)
+
+        def apply(self, device, round, result):  # type: ignore[no-untyped-def]
+            metrics = DMML.apply(self, device, round, result)
+            return metrics if hasattr(self, "kept") else ()
+
+    with pytest.raises(
+        BrokenPromise, match="one copy answers and another one works, different metrics of tr"
+    ):
+        check(Offender)
+
+
+def test_a_size_that_follows_from_what_was_learnt_is_caught() -> None:
+    class Offender(DMML):
+        def messages(self, device, round, neighbours):  # type: ignore[no-untyped-def]
+            bits = 64.0 if round > 1 and self._memories else 32.0
+            return [m._replace(size_bits=bits) for m in DMML.messages(self, device, round, neighbours)]
+
+    with pytest.raises(BrokenPromise, match=r"device 0, round 2: messages\(\) depends on what was learnt"):
+        check(Offender)
+
+
+def test_what_is_not_taken_home_is_caught() -> None:
+    with pytest.raises(BrokenPromise, match=r"device 0: take_home\(\) does not take over all"):
+        check(offender(take_home=lambda *_: None))
+
+
 def test_a_size_that_is_no_size_is_caught() -> None:
     def messages(self, device, round, neighbours):  # type: ignore[no-untyped-def]
         return [Message(tuple(neighbours), float("nan"))]

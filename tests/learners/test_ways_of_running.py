@@ -1,4 +1,4 @@
-"""Every learner, two rounds of a whole simulation: alone, stacked, in threads, in processes, on Ray."""
+"""Every learner, two rounds of a whole simulation: alone, stacked, in workers, beside the clock, on Ray."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_task import NETWORKS
 
+from netsim.errors import ScenarioError
 from netsim.observers import Observer
 from netsim.scenario.loading import load_plan
 from netsim.simulation import build
@@ -88,6 +89,22 @@ def test_workers_give_the_same_bytes(learner: str, executor: str, run: Any) -> N
     away, same = run(learner, executor={"name": executor, "workers": 2}, stacking="off")
     assert largest_distance(away, alone) == 0.0
     assert same.equals(measured)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="PyTorch cannot be forked where it sees a GPU")
+@pytest.mark.parametrize("stacking", ["on", "off"])
+@pytest.mark.parametrize("learner", ["dmml", "dmml_kd", "isolated", "centralized"])
+def test_beside_the_clock_gives_the_same_bytes(learner: str, stacking: str, run: Any) -> None:
+    here, measured = run(learner, executor="inline", stacking=stacking, memory_gib=4)
+    there, same = run(learner, executor="beside", stacking=stacking, memory_gib=4)
+    assert largest_distance(there, here) == 0.0
+    assert same.equals(measured)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="that is refused for another reason")
+def test_who_reports_what_it_learnt_stays_with_the_clock(run: Any) -> None:
+    with pytest.raises(ScenarioError, match=r"jobs\.executor: 'beside'.*cluster head"):
+        run("dmml_kd_balance", executor="beside")
 
 
 def test_stacks_in_processes_are_stacks(run: Any) -> None:

@@ -1,0 +1,315 @@
+"""The same is learnt and recorded with the learning in a process of its own; nothing that it has done is lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from typing import Any, ClassVar
+
+import pytest
+
+from netsim import beside
+from netsim.errors import ScenarioError
+from netsim.jobs import Stack, TrainingJob
+from netsim.learning import Learner, Message, Metric, Workload
+from netsim.observers import Observer
+from netsim.options import Options
+from netsim.records.tables import RoundRow
+
+PRIME = 1_000_003
+
+
+def step(value, device, round, fails):
+    if (device, round) == (1, fails):
+        raise ValueError("no such luck")
+    if (device, -round) == (1, fails) and multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return (31 * value + 7 * device + round) % PRIME
+
+
+def steps(jobs):
+    return [step(**job) for job in jobs]
+
+
+def same(value):
+    return value
+
+
+class Sent:
+    value: int | None = None
+
+
+class Gossip(Learner):
+    """Whole numbers by gossip, so that any order or company that mattered would show."""
+
+    class Options(Options):
+        """How to go wrong: in round ``fails`` by an error, in round -``fails`` by dying; and how much to say."""
+
+        fails: int = 0
+        talk: int = 1
+
+    METRICS: ClassVar = {"trained": "", "combined": "", "judged": ""}
+    looks_ahead = movable = True
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.values = dict.fromkeys(range(setup.device_count), 1)
+        self.sent: dict[tuple[int, int], Sent] = {}
+        self.forgotten: list[int] = []
+
+    def workload(self, device, round, budget):
+        iterations = {f"m{i}": 1 for i in range(self.setup.options.talk)}
+        return Workload(iterations, {"all": 1e9 * (1 + (device + round) % 3)})
+
+    def training_job(self, device, round, workload):
+        inputs = {
+            "value": self.values[device],
+            "device": device,
+            "round": round,
+            "fails": self.setup.options.fails,
+        }
+        return TrainingJob(step, inputs, stack=Stack("step", steps))
+
+    def promise(self, device, round):
+        return self.sent.setdefault((device, round), Sent())
+
+    def apply(self, device, round, result):
+        self.promise(device, round).value = self.values[device] = result
+        return [Metric("trained", result)] * self.setup.options.talk
+
+    def messages(self, device, round, neighbours):
+        return [Message((k,), 1e6, self.promise(device, round)) for k in neighbours]
+
+    def combine(self, device, round, arrived):
+        for k, sent in arrived.items():
+            self.values[device] = (13 * self.values[device] + k * sent.value) % PRIME
+        return [Metric("combined", self.values[device])]
+
+    def evaluation_job(self, device, round):
+        return TrainingJob(same, {"value": self.values[device]})
+
+    def judge(self, device, round, result):
+        return [Metric("judged", result)]
+
+    def forget(self, round):
+        self.forgotten.append(round)
+
+    def learnt(self):
+        return self.values
+
+    def take_home(self, learnt):
+        self.values = learnt
+
+
+class Homebody(Gossip):
+    """Stays where it is."""
+
+    movable = False
+
+
+class Reporting(Gossip):
+    """Has a cluster head."""
+
+    coordinated = True
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    """Nothing here trains by PyTorch, so its GPUs are not in the way."""
+    monkeypatch.setattr(beside, "sees_gpu", lambda: False)
+
+
+LEARNER = {"name": "test_beside:Gossip"}
+WORLDS: dict[str, dict[str, Any]] = {
+    "on mains": {},
+    "batteries run out": {"devices": {"count": 3, "battery": {"capacity_j": 0.7}}},
+    "a deadline cuts off": {"protocol": {"name": "decentralized_rounds", "deadline_s": 0.5}},
+    "the clock waits": {"jobs": {"max_pending": 0}},
+    "much is said": {"learner": {**LEARNER, "talk": 20_000}, "rounds": 3},
+}
+
+
+def told(log):
+    return log.rounds, log.transfers, log.metrics, log.deaths, log.closed
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_same_is_learnt_and_recorded(simulate, world):
+    blocks = {"rounds": 7, "learner": LEARNER, **WORLDS[world]}
+    jobs = {"stacking": "on", **blocks.pop("jobs", {})}
+    here, log = simulate(**blocks, jobs={**jobs, "executor": "inline"})
+    there, same = simulate(**blocks, jobs={**jobs, "executor": "beside"})
+    outcomes = {row.outcome for row in log.rounds}
+    assert outcomes == {
+        "batteries run out": {"finished", "died"},
+        "a deadline cuts off": {"finished", "cut_off"},
+    }.get(world, {"finished"})
+    assert told(same) == told(log)
+    assert there.learner.values == here.learner.values
+    assert there.executor.jobs_done == here.executor.jobs_done
+    assert there.execution["beside"] == {"after_round": 0}
+    assert multiprocessing.active_children() == []
+
+
+def test_learners_are_told_what_is_over(simulate):
+    for executor in ("inline", "beside"):
+        simulation, _ = simulate(rounds=4, learner=LEARNER, jobs={"executor": executor})
+        assert simulation.learner.forgotten == [1, 2, 3, 4]
+
+
+# When auto moves.
+
+
+def test_auto_moves_after_a_trial_that_went_well(simulate, monkeypatch):
+    _, log = simulate(rounds=9, learner=LEARNER, jobs={"executor": "inline"})
+    monkeypatch.setattr(beside, "WORTHWHILE_S", -1e9)
+    monkeypatch.setattr(beside, "WORTHWHILE_SHARE", -1e9)
+    simulation, same = simulate(rounds=9, learner=LEARNER)
+    facts = simulation.execution["beside"]
+    assert facts["after_round"] == 5
+    assert min(facts["clock_s"], facts["learning_s"], facts["learning_with_one_thread_s"]) > 0
+    assert told(same) == told(log)
+    assert simulation.execution["stacking"]["measured"], "what was measured before is in the record"
+
+
+def test_auto_stays_where_little_is_to_be_saved(simulate):
+    simulation, _ = simulate(rounds=9, learner=LEARNER)
+    assert simulation.execution["beside"]["after_round"] is None
+
+
+def test_auto_stays_where_the_learner_does(simulate, monkeypatch):
+    monkeypatch.setattr(beside, "WORTHWHILE_S", -1e9)
+    monkeypatch.setattr(beside, "WORTHWHILE_SHARE", -1e9)
+    simulation, _ = simulate(rounds=9, learner={"name": "test_beside:Homebody"})
+    assert "beside" not in simulation.execution
+
+
+@pytest.mark.parametrize(
+    ("clock_s", "learning_s", "alone_s", "rounds", "well"),
+    [
+        (1.0, 1.0, 1.0, 100, True),
+        (1.0, 1.0, 1.9, 100, False),  # one thread is too slow
+        (1.0, 1.0, 1.7, 100, True),
+        (1.0, 0.05, 0.05, 1000, False),  # hardly anything could be done meanwhile
+        (0.05, 1.0, 1.0, 1000, False),
+        (0.01, 0.01, 0.01, 50, False),  # 0.45 s in all
+        (0.01, 0.01, 0.01, 70, True),
+    ],
+)
+def test_a_trial_compares_both_together_with_the_longer_of_both(
+    monkeypatch, clock_s, learning_s, alone_s, rounds, well
+):
+    now, threads = [0.0], [4]
+
+    def intra_op_threads(number):
+        before, threads[0] = threads[0], number
+        return before
+
+    monkeypatch.setattr(beside.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(beside, "intra_op_threads", intra_op_threads)
+    trial, ends = beside._Trial(rounds), []
+    for round in range(1, 8):
+        now[0] += 77.0 if round == 1 else clock_s
+        begin_s = now[0]
+        now[0] += alone_s if threads[0] == 1 else learning_s
+        if trial.ends_well(round, begin_s, True):
+            ends.append(round)
+    assert ends == [5] * well
+    assert threads == [1 if well else 4]
+    facts = trial.facts()
+    assert facts["clock_s"] == pytest.approx(clock_s)
+    assert facts["learning_s"] == pytest.approx(learning_s)
+
+
+def test_no_trial_with_one_thread_where_the_executor_cannot_move(monkeypatch):
+    monkeypatch.setattr(beside, "intra_op_threads", lambda number: pytest.fail("asked for"))
+    monkeypatch.setattr(beside, "WORTHWHILE_S", -1e9)
+    trial = beside._Trial(100)
+    assert not any(trial.ends_well(round, 0.0, False) for round in range(1, 20))
+
+
+# What goes wrong.
+
+
+def test_an_error_over_there_is_one_here_and_what_came_before_is_told(simulate):
+    logs = []
+
+    class Watching(Observer):
+        def on_round_closed(self, round, time_s):
+            logs.append(round)
+
+    with pytest.raises(ValueError, match="no such luck") as raised:
+        run_watched(simulate, Watching(), learner={**LEARNER, "fails": 3})
+    assert "In the worker" in "".join(raised.value.__notes__)
+    assert logs == [1, 2]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_is_killed_is_named_with_a_way_out(simulate):
+    with pytest.raises(RuntimeError, match=r"exit code -9.*jobs\.executor: inline"):
+        simulate(rounds=9, learner={**LEARNER, "fails": -3}, jobs={"executor": "beside"})
+
+
+def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monkeypatch):
+    handed_over, closed = [], []
+    tell = beside._Copy.tell
+
+    def spy(self, said):
+        handed_over.extend(given[0] for name, *given in said if name == "close")
+        tell(self, said)
+
+    class Interrupting(Observer):
+        def on_round_end(self, row: RoundRow, iterations):
+            if row.round == 6:
+                raise KeyboardInterrupt
+
+        def on_round_closed(self, round, time_s):
+            closed.append(round)
+
+    monkeypatch.setattr(beside._Copy, "tell", spy)
+    with pytest.raises(KeyboardInterrupt):
+        run_watched(simulate, Interrupting(), learner=LEARNER)
+    assert len(handed_over) >= 4
+    assert closed == handed_over
+    assert multiprocessing.active_children() == []
+
+
+def run_watched(simulate, observer, **blocks):
+    """As ``simulate``, with ``observer`` from the beginning."""
+    from netsim.simulation import Simulation
+
+    run = Simulation.run
+
+    def watched(self):
+        self.watch(observer)
+        run(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Simulation, "run", watched)
+        simulate(rounds=9, jobs={"executor": "beside"}, **blocks)
+
+
+SERVER = {"learner": {"name": "server_stub"}, "protocol": {"name": "server_rounds", "participants": 2}}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "reason"),
+    [
+        (SERVER, "no server"),
+        ({"learner": {"name": "test_beside:Homebody"}}, "Learner.movable"),
+        ({"learner": {"name": "test_beside:Reporting"}}, "cluster head"),
+    ],
+)
+def test_what_cannot_be_beside_is_refused_with_the_reason(simulate, blocks, reason):
+    with pytest.raises(ScenarioError, match=rf"jobs\.executor: 'beside'.*{reason}.*use auto or inline"):
+        simulate(**blocks, jobs={"executor": "beside"})
+
+
+def test_no_split_where_pytorch_sees_a_gpu_or_the_system_is_another(simulate, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ScenarioError, match="CUDA_VISIBLE_DEVICES"):
+        patch.setattr(beside, "sees_gpu", lambda: True)
+        simulate(learner=LEARNER, jobs={"executor": "beside"})
+    monkeypatch.setattr(beside.sys, "platform", "darwin")
+    with pytest.raises(ScenarioError, match="on Linux only"):
+        simulate(learner=LEARNER, jobs={"executor": "beside"})
