@@ -22,7 +22,7 @@ learner:
   learning_rate: 1e-2
   networks: {{features: {{name: mlp, hidden: [{hidden}]}}}}
 evaluation: {{every: {rounds}}}
-jobs: {{device: cpu, threads: 1, executor: inline, stacking: on}}
+jobs: {{device: cpu, threads: 1, executor: {executor}, stacking: on}}
 """
 CASES = {
     "1,000 devices, 20 rounds": {"devices": 1000, "rounds": 20, "samples": 40_000, "hidden": 64},
@@ -33,17 +33,19 @@ CASES = {
 def main() -> None:
     """Print a table."""
     argparse.ArgumentParser(description="Wall time and memory of many devices.").parse_args()
-    print("| case | network | seconds | outside training | peak memory | transfers | accuracy |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| case | network | executor | seconds | outside training | peak memory | transfers | accuracy |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, sizes in CASES.items():
-        done = run(SCENARIO.format(**sizes))
-        print(
-            f"| {name} | MLP 57-{sizes['hidden']}-2, Adam | {done.seconds:.1f} "
-            f"| {100 * done.metadata['outside_training_share']:.0f} % | {done.peak_gib:.2f} GiB "
-            f"| {sum(done.summary['transfers'].values()):,} "
-            f"| {100 * done.summary['accuracy']['fused']['final']:.1f} % |",
-            flush=True,
-        )
+        for executor in ("inline", "beside"):
+            done = run(SCENARIO.format(executor=executor, **sizes))
+            peak_gib = done.peak_gib + (done.worker_gib if executor == "beside" else 0.0)
+            print(
+                f"| {name} | MLP 57-{sizes['hidden']}-2, Adam | {executor} | {done.seconds:.1f} "
+                f"| {100 * done.metadata['outside_training_share']:.0f} % | {peak_gib:.2f} GiB "
+                f"| {sum(done.summary['transfers'].values()):,} "
+                f"| {100 * done.summary['accuracy']['fused']['final']:.1f} % |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
