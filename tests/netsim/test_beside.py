@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from netsim import beside
+from netsim.beside import obstacles, trial
+from netsim.beside.copy import Copy
 from netsim.errors import ScenarioError
 from netsim.jobs import Stack, TrainingJob
 from netsim.learning import Learner, Message, Metric, Workload
@@ -117,7 +118,7 @@ class Reporting(Gossip):
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
     """Nothing here trains by PyTorch, so its GPUs are not in the way."""
-    monkeypatch.setattr(beside, "sees_gpu", lambda: False)
+    monkeypatch.setattr(obstacles, "sees_gpu", lambda: False)
 
 
 LEARNER = {"name": "test_beside:Gossip"}
@@ -163,8 +164,8 @@ def test_learners_are_told_what_is_over(simulate):
 
 def test_auto_moves_after_a_trial_that_went_well(simulate, monkeypatch):
     _, log = simulate(rounds=9, learner=LEARNER, jobs={"executor": "inline"})
-    monkeypatch.setattr(beside, "WORTHWHILE_S", -1e9)
-    monkeypatch.setattr(beside, "WORTHWHILE_SHARE", -1e9)
+    monkeypatch.setattr(trial, "WORTHWHILE_S", -1e9)
+    monkeypatch.setattr(trial, "WORTHWHILE_SHARE", -1e9)
     simulation, same = simulate(rounds=9, learner=LEARNER)
     facts = simulation.execution["beside"]
     assert facts["after_round"] == 5
@@ -179,8 +180,8 @@ def test_auto_stays_where_little_is_to_be_saved(simulate):
 
 
 def test_auto_stays_where_the_learner_does(simulate, monkeypatch):
-    monkeypatch.setattr(beside, "WORTHWHILE_S", -1e9)
-    monkeypatch.setattr(beside, "WORTHWHILE_SHARE", -1e9)
+    monkeypatch.setattr(trial, "WORTHWHILE_S", -1e9)
+    monkeypatch.setattr(trial, "WORTHWHILE_SHARE", -1e9)
     simulation, _ = simulate(rounds=9, learner={"name": "test_beside:Homebody"})
     assert "beside" not in simulation.execution
 
@@ -206,27 +207,27 @@ def test_a_trial_compares_both_together_with_the_longer_of_both(
         before, threads[0] = threads[0], number
         return before
 
-    monkeypatch.setattr(beside.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(beside, "intra_op_threads", intra_op_threads)
-    trial, ends = beside._Trial(rounds), []
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(trial, "intra_op_threads", intra_op_threads)
+    timed, ends = trial.Trial(rounds), []
     for round in range(1, 8):
         now[0] += 77.0 if round == 1 else clock_s
         begin_s = now[0]
         now[0] += alone_s if threads[0] == 1 else learning_s
-        if trial.ends_well(round, begin_s, True):
+        if timed.ends_well(round, begin_s, True):
             ends.append(round)
     assert ends == [5] * well
     assert threads == [1 if well else 4]
-    facts = trial.facts()
+    facts = timed.facts()
     assert facts["clock_s"] == pytest.approx(clock_s)
     assert facts["learning_s"] == pytest.approx(learning_s)
 
 
 def test_no_trial_with_one_thread_where_the_executor_cannot_move(monkeypatch):
-    monkeypatch.setattr(beside, "intra_op_threads", lambda number: pytest.fail("asked for"))
-    monkeypatch.setattr(beside, "WORTHWHILE_S", -1e9)
-    trial = beside._Trial(100)
-    assert not any(trial.ends_well(round, 0.0, False) for round in range(1, 20))
+    monkeypatch.setattr(trial, "intra_op_threads", lambda number: pytest.fail("asked for"))
+    monkeypatch.setattr(trial, "WORTHWHILE_S", -1e9)
+    timed = trial.Trial(100)
+    assert not any(timed.ends_well(round, 0.0, False) for round in range(1, 20))
 
 
 # What goes wrong.
@@ -253,7 +254,7 @@ def test_a_process_that_is_killed_is_named_with_a_way_out(simulate):
 
 def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monkeypatch):
     handed_over, closed = [], []
-    tell = beside._Copy.tell
+    tell = Copy.tell
 
     def spy(self, said):
         handed_over.extend(given[0] for name, *given in said if name == "close")
@@ -267,7 +268,7 @@ def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monke
         def on_round_closed(self, round, time_s):
             closed.append(round)
 
-    monkeypatch.setattr(beside._Copy, "tell", spy)
+    monkeypatch.setattr(Copy, "tell", spy)
     with pytest.raises(KeyboardInterrupt):
         run_watched(simulate, Interrupting(), learner=LEARNER)
     assert len(handed_over) >= 4
@@ -308,8 +309,8 @@ def test_what_cannot_be_beside_is_refused_with_the_reason(simulate, blocks, reas
 
 def test_no_split_where_pytorch_sees_a_gpu_or_the_system_is_another(simulate, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ScenarioError, match="CUDA_VISIBLE_DEVICES"):
-        patch.setattr(beside, "sees_gpu", lambda: True)
+        patch.setattr(obstacles, "sees_gpu", lambda: True)
         simulate(learner=LEARNER, jobs={"executor": "beside"})
-    monkeypatch.setattr(beside.sys, "platform", "darwin")
+    monkeypatch.setattr(obstacles.sys, "platform", "darwin")
     with pytest.raises(ScenarioError, match="on Linux only"):
         simulate(learner=LEARNER, jobs={"executor": "beside"})
