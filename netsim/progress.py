@@ -65,11 +65,11 @@ class Screen(Observer):
         """Move on."""
         totals = self._totals
         # Short enough, with everything else, for a terminal of eighty columns.
-        state = f"{hours(time_s)}, {joules(float(totals.device_energy_j.mean()))}"
+        state = f"{hours(time_s)}, {joules(totals.closed_energy_j)}"
         if by_round := totals.mean_accuracy():
             state += f", acc. {100 * by_round[max(by_round)]:.1f} %"
-        if totals.dead:
-            state += f", {len(totals.dead)} dead"
+        if totals.closed_dead:
+            state += f", {totals.closed_dead} dead"
         self._progress.update(self._task, completed=round, state=state)
 
 
@@ -95,8 +95,8 @@ class JsonLines(Observer):
                 "simulated_s": time_s,
                 "wall_s": round_wall(time.monotonic() - self._begin),
                 "accuracy": by_round[max(by_round)] if by_round else None,
-                "mean_energy_j": float(self._totals.device_energy_j.mean()),
-                "dead": len(self._totals.dead),
+                "mean_energy_j": self._totals.closed_energy_j,
+                "dead": self._totals.closed_dead,
             }
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,9 +29,16 @@ def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
 
 
 class Totals(Observer):
-    """Energy by device and category, lengths of rounds and transfers, accuracy by round."""
+    """Energy by device and category, lengths of rounds and transfers, accuracy by round.
+
+    Attributes:
+        closed_energy_j: Mean joules that a device had spent, in rounds of its own that had ended, by the end of the
+            round that was closed last; the clock may be further by now.
+        closed_dead: How many devices were dead then.
+    """
 
     def __init__(self, device_count: int) -> None:
+        self._device_count = device_count
         self.energy_j = {c: [0.0] * device_count for c in CATEGORIES}
         self.iterations: dict[str, list[int]] = {}
         self.round_s: list[float] = []
@@ -44,6 +51,9 @@ class Totals(Observer):
         self.server_energy_j = dict.fromkeys(CATEGORIES, 0.0)
         self.server_rounds: Counter[str] = Counter()
         self.rounds_closed = 0
+        self.closed_energy_j = 0.0
+        self.closed_dead = 0
+        self._ended: deque[tuple[float, float]] = deque()  # when rounds ended, and what they cost
         self.time_s = 0.0
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
@@ -53,6 +63,7 @@ class Totals(Observer):
         energy_j["sending"][device] += row.sending_j
         energy_j["receiving"][device] += row.receiving_j
         energy_j["idle"][device] += row.idle_j
+        self._ended.append((row.end_s, row.compute_j + row.sending_j + row.receiving_j + row.idle_j))
         for modality, count in iterations.items():
             counts = self.iterations.get(modality)
             if counts is None:
@@ -90,6 +101,9 @@ class Totals(Observer):
     def on_round_closed(self, round: int, time_s: float) -> None:
         """One more round is over for everybody."""
         self.rounds_closed = max(self.rounds_closed, round)
+        while self._ended and self._ended[0][0] <= time_s:
+            self.closed_energy_j += self._ended.popleft()[1] / self._device_count
+        self.closed_dead = sum(death_s <= time_s for _, death_s in self.dead)
 
     @property
     def device_energy_j(self) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import multiprocessing
 import os
 import signal
 from typing import Any, ClassVar
 
 import pytest
+from rich.console import Console
 
 from netsim.beside import obstacles, trial
 from netsim.beside.copy import Copy
@@ -16,7 +19,9 @@ from netsim.jobs import Stack, TrainingJob
 from netsim.learning import Learner, Message, Metric, Workload
 from netsim.observers import Observer
 from netsim.options import Options
+from netsim.progress import JsonLines
 from netsim.records.tables import RoundRow
+from netsim.records.totals import Totals
 
 PRIME = 1_000_003
 
@@ -153,6 +158,26 @@ def test_the_same_is_learnt_and_recorded(simulate, world):
     assert multiprocessing.active_children() == []
 
 
+def test_what_scripts_see_of_a_round_is_what_had_happened_by_its_end(simulate):
+    """Whoever does the work, and however far the clock is by now."""
+    seen: dict[str, list[dict[str, Any]]] = {}
+    for executor in ("inline", "beside"):
+        file = io.StringIO()
+        totals = Totals(3)
+        lines = JsonLines(Console(file=file, soft_wrap=True), totals)
+        blocks = {**WORLDS["batteries run out"], "jobs": {"executor": executor}}
+        log = run_watched(simulate, totals, lines, rounds=7, learner=LEARNER, **blocks)
+        seen[executor] = [json.loads(line) for line in file.getvalue().splitlines()]
+        for said in seen[executor]:
+            del said["wall_s"]
+            ended = [row for row in log.rounds if row.end_s <= said["simulated_s"]]
+            spent_j = sum(r.compute_j + r.sending_j + r.receiving_j + r.idle_j for r in ended)
+            assert said["mean_energy_j"] == pytest.approx(spent_j / 3)
+    assert seen["beside"] == seen["inline"]
+    assert [said["dead"] for said in seen["inline"]] == sorted(said["dead"] for said in seen["inline"])
+    assert {said["dead"] for said in seen["inline"]} >= {0, 1}
+
+
 def test_learners_are_told_what_is_over(simulate):
     for executor in ("inline", "beside"):
         simulation, _ = simulate(rounds=4, learner=LEARNER, jobs={"executor": executor})
@@ -276,19 +301,20 @@ def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monke
     assert multiprocessing.active_children() == []
 
 
-def run_watched(simulate, observer, **blocks):
-    """As ``simulate``, with ``observer`` from the beginning."""
+def run_watched(simulate, *observers, rounds=9, jobs=None, **blocks):
+    """As ``simulate``, with ``observers`` from the beginning."""
     from netsim.simulation import Simulation
 
     run = Simulation.run
 
     def watched(self):
-        self.watch(observer)
+        self.watch(*observers)
         run(self)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Simulation, "run", watched)
-        simulate(rounds=9, jobs={"executor": "beside"}, **blocks)
+        _, log = simulate(rounds=rounds, jobs=jobs or {"executor": "beside"}, **blocks)
+    return log
 
 
 SERVER = {"learner": {"name": "server_stub"}, "protocol": {"name": "server_rounds", "participants": 2}}
