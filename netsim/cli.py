@@ -265,6 +265,15 @@ def _report(
     for measured in facts["stacking"]["measured"]:
         times = ", ".join(f"{way} {1e3 * s:.3g} ms" for way, s in measured["seconds_per_job"].items())
         table.add_row("", f"{measured['label']}: {measured['chosen']} ({times})")
+    beside = facts.get("beside", {})
+    if beside.get("after_round") is not None:
+        measured_s = [
+            f"{key.removesuffix('_s').replace('_', ' ')} {1e3 * s:.3g} ms"
+            for key, s in beside.items()
+            if key.endswith("_s")
+        ]
+        times = f" (a round: {', '.join(measured_s)})" if measured_s else ""
+        table.add_row("", f"learning in a process of its own from round {beside['after_round'] + 1}{times}")
     table.add_row("records", str(folder))
     out.print(table)
 

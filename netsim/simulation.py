@@ -49,7 +49,7 @@ class Simulation:
         executor: Runs the training jobs.
         torch_device: Where they run.
         observer: Who looks on; ``watch`` adds to them.
-        execution: How jobs were run, for the record; known after the run.
+        execution: How jobs were run, for the record, as far as it is known.
     """
 
     plan: Plan
@@ -58,7 +58,10 @@ class Simulation:
     executor: Executor
     torch_device: str
     observer: Observers = field(default_factory=Observers)
-    execution: Mapping[str, Any] = field(default_factory=dict)
+    execution: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.execution = self.executor.facts()
 
     def watch(self, *observers: Observer) -> None:
         """From now on ``observers`` look on too."""
