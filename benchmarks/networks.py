@@ -69,10 +69,11 @@ WAYS: dict[str, tuple[Callable[[], Executor], int]] = {
     "loop": (lambda: Inline(None, Stacking("off")), 1),
     "loop, 2 threads inside": (lambda: Inline(None, Stacking("off")), 2),
     "stacked": (lambda: Inline(None, Stacking("on")), 1),
+    "stacked, 2 threads inside": (lambda: Inline(None, Stacking("on")), 2),
     "threads": (lambda: Threads(PooledOptions(), Stacking("off")), 1),
     "processes": (lambda: Processes(PooledOptions(), Stacking("off")), 1),
     "processes, stacked": (lambda: Processes(PooledOptions(), Stacking("on")), 1),
-    "auto": (lambda: Auto(PooledOptions(), Stacking("auto")), 1),
+    "auto": (lambda: Auto(PooledOptions(), Stacking("auto")), 2),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ from netsim.jobs.pooled import PooledOptions
 from netsim.jobs.processes import Processes
 from netsim.jobs.stacking import Measurement, Stacking, measure
 from netsim.jobs.threads import Threads
+from netsim.jobs.torch_device import intra_op_threads
 from netsim.options import Options
 
 LONG_S = 30.0
@@ -166,15 +166,23 @@ class Auto(Executor):
         measured = measure({name: self._way(name) for name in names}, jobs)
         best, seconds = measured.chosen, measured.seconds_per_job
         if in_workers and seconds[best] / measured.share * self._expected_jobs > LONG_S:
-            # Workers run stacks or single jobs, whichever was faster here.
-            stacks = seconds.get("stacked", math.inf) < seconds.get("loop", math.inf)
-            worker = "stacked in processes" if stacks else "processes"
+            worker = "stacked in processes" if self._workers_stack(jobs, seconds) else "processes"
             again = measure({name: self._way(name) for name in (best, worker)}, jobs)
             measured = replace(again, seconds_per_job=seconds | again.seconds_per_job)
             if measured.chosen != worker and all(known.chosen != worker for known in self._known.values()):
                 self._children.pop(worker).close()  # its workers hold memory
         self._known[key] = measured
         return measured.chosen
+
+    def _workers_stack(self, jobs: Sequence[TrainingJob], seconds: Mapping[str, float]) -> bool:
+        """Whether stacks are faster than single jobs with one thread inside operators, as workers have it."""
+        if self.stacking.mode != "auto":
+            return self.stacking.mode == "on"
+        before = intra_op_threads(1)
+        if before > 1:
+            seconds = measure({name: self._way(name) for name in ("loop", "stacked")}, jobs).seconds_per_job
+            intra_op_threads(before)
+        return seconds["stacked"] < seconds["loop"]
 
     def _way(self, name: str) -> Callable[[Sequence[TrainingJob]], None]:
         child = self._child(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ WORTHWHILE = 0.95
 
 TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
 """A trial of the loop lasts about this long, has at most so many steps, and is repeated so often."""
+
+SLOW_S = 1.0
+"""Where the slowest way takes longer than this for a whole group of shortened jobs, trials are not repeated [s]."""
 
 HOPELESS = 3
 """A way that takes so many times as long as the fastest is not tried again."""
@@ -61,8 +65,8 @@ def measure(
 ) -> Measurement:
     """Try each way of running ``jobs``, in turns, on shortened copies; choose the fastest.
 
-    The first way is the reference: another must beat it by more than a twentieth to be chosen. Each way counts with its
-    shortest time, since whatever else the machine does can only lengthen it.
+    The first way is the reference: another must beat it by more than a twentieth to be chosen. Each way counts with the
+    median of its times: one that others on the machine hold up more than the rest has that against it.
     """
     stack = jobs[0].stack
     assert stack is not None
@@ -81,18 +85,20 @@ def measure(
     steps = 1
     if stack.shorten is not None and first[reference] < TRIAL_S:
         steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
-    repeats = REPEATS if max(first.values()) * len(jobs) < 10 * TRIAL_S else 1
-    best, tried = dict.fromkeys(ways, math.inf), list(ways)
-    for turn in range(1, 2 * repeats + 1):
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    tried, turn, repeats = list(ways), 0, REPEATS
+    while turn == 0 or (len(tried) > 1 and turn < 2 * repeats):
         for name in tried:
-            best[name] = min(best[name], trial(name, steps))
-        limit = min(best.values()) * (HOPELESS if turn < repeats else UNDECIDED)
-        tried = [name for name in ways if best[name] < limit]
-        if len(tried) == 1:
-            break
-    fastest = min(best, key=lambda name: best[name])
-    chosen = fastest if best[fastest] < WORTHWHILE * best[reference] else reference
-    return Measurement(stack.label, len(jobs), best, chosen, min(1.0, steps / stack.steps))
+            times[name].append(trial(name, steps))
+        turn += 1
+        middle = {name: statistics.median(own) for name, own in times.items()}
+        if turn == 1 and max(middle.values()) * len(jobs) >= SLOW_S:
+            repeats = 1
+        limit = min(middle.values()) * (HOPELESS if turn < repeats else UNDECIDED)
+        tried = [name for name in tried if middle[name] < limit]
+    fastest = min(middle, key=lambda name: middle[name])
+    chosen = fastest if middle[fastest] < WORTHWHILE * middle[reference] else reference
+    return Measurement(stack.label, len(jobs), middle, chosen, min(1.0, steps / stack.steps))
 
 
 def _shortened(job: TrainingJob, steps: int) -> TrainingJob:

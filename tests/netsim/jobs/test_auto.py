@@ -167,6 +167,28 @@ def test_stacks_are_tried_in_worker_processes_too(timed):
     assert auto.facts()["stacking"]["measured"][0]["seconds_per_job"] == pytest.approx(times)
 
 
+def test_what_workers_do_is_what_is_faster_with_one_thread_inside(timed, monkeypatch):
+    """Stacks gain by two threads here, and lose with one."""
+    threads = [2]
+
+    def intra_op_threads(number):
+        before, threads[0] = threads[0], number
+        return before
+
+    class Stacks(Tape):
+        def _run(self, wanted):
+            self.seconds_per_job = 0.6 if threads[0] == 2 else 1.2
+            super()._run(wanted)
+
+    monkeypatch.setattr("netsim.jobs.auto.intra_op_threads", intra_op_threads)
+    auto = timed(expected_jobs=10**6, loop=1.0, threads=0.8, processes=0.5, **{"stacked in processes": 0.55})
+    clock = auto._make["loop"]().clock
+    auto._make["stacked"] = lambda: Stacks("stacked", clock, 0.6)
+    did(auto, jobs(4))
+    assert chosen(auto) == ["processes"] and threads == [2]
+    assert "stacked in processes" not in auto.tapes
+
+
 def test_workers_that_are_not_faster_are_let_go(timed):
     times = {"loop": 1.0, "stacked": 2.0, "threads": 0.5, "processes": 0.6}
     auto = timed(expected_jobs=10**6, **times)

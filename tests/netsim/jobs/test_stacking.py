@@ -132,6 +132,31 @@ def test_a_hopeless_way_is_tried_once_more_and_left(monkeypatch):
     assert {name: asked.count(name) for name in ways} == {"loop": 4, "stacked": 4, "threads": 2}
 
 
+@pytest.mark.parametrize(
+    ("second", "chosen"),
+    [([0.9, 1.2] * 3, "threads"), ([0.5, *[0.97] * 5], "threads"), ([0.9] * 6, "processes")],
+)
+def test_ways_that_lie_close_count_with_the_median_of_six_tries_whatever_starting_took(
+    monkeypatch, second, chosen
+):
+    """The second way takes 7 s to start, which is no part of what it takes from then on."""
+    now, tries = [0.0], iter([7.0, *second])
+    asked = []
+
+    def threads(work):
+        asked.append("threads")
+        now[0] += 0.01 * len(work)
+
+    def processes(work):
+        asked.append("processes")
+        now[0] += 0.01 * next(tries) * len(work)
+
+    monkeypatch.setattr("netsim.jobs.stacking.time.perf_counter", lambda: now[0])
+    measured = measure({"threads": threads, "processes": processes}, jobs(2))
+    assert measured.chosen == chosen
+    assert asked.count("processes") == 7
+
+
 def test_once_the_loop_was_chosen_jobs_are_no_longer_held_back():
     stacking = Stacking("auto")
     work = jobs(4, 1e-3, 3e-3)
