@@ -180,7 +180,9 @@ class Auto(Executor):
             return self.stacking.mode == "on"
         before = intra_op_threads(1)
         if before > 1:
-            seconds = measure({name: self._way(name) for name in ("loop", "stacked")}, jobs).seconds_per_job
+            seconds = measure(
+                {name: self._way(name) for name in ("loop", "stacked")}, jobs, 1
+            ).seconds_per_job
             intra_op_threads(before)
         return seconds["stacked"] < seconds["loop"]
 

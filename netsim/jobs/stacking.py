@@ -23,7 +23,7 @@ TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
 """A trial of the loop lasts about this long, has at most so many steps, and is repeated so often."""
 
 SLOW_S = 1.0
-"""Where the slowest way takes longer than this for a whole group of shortened jobs, trials are not repeated [s]."""
+"""Where the slowest way takes longer for a whole group of shortened jobs, ways are tried twice, not three times [s]."""
 
 HOPELESS = 3
 """A way that takes so many times as long as the fastest is not tried again."""
@@ -61,7 +61,9 @@ class Measurement:
 
 
 def measure(
-    ways: dict[str, Callable[[Sequence[TrainingJob]], Any]], jobs: Sequence[TrainingJob]
+    ways: dict[str, Callable[[Sequence[TrainingJob]], Any]],
+    jobs: Sequence[TrainingJob],
+    repeats: int = REPEATS,
 ) -> Measurement:
     """Try each way of running ``jobs``, in turns, on shortened copies; choose the fastest.
 
@@ -86,14 +88,14 @@ def measure(
     if stack.shorten is not None and first[reference] < TRIAL_S:
         steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
     times: dict[str, list[float]] = {name: [] for name in ways}
-    tried, turn, repeats = list(ways), 0, REPEATS
+    tried, turn = list(ways), 0
     while turn == 0 or (len(tried) > 1 and turn < 2 * repeats):
         for name in tried:
             times[name].append(trial(name, steps))
         turn += 1
         middle = {name: statistics.median(own) for name, own in times.items()}
         if turn == 1 and max(middle.values()) * len(jobs) >= SLOW_S:
-            repeats = 1
+            repeats = min(repeats, 2)
         limit = min(middle.values()) * (HOPELESS if turn < repeats else UNDECIDED)
         tried = [name for name in tried if middle[name] < limit]
     fastest = min(middle, key=lambda name: middle[name])
