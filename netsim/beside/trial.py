@@ -42,12 +42,13 @@ class Trial:
             self._clock_s.append(begin_s - self._since_s)
             self._learning_s.append(end_s - begin_s)
         self._since_s = end_s
-        worthwhile = can_move and self._worthwhile(self._rounds - round)
+        worthwhile = can_move and self._worthwhile()
         if round == 1 + TRIAL and worthwhile:
             self._threads = intra_op_threads(1)
-        if round == 1 + 2 * TRIAL and self._threads and not worthwhile:
-            intra_op_threads(self._threads)
-        return round == 1 + 2 * TRIAL and self._threads > 0 and worthwhile
+        if round != 1 + 2 * TRIAL or not self._threads:
+            return False
+        intra_op_threads(self._threads)  # whoever goes on here has as many as before
+        return worthwhile
 
     def facts(self) -> Mapping[str, Any]:
         """What was measured: mean times of a round."""
@@ -61,11 +62,12 @@ class Trial:
         usual_s, alone_s = self._learning_s[:TRIAL], self._learning_s[TRIAL:]
         return mean(self._clock_s), mean(usual_s), mean(alone_s) if alone_s and self._threads else None
 
-    def _worthwhile(self, rounds_left: int) -> bool:
-        """Whether the longer of both takes clearly less than both together."""
+    def _worthwhile(self) -> bool:
+        """Whether the longer of both takes clearly less than both together, in the rounds after the trial."""
         if not self._clock_s:
             return False
         clock_s, learning_s, alone_s = self._means()
         together_s = clock_s + learning_s
         saved_s = together_s - max(clock_s, learning_s if alone_s is None else alone_s)
+        rounds_left = self._rounds - (1 + 2 * TRIAL)
         return saved_s > WORTHWHILE_SHARE * together_s and rounds_left * saved_s > WORTHWHILE_S
