@@ -169,9 +169,21 @@ def _torch_device(plan: Plan) -> str:
     return device
 
 
-def _obstacle(plan: Plan, learner: Learner) -> str:
+def _obstacle(plan: Plan, learner: Learner | type[Learner]) -> str:
     """Why the learning has to stay in the clock's process; empty if it need not."""
     return obstacle(learner, plan.parts["protocol"].cls.needs_server)
+
+
+def _check_executor(plan: Plan, learner: Learner | type[Learner]) -> None:
+    """Whether the learning can have a process of its own, if that is asked for.
+
+    Raises:
+        ScenarioError: It cannot.
+    """
+    if plan.parts["jobs.executor"].cls is Beside and (reason := _obstacle(plan, learner)):
+        raise ScenarioError(
+            f"{plan.file}: jobs.executor: 'beside' cannot be used here: {reason}; use auto or inline"
+        )
 
 
 def _topology(plan: Plan, learner: Learner) -> Topology:
@@ -302,6 +314,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     """
     scenario, parts, seed = plan.scenario, plan.parts, plan.scenario.seed
     _check_protocol(plan)
+    _check_executor(plan, parts["learner"].cls)  # before data takes its time
     check_data(plan)
     torch_device = _torch_device(plan)
 
@@ -355,11 +368,10 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     radio = radio_of("radio.path_loss", parts["radio.access"].make(env), scenario.radio.bandwidth_hz)
     server = _server(plan, env, radio_of) if protocol.cls.needs_server else None
     network = Network(env, devices, topology, radio, stragglers, server)
+    _check_executor(plan, learner)
     with plan.named():
         learner.begin(topology.graph)
         _check_memory(scenario.devices, learner)
-        if parts["jobs.executor"].cls is Beside and (reason := _obstacle(plan, learner)):
-            raise ScenarioError(f"jobs.executor: 'beside' cannot be used here: {reason}; use auto or inline")
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
     executor.prepare(torch_device, scenario.rounds * scenario.devices.count)
     return Simulation(plan, learner, network, executor, torch_device, observer)

@@ -8,7 +8,7 @@ from netsim.jobs.torch_device import sees_gpu
 from netsim.learning import Learner
 
 
-def obstacle(learner: Learner, needs_server: bool) -> str:
+def obstacle(learner: Learner | type[Learner], needs_server: bool) -> str:
     """Why this learner's work cannot be done in a forked copy of this process; empty if it can."""
     if sys.platform != "linux":
         return "processes are split on Linux only"
