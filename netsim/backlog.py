@@ -132,6 +132,7 @@ class Backlog:
         device: int,
         round: int,
         workload: Workload,
+        *,
         after: Step | None = None,
         closes: int | None = None,
         judged: bool = False,
@@ -200,6 +201,7 @@ class Backlog:
         round: int,
         time_s: float,
         arrived: Mapping[int, Any],
+        *,
         after: Iterable[Step] | None = None,
         judged: bool = True,
     ) -> Step:

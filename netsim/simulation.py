@@ -17,7 +17,6 @@ from netsim.collector import patient_collector
 from netsim.devices.device import Device
 from netsim.devices.processor import Processor
 from netsim.errors import ScenarioError
-from netsim.jobs.beside import Beside
 from netsim.jobs.executor import Executor
 from netsim.jobs.stacking import Stacking
 from netsim.jobs.torch_device import choose_torch_device, free_memory_bytes, set_precision
@@ -93,7 +92,7 @@ class Simulation:
         stated, count = scenario.jobs.max_pending, scenario.devices.count
         pending, behind = (stated, stated) if stated is not None else (2 * count, 8 * count)
         given = self.learner, self.executor, self.observer, pending
-        if self.plan.parts["jobs.executor"].cls.may_move and not _obstacle(self.plan, self.learner):
+        if self.executor.moves != "never" and not _obstacle(self.plan, self.learner):
             return BacklogBeside(*given, scenario.rounds, behind)
         return Backlog(*given)
 
@@ -180,9 +179,10 @@ def _check_executor(plan: Plan, learner: Learner | type[Learner]) -> None:
     Raises:
         ScenarioError: It cannot.
     """
-    if plan.parts["jobs.executor"].cls is Beside and (reason := _obstacle(plan, learner)):
+    executor = plan.parts["jobs.executor"]
+    if executor.cls.moves == "at once" and (reason := _obstacle(plan, learner)):
         raise ScenarioError(
-            f"{plan.file}: jobs.executor: 'beside' cannot be used here: {reason}; use auto or inline"
+            f"{plan.file}: jobs.executor: {executor.name!r} cannot be used here: {reason}; use auto or inline"
         )
 
 
@@ -368,7 +368,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     radio = radio_of("radio.path_loss", parts["radio.access"].make(env), scenario.radio.bandwidth_hz)
     server = _server(plan, env, radio_of) if protocol.cls.needs_server else None
     network = Network(env, devices, topology, radio, stragglers, server)
-    _check_executor(plan, learner)
+    _check_executor(plan, learner)  # its options may have made it one that cannot
     with plan.named():
         learner.begin(topology.graph)
         _check_memory(scenario.devices, learner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -57,21 +57,13 @@ class BacklogBeside(Backlog):
         if self.executor.moves == "at once":
             self._split(after=0)
 
-    def train(
-        self,
-        device: int,
-        round: int,
-        workload: Workload,
-        after: Step | None = None,
-        closes: int | None = None,
-        judged: bool = False,
-    ) -> Training:
+    def train(self, device: int, round: int, workload: Workload, **of_servers: Any) -> Training:
         """See :meth:`Backlog.train`."""
         if self._copy is None:
-            step = super().train(device, round, workload, after, closes, judged)
+            step = super().train(device, round, workload, **of_servers)
             self._under_way[device] = step
             return step
-        assert after is None and closes is None and not judged, "only servers ask for that"
+        assert not of_servers, "a copy knows no server"
         known = self._workloads.get(device) is workload
         self._workloads[device] = workload
         self._said.append(("train", device, round, None if known else workload))
@@ -100,17 +92,12 @@ class BacklogBeside(Backlog):
         return messages
 
     def combine(
-        self,
-        device: int,
-        round: int,
-        time_s: float,
-        arrived: Mapping[int, Any],
-        after: Iterable[Step] | None = None,
-        judged: bool = True,
+        self, device: int, round: int, time_s: float, arrived: Mapping[int, Any], **of_servers: Any
     ) -> Step:
         """See :meth:`Backlog.combine`."""
         if self._copy is None:
-            return super().combine(device, round, time_s, arrived, after, judged)
+            return super().combine(device, round, time_s, arrived, **of_servers)
+        assert not of_servers, "a copy knows no server"
         self._said.append(("combine", device, round, time_s, tuple(arrived)))
         return Step(device, round, time_s)
 
@@ -123,7 +110,7 @@ class BacklogBeside(Backlog):
         begin_s = time.perf_counter()
         super().close(round, time_s)
         self._posted.pop(round, None)
-        if self._trial.ends_well(round, begin_s, self.executor.moves == "if it pays"):
+        if self._trial.ends_well(round, begin_s, self._may_move):
             self._split(after=round)
 
     def finish(self) -> None:
@@ -152,6 +139,10 @@ class BacklogBeside(Backlog):
             **(self._facts or super().facts()),
             "beside": {"after_round": self._moved_after, **self._trial.facts()},
         }
+
+    @property
+    def _may_move(self) -> bool:
+        return self.executor.moves == "if it pays" and self.executor.in_one_process
 
     def _split(self, after: int) -> None:
         """From now on there are two; to the copy this is a backlog like any other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from netsim.jobs.executor import Executor
 from netsim.jobs.inline import Inline
@@ -32,7 +32,7 @@ class Auto(Executor):
     """
 
     Options: ClassVar[type[Options]] = PooledOptions
-    may_move = True
+    moves = "if it pays"
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         super().__init__(options, stacking)
@@ -61,9 +61,9 @@ class Auto(Executor):
         return any(known.chosen in PROCESSES for known in self._known.values())
 
     @property
-    def moves(self) -> Literal["never", "if it pays"]:
-        """As long as nothing runs in workers, which would be left behind."""
-        return "never" if self.works_ahead or self.works_beside or not self._known else "if it pays"
+    def in_one_process(self) -> bool:
+        """Whether something was measured, and no workers were chosen."""
+        return bool(self._known) and super().in_one_process
 
     def moved(self) -> None:
         """From now on there are the loop and stacking."""

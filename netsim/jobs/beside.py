@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from netsim.jobs.inline import Inline
 
 
@@ -15,9 +13,4 @@ class Beside(Inline):
     """
 
     cpu_only = True
-    may_move = True
-
-    @property
-    def moves(self) -> Literal["at once"]:
-        """Yes."""
-        return "at once"
+    moves = "at once"

@@ -22,23 +22,18 @@ class Executor(ABC):
         jobs_done: How many jobs have been run.
         stacking: Which jobs are run together as one batch.
         cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
-        may_move: Whether ``moves`` is ever anything but ``never``.
+        moves: When the learning, executor and all, goes on in a process beside the clock's (:mod:`netsim.beside`).
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     cpu_only: ClassVar[bool] = False
-    may_move: ClassVar[bool] = False
+    moves: ClassVar[Literal["never", "at once", "if it pays"]] = "never"
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         self.options = options
         self.stacking = stacking or Stacking()
         self.work_wall_s = 0.0
         self.jobs_done = 0
-
-    @property
-    def moves(self) -> Literal["never", "at once", "if it pays"]:
-        """Whether the learning, executor and all, goes on in a process beside the clock's (:mod:`netsim.beside`)."""
-        return "never"
 
     def moved(self) -> None:  # noqa: B027 (a hook)
         """This is the copy in the other process: no worker is here, and operators have one thread."""
@@ -52,6 +47,11 @@ class Executor(ABC):
     def works_beside(self) -> bool:
         """Whether jobs run outside this process, so that it can do something else meanwhile."""
         return False
+
+    @property
+    def in_one_process(self) -> bool:
+        """Whether it is known that no job runs in workers, which would be left behind by one that moves."""
+        return not (self.works_ahead or self.works_beside)
 
     def prepare(self, torch_device: str, expected_jobs: int) -> None:  # noqa: B027 (a hook)
         """Learn where the jobs work, and about how many there will be, before the first one comes."""

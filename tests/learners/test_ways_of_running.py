@@ -9,25 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from tiny_task import NETWORKS
+from tiny_task import NETWORKS, Kept
 
 from netsim.errors import ScenarioError
-from netsim.observers import Observer
 from netsim.scenario.loading import load_plan
 from netsim.simulation import build
 
 LEARNERS = ["dmml", "dmml_kd", "dmml_kd_balance", "isolated", "centralized"]
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
-
-
-class Kept(Observer):
-    """All metrics of a run, in the order in which they were told."""
-
-    def __init__(self) -> None:
-        self.rows: list[Any] = []
-
-    def on_metrics(self, rows: Any) -> None:
-        self.rows.extend(rows)
 
 
 @pytest.fixture

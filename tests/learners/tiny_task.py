@@ -12,6 +12,7 @@ import torch
 
 from learners.data.dataset import DataSource, MultimodalDataset, Partition, Share
 from netsim.learning import Budget, Learner, Setup
+from netsim.observers import Observer
 from netsim.options import NoOptions
 from netsim.registry import load
 from netsim.scenario.model import Costs, Evaluation
@@ -48,6 +49,16 @@ class TinyData(DataSource):
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
         return tiny_dataset()
+
+
+class Kept(Observer):
+    """All metrics of a run, in the order in which they were told."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+
+    def on_metrics(self, rows: Any) -> None:
+        self.rows.extend(rows)
 
 
 class Deal(Partition):

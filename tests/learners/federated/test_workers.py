@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_task import NETWORKS
+from tiny_task import NETWORKS, Kept
 
 from learners.checks import fingerprint
-from netsim.observers import Observer
 from netsim.scenario.loading import load_plan
 from netsim.simulation import build
 
@@ -26,16 +25,6 @@ IN_ROUNDS = [
     "mgb",
 ]
 WITHOUT = ["fedasync", "fedbuff"]
-
-
-class Kept(Observer):
-    """All metrics of a run, in the order in which they were told."""
-
-    def __init__(self) -> None:
-        self.rows: list[Any] = []
-
-    def on_metrics(self, rows: Any) -> None:
-        self.rows.extend(rows)
 
 
 @pytest.fixture
