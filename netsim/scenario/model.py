@@ -5,6 +5,7 @@ Units are in the names of keys; descriptions are what ``docs/scenario.md`` print
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -260,6 +261,11 @@ class Scenario(Options):
     description: str = Field("", description="what it shows, for readers")
     seed: int = Field(0, ge=0, description="all randomness of the run comes from it")
     rounds: int = Field(ge=1, description="rounds of learning T")
+    modules: tuple[Path, ...] = Field(
+        (),
+        description="folders in which modules of your own are looked for, before the scenario's folder and the "
+        "current one",
+    )
     devices: Devices = Field(description="who takes part")
     topology: TopologyOptions = Field(
         TopologyOptions(), description="where the devices are and who hears whom"
