@@ -191,6 +191,13 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
             protocol.cls.check(protocol.options, None, count)
         except ScenarioError as error:
             findings.append(f"{where(('protocol',))}: {error}")
+    needs_links = protocol is None or not protocol.cls.needs_server
+    for key in ("topology.placement", *(("topology.links",) if needs_links else ())):
+        if part := parts.get(key):
+            try:
+                part.make().check(count)
+            except ScenarioError as error:
+                findings.append(f"{where(tuple(key.split('.')))}: {error}")
     if findings:
         raise ScenarioError("\n".join(findings))
     return Plan(scenario, parts, path, tuple(notes), found_in)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import networkx as nx
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.spatial import cKDTree
 
 from netsim.errors import ScenarioError
 from netsim.options import NoOptions, Options
+from netsim.topology.files import read_links
 from netsim.topology.placement import Positions
 
 
@@ -28,6 +31,13 @@ class LinkRule(ABC):
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    def check(self, count: int) -> None:  # noqa: B027 (a hook)
+        """Whether there can be such a graph of ``count`` devices, as far as that is known before it is drawn.
+
+        Raises:
+            ScenarioError: There cannot; names the key.
+        """
 
     @abstractmethod
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
@@ -62,27 +72,49 @@ class Range(LinkRule):
 
 
 class Edges(LinkRule):
-    """Given links, whatever the distance."""
+    """Given links, whatever the distance: listed here, or in a file."""
 
     class Options(Options):
         """Block ``topology.links`` with name ``edges``."""
 
-        edges: tuple[tuple[int, int], ...] = Field(description="pairs of device numbers")
+        edges: tuple[tuple[int, int], ...] | None = Field(None, description="pairs of device numbers")
+        file: Path | None = Field(
+            None,
+            description="instead of edges: a .csv file with two device numbers a line, or an undirected .graphml file "
+            "whose nodes are device numbers",
+        )
+
+        @model_validator(mode="after")
+        def _one_of_them(self) -> Edges.Options:
+            if (self.edges is None) == (self.file is None):
+                raise ValueError("must have either edges, pairs of device numbers, or file")
+            return self
 
     options: Edges.Options
+
+    def check(self, count: int) -> None:
+        """Each link must have two different devices for its ends."""
+        self._pairs(count)
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
         """As given."""
         graph = nx.Graph()
         graph.add_nodes_from(range(len(positions)))
-        for a, b in self.options.edges:
-            if a == b or not {a, b} <= set(graph):
-                raise ScenarioError(
-                    f"topology.links.edges: [{a}, {b}] must name two different devices "
-                    f"from 0 to {len(positions) - 1}"
-                )
-            graph.add_edge(a, b)
+        graph.add_edges_from(self._pairs(len(positions)))
         return graph
+
+    def _pairs(self, count: int) -> Sequence[tuple[int, int]]:
+        if self.options.file is not None:
+            try:
+                return read_links(self.options.file, count)
+            except ScenarioError as error:
+                raise ScenarioError(f"topology.links.file: {error}") from None
+        for a, b in self.options.edges or ():
+            if a == b or not {a, b} <= set(range(count)):
+                raise ScenarioError(
+                    f"topology.links.edges: [{a}, {b}] must name two different devices from 0 to {count - 1}"
+                )
+        return self.options.edges or ()
 
 
 class Regular(LinkRule):
