@@ -22,6 +22,9 @@ PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which may nam
 PACKAGES = ("netsim", "learners", "analysis")
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "scenarios", "docs")
 FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")]
+OBJECTS = {"setup": "Setup", "task": "Task"}
+"""What pages call an object of a class."""
+
 MADE = r"beta_(priv|sh)_\w+|\w+_aux1|a1_s1_t1"
 """Names that are put together while the program runs, or of files of a data set."""
 
@@ -172,7 +175,7 @@ def wrong(token, page):
     """Why what ``token`` names is not there; nothing if it is, or if it looks like no name."""
     text = page.read_text()
     if re.fullmatch(rf"[\w./-]+\.({SOURCE})|[\w-]+(/[\w-]+)*/", token):
-        own = f"as `{token}`" in text or f"name a file `{token}`" in text or token == "scenario.yaml"
+        own = re.search(rf"\b(as|like|file)\s+`{token}`", text) or token == "scenario.yaml"
         known = any(f"/{file}".endswith(f"/{token}") or f"/{token}" in f"/{file}" for file in FILES)
         return None if known or own or (ROOT / token).exists() else "no such file"
     if re.fullmatch(rf"[\w./<>*-]+\.({DATA})", token) or "/" in token:
@@ -190,7 +193,7 @@ def wrong(token, page):
             return None if is_importable(".".join((ELSEWHERE[first], *rest))) else "not in that library"
         if first == "self":
             return None
-        return None if is_defined({"setup": "Setup"}.get(first, first), rest[0]) else "neither key nor code"
+        return None if is_defined(OBJECTS.get(first, first), rest[0]) else "neither key nor code"
     if ":" in token:
         return next(wrong_keys(token), None)
     name = re.fullmatch(r"([A-Za-z]\w*)(\(.*\))?", token)
