@@ -37,12 +37,14 @@ def write_film(
 ) -> Path:
     """Write ``pictures`` [height, width, 3], ten per second or at ``times_ms``, in the format of ``path``'s ending.
 
-    ``stream`` may hold ``aspect`` (of a pixel), ``turn`` (keywords of PyAV's ``set_display_rotation``) and ``options``
-    of the container.
+    ``stream`` may hold ``aspect`` (of a pixel), ``turn`` (keywords of PyAV's ``set_display_rotation``), ``codec``
+    and ``options`` of the container.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=stream.get("options", {})) as container:
-        video = container.add_stream("flv" if path.suffix == ".flv" else "mpeg4", rate=10)
+        video = container.add_stream(
+            stream.get("codec", "flv" if path.suffix == ".flv" else "mpeg4"), rate=10
+        )
         height, width, _ = pictures[0].shape
         video.width, video.height, video.pix_fmt, video.bit_rate = width, height, "yuv420p", 4_000_000
         video.codec_context.time_base = Fraction(1, 1000)

@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from media_examples import Sound, begin_s, corners, grey, quarters, tone, write_film
@@ -91,6 +92,18 @@ def test_times_that_are_missing_or_fall_are_replaced_by_the_rate() -> None:
         shown = timeline([(time_s, 0.1) for time_s in times_s], Fraction(10))
         assert shown.starts_s.tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
         assert shown.end_s == pytest.approx(0.4)
+
+
+def test_an_avi_with_pictures_coded_out_of_order_is_seen_in_order(tmp_path: Path) -> None:
+    """Twenty pictures, ever brighter, at ten a second; the middles of four parts are at 0.25, 0.75, 1.25, 1.75 s."""
+    film = write_film(tmp_path / "x.avi", [grey(12 * number) for number in range(20)], codec="libx264")
+    with av.open(str(film)) as container:
+        times_s = [frame.time for frame in container.decode(video=0)]
+    assert times_s != sorted(times_s), "the file's times are of no use"
+    footage = read_footage(film, 16)
+    assert footage.shown.end_s == pytest.approx(2.0, abs=0.11)
+    assert footage.rows(4).tolist() == [2, 7, 12, 17]
+    assert footage.pictures[footage.rows(4)].mean(axis=(1, 2, 3)) == pytest.approx([24, 84, 144, 204], abs=8)
 
 
 def seen_both_ways(film: Path) -> tuple[Image.Image, np.ndarray]:
