@@ -45,8 +45,9 @@ class Timeline:
 def timeline(frames: Sequence[tuple[float | None, float]], per_second: Fraction | None) -> Timeline:
     """Say when pictures are shown.
 
-    Where times are missing, or fall (AVI states the order of decoding only), pictures are evenly spaced. A last
-    picture whose duration is not stated lasts as long as the others usually do.
+    Decoded pictures come in the order in which they are shown. Where their times fall, as in AVI, which states when
+    they are decoded, times are put in order. Where times are missing, pictures are evenly spaced. A last picture whose
+    duration is not stated lasts as long as the others usually do.
 
     Args:
         frames: Of each picture the stated time and duration [s], None and 0 where they are not stated.
@@ -54,8 +55,8 @@ def timeline(frames: Sequence[tuple[float | None, float]], per_second: Fraction 
     """
     usual_s = float(1 / per_second) if per_second else 0.04
     stated = [time for time, _ in frames if time is not None]
-    starts_s: np.ndarray = np.array(stated, dtype=np.float64)
-    if len(stated) < len(frames) or (np.diff(starts_s) < 0).any():
+    starts_s: np.ndarray = np.sort(np.array(stated, dtype=np.float64))
+    if len(stated) < len(frames):
         starts_s = usual_s * np.arange(len(frames))
     elif len(frames) > 1:
         usual_s = _usual(np.diff(starts_s))

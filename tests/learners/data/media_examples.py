@@ -47,7 +47,7 @@ def write_film(
         )
         height, width, _ = pictures[0].shape
         video.width, video.height, video.pix_fmt, video.bit_rate = width, height, "yuv420p", 4_000_000
-        video.codec_context.time_base = Fraction(1, 1000)
+        video.codec_context.time_base = Fraction(1, 1000 if times_ms else 10)
         video.codec_context.sample_aspect_ratio = stream.get("aspect", Fraction(1))
         if "turn" in stream:
             video.set_display_rotation(**stream["turn"])
