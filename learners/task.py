@@ -80,6 +80,7 @@ class Task:
             "modalities": list(self.modalities),
             "classes": list(self.dataset.classes),
             "test_samples": len(self.dataset.test),
+            **self.dataset.oddities,
         }
 
     @property

@@ -58,6 +58,7 @@ class MultimodalDataset:
         test: Rows for testing, int64.
         transforms: By modality.
         surrogate: Whether the data is generated, standing in for data that is not here.
+        oddities: What a run's facts say of odd clips, as :func:`learners.data.oddities.tell` gives it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class MultimodalDataset:
     test: np.ndarray
     transforms: Mapping[str, Transform] = field(default_factory=dict)
     surrogate: bool = False
+    oddities: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
