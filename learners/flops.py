@@ -75,7 +75,7 @@ def count(
     }
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     given = [x.detach().requires_grad_(passes_on and x.is_floating_point()) for x in inputs]
-    was_training = module.training
+    modes = {part: part.training for part in module.modules()}
     counter = _Counter(torch._C._get_mkldnn_enabled())
     with torch.random.fork_rng(devices=[]), _everything_seen(), torch.enable_grad(), _told(counter, module):
         module.train(training)
@@ -89,7 +89,8 @@ def count(
                 if outputs:
                     torch.autograd.backward(outputs, [torch.ones_like(one) for one in outputs])
         finally:
-            module.train(was_training)
+            for part, mode in modes.items():
+                part.training = mode
     batch = len(inputs[0])
     matrices = {weight.data_ptr(): weight.numel() for weight in weights.values() if weight.dim() > 1}
     _plausible(forward / batch, sum(matrices[at] for at in counter.multiplied if at in matrices))
