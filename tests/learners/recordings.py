@@ -89,9 +89,7 @@ def cnn() -> tuple[Trunk, Costs]:
 def recurrent(kind: type[nn.RNNBase], gates: int, units: int) -> tuple[Trunk, Costs]:
     """In each moment, each gate takes the inputs and the last state; but the first state needs no gradient."""
     forward = MOMENTS * gates * units * (CHANNELS + units)
-    return Recurrent(kind, CHANNELS, units), Costs(
-        forward, forward + (MOMENTS - 1) * gates * units * units
-    )
+    return Recurrent(kind, CHANNELS, units), Costs(forward, forward + (MOMENTS - 1) * gates * units * units)
 
 
 def lstm() -> tuple[Trunk, Costs]:

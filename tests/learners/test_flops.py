@@ -108,8 +108,8 @@ def test_the_numbers_that_are_known() -> None:
         (nn.Embedding(50, 16), None, 0),
     ],
     ids=[
-        "convolution", "grouped", "depthwise", "transposed", "transposed and grouped", "einsum", "matrix x vector", "dot",
-        "batched sum", "outer", "cell", "embedding",
+        "convolution", "grouped", "depthwise", "transposed", "transposed and grouped", "einsum", "matrix x vector",
+        "dot", "batched sum", "outer", "cell", "embedding",
     ],
 )  # fmt: skip
 def test_products_and_convolutions_forward(
@@ -200,7 +200,10 @@ def test_batch_norm_without_running_statistics_is_trained_on_two_samples() -> No
 def test_counting_changes_nothing() -> None:
     """Neither weights, statistics nor modes, no generator of random numbers, no setting of PyTorch's."""
     net = nn.Sequential(
-        nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3))
+        nn.Linear(5, 4),
+        nn.BatchNorm1d(4),
+        nn.Dropout(),
+        nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)),
     )
     net[1].eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -232,9 +235,13 @@ class Spectrum(nn.Module):
         return torch.fft.rfft(x).abs()
 
 
-def test_an_operator_that_might_multiply_and_has_no_formula_is_named_with_its_module_and_the_way_out() -> None:
+def test_an_operator_that_might_multiply_and_has_no_formula_is_named_with_its_module_and_the_way_out() -> (
+    None
+):
     net = nn.Sequential(nn.Linear(8, 8), Spectrum(), nn.Linear(5, 3))
-    with pytest.raises(ScenarioError, match=r"operator aten::_fft_r2c in module '1' \(Spectrum\).*costs\.stated"):
+    with pytest.raises(
+        ScenarioError, match=r"operator aten::_fft_r2c in module '1' \(Spectrum\).*costs\.stated"
+    ):
         count(net, torch.randn(2, 8))
 
 
@@ -248,7 +255,7 @@ def test_an_operator_of_a_user_s_own_is_counted_once_pytorch_knows_its_formula()
     from torch.utils.flop_counter import flop_registry, register_flop_formula
 
     net = Formed(lambda w, x: twice(x) + 0 * w.sum(), 1)
-    with pytest.raises(ScenarioError, match="operator netsim_tests::twice .*register_flop_formula"):
+    with pytest.raises(ScenarioError, match=r"operator netsim_tests::twice .*register_flop_formula"):
         count(net, torch.randn(2, 3, 4))
     target = torch.ops.netsim_tests.twice
     register_flop_formula(target)(lambda x, out_shape=None, **_: 2 * x[0] * x[1] * x[1] * x[2])
@@ -260,7 +267,9 @@ def test_an_operator_of_a_user_s_own_is_counted_once_pytorch_knows_its_formula()
 
 def test_a_product_that_hides_as_multiplication_and_sum_is_too_little_for_its_weights() -> None:
     hidden = Formed(lambda w, x: (x[:, :, None] * w).sum(1), 8, 4)
-    with pytest.raises(ScenarioError, match=r"^0 multiply-accumulates .* fewer than the 32 weights.*costs\.stated"):
+    with pytest.raises(
+        ScenarioError, match=r"^0 multiply-accumulates .* fewer than the 32 weights.*costs\.stated"
+    ):
         count(hidden, torch.randn(2, 8))
 
 
@@ -277,6 +286,8 @@ def test_weights_that_nobody_uses_are_none_that_are_multiplied_by() -> None:
 
 
 def test_samples_that_a_network_cannot_take_are_one_line() -> None:
-    with pytest.raises(ScenarioError, match=r"^the network cannot take .* \[2, 4\] of int64: RuntimeError: ") as found:
+    with pytest.raises(
+        ScenarioError, match=r"^the network cannot take .* \[2, 4\] of int64: RuntimeError: "
+    ) as found:
         count(nn.Linear(4, 2), torch.ones(2, 4, dtype=torch.int64))
     assert "\n" not in str(found.value)

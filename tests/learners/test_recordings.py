@@ -1,4 +1,4 @@
-"""Networks for recordings [9, 128] under three methods: what is charged for, in closed form and as PyTorch counts it."""
+"""Networks for recordings [9, 128] under three methods: what is charged for, in closed form and by PyTorch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ CLASSES, BATCH, HIDDEN, AUXILIARY = 6, 8, 16, 2
 def learner_of(name: str, kind: str, devices: int = 2, **options: Any) -> Any:
     """A learner on generated recordings whose network stands."""
     networks = {"features": {"name": "recordings:OfRecordings", "kind": kind}}
-    settings = {"head_hidden": HIDDEN, "auxiliary_heads": AUXILIARY, "local_steps": 2, "public_batch_size": BATCH}
+    settings = {
+        "head_hidden": HIDDEN,
+        "auxiliary_heads": AUXILIARY,
+        "local_steps": 2,
+        "public_batch_size": BATCH,
+    }
     known = load("learners", name).Options.model_fields
     own = {key: value for key, value in settings.items() if key in known}
-    setup = make_setup(
-        name, devices=devices, **{"networks": networks, "batch_size": BATCH, **own, **options}
-    )
+    setup = make_setup(name, devices=devices, **{"networks": networks, "batch_size": BATCH, **own, **options})
     data = {"samples": 64, "test_samples": 6, "shape": SHAPE, "classes": CLASSES}
     setup = dataclasses.replace(
         setup,
