@@ -277,10 +277,12 @@ class MHD(OfAFleet, Learner):
         options, costs = self._options, self._fleet.costs(device)
         steps = options.local_steps
         flops = {
-            "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step,
+            "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step(),
         }
         if self._distils:
-            flops["public"] = steps * self._public_batch * costs.step
+            auxiliary = range(1, 1 + options.auxiliary_heads) if options.nu_aux else ()
+            step = costs.step(auxiliary, embedding=options.nu_emb > 0)
+            flops["public"] = steps * self._public_batch * step
             if options.transport == "checkpoint":
                 pool = self._planned_pool(device, round)
                 asked = self._picks(device, round, len(pool)).flatten().tolist() if pool else []

@@ -200,8 +200,10 @@ class Costs(Options):
     bits_per_parameter: float = Field(
         32.0, gt=0, description="bits sent per parameter [bit]; the paper's is 8"
     )
-    backward_to_forward: float = Field(
-        2.0, ge=0, description="cost of the backward pass in forward passes; the paper's is 1"
+    backward_to_forward: Annotated[float, Field(ge=0)] | Literal["counted"] = Field(
+        "counted",
+        description="cost of the backward pass: counted from the network, or so many forward passes (the paper's is "
+        "1); beside stated costs, which are not counted, `counted` is 2",
     )
     flops_per_mac: float = Field(2.0, gt=0, description="FLOPs of one multiply-accumulate; the paper's is 1")
     stated: StatedCosts | None = Field(None, description="costs stated instead of counted")
