@@ -56,11 +56,12 @@ def network_costs(architecture: Classifier, costs: Any) -> NetworkCosts:
         net = architecture.build()
     heads = sum(tensor.numel() for name, tensor in net.heads.named_parameters() if name.endswith("weight"))
     forward = costs.flops_per_mac * (forward_macs(net.trunk, architecture.input_shape) + heads)
-    sent = sum(numbers(part) for part in take(net.parts()).values())
+    state = take(net.parts())
+    sent = sum(numbers(part) for part in state.values())
     return NetworkCosts(
         forward,
         (1 + costs.backward_to_forward) * forward,
-        sum(weight.numel() for weight in net.parameters()),
+        sum(part.layout.weights for part in state.values()),
         sent,
         costs.bits_per_parameter * sent,
         activation_bytes(net.trunk, architecture.input_shape, once=True),

@@ -341,10 +341,11 @@ def _statistics(net: nn.Module, statistics: Statistics) -> Iterator[None]:
 @contextmanager
 def frozen(net: nn.Module) -> Iterator[None]:
     """While this lasts, gradients pass through ``net`` but are not gathered in it."""
-    for weight in net.parameters():
+    trained = [weight for weight in net.parameters() if weight.requires_grad]
+    for weight in trained:
         weight.requires_grad_(False)
     try:
         yield
     finally:
-        for weight in net.parameters():
+        for weight in trained:
             weight.requires_grad_(True)

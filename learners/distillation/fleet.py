@@ -198,8 +198,11 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def glorot(module: nn.Module) -> None:
-    """Draw the weights of one layer anew, uniformly as Glorot and Bengio (2010) have it; biases are zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    """Draw the weights of one layer anew, uniformly as Glorot and Bengio (2010) have it; biases are zero.
+
+    A frozen layer keeps what its network came with.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.requires_grad:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
