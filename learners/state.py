@@ -127,7 +127,9 @@ class Layout:
     def trained(self) -> tuple[str, ...]:
         """Names of the tensors that are trained."""
         ends = {name: entry.start + entry.size for name, entry in self.entries.items()}
-        return tuple(name for name, entry in self.entries.items() if entry.size and ends[name] <= self.weights)
+        return tuple(
+            name for name, entry in self.entries.items() if entry.size and ends[name] <= self.weights
+        )
 
 
 def _view(flat: Tensor, entry: Entry) -> Tensor:
@@ -163,7 +165,9 @@ def layout_of(module: nn.Module) -> Layout:
     groups: tuple[dict[str, Tensor], ...] = ({}, {}, {})
     for name, weight in weights.items():
         if weight.requires_grad and not weight.is_floating_point():
-            raise ScenarioError(f"learner.networks: weight {name!r} is {weight.dtype}; train real numbers only")
+            raise ScenarioError(
+                f"learner.networks: weight {name!r} is {weight.dtype}; train real numbers only"
+            )
         groups[0 if weight.requires_grad else 2][name] = weight
     for name, buffer in buffers.items():
         groups[1 if name in persistent and buffer.is_floating_point() else 2][name] = buffer
@@ -188,7 +192,7 @@ def layout_of(module: nn.Module) -> Layout:
         for name, tensor in persistent.items()
         if id(tensor) in first and name != first[id(tensor)]
     }
-    return Layout(entries, *ends, twins)
+    return Layout(entries, ends[0], ends[1], ends[2], twins)
 
 
 class Part(Mapping[str, Tensor]):

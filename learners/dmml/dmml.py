@@ -346,6 +346,7 @@ class DMML(Learner):
             "store": self._store,
             "rows": self._test_rows,
             "batch_size": settings.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
             "torch_device": self.setup.torch_device,
         }
         stack = self._stack(device, architecture, None, settings.batch_size)

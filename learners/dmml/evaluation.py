@@ -11,10 +11,12 @@ from torch.nn import functional as F
 
 from learners.dmml.bank import Bank, forward, per_modality
 from learners.models.choice import Architecture
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
 from learners.task import Store
 
 
+@drawing_from_its_seed
 def evaluate(
     architecture: Architecture,
     state: State,

@@ -42,7 +42,6 @@ class Trunk(nn.Module):
         Returns:
             [K, batch, feature_count].
         """
-
         trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
         moving = [name for name, _ in self.named_buffers()]
         dtypes = {name: tensor.dtype for name, tensor in (*self.named_parameters(), *self.named_buffers())}
@@ -63,7 +62,7 @@ class Trunk(nn.Module):
         def decomposed(
             weights: Mapping[str, Tensor], rest: Mapping[str, Tensor], x: Tensor
         ) -> tuple[Tensor, dict[str, Tensor]]:
-            features, _, moved = vjp(lambda weights: one(weights, rest, x), weights, has_aux=True)
+            features, _, moved = vjp(lambda weights: one(weights, rest, x), weights, has_aux=True)  # type: ignore[misc]
             return features, moved
 
         way = decomposed if self._decomposes else one
