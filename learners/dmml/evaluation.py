@@ -64,7 +64,7 @@ def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]
     devices, at = len(jobs), first["torch_device"]
     loss = torch.zeros(devices, dtype=torch.float64, device=at)
     correct = torch.zeros(1 + len(net.modalities), devices, dtype=torch.int64, device=at)
-    with torch.inference_mode():
+    with torch.no_grad():  # in inference mode PyTorch vectorises no recurrent layer
         for part in first["rows"].to(at).split(first["batch_size"]):
             labels = store.labels[part].expand(devices, -1)
             inputs = {}
