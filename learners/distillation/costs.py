@@ -77,13 +77,14 @@ def network_costs(architecture: Classifier, sample: Tensor, costs: Any) -> Netwo
     embedding = Passes(0.0, 0.0) if layers.embedding is None else head_passes(layers.embedding, trained)
     counted = costs.backward_to_forward == "counted"
     whole = flops_of(costs, trunk, *heads, embedding)
-    sent = sum(numbers(part) for part in take(net.parts()).values())
+    state = take(net.parts())
+    sent = sum(numbers(part) for part in state.values())
     return NetworkCosts(
         whole.forward,
         flops_of(costs, trunk).backward if counted else whole.backward,
         tuple(flops_of(costs, head).backward if counted else 0.0 for head in heads),
         flops_of(costs, embedding).backward if counted else 0.0,
-        sum(weight.numel() for weight in net.parameters()),
+        sum(part.layout.weights for part in state.values()),
         sent,
         costs.bits_per_parameter * sent,
         activation_bytes(net.trunk, sample, once=True),

@@ -285,10 +285,12 @@ class FedMD(OfAFleet, ServerLearner):
             return None
         if device == self.server:
             models = [(self._fleet.architectures[k], state) for k, state in self._heard.items()]
-            return self._fleet.evaluation_job(models)
+            return self._fleet.evaluation_job(models, device, round)
         if device not in self._fleet.samples:
             return None
-        return self._fleet.evaluation_job([(self._fleet.architectures[device], self._states[device])])
+        return self._fleet.evaluation_job(
+            [(self._fleet.architectures[device], self._states[device])], device, round
+        )
 
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """Accuracy over all classes that the heads know."""

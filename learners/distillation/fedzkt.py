@@ -367,13 +367,13 @@ class FedZKT(OfAFleet, ServerLearner):
         if device == self.server:
             models = self._after(round)
             devices = [(self._fleet.architectures[k], models.of_devices[k]) for k in models.of_devices]
-            return self._fleet.evaluation_job([(self._global, models.of_server), *devices])
+            return self._fleet.evaluation_job([(self._global, models.of_server), *devices], device, round)
         if device not in self._fleet.samples:
             return None
         trained = self._upload(device, round).trained
         if trained is None or not trained.finite:
             return None
-        return self._fleet.evaluation_job([(self._fleet.architectures[device], trained.state)])
+        return self._fleet.evaluation_job([(self._fleet.architectures[device], trained.state)], device, round)
 
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """Accuracies of the global model and of the devices'."""

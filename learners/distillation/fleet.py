@@ -159,14 +159,17 @@ class Fleet:
         """Whether models are judged after ``round``."""
         return round % self.setup.evaluation.every == 0 or round == self.setup.rounds
 
-    def evaluation_job(self, models: Sequence[tuple[Classifier, State]]) -> TrainingJob:
-        """Judge ``models``; see :func:`learners.distillation.evaluation.evaluate`."""
+    def evaluation_job(
+        self, models: Sequence[tuple[Classifier, State]], device: int, round: int
+    ) -> TrainingJob:
+        """Judge ``models`` of ``device`` after ``round``; see :func:`learners.distillation.evaluation.evaluate`."""
         inputs = {
             "models": tuple(models),
             "store": self.store,
             "modality": self.modality,
             "rows": self.test_rows,
             "batch_size": self.setup.evaluation.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
             "torch_device": self.setup.torch_device,
         }
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
@@ -201,8 +204,11 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def glorot(module: nn.Module) -> None:
-    """Draw the weights of one layer anew, uniformly as Glorot and Bengio (2010) have it; biases are zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    """Draw the weights of one layer anew, uniformly as Glorot and Bengio (2010) have it; biases are zero.
+
+    A frozen layer keeps what its network came with.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.requires_grad:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

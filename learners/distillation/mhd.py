@@ -402,7 +402,9 @@ class MHD(OfAFleet, Learner):
         """Judge all heads, after every so many rounds and after the last."""
         if device not in self._fleet.samples or not self._fleet.judged_in(round):
             return None
-        return self._fleet.evaluation_job([(self._fleet.architectures[device], self._states[device])])
+        return self._fleet.evaluation_job(
+            [(self._fleet.architectures[device], self._states[device])], device, round
+        )
 
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """β_priv and β_sh of every head."""

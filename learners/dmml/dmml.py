@@ -18,6 +18,7 @@ from learners.dmml.local_update import Trained
 from learners.dmml.mixture import Mixture, Parcel, Sent
 from learners.dmml.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
 from learners.dmml.plan import LocalWorkload, LossWeights, TrainingPlan
+from learners.dmml.stackable import evaluation_obstacle, training_obstacle
 from learners.dmml.stacked_update import local_updates
 from learners.judging import judgements
 from learners.models.choice import Architecture, GeneratorShape, build, choose
@@ -350,6 +351,7 @@ class DMML(Learner):
             "store": self._store,
             "rows": self._test_rows,
             "batch_size": settings.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
             "torch_device": self.setup.torch_device,
         }
         stack = self._stack(device, architecture, None, settings.batch_size)
@@ -395,6 +397,7 @@ class DMML(Learner):
                     row_bytes,
                     f"training {label}",
                     self._iteration_limit(device),
+                    training_obstacle,
                 )
             else:
                 key = f"evaluation {architecture.text} {batch_size}"
@@ -405,6 +408,7 @@ class DMML(Learner):
                     row_bytes,
                     f"evaluation {label}",
                     -(-len(self._test_rows) // batch_size),
+                    evaluation_obstacle,
                 )
         return self._stacks[known]
 

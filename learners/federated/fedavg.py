@@ -298,6 +298,7 @@ class FedAvg(ServerLearner):
             "store": self._samples.store,
             "rows": self._test_rows,
             "batch_size": settings.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
             "torch_device": self.setup.torch_device,
         }
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
