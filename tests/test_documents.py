@@ -85,6 +85,14 @@ def test_the_guides_learner_of_the_scenarios_data_learns(tmp_path):
     assert means.iloc[-1] > 0.8 > means.iloc[0]
     there = run(tmp_path / "softmax.yaml", "there", "jobs.executor={name: processes, workers: 1}")
     assert here.equals(there)
+    check = (
+        "import sys, networkx; from pathlib import Path; from netsim.scenario import load_plan\n"
+        "from netsim.simulation import build; from learners.checks import check_learner\n"
+        "made = build(load_plan(Path('softmax.yaml')), Path('cache'), print).learner\n"
+        "check_learner(lambda: type(made)(made.setup), networkx.cycle_graph(5))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
