@@ -181,9 +181,12 @@ def runs(pieces: Sequence[Any], lengths: Sequence[int]) -> tuple[Sequence[Any], 
     values: list[Any] = []
     times: list[int] = []
     for piece, length in zip(pieces, lengths, strict=True):
-        same = isinstance(piece, SINGLE)
-        values += [piece] if same else piece
-        times += [length] if same else [1] * length
+        if isinstance(piece, SINGLE):
+            values.append(piece)
+            times.append(length)
+        else:
+            values.extend(piece)  # not +=, which adds numbers to an array
+            times.extend([1] * length)
     return values, times
 
 
