@@ -127,7 +127,7 @@ def graphs_of_degree_two(count):
 
 @pytest.mark.parametrize("draw", [regular_links, _switched], ids=["pairing", "switching"])
 def test_every_regular_graph_is_as_likely_as_any_other(draw):
-    """Of degree 3 on six nodes there are 70, 10 of them bipartite: chi-squared over 7,000 draws, 69 degrees of freedom."""
+    """Of degree 3 on six nodes there are 70, 10 of them bipartite: chi-squared over 7,000 draws."""
     rng = stream(1, "links")
     drawn = Counter(tuple(sorted(draw(3, 6, rng))) for _ in range(7000))
     assert len(drawn) == 70
