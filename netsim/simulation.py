@@ -81,6 +81,7 @@ class Simulation:
             with self.plan.named(), patient_collector():
                 work.begin()
                 self.network.env.run(until=protocol.start())
+                protocol.ledger.close()
                 work.finish()
         finally:
             work.end()

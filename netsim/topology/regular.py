@@ -14,7 +14,7 @@ SWITCHES = 20
 def regular_links(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Draw a graph of ``count`` nodes with ``degree`` links each, all such graphs being equally likely.
 
-    Up to degree 4, and from ``count - 5`` on (there the links are drawn that are *not* in the graph), that is exact: ends
+    Up to degree 4, and from ``count - 5`` on (where the links that are *not* there are drawn), that is exact: ends
     of links are paired at random, all anew until no pair is a loop or comes twice (the configuration model;
     Bollobás 1980). In between that would take for ever. There the links of some regular graph trade ends at random, a
     Markov chain whose limit is uniform (Cooper, Dyer and Greenhill 2007); it stops after 20 trials for each link.

@@ -36,6 +36,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(run):
         "links.parquet",
         "metadata.json",
         "metrics.parquet",
+        "outside.parquet",
         "rounds.parquet",
         "scenario.yaml",
         "summary.json",
