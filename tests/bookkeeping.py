@@ -34,17 +34,16 @@ def check_times(rows: Sequence[Any], end_s: float) -> None:
     assert now_s == pytest.approx(end_s, rel=1e-12)
 
 
-def check_joules(
-    rows: Sequence[Any], transfers: Iterable[Any], battery_j: float, idle_power_w: float, rx_power_w: float
-) -> None:
-    """One node's rows say what its times cost, what its transfers cost, and what left its battery of ``battery_j``."""
+def check_joules(rows: Sequence[Any], transfers: Iterable[Any], battery_j: float) -> float:
+    """One node's rows say what its transfers cost, and what left its battery of ``battery_j``.
+
+    Returns:
+        What the node spent [J].
+    """
     total_j = {name: math.fsum(getattr(row, name) for row in rows) for name in JOULES}
     spent_j = math.fsum(total_j.values())
     crumb_j = 1e-9 * max(spent_j, 1e-9)
     assert all(getattr(row, name) >= -crumb_j for row in rows for name in JOULES)
-    for name, power_w in (("idle", idle_power_w), ("receiving", rx_power_w)):
-        seconds = math.fsum(getattr(row, f"{name}_s") for row in rows)
-        assert total_j[f"{name}_j"] == pytest.approx(power_w * seconds, rel=1e-6, abs=crumb_j)
     assert total_j["sending_j"] == pytest.approx(
         math.fsum(row.energy_j for row in transfers), rel=1e-9, abs=crumb_j
     )
@@ -53,13 +52,13 @@ def check_joules(
         assert spent_j + left_j == pytest.approx(battery_j, rel=1e-9)
         dead = [row for row in rows if row.outcome == "died"]
         assert len(dead) == (left_j <= 1e-9 * battery_j)
+    return spent_j
 
 
-def check_transfers(transfers: Iterable[Any], outage: bool) -> None:
+def check_transfers(transfers: Iterable[Any]) -> None:
     """Bits that got through are those of the outcome, in a time that is there."""
     for row in transfers:
         assert 0 <= row.sent_bits <= row.size_bits, row
         assert (row.outcome == "delivered") == (row.sent_bits == row.size_bits), row
-        assert outage or row.outcome != "outage", row
         assert row.end_s >= row.start_s and row.energy_j >= 0, row
         assert 0 <= row.airtime_s <= (row.end_s - row.start_s) * (1 + 1e-9) + 1e-12, row
