@@ -19,7 +19,7 @@ KINDS = {
     "partitions": "which device holds which samples of which modalities",
     "networks": "neural networks for a modality",
     "channels": "small-scale fading of a link",
-    "path_losses": "mean loss of a link over distance",
+    "path_losses": "loss of a link without its fading: over distance, by shadowing",
     "accesses": "how bandwidth is divided among transfers",
     "placements": "where the devices are",
     "links": "which devices hear each other",

@@ -46,6 +46,20 @@ def test_the_readmes_learner_runs_as_it_stands(tmp_path):
     assert (folder / "plots").is_dir()
 
 
+def test_the_path_loss_of_the_physics_page_runs_as_it_stands(tmp_path):
+    (code,) = blocks("docs/physics.md", "python")
+    (scenario,) = blocks("docs/physics.md", "yaml")
+    (tmp_path / "shadowing.py").write_text(code)
+    (tmp_path / "shadowed.yaml").write_text(scenario)
+    words = [sys.executable, "-m", "netsim", "run", "shadowed.yaml", "--quiet", "--no-plots", "--run-id", "a"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import pandas as pd
+
+    links = pd.read_parquet(tmp_path / "runs" / "shadowed" / "a" / "links.parquet")
+    assert links.path_loss_db.std() > 2 and links.path_loss_db.between(30, 160).all()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):

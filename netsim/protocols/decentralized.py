@@ -10,7 +10,6 @@ import simpy
 from pydantic import Field
 
 from netsim.devices.device import Device, first_of
-from netsim.devices.meter import Account
 from netsim.learning import Message
 from netsim.options import Options
 from netsim.protocols.coordination import Coordination
@@ -52,9 +51,8 @@ class DecentralizedRounds(Protocol):
 
     def _life(self, device: Device) -> Process:
         """Process: all rounds of one device."""
-        account = device.meter.account()
         for t in range(1, self.rounds + 1):
-            account = yield from self._round(device, t, account)
+            yield from self._round(device, t)
             if not device.alive:
                 for later in range(t, self.rounds + 1):
                     self._leave(later)
@@ -62,11 +60,8 @@ class DecentralizedRounds(Protocol):
             self._reached = max(self._reached, t)
             self._leave(t)
 
-    def _round(self, device: Device, t: int, before: Account) -> Process:
-        """Process: one round of one device, the paper's Algorithm 1 (and 3) from the inside.
-
-        Takes the device's account as the round begins and returns it as it ends, where the next one begins.
-        """
+    def _round(self, device: Device, t: int) -> Process:
+        """Process: one round of one device, the paper's Algorithm 1 (and 3) from the inside."""
         env, learner, k = self.network.env, self.learner, device.number
         begin_s = env.now
         deadline_s = self.options.deadline_s
@@ -97,7 +92,6 @@ class DecentralizedRounds(Protocol):
                 self.work.settle(combined)  # a report speaks of what was learnt
                 yield from self._coordination.take_part(device, t)
 
-        after = device.meter.account()
         cut_off = not trained or "cut_off" in outcomes
         self.observer.on_round_end(
             RoundRow(
@@ -107,7 +101,7 @@ class DecentralizedRounds(Protocol):
                 begin_s,
                 env.now,
                 compute_end_s,
-                *after.since(before),
+                *self.ledger.take(device, t),
                 battery_j=device.battery.remaining_j,
                 flops=workload.total_flops,
                 slowdown=slowdown,
@@ -117,7 +111,6 @@ class DecentralizedRounds(Protocol):
             ),
             workload.iterations,
         )
-        return after
 
     def _send_all(
         self,

@@ -129,7 +129,7 @@ class RadioOptions(Options):
     outage_snr_db: float | None = Field(
         None, description="below this SNR nothing gets through [dB]; null: a link is never in outage"
     )
-    path_loss: Named = Field(_component("free_space"), description="mean loss over distance")
+    path_loss: Named = Field(_component("free_space"), description="loss without fading")
     channel: Named = Field(_component("rayleigh"), description="small-scale fading")
     access: Named = Field(_component("dedicated"), description="how bandwidth is divided among transfers")
 
@@ -143,7 +143,7 @@ class UplinkOptions(Options):
         description="how FDM divides it: anew among running uploads whenever one starts or ends, or into one equal "
         "part for each participant of the round",
     )
-    path_loss: Named = Field(_component("free_space"), description="mean loss over distance")
+    path_loss: Named = Field(_component("free_space"), description="loss without fading")
 
 
 class DownlinkOptions(Options):
@@ -154,7 +154,7 @@ class DownlinkOptions(Options):
         "broadcast",
         description="one transmission to all at the rate of the worst link, or one to each, which share band and power",
     )
-    path_loss: Named = Field(_component("free_space"), description="mean loss over distance")
+    path_loss: Named = Field(_component("free_space"), description="loss without fading")
 
 
 class ServerOptions(Options):
