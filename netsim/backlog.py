@@ -195,6 +195,10 @@ class Backlog:
         """What ``device`` sends to its ``neighbours``; a decentralized protocol asks here, not the learner."""
         return self.learner.messages(device, round, neighbours)
 
+    def acknowledged(self, device: int, round: int, delivered: Mapping[int, bool]) -> None:
+        """``device`` has learnt what became of its messages of ``round``; asked here, too."""
+        self.learner.acknowledged(device, round, delivered)
+
     def combine(
         self,
         device: int,
