@@ -41,7 +41,9 @@ def deadline(env: simpy.Environment, at_s: float) -> simpy.Event:
     def look(_: simpy.Event) -> None:
         due_s = env.now
         if env.peek() <= until_s:
-            due_s = max((time_s for time_s, rank, *_ in env._queue if time_s <= until_s and rank < LAST), default=0)
+            due_s = max(
+                (time_s for time_s, rank, *_ in env._queue if time_s <= until_s and rank < LAST), default=0
+            )
         if due_s > env.now:
             _look_at(due_s)
         else:
@@ -58,4 +60,5 @@ def deadline(env: simpy.Environment, at_s: float) -> simpy.Event:
 
 
 def _push(event: simpy.Event, at_s: float, priority: int) -> None:
-    heappush(event.env._queue, (at_s, priority, next(event.env._eid), event))
+    entry: Any = (at_s, priority, next(event.env._eid), event)
+    heappush(event.env._queue, entry)

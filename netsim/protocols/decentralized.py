@@ -31,9 +31,9 @@ class DecentralizedRounds(Protocol):
     as all its neighbours' messages are in and all its own are out. Neighbours are therefore at most one round apart.
 
     With ``deadline_s`` rounds end by the clock: unfinished work is discarded, and a device combines what has arrived.
-    On the ``shared`` schedule round t of every device lasts from (t - 1) ``deadline_s`` to t ``deadline_s``; who is done
-    early waits. With a schedule of its ``own`` a device ends its round so long after it began it, or as soon as it is
-    done; devices then drift apart. What ends in the very moment of a deadline is done.
+    On the ``shared`` schedule round t of every device lasts from (t - 1) ``deadline_s`` to t ``deadline_s``; a device
+    that is done early waits. With a schedule of its ``own`` a device ends its round so long after it began it, or as
+    soon as it is done; devices then drift apart. What ends in the very moment of a deadline is done.
 
     Transfers are cut off at their sender's deadline, and what comes when its round is over is dropped. With
     ``late: keep`` a transfer may go on for one round more, beside those of that round, and a message that comes late is
@@ -51,8 +51,8 @@ class DecentralizedRounds(Protocol):
         )
         schedule: Literal["shared", "own"] = Field(
             "shared",
-            description="with a deadline: all begin round t together, at (t - 1) deadline_s, or each its own as soon as "
-            "it has ended the last",
+            description="with a deadline: all begin round t together, at (t - 1) deadline_s, or each begins its own "
+            "as soon as it has ended the last",
         )
         late: Literal["drop", "keep"] = Field(
             "drop",
@@ -67,8 +67,8 @@ class DecentralizedRounds(Protocol):
         """Whether the learner can use late messages, if they are kept."""
         if learner is not None and options.late == "keep" and not learner.takes_late:
             raise ScenarioError(
-                "protocol.late: 'keep' cannot be used with this learner, for which messages of earlier rounds are of no "
-                "use; use drop"
+                "protocol.late: 'keep' cannot be used with this learner, which has no use for messages of earlier "
+                "rounds; use drop"
             )
 
     def start(self) -> simpy.Event:
@@ -87,7 +87,7 @@ class DecentralizedRounds(Protocol):
 
     def _life(self, device: Device) -> Process:
         """Process: all rounds of one device."""
-        account, sending = device.meter.account(), []
+        account, sending = device.meter.account(), list[simpy.Process]()
         for t in range(1, self.rounds + 1):
             account, last = yield from self._round(device, t, account)
             sending = [process for process in (*sending, last) if process is not None and process.is_alive]
@@ -138,6 +138,7 @@ class DecentralizedRounds(Protocol):
         # Exchange.
         messages = self.work.messages(k, t, self.network.living_neighbours(device)) if trained else ()
         sending = self._send_all(device, t, messages, neighbours, training, trained, sending_stop)
+        outcomes: Sequence[str]
         going_on: simpy.Process | None = None
         if self._keeps_late and stop is not None:
             going_on = env.process(sending)

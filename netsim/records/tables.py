@@ -44,8 +44,9 @@ class RoundRow(NamedTuple):
     """What one device did in one round (table ``rounds``).
 
     Each device has its own rounds: one ends when the device has sent and received all that it waits for, or is cut
-    off, or dies; with a deadline and a shared schedule it lasts until the deadline. The next begins in the same moment. The three busy times may overlap each other (a
-    radio receives while it sends), so they need not add up to the round's length; idle is what none of them covers.
+    off, or dies; with a deadline and a shared schedule it lasts until the deadline. The next begins in the same moment.
+    The three busy times may overlap each other (a radio receives while it sends), so they need not add up to the
+    round's length; idle is what none of them covers.
     Columns ``iterations_<modality>`` follow, one per modality of the data.
     """
 
