@@ -143,7 +143,7 @@ class DecentralizedRounds(Protocol):
         if self._keeps_late and stop is not None:
             going_on = env.process(sending)
             yield first_of(going_on, stop)
-            outcomes = going_on.value if going_on.processed else []
+            outcomes = (going_on.value or ()) if going_on.processed else ()
         else:
             outcomes = yield from sending
         yield from self._gather(device, t, neighbours, stop)
