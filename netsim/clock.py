@@ -29,14 +29,15 @@ def succeed_at(event: simpy.Event, at_s: float, value: Any = None) -> None:
     _push(event, at_s, NORMAL)
 
 
-def deadline(env: simpy.Environment, at_s: float) -> simpy.Event:
+def deadline(env: simpy.Environment, at_s: float, sums: int = 1) -> simpy.Event:
     """Return an event at the simulated time ``at_s`` [s], or now if that is past, after all else in that moment.
 
     So what ends in the very moment of a deadline is done. The moment is as long as rounding errors are: what is due
-    within :data:`ROUNDINGS` units in the last place comes first, and the event happens right after it.
+    within :data:`ROUNDINGS` units in the last place comes first, and the event happens right after it. On a schedule
+    whose n-th deadline follows n rounds, each of which can have begun so much late, there are n such ``sums``.
     """
     event = env.event()
-    until_s = at_s + ROUNDINGS * math.ulp(at_s)
+    until_s = at_s + sums * ROUNDINGS * math.ulp(at_s)
 
     def look(_: simpy.Event) -> None:
         due_s = env.now

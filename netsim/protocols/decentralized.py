@@ -109,7 +109,7 @@ class DecentralizedRounds(Protocol):
         if self.options.schedule == "own":
             return deadline(env, env.now + (last - t + 1) * length_s)
         if last not in self._shared:
-            self._shared[last] = deadline(env, last * length_s)
+            self._shared[last] = deadline(env, last * length_s, sums=last)
         return self._shared[last]
 
     def _round(self, device: Device, t: int, before: Account) -> Process:
