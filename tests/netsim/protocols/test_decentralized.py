@@ -303,7 +303,7 @@ def test_what_is_delivered_within_a_round_is_combined(simulate, deadline_s, sche
 @pytest.mark.parametrize("schedule", ["shared", "own"])
 @pytest.mark.parametrize(("flops", "bits"), [(0.3, 0.2e6), (0.1, 0.4e6), (0.45, 0.05e6)])
 def test_what_arrives_in_the_very_moment_of_the_deadline_is_combined(simulate, flops, bits, schedule):
-    """0.3 s of computing and 0.2 s on the air against 0.5 s, for 300 rounds, whose sums are rounded each its own way."""
+    """Computing 0.3 s and sending 0.2 s against 0.5 s, for 300 rounds, whose sums are rounded each its own way."""
     blocks = world(2, flops, bits, rounds=300, protocol={"deadline_s": 0.5, "schedule": schedule})
     blocks["topology"] = line(2, spacing_m=1.0)
     simulation, log = simulate(**blocks)
@@ -317,7 +317,8 @@ def test_training_that_ends_in_the_very_moment_of_the_deadline_is_done(simulate)
     """It cannot be sent any more."""
     simulation, log = simulate(**world(2, flops=0.7, rounds=300, protocol={"deadline_s": 0.7}))
     assert [r.compute_end_s for r in log.rounds] == pytest.approx([r.end_s for r in log.rounds])
-    assert {(t.outcome, t.sent_bits, t.energy_j) for t in log.transfers} <= {("cut_off", 0.0, 0.0)}
+    assert {t.outcome for t in log.transfers} == {"cut_off"}
+    assert max(t.sent_bits for t in log.transfers) == pytest.approx(0.0, abs=1e-6)
     conserve(simulation, log)
 
 
