@@ -31,6 +31,7 @@ class Step:
     Attributes:
         device: Whose.
         round: The device's round.
+        place: Counts what was ordered, trainings and combinings alike.
         closes: The round that is not closed before it is done, and that its metrics belong to; 0 while nobody knows.
         time_s: Simulated time of its outcome [s]; NaN until that is known.
         waiting: How many steps must be done before it.
@@ -39,9 +40,12 @@ class Step:
         judged: Whether the device's model is judged after it.
     """
 
-    __slots__ = ("closes", "device", "done", "followers", "judged", "round", "time_s", "waiting")
+    __slots__ = ("closes", "device", "done", "followers", "judged", "place", "round", "time_s", "waiting")
 
-    def __init__(self, device: int, round: int, time_s: float, closes: int | None = None) -> None:
+    def __init__(
+        self, device: int, round: int, time_s: float, place: int = -1, closes: int | None = None
+    ) -> None:
+        self.place = place
         self.device = device
         self.round = round
         self.closes = round if closes is None else closes
@@ -60,17 +64,16 @@ class Step:
 class Training(Step):
     """A local update; ``due`` once the simulated computation has ended, ``jobless`` if no real work is behind it.
 
-    ``metrics`` are those that wait until it is known which round they belong to; ``place`` counts all trainings.
+    ``metrics`` are those that wait until it is known which round they belong to.
     """
 
-    __slots__ = ("cancelled", "due", "jobless", "metrics", "place", "ticket", "workload")
+    __slots__ = ("cancelled", "due", "jobless", "metrics", "ticket", "workload")
 
     def __init__(
         self, device: int, round: int, workload: Workload, place: int, closes: int | None = None
     ) -> None:
-        super().__init__(device, round, float("nan"), closes)
+        super().__init__(device, round, float("nan"), place, closes)
         self.workload = workload
-        self.place = place
         self.metrics: Sequence[Metric] = ()
         self.due = self.cancelled = self.jobless = False
         self.ticket: int | None = None
@@ -82,9 +85,15 @@ class Combining(Step):
     __slots__ = ("arrived", "hears_senders")
 
     def __init__(
-        self, device: int, round: int, time_s: float, arrived: Mapping[int, Any], hears_senders: bool
+        self,
+        device: int,
+        round: int,
+        time_s: float,
+        place: int,
+        arrived: Mapping[int, Any],
+        hears_senders: bool,
     ) -> None:
-        super().__init__(device, round, time_s)
+        super().__init__(device, round, time_s, place)
         self.arrived = arrived
         self.hears_senders = hears_senders
 
@@ -192,8 +201,15 @@ class Backlog:
             self._finish([step])
 
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """What ``device`` sends to its ``neighbours``; a decentralized protocol asks here, not the learner."""
+        """What ``device`` sends to its ``neighbours``; a decentralized protocol asks here, not the learner.
+
+        Whoever gets a payload passes it on to :meth:`combine` as it is: it may stand for one that is elsewhere.
+        """
         return self.learner.messages(device, round, neighbours)
+
+    def acknowledged(self, device: int, round: int, delivered: Mapping[int, bool]) -> None:
+        """Tell the learner what ``device`` knows of its messages of ``round``; see :meth:`Learner.acknowledged`."""
+        self.learner.acknowledged(device, round, delivered)
 
     def combine(
         self,
@@ -215,7 +231,8 @@ class Backlog:
             after: What made the payloads; by default the senders' training of the same round.
             judged: False where the model is not whole yet: the device's own training follows.
         """
-        step = Combining(device, round, time_s, arrived, hears_senders=after is None)
+        place = next(self._places)
+        step = Combining(device, round, time_s, place, arrived, hears_senders=after is None)
         step.judged = judged
         self._append(step)
         for other in after or ():

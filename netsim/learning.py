@@ -162,6 +162,7 @@ class Learner(ABC):
             ``take_home`` is called here with what ``learnt`` gave there.
         network_per_device: Whether devices can have different networks, as ``Setup.networks`` says; not so where they
             exchange parameters.
+        takes_late: Whether ``combine`` can use what a neighbour sent in an earlier round.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -170,6 +171,7 @@ class Learner(ABC):
     looks_ahead: ClassVar[bool] = False
     movable: ClassVar[bool] = False
     network_per_device: ClassVar[bool] = False
+    takes_late: bool = True
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -214,9 +216,26 @@ class Learner(ABC):
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
         """What ``device`` sends after training; each of its living ``neighbours`` gets one at most."""
 
+    def acknowledged(self, device: int, round: int, delivered: Mapping[int, bool]) -> None:  # noqa: B027 (a hook)
+        """All that ``device`` sent in ``round`` is over; ``delivered``, by receiver: an acknowledgement came back.
+
+        Its cost is the scenario's ``radio.acknowledgement_bits``. It is told as soon as the device knows, which may be
+        before ``apply`` and ``combine`` of this round and earlier ones are asked for. So note it by round. ``workload``
+        and ``messages`` of later rounds may depend on it, and everything of later rounds where the protocol keeps no
+        late messages.
+        """
+
+    @property
+    def hears_acknowledgements(self) -> bool:
+        """Whether :meth:`acknowledged` is of any use here."""
+        return type(self).acknowledged is not Learner.acknowledged
+
     @abstractmethod
     def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
-        """Take in what ``arrived``: payloads by sender, in the order of device numbers."""
+        """Take in what ``arrived``: payloads by sender, in the order of device numbers.
+
+        A payload is of the same round, unless the protocol keeps what came too late (``takes_late``).
+        """
 
     def combine_all(self, inboxes: Sequence[Inbox]) -> Sequence[Sequence[Metric]]:
         """``combine`` for several devices, whose rounds may differ; override it where they can be done together."""

@@ -274,6 +274,7 @@ def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
         bandwidth_hz,
         dbm_to_w(options.noise_dbm_per_hz),
         db_to_power(threshold_db) if threshold_db is not None else 0.0,
+        options.acknowledgement_bits,
     )
 
 

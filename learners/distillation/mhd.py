@@ -103,6 +103,9 @@ class MHD(OfAFleet, Learner):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         options = self._options
+        self.takes_late = (
+            options.transport == "checkpoint"
+        )  # predictions are those of one round's public samples
         self._fleet = Fleet(setup, options.networks, options.modalities)
         heads = 1 + options.auxiliary_heads
         self._fleet.build((len(self._fleet.classes),) * heads, options.embedding_size)

@@ -292,8 +292,14 @@ class DMML(Learner):
                 for inbox in inboxes
                 if inbox.round == round and inbox.device in self._members
             }
-            found = self._combine(round, arrived)
-            metrics |= {(device, round): values for device, values in found.items()}
+            # Whoever hears an earlier model of a sender, late, mixes alone: others may hear its newest.
+            late = {
+                k for k, senders in arrived.items() if any(s.sent.round != round for s in senders.values())
+            }
+            together = {k: senders for k, senders in arrived.items() if k not in late}
+            for group in (together, *({k: arrived[k]} for k in sorted(late))):
+                found = self._combine(round, group)
+                metrics |= {(device, round): values for device, values in found.items()}
         return [metrics[inbox.device, inbox.round] for inbox in inboxes]
 
     def _combine(self, round: int, arrived: Mapping[int, Mapping[int, Parcel]]) -> dict[int, list[Metric]]:
@@ -414,7 +420,7 @@ class DMML(Learner):
 
     def _sent_in(self, device: int, round: int) -> Sent:
         """w_{k,t} for whoever gets it: a promise until the job is done."""
-        return self._sent.setdefault((device, round), Sent())
+        return self._sent.setdefault((device, round), Sent(round))
 
     def _trained(self, device: int, round: int) -> State:
         """w_{k,t}; a device whose training was cut off still has what it began with."""

@@ -13,10 +13,12 @@ class Sent:
     """A device's model of a round: promised when its messages are sent, there when its job is done.
 
     Attributes:
+        round: Round t.
         state: w_{k,t}; None until then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, round: int) -> None:
+        self.round = round
         self.state: State | None = None
 
 

@@ -10,37 +10,38 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netsim.backlog import Backlog, Training
+from netsim.backlog import Step, Training
 from netsim.beside.copy import Answer
+from netsim.beside.deposit import Deposit
 from netsim.jobs.packing import company, pack
 from netsim.jobs.remote import portable
 from netsim.jobs.torch_device import intra_op_threads
-from netsim.learning import Workload
+from netsim.learning import Metric, Workload
 from netsim.observers import Observer
 from netsim.records.tables import MetricRow
 
-Posted = Mapping[int, Mapping[int, Mapping[int, Any]]]
-"""Payloads by round, sender and receiver: those of rounds that are not closed."""
+if TYPE_CHECKING:
+    from netsim.beside.backlog import BacklogBeside
 
 
 class Service:
     """Does on a backlog, with a learner, what was said in the clock's process.
 
-    Its methods are those of :class:`netsim.backlog.Backlog`, with device numbers for steps and senders for payloads:
-    only what is small travels.
+    Its methods are those of :class:`netsim.backlog.Backlog`, with places for steps and numbers for payloads: only what
+    is small travels.
 
     Args:
         backlog: The backlog, as it was when the process was split.
-        under_way: What each device trains; the backlog adds to it.
-        posted: What was sent; the backlog adds to it.
+        steps: What it was told to do, by place; the backlog adds to it, and takes out what is over.
+        deposit: What was sent.
     """
 
-    def __init__(self, backlog: Backlog, under_way: Mapping[int, Training], posted: Posted) -> None:
+    def __init__(self, backlog: BacklogBeside, steps: Mapping[int, Step], deposit: Deposit) -> None:
         self._backlog = backlog
-        self._under_way = under_way
-        self._posted = posted
+        self._steps = steps
+        self._deposit = deposit
         self._workloads: dict[int, Workload] = {}
 
     def serve(self, connection: Connection) -> None:
@@ -68,28 +69,75 @@ class Service:
             for buffer in learnt:
                 connection.send_bytes(buffer)
 
-    def train(self, device: int, round: int, workload: Workload | None) -> None:
-        """None: the workload that the device had before."""
+    def train(
+        self,
+        device: int,
+        round: int,
+        workload: Workload | None,
+        after: int | None,
+        closes: int | None,
+        judged: bool,
+    ) -> None:
+        """None for the workload: the one that the device had before."""
         if workload is not None:
             self._workloads[device] = workload
-        self._backlog.train(device, round, self._workloads[device])
+        made_by = self._steps.get(after) if after is not None else None
+        self._backlog.train(
+            device, round, self._workloads[device], after=made_by, closes=closes, judged=judged
+        )
 
-    def trained(self, device: int, time_s: float) -> None:
-        """What is under way there."""
-        self._backlog.trained(self._under_way[device], time_s)
+    def adopt(self, place: int, round: int) -> None:
+        """A step that is over and has no metrics to give needs no round."""
+        if place in self._steps:
+            self._backlog.adopt(self._training(place), round)
 
-    def cancel(self, device: int) -> None:
+    def trained(self, place: int, time_s: float) -> None:
         """What is under way there."""
-        self._backlog.cancel(self._under_way[device])
+        self._backlog.trained(self._training(place), time_s)
+
+    def cancel(self, place: int) -> None:
+        """A step that is over is not cancelled any more."""
+        if place in self._steps:
+            self._backlog.cancel(self._training(place))
 
     def messages(self, device: int, round: int, neighbours: Sequence[int]) -> None:
         """Payloads stay here."""
-        self._backlog.messages(device, round, neighbours)
+        for message in self._backlog.learner.messages(device, round, neighbours):
+            self._deposit.keep(message.payload)
 
-    def combine(self, device: int, round: int, time_s: float, senders: Sequence[int]) -> None:
-        """Of what was posted, that of ``senders`` has arrived."""
-        posted = self._posted.get(round, {})
-        self._backlog.combine(device, round, time_s, {k: posted[k][device] for k in senders})
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Nobody has these payloads any more."""
+        self._deposit.forget(numbers)
+
+    def acknowledged(self, device: int, round: int, delivered: Mapping[int, bool]) -> None:
+        """What the device knows of its messages."""
+        self._backlog.acknowledged(device, round, delivered)
+
+    def combine(
+        self,
+        device: int,
+        round: int,
+        time_s: float,
+        senders: Sequence[int],
+        numbers: Sequence[int],
+        after: Sequence[int] | None,
+        judged: bool,
+    ) -> None:
+        """Of what was sent, these ``numbers`` have arrived."""
+        arrived = {k: self._deposit[number] for k, number in zip(senders, numbers, strict=True)}
+        made_by = (
+            [self._steps[place] for place in after if place in self._steps] if after is not None else None
+        )
+        self._backlog.combine_here(device, round, time_s, arrived, made_by, judged)
+
+    def measure(self, device: int, round: int, time_s: float, metrics: Sequence[Metric]) -> None:
+        """What the clock's process has measured."""
+        self._backlog.measure(device, round, time_s, metrics)
+
+    def settle(self, place: int) -> None:
+        """The clock waits until that is done."""
+        if place in self._steps:
+            self._backlog.settle(self._steps[place])
 
     def close(self, round: int, time_s: float) -> None:
         """Nothing of ``round`` will arrive any more."""
@@ -98,6 +146,11 @@ class Service:
     def finish(self) -> None:
         """There are no more rounds."""
         self._backlog.finish()
+
+    def _training(self, place: int) -> Training:
+        step = self._steps[place]
+        assert isinstance(step, Training)
+        return step
 
 
 def _listen(connection: Connection, heard: SimpleQueue[bytes]) -> None:

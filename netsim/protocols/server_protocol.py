@@ -145,10 +145,17 @@ class ServerProtocol(Protocol):
             row = yield from self.server.uplink.send(
                 device, self.server.node, message.size_bits, n, "upload", stop
             )
-            if row.outcome != "delivered":
+            delivered = row.outcome == "delivered"
+            if delivered:
+                errand.upload_s, errand.payload, errand.arrived = env.now - begin_s, message.payload, True
+            known = delivered and (
+                yield from self.server.downlink.acknowledge(self.server.node, device, n, stop)
+            )
+            if learner.hears_acknowledgements and device.alive:
+                self.work.acknowledged(k, n, {self.server.number: known})
+            if not delivered:
                 errand.outcome = ending(device, stop)
                 return
-            errand.upload_s, errand.payload, errand.arrived = env.now - begin_s, message.payload, True
         errand.outcome = "finished"
 
     def _aggregate(self, t: int, arrived: dict[int, Any], trainings: Sequence[Training]) -> Process:

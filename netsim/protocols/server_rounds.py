@@ -8,6 +8,7 @@ from typing import Any
 import simpy
 from pydantic import Field, model_validator
 
+from netsim.clock import deadline
 from netsim.devices.device import Device, first_of
 from netsim.options import Options
 from netsim.protocols.server_protocol import Errand, ServerProtocol, ending
@@ -20,8 +21,8 @@ class ServerRounds(ServerProtocol):
     """A server chooses K of C devices, sends them the model, and aggregates what they upload.
 
     It waits for everybody, or until ``deadline_s``, or until ``first`` uploads are in; whoever is not done
-    then is cut off: what it spent is charged, its work is discarded. A round that nobody finishes leaves the model
-    as it is.
+    then is cut off: what it spent is charged, its work is discarded. An upload that ends in the very moment of the
+    deadline is in time. A round that nobody finishes leaves the model as it is.
     """
 
     MEMBERS = ("participants", "first")
@@ -76,9 +77,10 @@ class ServerRounds(ServerProtocol):
             env.process(self._client(self.star.members[k], t, errands, downloads[k], stop, enough))
             for k in chosen
         ]
-        deadline = [env.timeout(self.options.deadline_s)] if self.options.deadline_s is not None else []
+        limit_s = self.options.deadline_s
+        endings = [] if limit_s is None else [deadline(env, begin_s + limit_s)]
         everybody = env.all_of(clients)
-        yield first_of(everybody, enough, *deadline)
+        yield first_of(everybody, enough, *endings)
         if not everybody.processed:
             stop.succeed()
             yield env.all_of(clients)  # anew: a condition inside another that was met is deaf from then on

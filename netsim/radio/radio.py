@@ -85,8 +85,11 @@ class Radio:
         kind: str,
         stop: simpy.Event | None,
         tell: Tell,
+        answers: dict[int, bool] | None = None,
     ) -> Generator[simpy.Event, Any, list[str]]:
         """Process: send ``size_bits`` to each of ``receivers``, all at once; returns their outcomes, in no fixed order.
+
+        It ends when acknowledgements are in, too.
 
         Args:
             sender: Who sends.
@@ -97,15 +100,19 @@ class Radio:
             kind: What the message is, for the records.
             stop: Ends all transfers early when it fires.
             tell: Told of each transfer once: at its start if nothing can disturb it, otherwise at its end.
+            answers: Gets, by receiver, whether its acknowledgement came back; None: nobody asks.
         """
         disturbed, batch = receivers, None
-        if stop is None and size_bits > 0:  # a message of no bits is no transfer
+        # A message of no bits is no transfer; answers that are transfers are not foreseen.
+        if stop is None and size_bits > 0 and not self.air.acknowledgement_bits:
             fan = self._fan(sender, receivers, devices)
             disturbed = fan.disturbed
             if fan.numbers:
                 batch = self._fan_out(sender, fan, size_bits, round, kind, tell)
         others = [
-            self.env.process(self._send_and_tell(sender, devices[n], size_bits, round, kind, stop, tell))
+            self.env.process(
+                self._send_and_tell(sender, devices[n], size_bits, round, kind, stop, tell, answers)
+            )
             for n in disturbed
         ]
         outcomes: list[str] = []
@@ -113,6 +120,9 @@ class Radio:
             yield self.env.timeout(fan.longest_s)
             self._on_transfers(batch)
             outcomes += batch.each("outcome")
+            if answers is not None:
+                delivered = [outcome == "delivered" for outcome in outcomes]
+                answers.update(zip(fan.numbers, delivered, strict=True))
         if others:
             yield self.env.all_of(others)
             outcomes += [str(process.value) for process in others]
@@ -181,11 +191,30 @@ class Radio:
         kind: str,
         stop: simpy.Event | None,
         tell: Tell,
+        answers: dict[int, bool] | None,
     ) -> Generator[simpy.Event, Any, str]:
-        """Process: one transfer; returns its outcome."""
+        """Process: one transfer and its acknowledgement; returns the outcome of the transfer."""
         row = yield from self.send(sender, receiver, size_bits, round, kind, stop)
-        tell([receiver.number], [self.env.now], [row.outcome == "delivered"])
+        delivered = row.outcome == "delivered"
+        tell([receiver.number], [self.env.now], [delivered])
+        known = delivered and (yield from self.acknowledge(receiver, sender, round, stop))
+        if answers is not None:
+            answers[receiver.number] = known
         return row.outcome
+
+    def acknowledge(
+        self, receiver: Device, sender: Device, round: int, stop: simpy.Event | None
+    ) -> Generator[simpy.Event, Any, bool]:
+        """Process: ``receiver`` tells ``sender`` that its message of ``round`` is there; returns whether that arrives.
+
+        It is a transfer of ``air.acknowledgement_bits`` back over the link, for which the receiver of the message pays;
+        of no bits it is free and sure.
+        """
+        size_bits = self.air.acknowledgement_bits
+        if not size_bits:
+            return True
+        row = yield from self.send(receiver, sender, size_bits, round, "acknowledgement", stop)
+        return row.outcome == "delivered"
 
     def send(
         self,

@@ -44,8 +44,9 @@ class RoundRow(NamedTuple):
     """What one device did in one round (table ``rounds``).
 
     Each device has its own rounds: one ends when the device has sent and received all that it waits for, or is cut
-    off, or dies; the next begins in the same moment. The three busy times may overlap each other (a
-    radio receives while it sends), so they need not add up to the round's length; idle is what none of them covers.
+    off, or dies; with a deadline and a shared schedule it lasts until the deadline. The next begins in the same moment.
+    The three busy times may overlap each other (a radio receives while it sends), so they need not add up to the
+    round's length; idle is what none of them covers.
     Columns ``iterations_<modality>`` follow, one per modality of the data.
     """
 
@@ -70,11 +71,16 @@ class RoundRow(NamedTuple):
     battery_j: Annotated[float, "battery left at the end of the round [J]; inf for mains power"]
     flops: Annotated[float, "FLOPs of the round's workload"]
     slowdown: Annotated[float, "straggler factor: computing took so many times longer than C/(f e)"]
-    sent: Annotated[int, "messages that it sent and that were delivered"]
-    received: Annotated[int, "messages of this round that it combined"]
+    sent: Annotated[int, "messages of its own that were delivered while the round lasted"]
+    received: Annotated[int, "messages that it combined"]
     missed: Annotated[
         int, "neighbours alive at the round's beginning whose message of this round it did not combine"
     ]
+    late: Annotated[
+        int,
+        "messages of earlier rounds that arrived in this one: dropped, or with 'protocol.late: keep' combined if the "
+        "sender had nothing newer",
+    ] = 0
 
 
 class OutsideRow(NamedTuple):
@@ -127,8 +133,8 @@ class TransferRow(NamedTuple):
     round: Annotated[int, "the sender's round"]
     kind: Annotated[
         str,
-        "'model', 'report' (to the cluster head), 'decision' (from it), 'download' (from the edge server) or "
-        "'upload' (to it)",
+        "'model', 'report' (to the cluster head), 'decision' (from it), 'download' (from the edge server), "
+        "'upload' (to it) or 'acknowledgement' (of a model or an upload)",
     ]
     sender: Annotated[int, "sending device"]
     receiver: Annotated[int, "receiving device"]

@@ -129,6 +129,12 @@ class RadioOptions(Options):
     outage_snr_db: float | None = Field(
         None, description="below this SNR nothing gets through [dB]; null: a link is never in outage"
     )
+    acknowledgement_bits: float = Field(
+        0.0,
+        ge=0,
+        description="size of the answer to a model or an upload that arrived [bit], which its receiver sends back over "
+        "the link; 0: senders know at once, and it costs nothing",
+    )
     path_loss: Named = Field(_component("free_space"), description="loss without fading")
     channel: Named = Field(_component("rayleigh"), description="small-scale fading")
     access: Named = Field(_component("dedicated"), description="how bandwidth is divided among transfers")

@@ -107,10 +107,8 @@ class Edges(LinkRule):
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
         """As given."""
-        graph = nx.Graph()
-        graph.add_nodes_from(range(len(positions)))
-        graph.add_edges_from(self._pairs(len(positions)))
-        return graph
+        count = len(positions)
+        return _graph(count, self._pairs(count))
 
     def _pairs(self, count: int) -> Sequence[tuple[int, int]]:
         if self.options.file is not None:

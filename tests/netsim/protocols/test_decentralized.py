@@ -269,3 +269,141 @@ def test_a_head_that_dies_in_the_meeting_leaves_nobody_waiting(simulate):
         **dict.fromkeys((0, 2, 3, 4), "finished"),
     }
     conserve(simulation, log)
+
+
+# Deadlines: schedules, ties, and what is late.
+
+
+def tie(**protocol):
+    """Devices 0 and 1 are near each other; 0 is held up by its far neighbour 2 until the deadline."""
+    return {
+        "rounds": 200,
+        "devices": {"count": 3},
+        "topology": {
+            "placement": {"name": "coordinates", "positions_m": [[0, 0], [10, 0], [0, 900]]},
+            "links": {"name": "edges", "edges": [[0, 1], [0, 2]]},
+        },
+        "radio": {"channel": "none"},
+        "protocol": {"name": "decentralized_rounds", **protocol},
+        "learner": {"name": "stub", "flops": 0, "bits": 1e6},
+    }
+
+
+@pytest.mark.parametrize("schedule", ["shared", "own"])
+@pytest.mark.parametrize("deadline_s", [0.5, 0.50001, 0.6, 0.1 + 0.2])
+def test_what_is_delivered_within_a_round_is_combined(simulate, deadline_s, schedule):
+    """With own schedules each message to device 1 arrives in the very moment of its deadline, by another sum."""
+    _, log = simulate(**tie(deadline_s=deadline_s, schedule=schedule))
+    delivered = [t for t in by(log.transfers, sender=0, receiver=1) if t.outcome == "delivered"]
+    rows = by(log.rounds, device=1)
+    assert len(delivered) == len(rows) == 200
+    assert {(row.outcome, row.received, row.missed, row.late) for row in rows} == {("finished", 1, 0, 0)}
+
+
+@pytest.mark.parametrize("schedule", ["shared", "own"])
+@pytest.mark.parametrize(("flops", "bits"), [(0.3, 0.2e6), (0.1, 0.4e6), (0.45, 0.05e6)])
+def test_what_arrives_in_the_very_moment_of_the_deadline_is_combined(simulate, flops, bits, schedule):
+    """Computing 0.3 s and sending 0.2 s against 0.5 s, for 300 rounds, whose sums are rounded each its own way."""
+    blocks = world(2, flops, bits, rounds=300, protocol={"deadline_s": 0.5, "schedule": schedule})
+    blocks["topology"] = line(2, spacing_m=1.0)
+    simulation, log = simulate(**blocks)
+    assert {row.outcome for row in log.transfers} == {"delivered"}
+    assert {(row.outcome, row.received, row.late) for row in log.rounds} == {("finished", 1, 0)}
+    assert max(row.end_s for row in log.rounds) == pytest.approx(150.0, rel=1e-12)
+    conserve(simulation, log)
+
+
+def test_training_that_ends_in_the_very_moment_of_the_deadline_is_done(simulate):
+    """It cannot be sent any more."""
+    simulation, log = simulate(**world(2, flops=0.7, rounds=300, protocol={"deadline_s": 0.7}))
+    assert [r.compute_end_s for r in log.rounds] == pytest.approx([r.end_s for r in log.rounds])
+    assert {t.outcome for t in log.transfers} == {"cut_off"}
+    assert max(t.sent_bits for t in log.transfers) == pytest.approx(0.0, abs=1e-6)
+    conserve(simulation, log)
+
+
+def test_on_a_shared_schedule_all_begin_together_and_who_is_done_early_waits(simulate):
+    """Devices 0 and 1 of four in a row need 12 s, 3 computes for 100 s; idling costs 0.1 W."""
+    blocks = world(
+        4,
+        rounds=5,
+        protocol={"deadline_s": 20.0},
+        idle_power_w=0.1,
+        stragglers={"name": "given", "factors": {3: 10.0}},
+    )
+    simulation, log = simulate(**blocks)
+    for row in log.rounds:
+        assert (row.start_s, row.end_s) == (20.0 * (row.round - 1), 20.0 * row.round)
+    assert {r.outcome for r in by(log.rounds, device=0)} == {"finished"}
+    assert [(r.idle_s, r.idle_j) for r in by(log.rounds, device=0)] == [
+        (pytest.approx(8.0), pytest.approx(0.8))
+    ] * 5
+    assert [time_s for _, time_s in log.closed] == [20.0 * t for t in range(1, 6)]
+    conserve(simulation, log)
+
+
+def test_a_device_can_die_while_it_waits_for_the_next_round(simulate):
+    """14 J for the round and 1 J a second of waiting: device 1 of three has 17 J and dies at 15 s."""
+    change = {"devices": [1], "battery": {"capacity_j": 17.0}, "idle_power_w": 1.0}
+    simulation, log = simulate(**world(3, protocol={"deadline_s": 20.0}, overrides=[change]))
+    assert log.deaths == [(1, pytest.approx(15.0))]
+    assert [(r.outcome, r.received) for r in by(log.rounds, device=1)] == [("died", 2)]
+    assert [r.missed for r in by(log.rounds, device=0)] == [0, 0]
+    conserve(simulation, log)
+
+
+def test_decisions_that_take_longer_take_from_the_next_round(simulate):
+    """Reports of 3e6 bits take 3 s a hop, after 12 s of round: device 4's decision comes at 12 + 9 + 9 = 30 s.
+
+    It begins round 2 then; the round ends at 40 s all the same.
+    """
+    _, log = simulate(**coordinated(bits=3e6, protocol={"deadline_s": 20.0}))
+    assert [r.start_s for r in by(log.rounds, round=2, device=4)] == pytest.approx([30.0])
+    assert {r.end_s for r in by(log.rounds, round=2)} == {40.0}
+
+
+def test_on_their_own_schedules_devices_drift_apart(simulate):
+    """Device 0 hears 1 at once and goes on; 2 has nobody to hold it up. With a shared schedule nothing is ever late."""
+    blocks = tie(deadline_s=0.5, schedule="own")
+    blocks["radio"] = {"channel": "rayleigh"}
+    _, own = simulate(**blocks)
+    _, shared = simulate(**{**blocks, "protocol": {**blocks["protocol"], "schedule": "shared"}})
+    used = {}
+    for name, log in (("own", own), ("shared", shared)):
+        delivered = sum(t.outcome == "delivered" for t in log.transfers)
+        assert sum(r.received + r.late for r in log.rounds) == pytest.approx(delivered, abs=2)
+        used[name] = sum(r.received for r in log.rounds) / delivered
+    assert used["own"] < 0.6
+    assert used["shared"] == 1.0
+
+
+@pytest.mark.parametrize("late", ["drop", "keep"])
+def test_a_late_message_is_cut_off_or_has_one_round_more(simulate, late):
+    """1 s of computing, 2.5 s on the air, rounds of 2 s: sent at 2t - 1, there at 2t + 1.5, in round t + 1.
+
+    Kept, they overlap for 1.5 s with those of the next round, on bands of their own, and cost 2.5 J each. In the last
+    round there is none more: what is sent in it is cut off after 1 s, and what was sent in the last but one is there.
+    """
+    simulation, log = simulate(
+        **world(2, flops=1.0, bits=2.5e6, rounds=4, protocol={"deadline_s": 2.0, "late": late})
+    )
+    rows = [(r.outcome, r.sent, r.received, r.missed, r.late) for r in by(log.rounds, device=0)]
+    mine = [(t.outcome, t.start_s, t.end_s, t.energy_j) for t in by(log.transfers, sender=0)]
+    if late == "drop":
+        assert rows == [("cut_off", 0, 0, 1, 0)] * 4
+        assert mine == [("cut_off", 2 * t - 1, 2 * t, pytest.approx(1.0)) for t in (1, 2, 3, 4)]
+    else:
+        assert rows == [("finished", 0, 0, 1, 0), *[("finished", 1, 1, 1, 1)] * 2, ("finished", 1, 1, 1, 1)]
+        there = [("delivered", 2 * t - 1, pytest.approx(2 * t + 1.5), pytest.approx(2.5)) for t in (1, 2, 3)]
+        assert mine == [*there, ("cut_off", 7.0, 8.0, pytest.approx(1.0))]
+    conserve(simulation, log)
+
+
+def test_a_message_that_needs_more_than_one_round_more_is_cut_off(simulate):
+    """4.5 s on the air from 2t - 1 on: cut off at 2t + 2, after 3 s; the last at its own deadline."""
+    _, log = simulate(
+        **world(2, flops=1.0, bits=4.5e6, rounds=4, protocol={"deadline_s": 2.0, "late": "keep"})
+    )
+    assert [t.energy_j for t in by(log.transfers, sender=0)] == pytest.approx([3.0, 3.0, 3.0, 1.0])
+    assert {t.outcome for t in log.transfers} == {"cut_off"}
+    assert {(r.received, r.late) for r in log.rounds} == {(0, 0)}

@@ -230,3 +230,12 @@ def test_learner_and_protocol_must_fit(simulate):
         simulate(protocol={"name": "server_rounds"})
     with pytest.raises(ScenarioError, match=r"learner\.name: 'server_stub' learns through an edge server"):
         simulate(learner={"name": "server_stub"})
+
+
+def test_what_is_uploaded_in_the_very_moment_of_the_deadline_is_in_time(star):
+    """The deadline is when the uploads of an endless round end, or a rounding error earlier; or clearly earlier."""
+    _, endless = star()
+    end_s = max(row.end_s for row in endless.transfers)
+    for deadline_s, arrived in ((end_s, 4), (math.nextafter(end_s, 0), 4), (end_s * (1 - 1e-9), 0)):
+        _, log = star({"deadline_s": deadline_s}, rounds=50)
+        assert {row.arrived for row in log.server} == {arrived}
