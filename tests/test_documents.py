@@ -165,3 +165,44 @@ def test_the_guides_learner_runs_as_it_stands(tmp_path):
     nobody = errors("nobody", "protocol.deadline_s=0.05")
     assert nobody[0] == nobody[-1]
     assert len(errors("asynchronous", "protocol.name=asynchronous_server")) == 30
+
+
+def test_the_guides_protocol_runs_as_it_stands_and_gives_the_same_bytes_everywhere(tmp_path):
+    """Gossip without waiting: devices are in different rounds, learn all the same, and energy is accounted for."""
+    (code,) = blocks("docs/guides/write_a_protocol.md", "python")
+    (scenario,) = blocks("docs/guides/write_a_protocol.md", "yaml")
+    (tmp_path / "push_gossip.py").write_text(code)
+    (tmp_path / "push_gossip.yaml").write_text(scenario)
+    import pandas as pd
+
+    def tables(run_id, *settings):
+        words = [sys.executable, "-m", "netsim", "run", "push_gossip.yaml", "--quiet", "--no-plots"]
+        words += ["--run-id", run_id, *(word for setting in settings for word in ("--set", setting))]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        names = ("metrics", "rounds", "transfers")
+        return [
+            pd.read_parquet(tmp_path / "runs" / "push_gossip" / run_id / f"{name}.parquet") for name in names
+        ]
+
+    metrics, rounds, transfers = tables("inline", "jobs.executor=inline", "jobs.stacking=off")
+    loss = metrics.query("name == 'loss_test' and modality == ''").groupby("round").value.mean()
+    assert loss.iloc[-1] < 0.98 * loss.iloc[0]
+    assert rounds.groupby("device").end_s.max().nunique() == 6  # nobody waits for anybody
+    assert (
+        0 < rounds.received.sum() <= (transfers.outcome == "delivered").sum() == rounds.sent.sum() == 6 * 12
+    )
+    for executor in ("auto", "beside"):
+        for table, same in zip(
+            (metrics, rounds, transfers),
+            tables(executor, f"jobs.executor={executor}", "jobs.stacking=off"),
+            strict=True,
+        ):
+            pd.testing.assert_frame_equal(table, same, check_exact=True)
+    columns = ["compute_j", "sending_j", "receiving_j", "idle_j"]
+    capacity_j = 0.5 * rounds.groupby("device")[columns].sum().sum(axis=1).min()
+    _, dying, _ = tables("dying", f"devices.battery={{capacity_j: {capacity_j}}}", "protocol.pause_s=0.01")
+    assert "died" in set(dying.outcome)
+    spent = dying.groupby("device")[columns].sum().sum(axis=1)
+    left = dying.groupby("device").battery_j.last()
+    assert (spent + left).tolist() == pytest.approx([capacity_j] * 6, rel=1e-9)
