@@ -265,6 +265,9 @@ def _report(
     for measured in facts["stacking"]["measured"]:
         times = ", ".join(f"{way} {1e3 * s:.3g} ms" for way, s in measured["seconds_per_job"].items())
         table.add_row("", f"{measured['label']}: {measured['chosen']} ({times})")
+    for measured in facts.get("threads", {}).get("measured", ()):
+        times = ", ".join(f"{number}: {1e3 * s:.3g} ms" for number, s in measured["seconds"].items())
+        table.add_row("", f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
     beside = facts.get("beside", {})
     if beside.get("after_round") is not None:
         measured_s = [

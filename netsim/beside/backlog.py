@@ -40,7 +40,7 @@ class BacklogBeside(Backlog):
     ) -> None:
         super().__init__(learner, executor, observer, max_pending)
         self.max_behind = max_behind
-        self._trial = Trial(rounds)
+        self._trial = Trial(rounds, executor.inside)
         self._copy: Copy | None = None
         self._moved_after: int | None = None
         # Where the work is done: what each device trains, and payloads by round, sender and receiver.

@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from netsim.errors import ScenarioError
+from netsim.jobs.inside import one_thread
 from netsim.jobs.pooled import Pooled, PooledOptions
 from netsim.jobs.remote import Receiver, Sender, results
 from netsim.jobs.stacking import Stacking, Unit
-from netsim.jobs.torch_device import intra_op_threads
 from netsim.options import Options
 
 ATTEMPTS = 3
@@ -167,7 +167,6 @@ def _arrays(buffers: Sequence[memoryview]) -> list[np.ndarray]:
 def _do(buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str]) -> list[np.ndarray]:
     """What a worker does with a packed unit, whose functions it finds where the simulator would."""
     sys.path += [folder for folder in path if folder not in sys.path]
-    intra_op_threads(1)
     # Ray's store is read-only, which PyTorch warns of; jobs do not change their inputs.
     warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
     return _arrays(_receiver().do(buffers, places))
@@ -181,5 +180,6 @@ def _receiver() -> Receiver[Any]:
     if not _receivers:
         import ray
 
+        one_thread()
         _receivers.append(Receiver(ray.get))
     return _receivers[0]
