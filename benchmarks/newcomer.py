@@ -50,9 +50,7 @@ def main() -> None:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--busy", type=int, default=cores, help="processes that do nothing but use a core")
-    busy = [
-        multiprocessing.Process(target=spin, daemon=True) for _ in range(parser.parse_args().busy)
-    ]
+    busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(parser.parse_args().busy)]
     for process in busy:
         process.start()
     with tempfile.TemporaryDirectory() as name:

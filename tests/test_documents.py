@@ -29,21 +29,57 @@ def test_the_example_scenario_of_the_scenario_page_is_valid(tmp_path):
     assert load_plan(tmp_path / "example.yaml").scenario.rounds == 4
 
 
-def test_the_readmes_learner_runs_as_it_stands(tmp_path):
-    """Twenty lines, saved and run as the README says; gossip must bring the error down, and batteries must end."""
-    (code,) = blocks("README.md", "python")
-    (scenario,) = blocks("README.md", "yaml")
-    (tmp_path / "gossip.py").write_text(code)
-    (tmp_path / "gossip.yaml").write_text(scenario)
-    words = [sys.executable, "-m", "netsim", "run", "gossip.yaml", "--quiet", "--run-id", "a"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+def saved(page, name, folder):
+    """The page's learner and scenario, where the page says to save them."""
+    (code,) = blocks(page, "python")
+    (scenario,) = blocks(page, "yaml")
+    (folder / f"{name}.py").write_text(code)
+    (folder / f"{name}.yaml").write_text(scenario)
+
+
+def netsim(*words, cwd):
+    """What the program prints, started in a folder as a reader would start it."""
+    done = subprocess.run([sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def keeps_its_promises(folder, name, learner, **options):
+    """``check_learner`` on what a page shows, in a process of its own."""
+    code = f"""
+import types, networkx
+from learners.checks import check_learner
+from {name} import {learner} as Learner
+setup = types.SimpleNamespace(seed=0, device_count=3, rounds=2, options=Learner.Options(**{options}))
+check_learner(lambda: Learner(setup), networkx.path_graph(3))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+
+
+def first_and_last(printed):
+    """Where the error began and ended, as the screen says: ``error  2.07 → 0.105, distance ...``."""
+    (line,) = (line for line in printed.splitlines() if line.startswith("error"))
+    return [float(number) for number in re.match(r"error\s+(\S+) → ([^\s,]+), distance", line).groups()]
+
+
+def test_the_readmes_learner_shows_that_it_learns(tmp_path):
+    """Saved and run as the README says: the error falls, on screen, in the records, in a table and in a figure."""
+    saved("README.md", "gossip", tmp_path)
+    keeps_its_promises(tmp_path, "gossip", "Gossip")
+    printed = netsim("netsim", "run", "gossip.yaml", "--run-id", "a", cwd=tmp_path)
+    first, last = first_and_last(printed)
+    assert last < 0.2 * first and "died" not in printed
+    assert first_and_last((ROOT / "README.md").read_text()) == pytest.approx([first, last], rel=0.1)
     import pandas as pd
 
     folder = tmp_path / "runs" / "gossip" / "a"
     error = pd.read_parquet(folder / "metrics.parquet").query("name == 'error'").groupby("round").value.mean()
-    assert error.iloc[-1] < 0.2 * error.iloc[0]
-    assert (folder / "plots").is_dir()
+    assert [first, last] == [pytest.approx(error.iloc[end], rel=5e-3) for end in (0, -1)]
+    assert (folder / "plots" / "metrics.png").exists()
+    table = netsim("analysis", str(folder), cwd=tmp_path)
+    assert re.search(rf"error\s+{error.iloc[0]:.4g}\s+{error.iloc[-1]:.4g}\s", table)
+    scarce = ("--set", "devices.battery.capacity_j=5e-4", "--no-plots", "--run-id", "b")
+    assert 0 < netsim("netsim", "run", "gossip.yaml", *scarce, cwd=tmp_path).count("died ") < 12
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -55,19 +91,19 @@ def test_links_between_pages_lead_somewhere(page):
 
 def test_the_guides_learner_runs_as_it_stands(tmp_path):
     """FedAvg on squared errors comes to its fixed point where all take part; what the guide says to try, runs."""
-    (code,) = blocks("docs/guides/write_a_learner.md", "python")
-    (scenario,) = blocks("docs/guides/write_a_learner.md", "yaml")
-    (tmp_path / "federated_mean.py").write_text(code)
-    (tmp_path / "federated_mean.yaml").write_text(scenario)
+    saved("docs/guides/write_a_learner.md", "federated_mean", tmp_path)
+    keeps_its_promises(tmp_path, "federated_mean", "FederatedMean", size=20)
     import pandas as pd
 
     def errors(run_id, *settings):
-        words = [sys.executable, "-m", "netsim", "run", "federated_mean.yaml", "--quiet", "--no-plots"]
-        words += ["--run-id", run_id, *(word for setting in settings for word in ("--set", setting))]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        words = [word for setting in settings for word in ("--set", setting)]
+        printed = netsim(
+            *("netsim", "run", "federated_mean.yaml", "--no-plots", "--run-id", run_id, *words), cwd=tmp_path
+        )
         metrics = pd.read_parquet(tmp_path / "runs" / "federated_mean" / run_id / "metrics.parquet")
-        return metrics.query("name == 'error'").sort_values("round").value.to_numpy()
+        error = metrics.query("name == 'error'").sort_values("round").value.to_numpy()
+        assert first_and_last(printed) == [pytest.approx(error[end], rel=5e-3) for end in (0, -1)]
+        return error
 
     all_ = errors("all")
     assert all_[-1] < 1e-3 * all_[0] and len(all_) == 30

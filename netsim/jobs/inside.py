@@ -175,10 +175,9 @@ class _Trial:
             self._seconds[number].append(seconds)
         self._warm.add(number)
         one, many = self._seconds.values()
-        if self._turns >= len(ORDER):
-            self._choose()
-        elif min(len(one), len(many)) >= AT_LEAST and (
-            min(one) > HOPELESS * max(many) or min(many) > HOPELESS * max(one)
+        if self._turns >= len(ORDER) or (
+            min(len(one), len(many)) >= AT_LEAST
+            and (min(one) > HOPELESS * max(many) or min(many) > HOPELESS * max(one))
         ):
             self._choose()
 

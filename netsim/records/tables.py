@@ -76,6 +76,13 @@ class RoundRow(NamedTuple):
         int, "neighbours alive at the round's beginning whose message of this round it did not combine"
     ]
 
+    @property
+    def asked(self) -> bool:
+        """Whether the device was to take part; not one that a server did not choose, also if it died meanwhile."""
+        if self.outcome == "died":
+            return bool(self.flops or self.received or self.missed)
+        return self.outcome != "idle"
+
 
 class ServerRow(NamedTuple):
     """A round of the edge server (table ``server``; only runs that have one)."""

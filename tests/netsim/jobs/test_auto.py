@@ -190,22 +190,19 @@ def test_all_threads_are_a_way_like_any_other(timed):
         assert len(auto.facts()["stacking"]["measured"][0]["seconds_per_job"]) == 5
 
 
-def test_a_way_has_as_many_threads_inside_as_it_says():
-    for way, threads in (("loop", 1), ("stacked", 1), ("loop with all threads", 2)):
-        auto, seen = Auto(None, Stacking("off")), []
-        auto.inside = inside = Two()
-        child = auto._child(way)
-        results(child, [child.submit(TrainingJob(lambda: seen.append(inside.now), {}))])
-        assert seen == [threads] and inside.now == 1
+@pytest.mark.parametrize(("way", "threads"), [("loop", 1), ("stacked", 1), ("loop with all threads", 2)])
+def test_a_way_has_as_many_threads_inside_as_it_says(way, threads):
+    auto, inside, seen = Auto(None, Stacking("off")), Two(), []
+    auto.inside = inside
+    did(auto._child(way), [TrainingJob(lambda: seen.append(inside.now), {})])
+    assert seen == [threads] and inside.now == 1
 
 
 @pytest.mark.parametrize("inside", [Two(), None])
 def test_what_workers_do_is_what_is_faster_with_one_thread_inside(timed, inside):
     """Stacks gain by two threads here, and lose with one."""
     times = {"loop": 1.0, "stacked": 1.2, "stacked with all threads": 0.6, "threads": 0.8}
-    auto = timed(
-        inside=inside, expected_jobs=10**6, processes=0.5, **times, **{"stacked in processes": 0.55}
-    )
+    auto = timed(inside=inside, expected_jobs=10**6, processes=0.5, **times, **{"stacked in processes": 0.55})
     did(auto, jobs(4))
     assert chosen(auto) == ["processes"]
     assert "stacked in processes" not in auto.tapes

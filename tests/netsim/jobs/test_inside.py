@@ -77,7 +77,10 @@ def test_a_device_with_more_data_does_not_turn_the_choice(inside, devices):
 def test_every_kind_of_work_is_tried_by_itself(inside):
     play(inside, {1: 0.1, 4: 0.01}, 20, "train")
     play(inside, {1: 0.01, 4: 0.1}, 20, "judge")
-    assert [(row["label"], row["chosen"]) for row in inside.facts()["measured"]] == [("train", 4), ("judge", 1)]
+    assert [(row["label"], row["chosen"]) for row in inside.facts()["measured"]] == [
+        ("train", 4),
+        ("judge", 1),
+    ]
 
 
 def test_a_stack_counts_by_the_job(inside):
@@ -109,7 +112,10 @@ def test_jobs_without_a_stack_are_measured_by_function(inside, make):
 
 
 def in_force():
-    return {torch.get_num_threads(), *(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")}
+    return {
+        torch.get_num_threads(),
+        *(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"),
+    }
 
 
 @pytest.fixture
