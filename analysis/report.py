@@ -10,11 +10,13 @@ from rich.markup import escape
 from analysis.compare import compare, compare_runs
 from analysis.run import Run
 from analysis.tables import (
+    FUSED,
     accuracy_summary,
     energy_by_category,
     energy_per_accuracy,
     energy_quantiles,
     latency_quantiles,
+    metric_summary,
     straggler_counts,
     time_by_category,
     to_target,
@@ -57,9 +59,16 @@ def print_report(run: Run, console: Console, targets: Sequence[float] | None = N
         show_table(
             console, energy_per_accuracy(run).tail(5), "Price of the last gains (joules of one device)"
         )
+    others = metric_summary(run)
+    if len(others):
+        if set(others["modality"]) == {FUSED}:
+            others = others.drop(columns="modality")
+        show_table(console, others, "Everything else that was measured, mean over devices")
     show_table(console, energy_by_category(run), "Energy by device")
     show_table(console, time_by_category(run), "Time by device (compute + radio + idle = total)")
-    show_table(console, energy_quantiles(run), "Energy of one device in one round")
+    show_table(
+        console, energy_quantiles(run), "Energy of one device in one round that it was asked to take part in"
+    )
     show_table(
         console, latency_quantiles(run), "Latency; what never finished counts as infinite in the quantiles"
     )

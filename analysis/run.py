@@ -129,6 +129,21 @@ class Run:
         return bool((self.metadata.get("data") or {}).get("surrogate", False))
 
     @property
+    def asked(self) -> pd.DataFrame:
+        """The rows of ``rounds`` in which a device was to take part: all but those that a server did not choose.
+
+        Whoever was not asked has nothing left undone; that it idled, or died of it, says nothing about the learning.
+        """
+        rounds = self.rounds
+        touched = (rounds[["flops", "received", "missed"]] != 0).any(axis=1)
+        return rounds[(rounds["outcome"] != "idle") & (touched | (rounds["outcome"] != "died"))]
+
+    @property
+    def explained(self) -> dict[str, str]:
+        """What each metric is, in the learner's words; empty where the run does not say."""
+        return dict(self.metadata.get("metrics") or {})
+
+    @property
     def modalities(self) -> list[str]:
         """Every modality that some device owns, by name."""
         return sorted({m for owns in self.devices["modalities"].fillna("") for m in owns.split("+") if m})

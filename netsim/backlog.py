@@ -369,7 +369,10 @@ class Backlog:
             return
         ready.sort(key=lambda step: (step.round, step.device))
         inboxes = [Inbox(step.device, step.round, step.arrived) for step in ready]
-        for step, metrics in zip(ready, self.learner.combine_all(inboxes), strict=True):
+        combined = self.executor.inside.run(
+            "combining", "combining", lambda: self.learner.combine_all(inboxes), len(inboxes)
+        )
+        for step, metrics in zip(ready, combined, strict=True):
             self.measure(step.device, step.round, step.time_s, metrics)
             if step.judged:
                 self._judge(step.device, step.round, step.time_s)

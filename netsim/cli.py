@@ -146,6 +146,7 @@ def run(
             "hardware": hardware(simulation.torch_device),
             "placements_drawn": simulation.network.topology.draws,
             "data": None,
+            "metrics": dict(simulation.learner.METRICS),
             **facts,
         },
         simulation.device_rows(),
@@ -199,7 +200,7 @@ def run(
     elif quiet:
         typer.echo(folder)
     else:
-        _report(out, summary, status, folder, run_s, work_s, simulation.execution)
+        _report(out, summary, status, folder, run_s, work_s, simulation.execution, simulation.learner.METRICS)
     if status == "interrupted":
         errors.out(
             f"interrupted after round {totals.rounds_closed} of {plan.scenario.rounds}; "
@@ -229,6 +230,7 @@ def _report(
     run_s: float,
     work_s: float,
     facts: Mapping[str, Any],
+    explained: Mapping[str, str],
 ) -> None:
     energy = summary["energy_per_device_j"]
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -245,6 +247,8 @@ def _report(
             f"accuracy, {kind}",
             f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
         )
+    for name, by_modality in summary["metrics"].items():
+        table.add_row(escape(name), escape(_first_to_last(by_modality, explained.get(name, ""))))
     parts = ", ".join(
         f"{c} {joules(energy[c])}" for c in ("compute", "sending", "receiving", "idle") if energy[c]
     )
@@ -269,6 +273,9 @@ def _report(
             table.add_row("", escape(f"{measured['label']}: {way} was dropped ({error})"))
     for found in facts["stacking"]["obstacles"]:
         table.add_row("", escape(f"{found['label']}: not stacked: {found['reason']}"))
+    for measured in facts.get("threads", {}).get("measured", ()):
+        times = ", ".join(f"{number}: {1e3 * s:.3g} ms" for number, s in measured["seconds"].items())
+        table.add_row("", f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
     beside = facts.get("beside", {})
     if beside.get("after_round") is not None:
         measured_s = [
@@ -280,6 +287,15 @@ def _report(
         table.add_row("", f"learning in a process of its own from round {beside['after_round'] + 1}{times}")
     table.add_row("records", str(folder))
     out.print(table)
+
+
+def _first_to_last(by_modality: Mapping[str, Mapping[str, float]], explained: str) -> str:
+    """A metric's means over devices: ``2.29 → 0.142, distance from the truth``."""
+    curves = ", ".join(
+        (f"{modality} " if modality != "fused" else "") + f"{ends['first']:.3g} → {ends['last']:.3g}"
+        for modality, ends in by_modality.items()
+    )
+    return f"{curves}, {explained}" if explained else curves
 
 
 @app.command()

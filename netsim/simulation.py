@@ -18,6 +18,7 @@ from netsim.devices.device import Device
 from netsim.devices.processor import Processor
 from netsim.errors import ScenarioError
 from netsim.jobs.executor import Executor
+from netsim.jobs.inside import Inside
 from netsim.jobs.stacking import Stacking
 from netsim.jobs.torch_device import choose_torch_device, free_memory_bytes, set_precision
 from netsim.learning import Learner, ServerLearner, Setup
@@ -78,7 +79,7 @@ class Simulation:
             self.observer,
         )
         try:
-            with self.plan.named(), patient_collector():
+            with self.plan.named(), patient_collector(), self.executor.inside.during_a_run():
                 work.begin()
                 self.network.env.run(until=protocol.start())
                 protocol.ledger.close()
@@ -390,5 +391,6 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
         learner.begin(topology.graph)
         _check_memory(scenario.devices, learner)
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
+    executor.inside = Inside(scenario.jobs.threads, open=torch_device == "cpu")
     executor.prepare(torch_device, scenario.rounds * scenario.devices.count)
     return Simulation(plan, learner, network, executor, torch_device, observer)

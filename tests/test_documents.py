@@ -29,21 +29,62 @@ def test_the_example_scenario_of_the_scenario_page_is_valid(tmp_path):
     assert load_plan(tmp_path / "example.yaml").scenario.rounds == 4
 
 
-def test_the_readmes_learner_runs_as_it_stands(tmp_path):
-    """Twenty lines, saved and run as the README says; gossip must bring the error down, and batteries must end."""
-    (code,) = blocks("README.md", "python")
-    (scenario,) = blocks("README.md", "yaml")
-    (tmp_path / "gossip.py").write_text(code)
-    (tmp_path / "gossip.yaml").write_text(scenario)
-    words = [sys.executable, "-m", "netsim", "run", "gossip.yaml", "--quiet", "--run-id", "a"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+def save(page, folder):
+    """Save each block that the page says to save, and return the blocks that it does not name."""
+    text, rest = (ROOT / page).read_text(), []
+    for before, language, block in re.findall(
+        r"((?:[^\n]+\n)*)\n```(python|yaml)\n(.*?)```", text, re.DOTALL
+    ):
+        if name := re.search(r"as `([\w.]+)`", before):
+            (folder / name[1]).write_text(block)
+        else:
+            rest.append((language, block))
+    return rest
+
+
+def netsim(*words, cwd):
+    """What the program prints, started in a folder as a reader would start it."""
+    done = subprocess.run([sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def keeps_its_promises(folder, name, learner, **options):
+    """``check_learner`` on what a page shows, in a process of its own."""
+    code = f"""
+import types, networkx
+from learners.checks import check_learner
+from {name} import {learner} as Learner
+setup = types.SimpleNamespace(seed=0, device_count=3, rounds=2, options=Learner.Options(**{options}))
+check_learner(lambda: Learner(setup), networkx.path_graph(3))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+
+
+def first_and_last(printed):
+    """Where the error began and ended, as the screen says: ``error  2.07 → 0.105, distance ...``."""
+    (line,) = (line for line in printed.splitlines() if line.startswith("error"))
+    return [float(number) for number in re.match(r"error\s+(\S+) → ([^\s,]+), distance", line).groups()]
+
+
+def test_the_readmes_learner_shows_that_it_learns(tmp_path):
+    """Saved and run as the README says: the error falls, on screen, in the records, in a table and in a figure."""
+    save("README.md", tmp_path)
+    keeps_its_promises(tmp_path, "gossip", "Gossip")
+    printed = netsim("netsim", "run", "gossip.yaml", "--run-id", "a", cwd=tmp_path)
+    first, last = first_and_last(printed)
+    assert last < 0.2 * first and "died" not in printed
+    assert first_and_last((ROOT / "README.md").read_text()) == pytest.approx([first, last], rel=0.1)
     import pandas as pd
 
     folder = tmp_path / "runs" / "gossip" / "a"
     error = pd.read_parquet(folder / "metrics.parquet").query("name == 'error'").groupby("round").value.mean()
-    assert error.iloc[-1] < 0.2 * error.iloc[0]
-    assert (folder / "plots").is_dir()
+    assert [first, last] == [pytest.approx(error.iloc[end], rel=5e-3) for end in (0, -1)]
+    assert (folder / "plots" / "metrics.png").exists()
+    table = netsim("analysis", str(folder), cwd=tmp_path)
+    assert re.search(rf"error\s+{error.iloc[0]:.4g}\s+{error.iloc[-1]:.4g}\s", table)
+    scarce = ("--set", "devices.battery.capacity_j=5e-4", "--no-plots", "--run-id", "b")
+    assert 0 < netsim("netsim", "run", "gossip.yaml", *scarce, cwd=tmp_path).count("died ") < 12
 
 
 def test_the_path_loss_of_the_physics_page_runs_as_it_stands(tmp_path):
@@ -67,27 +108,21 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def save(page, folder):
-    """Save each block that the page says to save, and return the blocks that it does not name."""
-    text, rest = (ROOT / page).read_text(), []
-    for before, language, block in re.findall(
-        r"((?:[^\n]+\n)*)\n```(python|yaml)\n(.*?)```", text, re.DOTALL
-    ):
-        if name := re.search(r"as `([\w.]+)`", before):
-            (folder / name[1]).write_text(block)
-        else:
-            rest.append((language, block))
-    return rest
-
-
 def run(path, run_id, *settings, cwd=None):
     """The metrics of a run of the scenario, from its own folder or another."""
     import pandas as pd
 
-    words = [sys.executable, "-m", "netsim", "run", str(path), "--quiet", "--no-plots", "--run-id", run_id]
-    words += ["--runs", str(path.parent / "runs"), *(word for one in settings for word in ("--set", one))]
-    done = subprocess.run(words, cwd=cwd or path.parent, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    words = [
+        "run",
+        str(path),
+        "--quiet",
+        "--no-plots",
+        "--run-id",
+        run_id,
+        "--runs",
+        str(path.parent / "runs"),
+    ]
+    netsim("netsim", *words, *(word for one in settings for word in ("--set", one)), cwd=cwd or path.parent)
     return pd.read_parquet(path.parent / "runs" / path.stem / run_id / "metrics.parquet")
 
 
@@ -117,16 +152,16 @@ def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
     blocks_left = save("docs/guides/bring_your_own.md", folder)
     scenario = folder / "motion.yaml"
 
-    def netsim(*words):
+    def typed(*words):
         return subprocess.run(
             [sys.executable, "-m", "netsim", *words], cwd=elsewhere, capture_output=True, text=True
         )
 
-    missing = netsim("check", str(scenario))
+    missing = typed("check", str(scenario))
     assert missing.returncode == 2 and "recordings.npz; make_recordings.py makes one" in missing.stderr
     subprocess.run([sys.executable, str(folder / "make_recordings.py")], check=True)
-    assert netsim("check", str(scenario)).returncode == 0
-    dealt = netsim("partition", str(scenario))
+    assert typed("check", str(scenario)).returncode == 0
+    dealt = typed("partition", str(scenario))
     assert dealt.returncode == 0 and "450 of 450 training samples" in dealt.stdout
 
     def accuracy(run_id, *settings):
@@ -144,8 +179,8 @@ def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
     module.write_text(
         module.read_text().replace(last, "return LSTMTrunk(input_shape[0], self.options.widths[-1])") + lstm
     )
-    assert accuracy("lstm", "rounds=1", "jobs.stacking=off") > 0
-    wrong = netsim("check", str(scenario), "--set", "learner.networks.motion.name=motion_network:Convolution")
+    assert accuracy("lstm", "rounds=1") > 0
+    wrong = typed("check", str(scenario), "--set", "learner.networks.motion.name=motion_network:Convolution")
     (line,) = wrong.stderr.splitlines()
     assert f"no module 'motion_network' in {folder}, {elsewhere} or among installed" in line
 
@@ -153,10 +188,16 @@ def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
 def test_the_guides_learner_runs_as_it_stands(tmp_path):
     """FedAvg on squared errors comes to its fixed point where all take part; what the guide says to try, runs."""
     save("docs/guides/write_a_learner.md", tmp_path)
+    keeps_its_promises(tmp_path, "federated_mean", "FederatedMean", size=20)
+    import pandas as pd
 
     def errors(run_id, *settings):
-        metrics = run(tmp_path / "federated_mean.yaml", run_id, *settings)
-        return metrics.query("name == 'error'").sort_values("round").value.to_numpy()
+        words = ["--no-plots", "--run-id", run_id, *(word for one in settings for word in ("--set", one))]
+        printed = netsim("netsim", "run", "federated_mean.yaml", *words, cwd=tmp_path)
+        metrics = pd.read_parquet(tmp_path / "runs" / "federated_mean" / run_id / "metrics.parquet")
+        error = metrics.query("name == 'error'").sort_values("round").value.to_numpy()
+        assert first_and_last(printed) == [pytest.approx(error[end], rel=5e-3) for end in (0, -1)]
+        return error
 
     all_ = errors("all")
     assert all_[-1] < 1e-3 * all_[0] and len(all_) == 30

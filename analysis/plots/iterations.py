@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.plots.style import (
     COLUMN_IN,
     PAGE_IN,
-    band_handle,
+    band_handles,
     count_axis,
     draw_band,
     draw_line,
@@ -32,12 +32,13 @@ PREFIX = "iterations_"
 def iterations_figure(run: Run) -> Figure | None:
     """Iterations per modality over rounds, and Γ per modality if the learner measured it.
 
-    Only the devices that own a modality count for it. Mean over them, band from the fewest to the most.
+    Only the devices that own a modality count for it, in rounds that they were asked to take part in. Mean over them,
+    band from the fewest to the most.
     """
     iterations, gamma = iterations_by_round(run), measured(run, "gamma")
     gamma = gamma.rename(columns={"value": "of"})[["round", "modality", "of"]]
     panels = [(iterations, "Iterations per round"), (gamma, "Training balance γ")]
-    panels = [(table, label) for table, label in panels if not table.empty]
+    panels = [(_over_devices(table), label) for table, label in panels if not table.empty]
     if iterations.empty:
         return None
     figure = new_figure(PAGE_IN if len(panels) > 1 else COLUMN_IN, 2.5)
@@ -49,25 +50,32 @@ def iterations_figure(run: Run) -> Figure | None:
         axes.set_ylabel(label)
         count_axis(axes)
     all_axes[0].set_ylim(0, 1.08 * largest(iterations["of"]))
-    legend_below(figure, all_axes[0], band_handle("lowest to highest device"))
+    legend_below(
+        figure, all_axes[0], *band_handles("lowest to highest device", *(table for table, _ in panels))
+    )
     note_surrogate(figure, run)
     return figure
 
 
 def iterations_by_round(run: Run) -> pd.DataFrame:
     """Iterations in long form: ``round``, ``device``, ``modality``, ``of`` (the number)."""
-    names = [name for name in run.rounds.columns if str(name).startswith(PREFIX)]
-    table = run.rounds.melt(["round", "device"], names, var_name="modality", value_name="of")
+    rounds = run.asked
+    names = [name for name in rounds.columns if str(name).startswith(PREFIX)]
+    table = rounds.melt(["round", "device"], names, var_name="modality", value_name="of")
     table["modality"] = table["modality"].astype(str).str.removeprefix(PREFIX)
     owned = run.devices.set_index("device")["modalities"].fillna("").str.split("+")
     owns = [m in owned.get(device, []) for device, m in zip(table["device"], table["modality"], strict=True)]
     return table[pd.Series(owns, index=table.index, dtype=bool) & table["of"].notna()]
 
 
+def _over_devices(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns ``modality``, ``round``, ``mean``, ``low``, ``high``."""
+    over = table.groupby(["modality", "round"])["of"].agg(mean="mean", low="min", high="max")
+    return over.reset_index()
+
+
 def _draw(axes: Axes, table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> None:
-    for modality, rows in table.groupby("modality"):
-        over = rows.groupby("round")["of"].agg(["mean", "min", "max"])
+    for modality, over in table.groupby("modality"):
         style = styles.get(str(modality), {"color": "black"})
-        rounds = over.index.to_series()
-        draw_line(axes, rounds, over["mean"], label=str(modality), **style)
-        draw_band(axes, rounds, over["min"], over["max"], style["color"])
+        draw_line(axes, over["round"], over["mean"], label=str(modality), **style)
+        draw_band(axes, over["round"], over["low"], over["high"], style["color"])

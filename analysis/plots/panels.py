@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots.style import (
     PAGE_IN,
-    band_handle,
+    band_handles,
     count_axis,
     draw_band,
     draw_line,
@@ -60,5 +60,5 @@ def accuracy_panels(
             logarithmic_x(axes, decades=np.log10(max(ends) / first))
     count_axis(all_axes[0])
     all_axes[0].set_ylabel(label)
-    legend_below(figure, all_axes[0], *([band_handle(band)] if band else []))
+    legend_below(figure, all_axes[0], *(band_handles(band, *curves.values()) if band else []))
     return figure

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.plots.accuracy import accuracy_figure
 from analysis.plots.anatomy import anatomy_figure
 from analysis.plots.iterations import iterations_figure
+from analysis.plots.metrics import metrics_figure
 from analysis.plots.network import network_figure
 from analysis.plots.transfers import transfers_figure
 from analysis.run import Run
@@ -18,6 +19,7 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "accuracy": accuracy_figure,
     "anatomy": anatomy_figure,
     "iterations": iterations_figure,
+    "metrics": metrics_figure,
     "network": network_figure,
     "transfers": transfers_figure,
 }

@@ -32,6 +32,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#CC79A7",
 )
 FEW = 3  # fewer points than this are drawn one by one
+HAIR = 0.01  # a band that is nowhere wider than this share of its axis is not seen
 GREY = "#BBBBBB"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
@@ -119,9 +120,13 @@ def note_surrogate(figure: Figure, *runs: Run) -> None:
         figure.suptitle(text, color=VERMILION, fontsize=7, fontweight="bold")
 
 
-def band_handle(label: str) -> Patch:
-    """The legend's word on what the bands are."""
-    return Patch(facecolor=BLACK, alpha=0.15, label=label)
+def band_handles(label: str, *tables: pd.DataFrame) -> list[Patch]:
+    """The legend's word on what the bands are; none where no band of ``tables``, from ``low`` to ``high``, is seen."""
+    seen = any(
+        (table["high"] - table["low"]).max() > HAIR * (table["high"].max() - table["low"].min())
+        for table in tables
+    )
+    return [Patch(facecolor=BLACK, alpha=0.15, label=label)] if seen else []
 
 
 def draw_line(axes: Axes, x: pd.Series, y: pd.Series, **style: Any) -> None:

@@ -6,9 +6,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-from analysis.plots.style import COLUMN_IN, curve_style, legend_below, logarithmic_x, new_figure, styled
+from analysis.plots.style import (
+    COLUMN_IN,
+    FEW,
+    curve_style,
+    legend_below,
+    logarithmic_x,
+    new_figure,
+    styled,
+)
 from analysis.run import Run
+from analysis.tables import transfer_times
+from analysis.terminal import cell
 
 LABEL_IN = 0.28  # two lines of the legend
 
@@ -20,24 +31,31 @@ def transfers_figure(run: Run) -> Figure | None:
     """Share of transfers not delivered within t, on logarithmic axes, one curve per kind of message.
 
     A curve that levels off counts messages that never arrived. With Rayleigh fading the tail falls in the end
-    like 1/t, so the mean is no summary: the legend shows it beside the median, which is one.
+    like 1/t, so the mean is no summary: the legend shows it beside the median, which is one. Both are those of
+    :func:`analysis.tables.latency_quantiles`.
     """
     transfers = run.transfers.assign(time_s=run.transfers["end_s"] - run.transfers["start_s"])
     arrived = transfers[(transfers["outcome"] == "delivered") & (transfers["time_s"] > 0)]
     if arrived.empty:
         return None
     figure = new_figure(COLUMN_IN, 2.5 + LABEL_IN * arrived["kind"].nunique())
-    axes = figure.subplots()
+    axes, lowest = figure.subplots(), 1.0
     for place, (kind, times) in enumerate(arrived.groupby("kind")):
         sent = transfers[transfers["kind"] == kind]
         t, late = not_within(times["time_s"], len(sent))
-        lost = int((sent["outcome"] != "delivered").sum())
+        _, lost, mean_s, median_s, *_ = transfer_times(sent)
         label = f"{kind}: {len(sent):,} sent" + (f", {lost:,} lost" if lost else "")
-        label += f"\narrived: median {times['time_s'].median():.3g} s, mean {times['time_s'].mean():.3g} s"
-        style = curve_style(place)
-        axes.step(t, late, where="post", label=label, **style)
-    logarithmic_x(axes, decades=np.log10(arrived["time_s"].max() / arrived["time_s"].min()))
+        label += f"\nmedian {cell(median_s)} s, mean {'of the rest ' if lost else ''}{cell(mean_s)} s"
+        marker = "o" if len(t) < FEW else None
+        axes.step(t, late, where="post", label=label, marker=marker, markersize=3, **curve_style(place))
+        lowest = min(lowest, late.min())
+    first_s, last_s = arrived["time_s"].min(), arrived["time_s"].max()
+    logarithmic_x(axes, decades=np.log10(last_s / first_s))
+    if last_s < 2 * first_s:  # so near each other that the axis would be a magnifying glass
+        axes.set_xlim(first_s / 2.5, 2.5 * last_s)
     axes.set_yscale("log")
+    axes.set_ylim(min(0.1, 0.8 * lowest), 1.2)
+    axes.yaxis.set_minor_formatter(NullFormatter())
     _guides(axes)
     axes.set_xlabel("t [s]")
     axes.set_ylabel("P(not delivered within t)")

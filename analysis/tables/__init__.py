@@ -9,7 +9,8 @@ from analysis.tables.accuracy import (
     to_target,
 )
 from analysis.tables.energy import ENERGY, cumulative_energy, energy_account, energy_by_category
-from analysis.tables.quantiles import energy_quantiles, latency_quantiles
+from analysis.tables.metrics import metric_by_round, metric_names, metric_summary
+from analysis.tables.quantiles import energy_quantiles, latency_quantiles, transfer_times
 from analysis.tables.stragglers import straggler_counts, stragglers
 from analysis.tables.time import TIME, time_by_category
 
@@ -26,8 +27,12 @@ __all__ = [
     "energy_quantiles",
     "latency_quantiles",
     "measured",
+    "metric_by_round",
+    "metric_names",
+    "metric_summary",
     "straggler_counts",
     "stragglers",
     "time_by_category",
     "to_target",
+    "transfer_times",
 ]

@@ -14,7 +14,8 @@ def stragglers(run: Run) -> pd.DataFrame:
 
     Behind the next: what the round would have been shorter by, had this one device kept up. Behind the
     median: how far it was from the usual device. A device whose computing never ended (it was cut off
-    or died) is no candidate for the first; ``unfinished`` counts them.
+    or died) is no candidate for the first; ``unfinished`` counts them. Devices that a server did not choose
+    hold nobody up, and nobody holds them up: they are left out.
 
     Returns:
         Columns ``round``, ``last_computing`` (device), ``computing_behind_next_s``,
@@ -22,7 +23,7 @@ def stragglers(run: Run) -> pd.DataFrame:
         ``ending_behind_median_s``, ``slowdown`` (of the device last to compute), ``others_idle_s`` (mean idle
         time of all others in that round) and ``unfinished``. NaN where a round has no second device.
     """
-    rows = [_round_row(number, devices) for number, devices in run.rounds.groupby("round")]
+    rows = [_round_row(number, devices) for number, devices in run.asked.groupby("round")]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -40,7 +41,7 @@ def straggler_counts(run: Run) -> pd.DataFrame:
         table[f"times_last_{what}"] = behind.size()
         table[f"{what}_behind_next_s"] = behind.sum()
     table = table.fillna(0.0).astype({"times_last_computing": int, "times_last_ending": int})
-    return table.assign(median_slowdown=run.rounds.groupby("device")["slowdown"].median()).reset_index()
+    return table.assign(median_slowdown=run.asked.groupby("device")["slowdown"].median()).reset_index()
 
 
 ROUNDING = 1e-9

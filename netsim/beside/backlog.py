@@ -44,7 +44,7 @@ class BacklogBeside(Backlog):
     ) -> None:
         super().__init__(learner, executor, observer, max_pending)
         self.max_behind = max_behind
-        self._trial = Trial(rounds)
+        self._trial = Trial(rounds, executor.inside)
         self._copy: Copy | None = None
         self._moved_after: int | None = None
         self._obstacle: Mapping[str, str] = {}

@@ -17,7 +17,6 @@ from netsim.beside.copy import Answer
 from netsim.beside.deposit import Deposit
 from netsim.jobs.packing import company, pack
 from netsim.jobs.remote import portable
-from netsim.jobs.torch_device import intra_op_threads
 from netsim.learning import Metric, Workload
 from netsim.observers import Observer
 from netsim.records.tables import MetricRow
@@ -47,8 +46,8 @@ class Service:
     def serve(self, connection: Connection) -> None:
         """Hear and answer, until the clock's process ends this one or goes away, or until there is an error."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the clock's to handle
-        intra_op_threads(1)
         executor, learner = self._backlog.executor, self._backlog.learner
+        executor.inside.limit()
         executor.moved()
         self._backlog.observer = notes = _Notes()
         heard: SimpleQueue[bytes] = SimpleQueue()

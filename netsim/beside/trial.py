@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from statistics import mean
 from typing import Any
 
-from netsim.jobs.torch_device import intra_op_threads
+from netsim.jobs.inside import Inside
 
 TRIAL = 2
 """So many rounds are timed as they are, and then as many with one thread inside operators, as the copy would have it.
@@ -26,14 +26,16 @@ class Trial:
 
     Args:
         rounds: Rounds of the run.
+        inside: Says how many threads operators have.
     """
 
-    def __init__(self, rounds: int) -> None:
+    def __init__(self, rounds: int, inside: Inside) -> None:
         self._rounds = rounds
+        self._inside = inside
         self._clock_s: list[float] = []
         self._learning_s: list[float] = []
         self._since_s = 0.0
-        self._threads = 0  # inside operators, before there was one
+        self._tried = False  # with one thread inside operators
 
     def ends_well(self, round: int, begin_s: float, can_move: bool) -> bool:
         """``round`` was closed, which began at ``begin_s``; whether the trial has ended, with a yes."""
@@ -44,10 +46,11 @@ class Trial:
         self._since_s = end_s
         worthwhile = can_move and self._worthwhile()
         if round == 1 + TRIAL and worthwhile:
-            self._threads = intra_op_threads(1)
-        if round != 1 + 2 * TRIAL or not self._threads:
+            self._tried = True
+            self._inside.limit()
+        if round != 1 + 2 * TRIAL or not self._tried:
             return False
-        intra_op_threads(self._threads)  # whoever goes on here has as many as before
+        self._inside.limit(False)  # whoever goes on here has as many as before
         return worthwhile
 
     def facts(self) -> Mapping[str, Any]:
@@ -60,7 +63,7 @@ class Trial:
     def _means(self) -> tuple[float, float, float | None]:
         """Of the clock; of the learning as it was, and with one thread."""
         usual_s, alone_s = self._learning_s[:TRIAL], self._learning_s[TRIAL:]
-        return mean(self._clock_s), mean(usual_s), mean(alone_s) if alone_s and self._threads else None
+        return mean(self._clock_s), mean(usual_s), mean(alone_s) if alone_s and self._tried else None
 
     def _worthwhile(self) -> bool:
         """Whether the longer of both takes clearly less than both together, in the rounds after the trial."""

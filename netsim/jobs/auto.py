@@ -10,18 +10,24 @@ from typing import Any, ClassVar
 
 from netsim.jobs.executor import Executor
 from netsim.jobs.inline import Inline
+from netsim.jobs.inside import Fixed
 from netsim.jobs.job import TrainingJob
 from netsim.jobs.pooled import PooledOptions
 from netsim.jobs.processes import Processes
 from netsim.jobs.stacking import Measurement, Stacking, measure
 from netsim.jobs.threads import Threads
-from netsim.jobs.torch_device import intra_op_threads
 from netsim.options import Options
 
 LONG_S = 30.0
 """Worker processes take seconds to start: they are tried where all jobs together take longer than this [s]."""
 
 PROCESSES = ("processes", "stacked in processes")
+
+ALONE = "alone"
+"""How jobs are run that have no company to be tried with: one by one, only the threads inside operators are chosen."""
+
+ALL_THREADS = " with all threads"
+"""The same way, with as many threads inside operators as there are; without these words it has one."""
 
 
 class Auto(Executor):
@@ -38,8 +44,11 @@ class Auto(Executor):
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         super().__init__(options, stacking)
         self._make: dict[str, Callable[[], Executor]] = {
-            "loop": lambda: Inline(None, Stacking("off")),
-            "stacked": lambda: Inline(None, self._stacks()),
+            ALONE: lambda: Inline(None, Stacking("off")),
+            "loop": lambda: self._inline(Stacking("off")),
+            "stacked": lambda: self._inline(self._stacks()),
+            "loop" + ALL_THREADS: lambda: self._inline(Stacking("off"), -1),
+            "stacked" + ALL_THREADS: lambda: self._inline(self._stacks(), -1),
             "threads": lambda: Threads(options, Stacking("off")),
             "processes": lambda: Processes(options, Stacking("off")),
             "stacked in processes": lambda: Processes(options, self._stacks()),
@@ -86,7 +95,7 @@ class Auto(Executor):
         if job.stack is not None and known is None:
             self._held[ticket] = job
         else:
-            self._route(ticket, job, known.chosen if known else "loop")
+            self._route(ticket, job, known.chosen if known else ALONE)
         return ticket
 
     def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
@@ -123,7 +132,10 @@ class Auto(Executor):
 
     def facts(self) -> Mapping[str, Any]:
         """What was measured, and chosen."""
-        return {"stacking": self.stacking.facts_of(self._known.values())}
+        return {
+            "stacking": self.stacking.facts_of(self._known.values()),
+            "threads": self.inside.facts(),
+        }
 
     def close(self) -> None:
         """Close what was opened."""
@@ -136,8 +148,16 @@ class Auto(Executor):
 
     def _child(self, way: str) -> Executor:
         if way not in self._children:
-            self._children[way] = self._make[way]()
+            child = self._children[way] = self._make[way]()
+            if way == ALONE:
+                child.inside = self.inside
         return self._children[way]
+
+    def _inline(self, stacking: Stacking, place: int = 0) -> Inline:
+        """A child that works here, with one of the numbers of threads that there may be inside."""
+        child = Inline(None, stacking)
+        child.inside = Fixed(self.inside, place)
+        return child
 
     def _route(self, ticket: int, job: TrainingJob, way: str) -> None:
         child = self._child(way)
@@ -157,13 +177,15 @@ class Auto(Executor):
 
     def _decide(self, key: Hashable, jobs: Sequence[TrainingJob]) -> str:
         here = {"on": ["stacked"], "off": ["loop", "threads"], "auto": ["loop", "stacked", "threads"]}
+        if len(jobs) == 1:  # nothing to run together, and too little to learn from
+            return ALONE
         names = [name for name in here[self.stacking.mode] if name in self._make]
-        if len(jobs) > 1 and "stacked" in names and self.stacking.obstacle(jobs):
+        if "stacked" in names and self.stacking.obstacle(jobs):
             names.remove("stacked")
+        if len(self.inside.numbers) > 1:
+            names += [name + ALL_THREADS for name in names if name + ALL_THREADS in self._make]
         in_workers = "processes" in self._make
         if len(names) == 1 and not in_workers:
-            return names[0]
-        if len(jobs) == 1:  # nothing to run together, and too little to learn from
             return names[0]
         measured = measure({name: self._way(name) for name in names}, jobs)
         best, seconds = measured.chosen, measured.seconds_per_job
@@ -186,12 +208,12 @@ class Auto(Executor):
             return self.stacking.mode == "on"
         if "stacked" not in seconds:
             return False
-        before = intra_op_threads(1)
-        if before > 1:
+        if self.inside.numbers[0] > 1:
+            self.inside.limit()
             seconds = measure(
                 {name: self._way(name) for name in ("loop", "stacked")}, jobs, 1
             ).seconds_per_job
-            intra_op_threads(before)
+            self.inside.limit(False)
         return seconds.get("stacked", math.inf) < seconds["loop"]
 
     def _way(self, name: str) -> Callable[[Sequence[TrainingJob]], None]:

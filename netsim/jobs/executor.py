@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
+from netsim.jobs.inside import Inside
 from netsim.jobs.job import TrainingJob
 from netsim.jobs.stacking import Stacking
 from netsim.options import NoOptions, Options
@@ -21,6 +22,7 @@ class Executor(ABC):
         work_wall_s: Wall-clock seconds spent inside jobs so far [s]; never used inside a simulation.
         jobs_done: How many jobs have been run.
         stacking: Which jobs are run together as one batch.
+        inside: How many threads operators have that are called in this process.
         cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
         moves: When the learning, executor and all, goes on in a process beside the clock's (:mod:`netsim.beside`).
     """
@@ -32,6 +34,7 @@ class Executor(ABC):
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         self.options = options
         self.stacking = stacking or Stacking()
+        self.inside = Inside()
         self.work_wall_s = 0.0
         self.jobs_done = 0
 
@@ -75,7 +78,7 @@ class Executor(ABC):
 
     def facts(self) -> Mapping[str, Any]:
         """What belongs in the run's record: how jobs were run, and what was measured to decide it."""
-        return {"stacking": self.stacking.facts()}
+        return {"stacking": self.stacking.facts(), "threads": self.inside.facts()}
 
     def close(self) -> None:  # noqa: B027 (a hook: most executors hold nothing)
         """Free what the executor holds; the default holds nothing."""

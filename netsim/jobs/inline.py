@@ -56,11 +56,17 @@ class Inline(Executor):
         for unit in self.stacking.units(jobs, 1, _run_units):
             if len(group) > 1 and len(unit) == 1 and group[unit[0]] != wanted:
                 continue  # alone, it has time until it is asked for
-            results = run_jobs([jobs[place] for place in unit])
+            results = self._done_together([jobs[place] for place in unit])
             for place, result in zip(unit, results, strict=True):
                 self._done[group[place]] = result
                 del self._pending[group[place]]
             self.jobs_done += len(unit)
+
+    def _done_together(self, unit: Unit) -> list[Any]:
+        first, together = unit[0], len(unit) > 1
+        kind = first.stack.key if first.stack else first.name
+        label = first.stack.label if first.stack else first.name
+        return self.inside.run((kind, together), label, lambda: run_jobs(unit), len(unit))
 
 
 def _run_units(units: Sequence[Unit]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 Inputs = Mapping[str, Any]
@@ -52,6 +53,14 @@ class TrainingJob:
     inputs: Inputs
     kept: frozenset[str] = frozenset()
     stack: Stack | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name, by which work that is alike is known where it has no ``stack``."""
+        function = self.function
+        while isinstance(function, partial):
+            function = function.func
+        return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def run_jobs(jobs: Sequence[TrainingJob]) -> list[Any]:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from netsim.errors import ScenarioError
+from netsim.jobs.inside import one_thread
 from netsim.jobs.pooled import Pooled
 from netsim.jobs.remote import Receiver, Sender, results
 from netsim.jobs.shared_memory import Block, Parcel, Reader, new_folder
 from netsim.jobs.stacking import Stacking, Unit
-from netsim.jobs.torch_device import intra_op_threads
 from netsim.modules import look_in, looked_in
 
 ATTEMPTS = 3
@@ -143,7 +143,7 @@ def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     folder = os.path.dirname(path)
     threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
-    intra_op_threads(1)
+    one_thread()
     reader, block = Reader(), Block(f"{path}-out")
     receiver: Receiver[Parcel] = Receiver(lambda place: Reader().read(place))
     while True:

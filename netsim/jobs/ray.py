@@ -16,10 +16,10 @@ import numpy as np
 from pydantic import Field
 
 from netsim.errors import ScenarioError
+from netsim.jobs.inside import one_thread
 from netsim.jobs.pooled import Pooled, PooledOptions
 from netsim.jobs.remote import Receiver, Sender, results
 from netsim.jobs.stacking import Stacking, Unit
-from netsim.jobs.torch_device import intra_op_threads
 from netsim.modules import look_in, looked_in
 from netsim.options import Options
 
@@ -176,7 +176,6 @@ def _do(
         first = {*folders, str(Path(__file__).parents[1])} - set(path)
         sys.path[:] = [folder for folder in sys.path if folder not in first]
     sys.path += [folder for folder in path if folder not in sys.path]
-    intra_op_threads(1)
     # Ray's store is read-only, which PyTorch warns of; jobs do not change their inputs.
     warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
     return _arrays(_receiver().do(buffers, places))
@@ -190,5 +189,6 @@ def _receiver() -> Receiver[Any]:
     if not _receivers:
         import ray
 
+        one_thread()
         _receivers.append(Receiver(ray.get))
     return _receivers[0]

@@ -41,13 +41,11 @@ def choose_torch_device(asked: str, threads: int | None, where: str) -> str:
     return f"cuda:{index}"
 
 
-def intra_op_threads(number: int) -> int:
-    """Have operators called on this thread use ``number`` CPU threads; returns how many they used before."""
+def intra_op_threads(number: int) -> None:
+    """Have PyTorch's operators called on this thread use ``number`` CPU threads."""
     import torch
 
-    before = torch.get_num_threads()
     torch.set_num_threads(number)
-    return before
 
 
 def sees_gpu() -> bool:

@@ -29,21 +29,22 @@ SCHEMA = 1
 """Version of the folder's layout; docs/records.md describes it."""
 
 
+def plain(value: Any) -> Any:
+    """The same in what strict JSON knows: what is not a finite number is None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return str(value)
+
+
 def plain_json(value: Any) -> str:
     """Strict JSON: what is not a finite number is null."""
-
-    def clean(item: Any) -> Any:
-        if isinstance(item, Mapping):
-            return {str(key): clean(one) for key, one in item.items()}
-        if isinstance(item, list | tuple):
-            return [clean(one) for one in item]
-        if isinstance(item, float) and not math.isfinite(item):
-            return None
-        if isinstance(item, str | int | float | bool) or item is None:
-            return item
-        return str(item)
-
-    return json.dumps(clean(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path:

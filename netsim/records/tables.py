@@ -82,6 +82,13 @@ class RoundRow(NamedTuple):
         "sender had nothing newer",
     ] = 0
 
+    @property
+    def asked(self) -> bool:
+        """Whether the device was to take part; not one that a server did not choose, also if it died meanwhile."""
+        if self.outcome == "died":
+            return bool(self.flops or self.received or self.missed)
+        return self.outcome != "idle"
+
 
 class OutsideRow(NamedTuple):
     """What a device, or the edge server, spent outside its rounds (table ``outside``).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,22 +15,54 @@ from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, Tr
 
 
 def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
-    """Median and quantiles beside the mean: times on a fading radio have heavy tails, whose mean says little."""
+    """Median and quantiles beside the mean: times on a fading radio have heavy tails, whose mean says little.
+
+    What never finished is infinite. It counts in the quantiles, for leaving out the slowest would flatter the tail;
+    mean and maximum are of what did finish. A quantile is the smallest value that this share does not exceed.
+    """
     if not len(values):
         return None
     array = np.asarray(values, dtype=float)
-    q50, q90, q99 = np.quantile(array, [0.5, 0.9, 0.99])
+    finished = array[np.isfinite(array)]
+    q50, q90, q99 = np.quantile(array, [0.5, 0.9, 0.99], method="inverted_cdf")
     return {
         "median": float(q50),
         "q90": float(q90),
         "q99": float(q99),
-        "max": float(array.max()),
-        "mean": float(array.mean()),
+        "max": float(finished.max()) if len(finished) else math.nan,
+        "mean": float(finished.mean()) if len(finished) else math.nan,
     }
 
 
+class Curve:
+    """Means over devices of one metric, by round; values of the network as a whole where no device has its own."""
+
+    def __init__(self) -> None:
+        self._sums: dict[bool, dict[int, tuple[float, int]]] = {True: {}, False: {}}
+
+    def add(self, round: int, device: int, value: float) -> None:
+        """One more value; what is no number counts for nothing."""
+        if not math.isnan(value):
+            own = self._sums[device >= 0]
+            total, count = own.get(round, (0.0, 0))
+            own[round] = total + value, count + 1
+
+    @property
+    def means(self) -> dict[int, float]:
+        """By round, in order."""
+        sums = self._sums[True] or self._sums[False]
+        return {t: total / count for t, (total, count) in sorted(sums.items())}
+
+    @property
+    def ends(self) -> dict[str, float]:
+        """First and last, and in which rounds that was."""
+        means = self.means
+        first, last = min(means), max(means)
+        return {"first": means[first], "first_round": first, "last": means[last], "last_round": last}
+
+
 class Totals(Observer):
-    """Energy by device and category, lengths of rounds and transfers, accuracy by round.
+    """Energy by device and category, lengths of rounds and transfers, metrics by round.
 
     Attributes:
         closed_energy_j: Mean joules that a device had spent, in rounds of its own that had ended and between them, by
@@ -46,7 +79,7 @@ class Totals(Observer):
         self.sent_bits: list[np.ndarray | float] = []
         self.transfers: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
-        self.accuracy: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._curves: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(Curve))
         self.dead: list[tuple[int, float]] = []
         self.server_energy_j = dict.fromkeys(CATEGORIES, 0.0)
         self.server_rounds: Counter[str] = Counter()
@@ -65,7 +98,8 @@ class Totals(Observer):
             if counts is None:
                 counts = self.iterations[modality] = [0] * self._device_count
             counts[device] += count
-        self.round_s.append(row.end_s - row.start_s)
+        if row.asked:
+            self.round_s.append(row.end_s - row.start_s if row.outcome == "finished" else math.inf)
         self.outcomes[row.outcome] += 1
 
     def on_outside(self, row: OutsideRow) -> None:
@@ -102,14 +136,16 @@ class Totals(Observer):
             self.transfers[batch.outcome] += len(batch)
         else:
             self.transfers.update(batch.outcome)
-        self.airtime_s.append(batch.airtime_s)
+        delivered = np.asarray(batch.outcome) == "delivered"
+        self.airtime_s.append(
+            batch.airtime_s if delivered.all() else np.where(delivered, batch.airtime_s, math.inf)
+        )
         self.sent_bits.append(batch.sent_bits)
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """Keep accuracies."""
+        """Keep means."""
         for row in rows:
-            if row.name == "accuracy":
-                self.accuracy[row.modality][row.round].append(row.value)
+            self._curves[row.name][row.modality].add(row.round, row.device, row.value)
 
     def on_death(self, device: int, time_s: float) -> None:
         """Keep who died when."""
@@ -129,14 +165,27 @@ class Totals(Observer):
 
     def mean_accuracy(self, modality: str = "") -> dict[int, float]:
         """Mean over devices, by round."""
-        return {t: float(np.mean(values)) for t, values in sorted(self.accuracy.get(modality, {}).items())}
+        return self._curves["accuracy"][modality].means
+
+    @property
+    def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
+        """What was measured beside the accuracy, by name and modality: means over devices, first and last."""
+        return {
+            name: {
+                modality or "fused": curve.ends for modality, curve in sorted(curves.items()) if curve.means
+            }
+            for name, curves in self._curves.items()
+            if name != "accuracy" and any(curve.means for curve in curves.values())
+        }
 
     def summary(self) -> dict[str, Any]:
         """The numbers that one compares runs by."""
         energy = self.device_energy_j
         accuracy: dict[str, Any] = {}
-        for modality in sorted(self.accuracy):
+        for modality in sorted(self._curves["accuracy"]):
             by_round = self.mean_accuracy(modality)
+            if not by_round:
+                continue
             best = max(by_round, key=lambda t: by_round[t])
             accuracy[modality or "fused"] = {
                 "final": by_round[max(by_round)],
@@ -153,6 +202,7 @@ class Totals(Observer):
             "simulated_s": self.time_s,
             "simulated_h": self.time_s / 3600,
             "accuracy": accuracy,
+            "metrics": self.metrics,
             "energy_per_device_j": {
                 "mean": float(energy.mean()),
                 "std": float(energy.std()),

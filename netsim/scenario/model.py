@@ -238,7 +238,10 @@ class Jobs(Options):
         "auto", description="PyTorch device: cpu, cuda, cuda:0 ...; auto: a GPU where there is one"
     )
     threads: int | None = Field(
-        None, gt=0, description="CPU threads of PyTorch; null: as many as there are cores"
+        None,
+        gt=0,
+        description="CPU threads inside operators of PyTorch and of NumPy's BLAS; null: one, or as many as there are, "
+        "whichever is faster for each kind of work. Results with several differ by rounding",
     )
     stacking: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
         "auto",

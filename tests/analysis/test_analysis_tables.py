@@ -214,6 +214,63 @@ def test_a_message_that_never_arrived_took_forever(make_run: MakeRun) -> None:
     assert (three["median_s"], three["p90_s"]) == (6.0, math.inf)
 
 
+def chosen(number: int, device: int, **values: Any) -> dict[str, Any]:
+    """A row of a run with a server, whose model reached the device."""
+    return spent(number, device, flops=1.0, received=1, start_s=0.0, end_s=4.0, iterations_audio=8) | values
+
+
+@pytest.fixture
+def partly(make_run: MakeRun) -> Run:
+    """Of eight devices three are chosen: they compute for 1, 2 and 3 s, one of them is cut off; one idler dies."""
+    rounds = [
+        chosen(1, 0, compute_s=1.0, compute_end_s=1.0, compute_j=1.0, slowdown=3.0),
+        chosen(1, 1, compute_s=2.0, compute_end_s=2.5, compute_j=2.0, idle_s=0.5),
+        chosen(1, 2, compute_s=3.0, compute_end_s=3.0, compute_j=3.0, idle_s=1.5, outcome="cut_off"),
+        *(spent(1, k, outcome="idle", end_s=4.0, idle_s=4.0, idle_j=0.1, slowdown=1.0) for k in range(3, 7)),
+        spent(1, 7, outcome="died", end_s=4.0, idle_s=4.0, idle_j=0.1),
+        *(spent(2, k, outcome="idle", end_s=8.0, idle_s=4.0, slowdown=1.0) for k in range(2)),
+        chosen(2, 2, missed=1, received=0, flops=0.0, outcome="lost"),
+    ]
+    nodes = [device(k) | {"role": "device"} for k in range(8)] + [device(8) | {"role": "server"}]
+    return make_run(devices=nodes, rounds=rounds)
+
+
+def test_who_was_not_asked_has_left_nothing_undone(partly: Run) -> None:
+    """Computing: three of three, median 2 s. Rounds: of four that were asked, two finished; half of them after 4 s."""
+    assert list(partly.asked["device"]) == [0, 1, 2, 2]
+    latency = tables.latency_quantiles(partly)
+    computing = row(latency, what="computing")
+    assert tuple(computing[["finished", "unfinished", "median_s", "p99_s", "max_s"]]) == (3, 0, 2.0, 3.0, 3.0)
+    rounds = row(latency, what="round")
+    assert tuple(rounds[["finished", "unfinished", "median_s", "p90_s"]]) == (2, 2, 4.0, math.inf)
+    energy = row(tables.energy_quantiles(partly), what="computing")
+    assert tuple(energy[["rounds", "median_j"]]) == (4, 1.0)
+
+
+def test_who_was_not_asked_is_no_straggler_and_waits_for_nobody(partly: Run) -> None:
+    first = row(tables.stragglers(partly), round=1)
+    assert tuple(first[["last_computing", "unfinished", "slowdown"]]) == (2, 0, 0.0)
+    assert first["others_idle_s"] == pytest.approx(
+        1.0
+    )  # of devices 1 and 2; device 0 "ended last" by its number
+    assert row(tables.straggler_counts(partly), device=0)["median_slowdown"] == 3.0
+
+
+def test_metrics_are_told_from_first_to_last_with_their_meaning(make_run: MakeRun) -> None:
+    """Means over devices: 3, 5, 1; the order is that of the learner's explanations."""
+    values = [(1, 0, 4.0), (1, 1, 2.0), (2, 0, 5.0), (2, 1, 5.0), (3, 0, 1.0), (3, 1, 1.0)]
+    metrics = [accuracy(t, k, value) | {"name": "error"} for t, k, value in values]
+    metrics += [accuracy(1, 0, 0.5), accuracy(1, 0, 7.0, "audio") | {"name": "bias"}]
+    run = make_run(
+        metrics=metrics, metadata={"metrics": {"error": "distance", "bias": "offset", "never": ""}}
+    )
+    table = tables.metric_summary(run)
+    assert list(table["metric"]) == ["error", "bias"]
+    assert tuple(row(table, metric="error")) == ("error", "fused", 3.0, 1.0, 1.0, 5.0, "distance")
+    assert tuple(row(table, metric="bias"))[1:3] == ("audio", 7.0)
+    assert tables.metric_summary(make_run("none")).empty
+
+
 def test_energy_of_a_round_has_a_median_beside_its_mean(make_run: MakeRun) -> None:
     """Sending 1, 1 and 10 J, computing 5 J each: mean 4 J but median 1 J; in total 9 J and 6 J."""
     rounds = [

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -10,8 +11,16 @@ import pytest
 from matplotlib.figure import Figure
 from run_folders import accuracy, device, simulate
 
-from analysis import Run, load_run, save_plots
-from analysis.plots import FIGURES, accuracy_figure, anatomy_figure, iterations_figure, network_figure
+from analysis import Run, load_run, save_plots, tables
+from analysis.plots import (
+    FIGURES,
+    accuracy_figure,
+    anatomy_figure,
+    iterations_figure,
+    metrics_figure,
+    network_figure,
+    transfers_figure,
+)
 from analysis.plots.transfers import not_within
 
 MakeRun = Callable[..., Run]
@@ -96,6 +105,85 @@ def test_only_owners_of_a_modality_count_for_its_iterations(make_run: MakeRun) -
     assert figure is not None
     means = {line.get_label(): line.get_ydata()[0] for line in figure.axes[0].get_lines()}
     assert means == {"audio": 25.0, "visual": 34.0}
+
+
+def test_who_was_not_chosen_has_no_iterations_rather_than_none(make_run: MakeRun) -> None:
+    """Two of three compute 8 steps each, the third was not asked: mean 8, not 5.3, and no band to explain."""
+    asked = {"round": 1, "outcome": "finished", "flops": 1.0, "received": 1, "iterations_audio": 8}
+    rounds = [asked | {"device": k} for k in (0, 1)] + [{"round": 1, "device": 2, "outcome": "idle"}]
+    run = make_run(devices=[device(k, modalities="audio") for k in range(3)], rounds=rounds)
+    figure = iterations_figure(run)
+    assert figure is not None
+    assert list(figure.axes[0].get_lines()[0].get_ydata()) == [8.0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("values", "legend"), [((0.5, 0.5), ["fused"]), ((0.4, 0.6), ["fused", "lowest to highest device"])]
+)
+def test_a_band_is_explained_where_one_is_drawn(
+    values: tuple[float, ...], legend: list[str], make_run: MakeRun
+) -> None:
+    figure = accuracy_figure(make_run(metrics=[accuracy(t, k, values[k]) for t in (1, 2, 3) for k in (0, 1)]))
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == legend
+
+
+def ticks(axis: Any) -> list[str]:
+    """What is written along an axis."""
+    low, high = axis.get_view_interval()
+    labels = [*axis.get_majorticklabels(), *axis.get_minorticklabels()]
+    return [
+        one.get_text()
+        for one in labels
+        if one.get_text() and low <= one.get_position()[axis.axis_name == "y"] <= high
+    ]
+
+
+def test_a_single_delivery_has_readable_axes(make_run: MakeRun) -> None:
+    sent = [{"kind": "upload", "outcome": "delivered", "start_s": 1.0, "end_s": 1.859}]
+    figure = transfers_figure(make_run(transfers=sent))
+    assert figure is not None
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert ticks(axes.xaxis) == ["0.5", "1", "2"]
+    assert [label.replace("\\mathdefault", "") for label in ticks(axes.yaxis)] == [
+        "${10^{-1}}$",
+        "${10^{0}}$",
+    ]
+
+
+def test_the_median_of_the_figure_is_that_of_the_table(make_run: MakeRun) -> None:
+    """0.85, 0.86 and 0.9 s and one lost: half of the four are there after 0.86 s (interpolated: 0.88 s)."""
+    sent = [{"kind": "upload", "outcome": "delivered", "end_s": end} for end in (0.85, 0.9, 0.86)]
+    run = make_run(transfers=[*sent, {"kind": "upload", "outcome": "outage", "end_s": 0.1}])
+    figure = transfers_figure(run)
+    assert figure is not None
+    (text,) = figure.legends[0].get_texts()
+    assert text.get_text() == "upload: 4 sent, 1 lost\nmedian 0.86 s, mean of the rest 0.87 s"
+    assert tables.latency_quantiles(run).set_index("what").loc["upload transfer", "median_s"] == 0.86
+
+
+def test_every_metric_has_a_panel_with_its_meaning(make_run: MakeRun) -> None:
+    """An error that falls from 2 to 0.01 on a logarithmic axis, a bias that changes sign on a linear one."""
+    values = {"error": (2.0, 0.1, 0.01), "bias": (-1.0, 0.0, 1.0)}
+    metrics = [
+        accuracy(t, k, value) | {"name": name}
+        for name, curve in values.items()
+        for t, value in enumerate(curve, start=1)
+        for k in (0, 1)
+    ]
+    run = make_run(
+        metrics=metrics, metadata={"metrics": {"error": "distance from the truth", "bias": "offset"}}
+    )
+    figure = metrics_figure(run)
+    assert figure is not None
+    error, bias = figure.axes
+    assert error.get_title("left") == "error\ndistance from the truth"
+    assert (error.get_yscale(), bias.get_yscale()) == ("log", "linear")
+    assert [tuple(point) for point in error.get_lines()[0].get_xydata()] == [(1, 2.0), (2, 0.1), (3, 0.01)]
+    assert not figure.legends  # one curve, no band
+    assert metrics_figure(make_run("none", metrics=[accuracy(1, 0, 0.5)])) is None
 
 
 def test_the_curve_of_late_messages_ends_at_the_share_that_was_lost() -> None:

@@ -230,13 +230,12 @@ def test_a_trial_compares_both_together_with_the_longer_of_both(
 ):
     now, threads = [0.0], [4]
 
-    def intra_op_threads(number):
-        before, threads[0] = threads[0], number
-        return before
+    class Limited:
+        def limit(self, on=True):
+            threads[0] = 1 if on else 4
 
     monkeypatch.setattr(trial.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(trial, "intra_op_threads", intra_op_threads)
-    timed, ends, used = trial.Trial(rounds), [], []
+    timed, ends, used = trial.Trial(rounds, Limited()), [], []
     for round in range(1, 8):
         now[0] += 77.0 if round == 1 else clock_s
         begin_s = now[0]
@@ -253,9 +252,12 @@ def test_a_trial_compares_both_together_with_the_longer_of_both(
 
 
 def test_no_trial_with_one_thread_where_the_executor_cannot_move(monkeypatch):
-    monkeypatch.setattr(trial, "intra_op_threads", lambda number: pytest.fail("asked for"))
+    class Limited:
+        def limit(self, on=True):
+            pytest.fail("asked for")
+
     monkeypatch.setattr(trial, "WORTHWHILE_S", -1e9)
-    timed = trial.Trial(100)
+    timed = trial.Trial(100, Limited())
     assert not any(timed.ends_well(round, 0.0, False) for round in range(1, 20))
 
 

@@ -1,6 +1,7 @@
 """The commands as a person types them, on the stub learner: seconds, no PyTorch."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from analysis import load_run
+from analysis.tables import latency_quantiles
 from netsim.cli import app
 
 
@@ -73,6 +76,36 @@ def test_what_the_screen_says_is_what_the_records_say(run):
     assert summary["simulated_s"] == rounds.end_s.max()
     assert "2 of 2 (finished)" in result.output
     assert "of it outside training" in result.output
+
+
+def test_the_summary_and_the_tables_mean_the_same_by_a_median(run):
+    """Three of six devices a round, cut off after two uploads: who was not chosen is not unfinished."""
+    result, folder = run(
+        rounds=4,
+        devices={"count": 6},
+        topology=None,
+        protocol={"name": "server_rounds", "participants": 3, "first": 2},
+        learner={"name": "server_stub", "flops": 4e9, "upload_bits": 1e6, "download_bits": 1e6},
+    )
+    assert result.exit_code == 0, result.output
+    summary, read = json.loads((folder / "summary.json").read_text()), load_run(folder)
+    assert summary["round_outcomes"]["idle"] == 12 and summary["round_outcomes"]["cut_off"] == 4
+    table = latency_quantiles(read).set_index("what")
+    assert tuple(table.loc["round", ["finished", "unfinished"]]) == (8, 4)
+    assert summary["round_s"]["median"] == table.loc["round", "median_s"] < float("inf")
+    assert summary["round_s"]["q90"] is None and table.loc["round", "p90_s"] == float("inf")
+    assert summary["metrics"]["arrived"]["fused"]["last"] == 2.0
+    transfers = read.transfers.query("outcome == 'delivered'")
+    assert len(transfers) == len(read.transfers) - 4
+    times = sorted(transfers.airtime_s)
+    assert summary["airtime_s"]["median"] == times[math.ceil(len(read.transfers) / 2) - 1]
+    assert summary["airtime_s"]["max"] == times[-1]
+
+
+def test_json_lines_have_every_metric(run):
+    result, _ = run("--json", rounds=1)
+    line = json.loads(result.stdout.splitlines()[0])
+    assert line["metrics"] == {} and "accuracy" in line
 
 
 def test_same_scenario_and_seed_same_records_byte_for_byte(run):

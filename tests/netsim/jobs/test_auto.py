@@ -8,6 +8,7 @@ import pytest
 
 from netsim.jobs import Inline, Stack, TrainingJob
 from netsim.jobs.auto import LONG_S, Auto
+from netsim.jobs.inside import Inside
 from netsim.jobs.pooled import PooledOptions
 from netsim.jobs.stacking import Stacking
 
@@ -82,7 +83,7 @@ def timed(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("netsim.jobs.stacking.time.perf_counter", lambda: clock[0])
 
-    def make(mode="auto", torch_device="cpu", expected_jobs=0, **seconds):
+    def make(mode="auto", torch_device="cpu", expected_jobs=0, inside=None, **seconds):
         auto = Auto(None, Stacking(mode))
         auto.tapes = {}
 
@@ -94,6 +95,7 @@ def timed(monkeypatch):
             return open_it
 
         auto._make = {name: way(name) for name in auto._make}
+        auto.inside = inside or Inside(1)
         auto.prepare(torch_device, expected_jobs)
         return auto
 
@@ -167,26 +169,65 @@ def test_stacks_are_tried_in_worker_processes_too(timed):
     assert auto.facts()["stacking"]["measured"][0]["seconds_per_job"] == pytest.approx(times)
 
 
-def test_what_workers_do_is_what_is_faster_with_one_thread_inside(timed, monkeypatch):
-    """Stacks gain by two threads here, and lose with one."""
-    threads = [2]
+class Two(Inside):
+    """One or two threads, by which nothing changes but what is recorded."""
 
-    def intra_op_threads(number):
-        before, threads[0] = threads[0], number
-        return before
+    numbers = (1, 2)
+    now = 1
+
+    def _set(self, *number):
+        self.now = number[0]
+
+
+def test_all_threads_are_a_way_like_any_other(timed):
+    seconds = {"loop": 1.0, "stacked": 0.9, "threads": 0.6}
+    for many, way in ((0.5, "stacked with all threads"), (0.7, "threads")):
+        auto = timed(
+            inside=Two(), **seconds, **{"loop with all threads": 0.8, "stacked with all threads": many}
+        )
+        did(auto, jobs(4))
+        assert chosen(auto) == [way]
+        assert len(auto.facts()["stacking"]["measured"][0]["seconds_per_job"]) == 5
+
+
+@pytest.mark.parametrize(("way", "threads"), [("loop", 1), ("stacked", 1), ("loop with all threads", 2)])
+def test_a_way_has_as_many_threads_inside_as_it_says(way, threads):
+    auto, inside, seen = Auto(None, Stacking("off")), Two(), []
+    auto.inside = inside
+    did(auto._child(way), [TrainingJob(lambda: seen.append(inside.now), {})])
+    assert seen == [threads] and inside.now == 1
+
+
+@pytest.mark.parametrize("inside", [Two(), None])
+def test_what_workers_do_is_what_is_faster_with_one_thread_inside(timed, inside):
+    """Stacks gain by two threads here, and lose with one."""
+    times = {"loop": 1.0, "stacked": 1.2, "stacked with all threads": 0.6, "threads": 0.8}
+    auto = timed(inside=inside, expected_jobs=10**6, processes=0.5, **times, **{"stacked in processes": 0.55})
+    did(auto, jobs(4))
+    assert chosen(auto) == ["processes"]
+    assert "stacked in processes" not in auto.tapes
+
+
+def test_stated_threads_are_not_those_of_workers(timed):
+    """With the two threads that are stated stacks gain; in workers, with one, they would lose."""
+
+    class Stated(Two):
+        @property
+        def numbers(self):
+            return (1,) if self._limited else (2,)
 
     class Stacks(Tape):
         def _run(self, wanted):
-            self.seconds_per_job = 0.6 if threads[0] == 2 else 1.2
+            self.seconds_per_job = 0.6 if inside.now == 2 else 1.2
             super()._run(wanted)
 
-    monkeypatch.setattr("netsim.jobs.auto.intra_op_threads", intra_op_threads)
-    auto = timed(expected_jobs=10**6, loop=1.0, threads=0.8, processes=0.5, **{"stacked in processes": 0.55})
+    inside = Stated()
+    inside.now = 2
+    auto = timed(inside=inside, expected_jobs=10**6, loop=1.0, threads=0.8, processes=0.5)
     clock = auto._make["loop"]().clock
     auto._make["stacked"] = lambda: Stacks("stacked", clock, 0.6)
     did(auto, jobs(4))
-    assert chosen(auto) == ["processes"] and threads == [2]
-    assert "stacked in processes" not in auto.tapes
+    assert chosen(auto) == ["processes"] and inside.now == 2
 
 
 def test_workers_that_are_not_faster_are_let_go(timed):
@@ -228,20 +269,20 @@ def test_jobs_are_held_until_one_is_asked_for(timed):
     assert results(auto, tickets[:3]) == [0, 2, 4]
 
 
-def test_a_single_job_is_run_in_the_loop_and_decides_nothing(timed):
+def test_a_single_job_is_run_alone_and_decides_nothing(timed):
     auto = timed(loop=1.0, stacked=0.5, threads=0.1)
     assert did(auto, jobs(1)) == [0]
-    assert set(auto.tapes) == {"loop"} and chosen(auto) == []
+    assert set(auto.tapes) == {"alone"} and chosen(auto) == []
     did(auto, jobs(4))
     assert chosen(auto) == ["threads"]
 
 
-def test_jobs_that_cannot_be_stacked_run_in_the_loop():
+def test_jobs_that_cannot_be_stacked_run_alone():
     seen = []
     auto = Auto(None, Stacking("on"))
     auto.prepare("cpu", 10)
     assert did(auto, [TrainingJob(double, {"x": x, "seen": seen}) for x in range(3)]) == [0, 2, 4]
-    assert list(auto._children) == ["loop"] and seen == [1, 1, 1] and chosen(auto) == []
+    assert list(auto._children) == ["alone"] and seen == [1, 1, 1] and chosen(auto) == []
 
 
 @pytest.mark.parametrize("torch_device", ["cpu", "cuda:0"])
@@ -265,7 +306,7 @@ def test_on_always_stacks_where_there_are_several_jobs(torch_device):
     before = len(seen)
     assert did(auto, jobs(3, seen)) == [0, 2, 4] and seen[before:] == [3]
     assert did(auto, jobs(1, seen)) == [0] and seen[before:] == [3, 1]
-    assert set(chosen(auto)) <= {"stacked"} and list(auto._children) == ["stacked"]
+    assert set(chosen(auto)) <= {"stacked"} and set(auto._children) <= {"stacked", "alone"}
     assert auto.jobs_done == 8
 
 

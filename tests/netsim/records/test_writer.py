@@ -150,6 +150,24 @@ def test_quantiles_stand_beside_the_mean():
     assert spread([]) is None
 
 
+def test_what_never_finished_took_forever():
+    """1, 2 and 3 s and one that was lost: half of the four are done after 2 s; mean and maximum are of the three."""
+    values = spread([3.0, 1.0, math.inf, 2.0])
+    assert values == {"median": 2.0, "q90": math.inf, "q99": math.inf, "max": 3.0, "mean": 2.0}
+
+
+def test_metrics_of_any_name_are_kept_from_first_to_last():
+    """Means over devices: (4 + 2) / 2 = 3 in round 1, then 1; values of the network count where no device has any."""
+    totals = Totals(2)
+    values = [(1, 0, "error", "", 4.0), (1, 1, "error", "", 2.0), (1, -1, "error", "", 99.0)]
+    values += [(2, 0, "error", "", 1.0), (2, 1, "error", "", math.nan), (2, -1, "gap", "sound", 7.0)]
+    totals.on_metrics([MetricRow(t, k, 0.0, name, m, value) for t, k, name, m, value in values])
+    assert totals.summary()["metrics"] == {
+        "error": {"fused": {"first": 3.0, "first_round": 1, "last": 1.0, "last_round": 2}},
+        "gap": {"sound": {"first": 7.0, "first_round": 2, "last": 7.0, "last_round": 2}},
+    }
+
+
 def test_final_and_best_accuracy_are_both_kept():
     totals = Totals(1)
     for t, value in ((1, 0.4), (2, 0.7), (3, 0.6)):
