@@ -17,7 +17,7 @@ from learners.distillation.graphs import Teachers, in_round, teachers
 from learners.distillation.mhd_update import MHDPlan, Pool, Predictions, Told, Trained, Wanted, update
 from learners.distillation.options import MOST_HEADS, MHDOptions
 from learners.distillation.public import PublicSet, load_public
-from learners.dmml.batches import mini_batches, random_numbers
+from learners.dmml.batches import batch_sizes, mini_batches, random_numbers
 from learners.optimizers import Memories, Rule
 from learners.state import State
 from netsim.errors import ScenarioError
@@ -185,9 +185,9 @@ class MHD(OfAFleet, Learner):
         return tuple(own[int(draw)] for draw in draws)
 
     def _public_places(self, student: int, round: int) -> Tensor:
-        """The public samples of each step of a round, int64 [steps, B]."""
-        seed = derive_seed(self.setup.seed, "public", student, round)
-        return mini_batches(len(self._public.rows), self._public_batch, self._options.local_steps, seed)
+        """The public samples of each step of a round, int64 [steps, B]; all batches are full."""
+        seed, steps = derive_seed(self.setup.seed, "public", student, round), self._options.local_steps
+        return torch.stack(mini_batches(len(self._public.rows), self._public_batch, steps, seed, "drop"))
 
     def _picks(self, student: int, round: int, among: int) -> Tensor:
         """Which of ``among`` teach in each step, without one twice in a step; int64 [steps, Δ]."""
@@ -276,9 +276,8 @@ class MHD(OfAFleet, Learner):
             return Workload()
         options, costs = self._options, self._fleet.costs(device)
         steps = options.local_steps
-        flops = {
-            "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step,
-        }
+        own = len(self._fleet.samples[device])
+        flops = {"private": sum(batch_sizes(own, options.batch_size, steps, options.last_batch)) * costs.step}
         if self._distils:
             flops["public"] = steps * self._public_batch * costs.step
             if options.transport == "checkpoint":
@@ -325,6 +324,7 @@ class MHD(OfAFleet, Learner):
             Rule("sgd", options.learning_rate, options.momentum),
             self.setup.rounds * options.local_steps if options.schedule == "cosine" else None,
             options.top_k,
+            options.last_batch,
             self.setup.precision == "bf16",
         )
 

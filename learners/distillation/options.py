@@ -10,6 +10,8 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from learners.data.choice import DataChoice
 from learners.distillation.graphs import Choice, Named
 from learners.distillation.losses import Disagreement
+from learners.dmml.batches import LastBatch
+from learners.dmml.options import LAST_BATCH
 from learners.models.choice import NetworkChoice
 from netsim.options import Options
 
@@ -26,6 +28,7 @@ class DistillationOptions(Options):
     modalities: tuple[str] | None = Field(
         default=None, description="the one modality to use, where the data has several"
     )
+    last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
 
 
 class MHDOptions(DistillationOptions):

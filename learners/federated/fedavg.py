@@ -9,7 +9,7 @@ import networkx as nx
 import torch
 
 from learners.costs import BITS_PER_NUMBER, training_bytes
-from learners.dmml.batches import iterations_per_epoch
+from learners.dmml.batches import batch_sizes, iterations_per_epoch
 from learners.federated import evaluation, local_update
 from learners.federated.aggregate import Rule, aggregate, averaging
 from learners.federated.costs import fusion_costs, kept_bytes
@@ -98,6 +98,7 @@ class FedAvg(ServerLearner):
         return LocalPlan(
             options.batch_size,
             options.learning_rate,
+            options.last_batch,
             options.momentum,
             options.weight_decay,
             proximal=getattr(options, "mu", 0.0),
@@ -302,8 +303,8 @@ class FedAvg(ServerLearner):
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
 
     def judge(self, device: int, round: int, result: Mapping[str, float]) -> Sequence[Metric]:
-        """Accuracy of the fused head and of each modality's own, and the fused loss."""
-        return judgements(result)
+        """Accuracy of the fused head and of each modality's own, where it has one, and the fused loss."""
+        return judgements(result, self._architecture.modalities)
 
     # What the hooks are made of.
 
@@ -343,11 +344,13 @@ class FedAvg(ServerLearner):
 
     def _workload(self, client: Client, steps: int) -> Workload:
         """So many steps with the samples of ``client``."""
-        batch = self._options.batch_size
-        if self.setup.costs.stated is None:  # what is stated is stated for a full mini-batch
-            batch = min(batch, len(client.train))
+        options = self._options
+        if self.setup.costs.stated is None:
+            seen = sum(batch_sizes(len(client.train), options.batch_size, steps, options.last_batch))
+        else:  # what is stated is stated for a step, as if each were a full mini-batch
+            seen = steps * options.batch_size
         flops = self._costs.flops(
-            {m: client.present(m) for m in client.modalities}, steps * batch, self._measured_samples(client)
+            {m: client.present(m) for m in client.modalities}, seen, self._measured_samples(client)
         )
         return Workload(dict.fromkeys(client.modalities, steps), flops)
 
@@ -368,7 +371,7 @@ class FedAvg(ServerLearner):
         return TrainingJob(local_update.local_update, inputs, frozenset({"samples"}))
 
     def _steps(self, client: Client, device: int, round: int) -> int:
-        """τ_i: as stated, or as many full mini-batches as the local epochs have."""
+        """τ_i: as stated, or as many mini-batches as the local epochs have."""
         options = self._options
         stated = self._costs.iterations or options.local_steps
         if stated is not None:
@@ -377,7 +380,7 @@ class FedAvg(ServerLearner):
         if options.epochs_range is not None:
             fewest, most = options.epochs_range
             epochs = int(stream(self.setup.seed, "epochs", device, round).integers(fewest, most + 1))
-        return epochs * iterations_per_epoch(len(client.train), options.batch_size)
+        return epochs * iterations_per_epoch(len(client.train), options.batch_size, options.last_batch)
 
 
 def reported(trained: Trained) -> list[Metric]:

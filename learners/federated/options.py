@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from learners.dmml.batches import LastBatch
+from learners.dmml.options import LAST_BATCH
 from learners.federated.weights import Sign, Staleness
 from learners.models.choice import NetworkChoice
 from netsim.options import Options
@@ -39,6 +41,7 @@ class FederatedOptions(Options):
         default=None, description="optimizer steps per round, the same for every device, instead of epochs"
     )
     batch_size: PositiveInt = Field(default=24, description="samples per step")
+    last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
     learning_rate: float = Field(default=0.01, ge=0, description="step size η of SGD")
     momentum: float = Field(
         default=0.9, ge=0, lt=1, description="momentum of SGD; it is forgotten as a round begins"

@@ -14,6 +14,7 @@ from learners.models.built import built
 from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.network import Trunk
+from learners.models.one_sample import takes_one_sample
 from netsim.errors import ScenarioError
 from netsim.registry import load
 
@@ -27,7 +28,7 @@ class NetworkChoice(Choice):
         """A new trunk; see :meth:`learners.models.network.Network.build`."""
         network = load(self.KIND, self.name)
         trunk: Trunk = network(network.Options.model_validate(self.options)).build(input_shape)
-        return trunk
+        return takes_one_sample(trunk)
 
 
 DEFAULTS = {

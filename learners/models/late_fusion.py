@@ -98,22 +98,12 @@ class LateFusionNet(nn.Module):
             if m not in inputs:
                 features.append(like.new_zeros(batch, count))
                 continue
-            own = self._features(m, inputs[m])
+            own = self.trunks[m](inputs[m])
             heads[m] = self.heads[m](own)
             if m in present:
                 own = own.new_zeros(batch, count).index_copy(0, present[m], own)
             features.append(own)
         return Outputs(self.fusion(torch.cat(features, dim=1)), heads)
-
-    def _features(self, modality: str, x: Tensor) -> Tensor:
-        trunk = self.trunks[modality]
-        alone = trunk.training and len(x) == 1
-        if alone:  # one sample has no statistics that BatchNorm could learn from
-            trunk.eval()
-        features: Tensor = trunk(x)
-        if alone:
-            trunk.train()
-        return features
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules that travel together, by the part's name: see :mod:`learners.state`."""
