@@ -90,7 +90,7 @@ class MHD(OfAFleet, Learner):
             f"remote_{head}": f"part of the public samples whose target for head {head} came from another device"
             for head in HEADS[1:]
         },
-        "accuracy": "test accuracy of the last auxiliary head",
+        "accuracy": "test accuracy of the last auxiliary head; of the main head where there is no other",
         "loss_test": "cross-entropy of the main head on the test samples",
         **{
             f"beta_priv_{head}": f"β_priv of head {head}: on the device's own mix of classes"
@@ -104,8 +104,7 @@ class MHD(OfAFleet, Learner):
         super().__init__(setup)
         options = self._options
         self._fleet = Fleet(setup, options.networks, options.modalities)
-        heads = 1 + options.auxiliary_heads
-        self._fleet.build((len(self._fleet.classes),) * heads, options.embedding_size)
+        self._fleet.build((len(self._fleet.classes),) * (1 + self._auxiliary_heads), self._embedding_size)
         self._check_embeddings()
         assert self._fleet.task is not None
         self._public = load_public(options.public, self._fleet.task, self._fleet.modality, setup)
@@ -129,6 +128,16 @@ class MHD(OfAFleet, Learner):
         options = self.setup.options
         assert isinstance(options, MHDOptions)
         return options
+
+    @property
+    def _auxiliary_heads(self) -> int:
+        """How many auxiliary heads there are: with ν_aux = 0 nobody trains them, and there are none."""
+        return self._options.auxiliary_heads if self._options.nu_aux else 0
+
+    @property
+    def _embedding_size(self) -> int | None:
+        """Width of the embeddings' map, which nobody trains where ν_emb = 0; None where there is none."""
+        return self._options.embedding_size if self._options.nu_emb else None
 
     def _check_embeddings(self) -> None:
         """Embeddings can be compared where they have one width."""
@@ -334,7 +343,7 @@ class MHD(OfAFleet, Learner):
         picks = (
             self._picks(device, round, len(slots)) if slots else torch.empty(options.local_steps, 0).long()
         )
-        return Pool(slots, picks, options.auxiliary_heads, options.nu_emb > 0)
+        return Pool(slots, picks, self._auxiliary_heads, options.nu_emb > 0)
 
     def _told(self, device: int) -> Told:
         answers = self._answers.pop(device, {})
@@ -405,7 +414,7 @@ class MHD(OfAFleet, Learner):
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """β_priv and β_sh of every head."""
         (found,) = result
-        last = self._options.auxiliary_heads
+        last = self._auxiliary_heads
         alike = [1.0] * len(self._fleet.classes)
         own = self._fleet.label_shares(device)
         metrics = [Metric("accuracy", found.accuracy(last)), Metric("loss_test", found.loss)]

@@ -82,7 +82,7 @@ def taught_by(architecture: Classifier, state: State, x: Tensor, heads: int, emb
     """What a model says of ``x``, in evaluation mode; nothing in it changes and nothing is learnt through it."""
     with torch.no_grad():
         outputs = architecture.predict(state, x)
-        probabilities = torch.stack(outputs.logits[:heads]).softmax(-1)
+        probabilities = torch.stack(outputs.logits)[:heads].softmax(-1)
         return Lesson(probabilities, outputs.embedding if embeddings else None)
 
 

@@ -35,7 +35,10 @@ class MHDOptions(DistillationOptions):
     """The block of an ``mhd`` learner; numbers are those of the paper's Section 4.1 where it has them."""
 
     auxiliary_heads: int = Field(
-        default=4, ge=1, le=MOST_HEADS, description="auxiliary heads m beside the main one"
+        default=4,
+        ge=1,
+        le=MOST_HEADS,
+        description="auxiliary heads m beside the main one; none if nu_aux is 0",
     )
     nu_emb: float = Field(default=1.0, ge=0, description="weight ν_emb of the distance of embeddings (eq. 2)")
     nu_aux: float = Field(

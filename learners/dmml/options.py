@@ -47,7 +47,7 @@ class FusionOptions(TrainingOptions):
 
     architecture: Literal["decomposed", "concat"] = Field(
         default="decomposed",
-        description="the network of the paper's Fig. 4, or of its Fig. 3; with one modality there is nothing to fuse, and "
+        description="the network of the paper's Fig. 4, or of its Fig. 3; with one modality there is nothing to fuse: "
         "the network is a trunk with one classifier",
     )
 

@@ -68,12 +68,16 @@ def fusion_costs(
     sent = {part: numbers(tensors) for part, tensors in state.items()}
     trained = 1 + costs.backward_to_forward
     macs = {
-        m: forward_macs(net.trunks[m], input_shapes[m]) + forward_macs(net.heads[m], (net.feature_counts[m],))
+        m: forward_macs(net.trunks[m], input_shapes[m])
+        + sum(forward_macs(head, (net.feature_counts[m],)) for head in net.own_heads(m))
         for m in net.modalities
     }
     macs[FUSION] = forward_macs(net.fusion, (sum(net.feature_counts.values()),))
     forward = {key: costs.flops_per_mac * count for key, count in macs.items()}
-    bits = {m: costs.bits_per_parameter * (sent[trunk_part(m)] + sent[head_part(m)]) for m in net.modalities}
+    bits = {
+        m: costs.bits_per_parameter * (sent[trunk_part(m)] + sent.get(head_part(m), 0))
+        for m in net.modalities
+    }
     bits[FUSION] = costs.bits_per_parameter * sent[FUSION]
     iterations = None
     if costs.stated is not None:
@@ -107,7 +111,7 @@ def kept_bytes(net: LateFusionNet, input_shapes: Mapping[str, tuple[int, ...]]) 
     """
     kept = {
         m: activation_bytes(net.trunks[m], input_shapes[m], once=True)
-        + activation_bytes(net.heads[m], (net.feature_counts[m],), once=True)
+        + sum(activation_bytes(head, (net.feature_counts[m],), once=True) for head in net.own_heads(m))
         for m in net.modalities
     }
     return {**kept, FUSION: activation_bytes(net.fusion, (sum(net.feature_counts.values()),), once=True)}

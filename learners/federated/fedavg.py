@@ -63,7 +63,9 @@ class FedAvg(ServerLearner):
         self._task: Task | None = load_task(setup, options.modalities)
         shapes, dataset = self._task.input_shapes, self._task.dataset
         networks = choose(options.networks, shapes, dataset.modalities)
-        self._architecture = late_fusion(networks, shapes, len(dataset.classes), options.head_hidden)
+        self._architecture = late_fusion(
+            networks, shapes, len(dataset.classes), options.head_hidden, self._trains_own_heads
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             net = self._architecture.build()
@@ -78,7 +80,7 @@ class FedAvg(ServerLearner):
             if client is not None:
                 self._clients[k] = client
         self._data_facts = self._task.facts
-        heads = (*self._task.modalities, FUSION)
+        heads = self._architecture.heads(self._task.modalities)
         first = Version(0, self._initial, dict.fromkeys(heads, 1 / len(heads)))
         self._versions: dict[int, Version] = {0: first}
         self._uploads: dict[int, dict[int, Upload]] = {}  # by device and its round
@@ -92,6 +94,11 @@ class FedAvg(ServerLearner):
         options = self.setup.options
         assert isinstance(options, FederatedOptions)
         return options
+
+    @property
+    def _trains_own_heads(self) -> bool:
+        """Whether modalities' own heads are ever trained; those that never are have no place in the network."""
+        return getattr(self._options, "losses", "mean") == "mean"
 
     def _plan(self) -> LocalPlan:
         options = self._options
@@ -108,9 +115,7 @@ class FedAvg(ServerLearner):
 
     def _head_weights(self, version: Version, modalities: tuple[str, ...]) -> dict[str, float]:
         """How much each of a client's heads counts in what it minimises; they sum to 1."""
-        heads = (*modalities, FUSION)
-        if getattr(self._options, "losses", "mean") == "fused":
-            return {FUSION: 1.0}
+        heads = self._architecture.heads(modalities)
         return dict.fromkeys(heads, 1 / len(heads))
 
     def _rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:

@@ -27,8 +27,10 @@ class FederatedOptions(Options):
     modalities: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="use only these modalities; devices that own none sit out"
     )
-    head_hidden: PositiveInt = Field(
-        default=512, description="units of the hidden layers of each modality's head and of the fused head"
+    head_hidden: PositiveInt | None = Field(
+        default=None,
+        description="units of the hidden layers of each modality's head (one) and of the fused head (two); null: 512. "
+        "With one modality there is one head, with one hidden layer of so many units; null: with none",
     )
     local_epochs: PositiveInt = Field(
         default=1, description="passes over a device's data per round; costs.stated.iterations overrides it"
@@ -78,7 +80,7 @@ class FedAvgOptions(FederatedOptions):
     losses: Literal["mean", "fused"] = Field(
         default="mean",
         description="what is minimised: the mean of all heads' losses, as FedHGB does while its weights are equal, "
-        "or the fused head's alone",
+        "or the fused head's alone, and then modalities have no head of their own",
     )
 
 

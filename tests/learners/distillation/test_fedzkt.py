@@ -257,7 +257,7 @@ def test_a_local_update_is_sgd_on_the_loss_with_the_distance(learner: Any, devic
     received = [weight.detach().clone() for weight in net.parameters()]
     optimizer = SGD(net.parameters(), 0.1, 0.5, weight_decay=0.01)
     rows = store.rows(device)
-    for places in mini_batches(len(rows), 8, 5, derive_seed(inputs["seed"], "batches")):
+    for places in mini_batches(len(rows), 8, 5, derive_seed(inputs["seed"], "batches"), "keep"):
         x = store.inputs["features"][rows[places]].double()
         loss = F.cross_entropy(net(x).logits[0], store.labels[rows[places]])
         for weight, anchor in zip(net.parameters(), received, strict=True):

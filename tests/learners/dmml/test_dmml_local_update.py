@@ -159,10 +159,14 @@ def test_a_step_on_the_short_batch_is_one_on_its_samples() -> None:
     rows = inputs["store"].rows(0)
     seen = mini_batches(11, 8, 2, derive_seed(inputs["seed"], "batches"), "keep")[1]
     assert len(seen) == 3
-    weights = {f"{part}.{name}": t.clone().requires_grad_() for part, p in first.items() for name, t in p.items()}
+    weights = {
+        f"{part}.{name}": t.clone().requires_grad_() for part, p in first.items() for name, t in p.items()
+    }
     x = inputs["store"].inputs["audio"][rows[seen]].double()
     for layer in (0, 2):
-        x = (x @ weights[f"trunk/audio.layers.{layer}.weight"].T + weights[f"trunk/audio.layers.{layer}.bias"]).relu()
+        x = (
+            x @ weights[f"trunk/audio.layers.{layer}.weight"].T + weights[f"trunk/audio.layers.{layer}.bias"]
+        ).relu()
     logits = x @ weights["specific/audio.weight"].T + weights["common.bias"]
     torch.nn.functional.cross_entropy(logits, inputs["store"].labels[rows[seen]]).backward()
     for part, own in both.items():
