@@ -20,9 +20,7 @@ PRODUCTS = 14 * 14 * 9 * 16 + 7 * 7 * 9 * 16 * 32 + 288 * 64 + 64 * 10
 
 
 @pytest.mark.parametrize("name", ["fedavg_fashion", "dpsgd_fashion"])
-def test_one_network_with_one_head_is_sent_and_paid_for(
-    name: str, run_scenario: Callable[..., Path]
-) -> None:
+def test_one_network_with_one_head_is_sent_and_paid_for(name: str, run_scenario: Callable[..., Path]) -> None:
     """32 bits a parameter; two FLOPs a multiply-accumulate, here with a backward pass as dear as a forward pass."""
     folder = run_scenario(
         name, "rounds=1", "data.root=nowhere", "evaluation.samples=20", "costs.backward_to_forward=1"

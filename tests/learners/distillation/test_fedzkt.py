@@ -450,8 +450,8 @@ def test_work_by_hand() -> None:
         server_batch_size=5,
     )
     (turn,) = play(learner, 1)
-    assert turn.workloads[0].flops == {"features": 3 * 3 * 8 * 6 * 402}
-    assert turn.workloads[1].iterations == {"features": 9}
+    assert turn.workloads[0].flops == {"features": 3 * 30 * 6 * 402}
+    assert turn.workloads[1].iterations == {"features": 3 * 4}, "30 samples: three batches of 8 and one of 6"
     generator = 2 * (3 * 4 * 4 + 9 * 4 * 4 * 16 + 9 * 4 * 2 * 64 + 9 * 2 * 64)
     samples, own, everybody = 2 * 5, 2 * 268, 2 * (402 + 335)
     assert turn.workloads[learner.server].flops == {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_task import UNLIMITED, Deal, make_learner, run_job
 
-from learners.dmml.batches import passes
+from learners.dmml.batches import drawn_by_all, mini_batches, passes
 from learners.dmml.stacked_update import local_updates
 from learners.state import gather, rows_of
 from netsim.jobs.moving import move
@@ -88,6 +88,16 @@ def test_batches_of_one_size_are_taken_together_each_device_s_in_their_order() -
             assert n < 0 or cut == list(range(start, start + one.size))
     assert [one.starts[0] for one in taken if one.iterations[0] >= 0] == [0, 2, 4, 5, 7, 9]
     assert [one.starts[1] for one in taken] == [0, 2, 4, 6, 7, 9, 11, 13]
+
+
+@pytest.mark.parametrize("last_batch", ["keep", "drop"])
+@pytest.mark.parametrize("counts", [(11, 11, 11), (11, 8, 17)])
+def test_devices_draw_together_what_each_draws_alone(counts: tuple[int, ...], last_batch: Any) -> None:
+    rows = [torch.arange(count) + 100 * k for k, count in enumerate(counts)]
+    together = drawn_by_all(rows, 8, [3] * 3, [5, 6, 7], last_batch)
+    for own, seed, found in zip(rows, (5, 6, 7), together, strict=True):
+        alone = own[torch.cat(mini_batches(len(own), 8, 3, seed, last_batch))]
+        assert torch.equal(found[: len(alone)], alone) and bool(torch.isin(found, own).all())
 
 
 @pytest.mark.parametrize("last_batch", ["keep", "drop"])
