@@ -26,6 +26,7 @@ learner:
   optimizer: sgd
   learning_rate: 0.05
   batch_size: 32
+  last_batch: drop
   networks: {{features: {network}}}
 evaluation: {{every: 10}}
 jobs: {{device: cpu, threads: 2, executor: {executor}, stacking: {stacking}}}

@@ -95,7 +95,7 @@ ALIKE = (
     "evaluation={every: 10}",
 )
 """The setting of MHD's Section 4.2: eight clients with the same network, primary labels at random."""
-ALONE = ("learner.nu_aux=0", "learner.nu_emb=0", "learner.auxiliary_heads=1")
+ALONE = ("learner.nu_aux=0", "learner.nu_emb=0")
 SHORT = ("rounds=10", "evaluation={every: 5}")
 FAST = ("learner.server_learning_rate=0.05", "learner.on_nan=drop")
 """The server's step size before 0.01 was found to be better for the devices; these studies were made with it."""

@@ -113,12 +113,6 @@ def tensors_of(state: State) -> dict[str, Tensor]:
     return {f"{part}.{name}": tensor for part in (TRUNK, HEADS) for name, tensor in state[part].items()}
 
 
-def train_mode(net: nn.Module, samples: int) -> None:
-    """Training mode; a single sample has no statistics that BatchNorm could use, so it is taken in evaluation mode."""
-    if net.training != (samples > 1):
-        net.train(samples > 1)
-
-
 @contextmanager
 def running_statistics_kept(net: nn.Module) -> Iterator[None]:
     """While this lasts, BatchNorm in training mode uses the batch's statistics and leaves its running ones alone."""

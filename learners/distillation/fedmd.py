@@ -16,7 +16,7 @@ from learners.distillation.fedmd_update import Consensus, Epochs, FedMDPlan, Tra
 from learners.distillation.fleet import Fleet, OfAFleet
 from learners.distillation.options import FedMDOptions
 from learners.distillation.public import PublicSet, load_public
-from learners.dmml.batches import iterations_per_epoch
+from learners.dmml.batches import batch_sizes, iterations_per_epoch
 from learners.optimizers import Memories, Rule
 from netsim.errors import ScenarioError
 from netsim.jobs.job import TrainingJob
@@ -190,8 +190,8 @@ class FedMD(OfAFleet, ServerLearner):
         }
         flops, taken = {}, 0
         for part, (passes, samples, batch, head) in steps.items():
-            count = passes * iterations_per_epoch(samples, batch)
-            flops[part] = count * min(batch, samples) * costs.step([head])
+            count = passes * iterations_per_epoch(samples, batch, options.last_batch)
+            flops[part] = sum(batch_sizes(samples, batch, count, options.last_batch)) * costs.step([head])
             taken += count
         flops["scores"] = self._aligned * costs.forward
         return Workload({self._fleet.modality: taken}, flops)
@@ -232,6 +232,7 @@ class FedMD(OfAFleet, ServerLearner):
                 options.digest_batch_size,
                 public_head=self._public_head,
                 public_offset=len(self._fleet.classes) if self._label_space == "union" else 0,
+                last_batch=options.last_batch,
                 bf16=self.setup.precision == "bf16",
             ),
             "seed": derive_seed(self.setup.seed, "training", device, round),

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.distillation.classifier import TRUNK, Classifier, ClassifierNet, train_mode
+from learners.distillation.classifier import TRUNK, Classifier, ClassifierNet
 from learners.distillation.losses import absolute_error
 from learners.distillation.public import PublicSet
-from learners.dmml.batches import iterations_per_epoch, mini_batches, random_numbers
+from learners.dmml.batches import LastBatch, iterations_per_epoch, mini_batches, random_numbers
 from learners.optimizers import Memories, Rule, Single
 from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
@@ -47,6 +47,7 @@ class FedMDPlan:
         digest_batch_size: Public samples per step of a digest, and per forward pass.
         public_head: The head that learns public labels.
         public_offset: What is added to public labels.
+        last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
         bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
     """
 
@@ -56,6 +57,7 @@ class FedMDPlan:
     digest_batch_size: int
     public_head: int
     public_offset: int
+    last_batch: LastBatch = "keep"
     bf16: bool = False
 
 
@@ -126,6 +128,7 @@ def update(
     lent = lend(net.parts(), state)
     layouts = {part: own.layout for part, own in state.items()}
     work = _Work(net, plan, torch.device(torch_device).type, seed)
+    net.train()
     dtype = state[TRUNK].row.bank.dtype
     digesting, labelled = memories
 
@@ -187,13 +190,14 @@ class _Work:
         self._losses: dict[str, list[Tensor]] = {}
 
     def batches(self, name: str, of: Tensor, size: int, epochs: int) -> list[Tensor]:
-        """Mini-batches of ``of``, as many full ones as so many epochs have."""
-        steps = epochs * iterations_per_epoch(len(of), size)
-        return [of[places] for places in mini_batches(len(of), size, steps, derive_seed(self._seed, name))]
+        """Mini-batches of ``of``, as many as so many epochs have."""
+        last = self._plan.last_batch
+        steps = epochs * iterations_per_epoch(len(of), size, last)
+        seed = derive_seed(self._seed, name)
+        return [of[places] for places in mini_batches(len(of), size, steps, seed, last)]
 
     def step(self, name: str, optimizer: Single, x: Tensor, loss: LossOf) -> None:
         """One step of ``optimizer`` on ``loss``."""
-        train_mode(self._net, len(x))
         with torch.autocast(self._kind, torch.bfloat16, enabled=self._plan.bf16):
             value = loss(self._net, x)
         value.backward()

@@ -25,7 +25,7 @@ from learners.distillation.fedzkt_update import (
 from learners.distillation.fleet import Fleet, OfAFleet, glorot
 from learners.distillation.options import FedZKTOptions
 from learners.distillation.zkt_generator import GeneratorShape
-from learners.dmml.batches import iterations_per_epoch
+from learners.dmml.batches import batch_sizes, iterations_per_epoch
 from learners.flops import count
 from learners.models.choice import NetworkChoice
 from learners.optimizers import Memories, Rule
@@ -212,15 +212,16 @@ class FedZKT(OfAFleet, ServerLearner):
             return Workload({}, self._server_flops(round))
         if device not in self._fleet.samples:
             return Workload()
-        batch = min(self._options.batch_size, len(self._fleet.samples[device]))
-        steps = self._steps(device)
-        flops = {self._fleet.modality: steps * batch * self._fleet.costs(device).step()}
+        options, steps = self._options, self._steps(device)
+        own = len(self._fleet.samples[device])
+        seen = sum(batch_sizes(own, options.batch_size, steps, options.last_batch))
+        flops = {self._fleet.modality: seen * self._fleet.costs(device).step()}
         return Workload({self._fleet.modality: steps}, flops)
 
     def _steps(self, device: int) -> int:
         options = self._options
         return options.local_epochs * iterations_per_epoch(
-            len(self._fleet.samples[device]), options.batch_size
+            len(self._fleet.samples[device]), options.batch_size, options.last_batch
         )
 
     def _server_flops(self, round: int) -> dict[str, float]:
@@ -265,6 +266,7 @@ class FedZKT(OfAFleet, ServerLearner):
                 options.momentum,
                 options.weight_decay,
                 options.l2,
+                options.last_batch,
                 self.setup.precision == "bf16",
             ),
             "seed": derive_seed(self.setup.seed, "training", device, round),

@@ -13,16 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from learners.distillation.classifier import (
-    TRUNK,
-    Classifier,
-    ClassifierNet,
-    running_statistics_kept,
-    train_mode,
-)
+from learners.distillation.classifier import TRUNK, Classifier, ClassifierNet, running_statistics_kept
 from learners.distillation.losses import Disagreement, disagreement, divergence
 from learners.distillation.zkt_generator import GeneratorShape
-from learners.dmml.batches import mini_batches, random_numbers
+from learners.dmml.batches import LastBatch, mini_batches, random_numbers
 from learners.optimizers import Memories, Rule, Single, pull_back
 from learners.randomness import drawing_from_its_seed
 from learners.state import State, is_finite, lend
@@ -44,6 +38,7 @@ class LocalPlan:
         momentum: Of it.
         weight_decay: Of it.
         l2: λ of λ‖w − w⁰‖².
+        last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
         bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
     """
 
@@ -52,6 +47,7 @@ class LocalPlan:
     momentum: float
     weight_decay: float
     l2: float
+    last_batch: LastBatch = "keep"
     bf16: bool = False
 
 
@@ -110,9 +106,10 @@ def local_update(
     rows = store.rows(device)
     augmentation = random_numbers(derive_seed(seed, "augmentation"))
     losses = []
-    for places in mini_batches(len(rows), plan.batch_size, steps, derive_seed(seed, "batches")):
+    net.train()
+    order = derive_seed(seed, "batches")
+    for places in mini_batches(len(rows), plan.batch_size, steps, order, plan.last_batch):
         x = store.augmented(modality, rows[places], augmentation, dtype)
-        train_mode(net, len(x))
         with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
             loss = F.cross_entropy(net(x).logits[0], store.labels[rows[places].to(x.device)])
         loss.backward()

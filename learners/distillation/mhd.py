@@ -17,7 +17,7 @@ from learners.distillation.graphs import Teachers, in_round, teachers
 from learners.distillation.mhd_update import MHDPlan, Pool, Predictions, Told, Trained, Wanted, update
 from learners.distillation.options import MOST_HEADS, MHDOptions
 from learners.distillation.public import PublicSet, load_public
-from learners.dmml.batches import mini_batches, random_numbers
+from learners.dmml.batches import batch_sizes, mini_batches, random_numbers
 from learners.optimizers import Memories, Rule
 from learners.state import State
 from netsim.errors import ScenarioError
@@ -90,7 +90,7 @@ class MHD(OfAFleet, Learner):
             f"remote_{head}": f"part of the public samples whose target for head {head} came from another device"
             for head in HEADS[1:]
         },
-        "accuracy": "test accuracy of the last auxiliary head",
+        "accuracy": "test accuracy of the last auxiliary head; of the main head where there is no other",
         "loss_test": "cross-entropy of the main head on the test samples",
         **{
             f"beta_priv_{head}": f"β_priv of head {head}: on the device's own mix of classes"
@@ -107,8 +107,7 @@ class MHD(OfAFleet, Learner):
             options.transport == "checkpoint"
         )  # predictions are those of one round's public samples
         self._fleet = Fleet(setup, options.networks, options.modalities)
-        heads = 1 + options.auxiliary_heads
-        self._fleet.build((len(self._fleet.classes),) * heads, options.embedding_size)
+        self._fleet.build((len(self._fleet.classes),) * (1 + self._auxiliary_heads), self._embedding_size)
         self._check_embeddings()
         assert self._fleet.task is not None
         self._public = load_public(options.public, self._fleet.task, self._fleet.modality, setup)
@@ -132,6 +131,16 @@ class MHD(OfAFleet, Learner):
         options = self.setup.options
         assert isinstance(options, MHDOptions)
         return options
+
+    @property
+    def _auxiliary_heads(self) -> int:
+        """How many auxiliary heads there are: with ν_aux = 0 nobody trains them, and there are none."""
+        return self._options.auxiliary_heads if self._options.nu_aux else 0
+
+    @property
+    def _embedding_size(self) -> int | None:
+        """Width of the embeddings' map, which nobody trains where ν_emb = 0; None where there is none."""
+        return self._options.embedding_size if self._options.nu_emb else None
 
     def _check_embeddings(self) -> None:
         """Embeddings can be compared where they have one width."""
@@ -188,9 +197,9 @@ class MHD(OfAFleet, Learner):
         return tuple(own[int(draw)] for draw in draws)
 
     def _public_places(self, student: int, round: int) -> Tensor:
-        """The public samples of each step of a round, int64 [steps, B]."""
-        seed = derive_seed(self.setup.seed, "public", student, round)
-        return mini_batches(len(self._public.rows), self._public_batch, self._options.local_steps, seed)
+        """The public samples of each step of a round, int64 [steps, B]; all batches are full."""
+        seed, steps = derive_seed(self.setup.seed, "public", student, round), self._options.local_steps
+        return torch.stack(mini_batches(len(self._public.rows), self._public_batch, steps, seed, "drop"))
 
     def _picks(self, student: int, round: int, among: int) -> Tensor:
         """Which of ``among`` teach in each step, without one twice in a step; int64 [steps, Δ]."""
@@ -279,9 +288,9 @@ class MHD(OfAFleet, Learner):
             return Workload()
         options, costs = self._options, self._fleet.costs(device)
         steps = options.local_steps
-        flops = {
-            "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step(),
-        }
+        own = len(self._fleet.samples[device])
+        seen = sum(batch_sizes(own, options.batch_size, steps, options.last_batch))
+        flops = {"private": seen * costs.step()}
         if self._distils:
             auxiliary = range(1, 1 + options.auxiliary_heads) if options.nu_aux else ()
             step = costs.step(auxiliary, embedding=options.nu_emb > 0)
@@ -330,6 +339,7 @@ class MHD(OfAFleet, Learner):
             Rule("sgd", options.learning_rate, options.momentum),
             self.setup.rounds * options.local_steps if options.schedule == "cosine" else None,
             options.top_k,
+            options.last_batch,
             self.setup.precision == "bf16",
         )
 
@@ -339,7 +349,7 @@ class MHD(OfAFleet, Learner):
         picks = (
             self._picks(device, round, len(slots)) if slots else torch.empty(options.local_steps, 0).long()
         )
-        return Pool(slots, picks, options.auxiliary_heads, options.nu_emb > 0)
+        return Pool(slots, picks, self._auxiliary_heads, options.nu_emb > 0)
 
     def _told(self, device: int) -> Told:
         answers = self._answers.pop(device, {})
@@ -412,7 +422,7 @@ class MHD(OfAFleet, Learner):
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """β_priv and β_sh of every head."""
         (found,) = result
-        last = self._options.auxiliary_heads
+        last = self._auxiliary_heads
         alike = [1.0] * len(self._fleet.classes)
         own = self._fleet.label_shares(device)
         metrics = [Metric("accuracy", found.accuracy(last)), Metric("loss_test", found.loss)]

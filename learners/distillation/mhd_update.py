@@ -12,16 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.distillation.classifier import (
-    TRUNK,
-    Classifier,
-    ClassifierNet,
-    running_statistics_kept,
-    train_mode,
-)
+from learners.distillation.classifier import TRUNK, Classifier, ClassifierNet, running_statistics_kept
 from learners.distillation.losses import chosen, embedding_distance, most_confident, towards
 from learners.distillation.public import PublicSet
-from learners.dmml.batches import mini_batches, random_numbers
+from learners.dmml.batches import LastBatch, mini_batches, random_numbers
 from learners.optimizers import Memories, Rule, Single
 from learners.randomness import drawing_from_its_seed
 from learners.state import State, is_finite, lend
@@ -89,7 +83,7 @@ def taught_by(architecture: Classifier, state: State, x: Tensor, heads: int, emb
     """What a model says of ``x``, in evaluation mode; nothing in it changes and nothing is learnt through it."""
     with torch.no_grad():
         outputs = architecture.predict(state, x)
-        probabilities = torch.stack(outputs.logits[:heads]).softmax(-1)
+        probabilities = torch.stack(outputs.logits)[:heads].softmax(-1)
         return Lesson(probabilities, outputs.embedding if embeddings else None)
 
 
@@ -163,6 +157,7 @@ class MHDPlan:
         rule: Optimizer.
         total_steps: Of the whole run, for the cosine; None for a constant step size.
         top_k: Classes of each prediction that are sent.
+        last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
         bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
     """
 
@@ -173,6 +168,7 @@ class MHDPlan:
     rule: Rule
     total_steps: int | None
     top_k: int
+    last_batch: LastBatch = "keep"
     bf16: bool = False
 
     def rate(self, step: int) -> float:
@@ -250,12 +246,15 @@ def update(
     optimizer = Single(plan.rule, net.parts(), layouts, memories)
     dtype = state[TRUNK].row.bank.dtype
     rows = store.rows(device)
-    batches = mini_batches(len(rows), plan.batch_size, len(places), derive_seed(seed, "batches"))
+    batches = mini_batches(
+        len(rows), plan.batch_size, len(places), derive_seed(seed, "batches"), plan.last_batch
+    )
     augmentation = random_numbers(derive_seed(seed, "augmentation"))
     lottery = random_numbers(derive_seed(seed, "targets"))
     sums: dict[str, Tensor] = {}
     remote: list[Tensor] = []
     shown: deque[tuple[Tensor, list[Lesson]]] = deque()
+    net.train()
     for step, own in enumerate(batches):
         if not shown:
             block = [public.inputs(shared, dtype) for shared in places[step : step + BLOCK]]
@@ -293,14 +292,12 @@ def _terms(
     lottery: torch.Generator,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The three losses, and the part of targets that came from others by auxiliary head [m]."""
-    train_mode(net, len(x))
     task = F.cross_entropy(net(x).logits[0], y)
     zero = task.new_zeros(())
     terms = {"loss_task": task, "loss_emb": zero, "loss_aux": zero}
     heads = len(net.heads.heads) - 1
     from_others = zero.expand(heads)
     if plan.nu_emb or plan.nu_aux:
-        train_mode(net, len(z))
         with running_statistics_kept(net):
             outputs = net(z)
         if plan.nu_emb and lessons:

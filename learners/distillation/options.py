@@ -10,6 +10,8 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from learners.data.choice import DataChoice
 from learners.distillation.graphs import Choice, Named
 from learners.distillation.losses import Disagreement
+from learners.dmml.batches import LastBatch
+from learners.dmml.options import LAST_BATCH
 from learners.models.choice import NetworkChoice
 from netsim.options import Options
 
@@ -26,13 +28,17 @@ class DistillationOptions(Options):
     modalities: tuple[str] | None = Field(
         default=None, description="the one modality to use, where the data has several"
     )
+    last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
 
 
 class MHDOptions(DistillationOptions):
     """The block of an ``mhd`` learner; numbers are those of the paper's Section 4.1 where it has them."""
 
     auxiliary_heads: int = Field(
-        default=4, ge=1, le=MOST_HEADS, description="auxiliary heads m beside the main one"
+        default=4,
+        ge=1,
+        le=MOST_HEADS,
+        description="auxiliary heads m beside the main one; none if nu_aux is 0",
     )
     nu_emb: float = Field(default=1.0, ge=0, description="weight ν_emb of the distance of embeddings (eq. 2)")
     nu_aux: float = Field(

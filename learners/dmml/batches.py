@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from netsim.streams import derive_seed
+
+LastBatch = Literal["keep", "drop"]
+"""What becomes of the samples that an epoch's full mini-batches leave over: a smaller one, or nothing."""
 
 
 def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> list[tuple[str, ...]]:
@@ -25,61 +32,143 @@ def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> l
     return [tuple(m for m in iterations if n in takes_part[m]) for n in range(total)]
 
 
-def mini_batches(samples: int, batch_size: int, iterations: int, seed: int) -> Tensor:
-    """Places of each iteration's mini-batch among a device's samples, [iterations, min(batch_size, samples)].
+def batch_sizes(samples: int, batch_size: int, iterations: int, last_batch: LastBatch) -> list[int]:
+    """Samples of each iteration's mini-batch.
 
-    Each epoch is a new order of the samples, cut into full batches; what is left over at its end is dropped.
+    An epoch is full mini-batches, and one with what is left over unless that is dropped. A device with fewer samples
+    than a mini-batch has one smaller batch per epoch either way; one without samples has none.
     """
+    epoch = _epoch(samples, batch_size, last_batch)
+    return (epoch * -(-iterations // len(epoch)))[:iterations] if epoch else []
+
+
+def iterations_per_epoch(samples: int, batch_size: int, last_batch: LastBatch) -> int:
+    """Mini-batches in one epoch; one where there is nothing to make them of."""
+    return max(1, len(_epoch(samples, batch_size, last_batch)))
+
+
+def _epoch(samples: int, batch_size: int, last_batch: LastBatch) -> list[int]:
     size = min(batch_size, samples)
-    per_epoch = samples // size if size else 0
-    if not iterations or not per_epoch:
-        return torch.empty(0, size, dtype=torch.int64)
+    full, rest = divmod(samples, size) if size else (0, 0)
+    return [size] * full + ([rest] if rest and last_batch == "keep" else [])
+
+
+def drawn(samples: int, batch_size: int, iterations: int, seed: int, last_batch: LastBatch) -> Tensor:
+    """Places among a device's samples of its mini-batches, one after the other, int64 [Σ batch_sizes].
+
+    Each epoch is a new order of the samples.
+    """
+    sizes = batch_sizes(samples, batch_size, iterations, last_batch)
+    epoch = _epoch(samples, batch_size, last_batch)
+    if not sizes:
+        return torch.empty(0, dtype=torch.int64)
     generator = random_numbers(seed)
-    epochs = [
-        torch.randperm(samples, generator=generator)[: per_epoch * size]
-        for _ in range(-(-iterations // per_epoch))
+    orders = [
+        torch.randperm(samples, generator=generator)[: sum(epoch)]
+        for _ in range(-(-iterations // len(epoch)))
     ]
-    order = epochs[0] if len(epochs) == 1 else torch.cat(epochs)
-    return order[: iterations * size].view(iterations, size)
+    return torch.cat(orders)[: sum(sizes)]
 
 
-def mini_batches_of_all(
-    rows: Sequence[Tensor], batch_size: int, iterations: Sequence[int], seeds: Sequence[int]
+def mini_batches(
+    samples: int, batch_size: int, iterations: int, seed: int, last_batch: LastBatch
+) -> tuple[Tensor, ...]:
+    """:func:`drawn`, cut into mini-batches: places of each, int64 [its size]."""
+    places = drawn(samples, batch_size, iterations, seed, last_batch)
+    return places.split(batch_sizes(samples, batch_size, iterations, last_batch)) if len(places) else ()
+
+
+def drawn_by_all(
+    rows: Sequence[Tensor],
+    batch_size: int,
+    iterations: Sequence[int],
+    seeds: Sequence[int],
+    last_batch: LastBatch,
 ) -> Tensor:
-    """Samples of each mini-batch of several devices, [most iterations, devices, batch].
+    """Samples of the mini-batches of several devices, one after the other, int64 [devices, most].
 
-    Devices have different numbers of samples and iterations; where one has no iteration left, any of its samples stand.
+    Any of its samples stand where a device has no more.
 
     Args:
         rows: Of each device, its samples.
-        batch_size: Samples per iteration; each device has as many, or all have the same smaller number.
+        batch_size: Samples of a full mini-batch.
         iterations: How many each device has.
-        seeds: One for each device, as for :func:`mini_batches`.
+        seeds: One for each device, as for :func:`drawn`.
+        last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
     """
-    count, most = rows[0].shape[0], max(iterations)
-    size = min(batch_size, count)
-    if most and min(iterations) == most and all(own.shape[0] == count for own in rows):
-        per_epoch = count // size
-        epochs = -(-most // per_epoch)
-        generator = torch.Generator()
-        orders = []
-        for seed in seeds:
-            generator.manual_seed(seed)
-            orders += [torch.randperm(count, generator=generator) for _ in range(epochs)]
-        order = torch.stack(orders).view(len(rows), epochs, count)[:, :, : per_epoch * size].flatten(1)
-        seen = torch.stack(list(rows)).gather(1, order[:, : most * size])
-        return seen.view(len(rows), most, size).transpose(0, 1)
-    found = []
-    for own, total, seed in zip(rows, iterations, seeds, strict=True):
-        seen = own[mini_batches(own.shape[0], batch_size, total, seed)]
-        rest = own[: seen.shape[1]].expand(most - total, -1)
-        found.append(torch.cat([seen, rest]))
-    return torch.stack(found, dim=1)
+    counts, totals = {len(own) for own in rows}, set(iterations)
+    if len(counts) == len(totals) == 1 and min(counts) and min(totals):
+        return _drawn_by_equals(rows, batch_size, totals.pop(), seeds, last_batch)
+    found = [
+        own[drawn(len(own), batch_size, total, seed, last_batch)]
+        for own, total, seed in zip(rows, iterations, seeds, strict=True)
+    ]
+    most = max(len(own) for own in found)
+    return torch.stack(
+        [torch.cat([seen, own[:1].expand(most - len(seen))]) for seen, own in zip(found, rows, strict=True)]
+    )
 
 
-def iterations_per_epoch(samples: int, batch_size: int) -> int:
-    """Full mini-batches in one epoch; a device with fewer samples than that has one smaller batch."""
-    return max(1, samples // batch_size)
+def _drawn_by_equals(
+    rows: Sequence[Tensor], batch_size: int, iterations: int, seeds: Sequence[int], last_batch: LastBatch
+) -> Tensor:
+    """:func:`drawn_by_all` for devices with equally many samples and iterations, four times as fast."""
+    count, generator = len(rows[0]), torch.Generator()
+    epoch = _epoch(count, batch_size, last_batch)
+    epochs, orders = -(-iterations // len(epoch)), []
+    for seed in seeds:
+        generator.manual_seed(seed)
+        orders += [torch.randperm(count, generator=generator) for _ in range(epochs)]
+    order = torch.stack(orders).view(len(rows), epochs, count)[:, :, : sum(epoch)].flatten(1)
+    seen = sum(batch_sizes(count, batch_size, iterations, last_batch))
+    return torch.stack(list(rows)).gather(1, order[:, :seen])
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Mini-batches of one size that several devices take together, at most one each.
+
+    Attributes:
+        size: Samples of each.
+        iterations: Which iteration of each device it is, counted from 0; -1 where a device has none here.
+        starts: Place of its first sample among what the device has drawn; any at all where it has none here.
+    """
+
+    size: int
+    iterations: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    def cut(self, drawn: Tensor) -> Tensor:
+        """Its samples [devices, size, ...] of what everybody has drawn [devices, most, ...]."""
+        first = self.starts[0]
+        if all(start == first for start in self.starts):
+            return drawn[:, first : first + self.size]
+        places = torch.tensor(self.starts)[:, None] + torch.arange(self.size)
+        return drawn[torch.arange(len(drawn))[:, None], places]
+
+
+@lru_cache(maxsize=64)
+def passes(
+    samples: tuple[int, ...], batch_size: int, iterations: tuple[int, ...], last_batch: LastBatch
+) -> tuple[Pass, ...]:
+    """How devices with so many samples take their mini-batches together, each device its own in their order.
+
+    Epoch by epoch: full mini-batches first, then what is left over, one pass for each size.
+    """
+    found: dict[tuple[int, float, int], dict[int, tuple[int, int]]] = {}
+    for k, (count, total) in enumerate(zip(samples, iterations, strict=True)):
+        per_epoch, start = iterations_per_epoch(count, batch_size, last_batch), 0
+        for n, size in enumerate(batch_sizes(count, batch_size, total, last_batch)):
+            epoch, place = divmod(n, per_epoch)
+            left_over = size < min(batch_size, count)
+            found.setdefault((epoch, math.inf if left_over else place, -size), {})[k] = (n, start)
+            start += size
+    taken = []
+    for (_, _, size), of_device in sorted(found.items()):
+        anywhere = next(iter(of_device.values()))[1]
+        steps = [of_device.get(k, (-1, anywhere)) for k in range(len(samples))]
+        taken.append(Pass(-size, tuple(n for n, _ in steps), tuple(start for _, start in steps)))
+    return tuple(taken)
 
 
 def random_numbers(seed: int) -> torch.Generator:

@@ -12,7 +12,7 @@ from learners.aggregation import surviving_weights
 from learners.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
 from learners.data.dataset import Share
 from learners.dmml import evaluation, local_update
-from learners.dmml.batches import iterations_per_epoch
+from learners.dmml.batches import batch_sizes, iterations_per_epoch
 from learners.dmml.energy import most_iterations, round_flops
 from learners.dmml.local_update import Trained
 from learners.dmml.mixture import Mixture, Parcel, Sent
@@ -71,7 +71,7 @@ class DMML(Learner):
             networks=choose(options.networks, shapes, self._task.dataset.modalities),
             input_shapes=shapes,
             class_count=len(self._task.dataset.classes),
-            decomposed=not isinstance(options, FusionOptions) or options.architecture == "decomposed",
+            decomposed=self._decomposes(self._task.modalities),
             generator=self._generator_shape(),
         )
         with torch.random.fork_rng(devices=[]):  # the same first weights everywhere
@@ -119,6 +119,13 @@ class DMML(Learner):
     def _generator_shape(self) -> GeneratorShape | None:
         return None
 
+    def _decomposes(self, modalities: Sequence[str]) -> bool:
+        """Whether features are split in two; of one modality, with no generator to learn from, both halves are one."""
+        options = self._training_options
+        return not isinstance(options, FusionOptions) or (
+            options.architecture == "decomposed" and len(modalities) > 1
+        )
+
     def _training_plan(self, round: int = 1) -> TrainingPlan:
         options = self._training_options
         return TrainingPlan(
@@ -126,6 +133,7 @@ class DMML(Learner):
             self._rule,
             options.batch_size,
             self.setup.evaluation.batch_size,
+            options.last_batch,
             bf16=self.setup.precision == "bf16",
         )
 
@@ -227,7 +235,8 @@ class DMML(Learner):
         # Most devices do the same round after round.
         known = self._workloads.get(device)
         if known is None or known.total_iterations != total or known.iterations != iterations:
-            flops = round_flops(self._device_costs(device), iterations, total, self._generator_iterations())
+            costs = self._device_costs(device, total)
+            flops = round_flops(costs, iterations, total, self._generator_iterations())
             known = self._workloads[device] = LocalWorkload(iterations, flops, total)
         return known
 
@@ -364,8 +373,8 @@ class DMML(Learner):
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}), stack)
 
     def judge(self, device: int, round: int, result: Mapping[str, float]) -> Sequence[Metric]:
-        """Fused and per-modality accuracy, and the fused loss."""
-        return judgements(result)
+        """Fused accuracy and loss, and each modality's accuracy where there are several."""
+        return judgements(result, self._architecture.networks)
 
     def forget(self, round: int) -> None:
         """Promises that nobody combines any more."""
@@ -472,41 +481,44 @@ class DMML(Learner):
         return copies * state_bytes(self._aggregate[device]) + (3 if trains else 1) * activations
 
     def _iteration_limit(self, device: int) -> int:
-        """N_k: as stated, or as many full mini-batches as the local epochs have."""
+        """N_k: as stated, or as many mini-batches as the local epochs have."""
         if self._costs.iterations is not None:
             return self._costs.iterations
         options = self._training_options
         samples = len(self._members[device].samples)
-        return options.local_epochs * iterations_per_epoch(samples, options.batch_size)
+        return options.local_epochs * iterations_per_epoch(samples, options.batch_size, options.last_batch)
 
     def _affordable(self, device: int, budget: Budget) -> int:
         """N^max of a coming round (Section IV-A)."""
         options, limit = self._training_options, self._iteration_limit(device)
         if not (isinstance(options, BatteryOptions) and options.spare_battery):
             return limit
-        costs, modalities = self._device_costs(device), self._members[device].modalities
-        fixed_flops = round_flops(costs, {}, 0, self._generator_iterations())
-        one_more = round_flops(costs, dict.fromkeys(modalities, 1), 1, 0)
+        modalities = self._members[device].modalities
         sending_j = 0.0
         for n, joules in budget.joules_per_bit.items():
             if options.energy_bits == "paper_eq20":
                 sending_j += joules * self._bits(modalities)
             elif n in self._members:
                 sending_j += joules * self._bits(self._shared(device, n))
-        return most_iterations(
-            limit,
-            budget.joules_per_flop * sum(one_more.values()),
-            budget.joules_per_flop * sum(fixed_flops.values()) + sending_j,
-            budget.remaining_j,
-        )
 
-    def _device_costs(self, device: int) -> CostTable:
-        """Costs of the device's mini-batches, smaller than the others' if it has fewer samples than one."""
-        batch_size = self._training_options.batch_size
-        scale = min(1.0, len(self._members[device].samples) / batch_size)
-        if self.setup.costs.stated is not None or scale == 1.0:
+        def needed_j(total: int) -> float:
+            costs, iterations = self._device_costs(device, total), dict.fromkeys(modalities, total)
+            flops = round_flops(costs, iterations, total, self._generator_iterations())
+            return budget.joules_per_flop * sum(flops.values()) + sending_j
+
+        return most_iterations(limit, needed_j, budget.remaining_j)
+
+    def _device_costs(self, device: int, total: int) -> CostTable:
+        """Costs of the device's mini-batches in a round of so many: of one of mean size.
+
+        What is stated is stated for an iteration, whatever its size.
+        """
+        if self.setup.costs.stated is not None or not total:
             return self._costs
-        return self._costs.with_smaller_batches(scale)
+        options, samples = self._training_options, len(self._members[device].samples)
+        seen = sum(batch_sizes(samples, options.batch_size, total, options.last_batch))
+        full = total * options.batch_size
+        return self._costs if seen == full else self._costs.with_smaller_batches(seen / full)
 
     def _shared(self, device: int, other: int) -> tuple[str, ...]:
         theirs = self._members[other].modalities

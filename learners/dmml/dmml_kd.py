@@ -58,6 +58,7 @@ class DMMLKD(DMML):
             rule=self._rule,
             batch_size=options.batch_size,
             evaluation_batch_size=self.setup.evaluation.batch_size,
+            last_batch=options.last_batch,
             generator=GeneratorTraining(
                 options.generator_iterations, Rule("adam", options.generator_learning_rate), options.beta
             ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 
 from learners.costs import CostTable
 
@@ -34,20 +34,13 @@ def round_flops(
     return flops
 
 
-def most_iterations(limit: int, iteration_j: float, fixed_j: float, remaining_j: float) -> int:
-    """N^max: the largest integer N ≤ ``limit`` with ``fixed_j`` + N · ``iteration_j`` < ``remaining_j``, or 0.
+def most_iterations(limit: int, needed_j: Callable[[int], float], remaining_j: float) -> int:
+    """N^max: the largest integer N ≤ ``limit`` with ``needed_j(N)`` < ``remaining_j``, or 0.
 
     Args:
         limit: N_k.
-        iteration_j: Energy of one iteration of all the device's modalities [J].
-        fixed_j: Energy of what the round costs besides: generator and communication [J].
+        needed_j: Energy of a round with so many iterations of all the device's modalities, generator and communication
+            included [J]; it does not fall as they become more.
         remaining_j: What the battery holds [J].
     """
-    if math.isinf(remaining_j) or fixed_j + limit * iteration_j < remaining_j:
-        return limit
-    if iteration_j <= 0:
-        return 0
-    count = min(limit, max(0, math.ceil((remaining_j - fixed_j) / iteration_j)))
-    while count > 0 and fixed_j + count * iteration_j >= remaining_j:
-        count -= 1
-    return count
+    return max(0, bisect_left(range(limit + 1), remaining_j, key=needed_j) - 1)

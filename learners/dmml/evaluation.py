@@ -40,15 +40,18 @@ def evaluate(
         modality's own (eq. 27).
     """
     net = architecture.model(torch_device).net
+    own = net.modalities if len(net.modalities) > 1 else ()  # a single one's logits are the fused ones
     lend(net.parts(), state)
     net.eval()
     loss = torch.zeros((), dtype=torch.float64, device=torch_device)
-    correct = torch.zeros(1 + len(net.modalities), dtype=torch.int64, device=torch_device)
+    correct = torch.zeros(1 + len(own), dtype=torch.int64, device=torch_device)
     with torch.inference_mode():
         for part in rows.to(torch_device).split(batch_size):
             labels = store.labels[part]
             outputs = net({m: store.seen(m, part, net.head.bias.dtype) for m in net.modalities})
-            logits = torch.cat([outputs.logits[None], net.per_modality(outputs)])  # [1 + A, B, C]
+            logits = outputs.logits[None]
+            if own:
+                logits = torch.cat([logits, net.per_modality(outputs)])  # [1 + A, B, C]
             correct += (logits.argmax(-1) == labels).sum(1)
             loss += F.cross_entropy(outputs.logits, labels, reduction="sum")
     return _result(loss.item(), correct.tolist(), net.modalities, len(rows))
@@ -62,8 +65,9 @@ def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]
     bank = Bank(net.parts(), [job["state"] for job in jobs], trains=False)
     store: Store = first["store"]
     devices, at = len(jobs), first["torch_device"]
+    own = net.modalities if len(net.modalities) > 1 else ()
     loss = torch.zeros(devices, dtype=torch.float64, device=at)
-    correct = torch.zeros(1 + len(net.modalities), devices, dtype=torch.int64, device=at)
+    correct = torch.zeros(1 + len(own), devices, dtype=torch.int64, device=at)
     with torch.no_grad():  # in inference mode PyTorch vectorises no recurrent layer
         for part in first["rows"].to(at).split(first["batch_size"]):
             labels = store.labels[part].expand(devices, -1)
@@ -72,7 +76,9 @@ def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]
                 seen = store.seen(m, part, bank.dtype)
                 inputs[m] = seen.expand(devices, *seen.shape)
             outputs = forward(net, bank, inputs, None)
-            logits = torch.cat([outputs.logits[None], per_modality(bank, outputs)])  # [1 + A, devices, C, B]
+            logits = outputs.logits[None]
+            if own:
+                logits = torch.cat([logits, per_modality(bank, outputs)])  # [1 + A, devices, C, B]
             # Ten times faster over classes that lie side by side.
             best = logits.transpose(-1, -2).contiguous().argmax(-1)
             correct += (best == labels).sum(2)
@@ -87,6 +93,8 @@ def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
 
 
 def _result(loss: float, correct: Sequence[int], modalities: Sequence[str], samples: int) -> dict[str, float]:
+    """``correct`` counts right fused predictions and each modality's; of one modality they are the same."""
+    counts = correct if len(modalities) > 1 else [correct[0]] * 2
     names = ["accuracy", *(f"accuracy/{m}" for m in modalities)]
-    right = {name: count / samples for name, count in zip(names, correct, strict=True)}
+    right = {name: count / samples for name, count in zip(names, counts, strict=True)}
     return {"loss": loss / samples, **right}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learners.dmml import losses
-from learners.dmml.batches import active_modalities, mini_batches, random_numbers
+from learners.dmml.batches import active_modalities, batch_sizes, drawn, random_numbers
 from learners.dmml.generator_update import class_means, update_generator
 from learners.dmml.plan import LossWeights, TrainingPlan
 from learners.models.choice import Architecture
@@ -73,27 +73,29 @@ def local_update(
 
     optimizer = Single(plan.rule, net.parts(), layouts, memories)
     active = active_modalities(iterations, total_iterations, derive_seed(seed, "modalities"))
-    batches = mini_batches(len(rows), plan.batch_size, total_iterations, derive_seed(seed, "batches"))
+    count, last = len(rows), plan.last_batch
+    sizes = batch_sizes(count, plan.batch_size, total_iterations, last)
+    places = drawn(count, plan.batch_size, total_iterations, derive_seed(seed, "batches"), last)
     augmentation = {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in net.modalities}
-    seen = rows[batches].to(torch_device)  # [iterations, batch]
+    seen = rows[places].to(torch_device)  # all mini-batches of the round, one after the other
     generated = None
     if generator is not None and plan.losses.distillation > 0 and total_iterations:
         # The generator rests while the network trains: all its features of the round in one forward pass.
-        noise = generator_noise(batches.numel(), generator.noise_size, seed).to(torch_device, dtype)
+        noise = generator_noise(len(seen), generator.noise_size, seed).to(torch_device, dtype)
         with torch.no_grad():
-            generated = generator(noise, store.labels[seen.flatten()]).unflatten(0, batches.shape)
+            generated = generator(noise, store.labels[seen]).split(sizes)
 
     net.train()
     history: dict[str, list[Tensor]] = {}
-    for n, modalities in enumerate(active):
+    for n, (modalities, batch) in enumerate(zip(active, seen.split(sizes), strict=True)):
         if not modalities:  # P = 0 for all of them: nothing moves, the bias included
             continue
-        inputs = {m: store.augmented(m, seen[n], augmentation[m], dtype) for m in modalities}
-        with torch.autocast(seen.device.type, torch.bfloat16, enabled=plan.bf16):
+        inputs = {m: store.augmented(m, batch, augmentation[m], dtype) for m in modalities}
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=plan.bf16):
             terms = network_losses(
                 net,
                 net(inputs),
-                store.labels[seen[n]],
+                store.labels[batch],
                 generated[n] if generated is not None else None,
                 plan.losses,
             )

@@ -6,8 +6,14 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
+from learners.dmml.batches import LastBatch
 from learners.models.choice import NetworkChoice
 from netsim.options import Options
+
+LAST_BATCH = (
+    "what becomes of the samples that an epoch's full batches leave over: a smaller batch, or nothing"
+)
+"""Description of ``last_batch``, which all learners with batches have."""
 
 
 class TrainingOptions(Options):
@@ -26,6 +32,7 @@ class TrainingOptions(Options):
     learning_rate: float = Field(default=5e-4, gt=0, description="the optimizer's step size, η")
     momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of optimizer 'sgd'")
     batch_size: PositiveInt = Field(default=16, description="samples per iteration")
+    last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
     local_epochs: PositiveInt = Field(
         default=1, description="passes over a device's data per round; costs.stated.iterations overrides it"
     )
@@ -39,7 +46,9 @@ class FusionOptions(TrainingOptions):
     """How modalities are fused where no generator needs them decomposed."""
 
     architecture: Literal["decomposed", "concat"] = Field(
-        default="decomposed", description="the network of the paper's Fig. 4, or of its Fig. 3"
+        default="decomposed",
+        description="the network of the paper's Fig. 4, or of its Fig. 3; with one modality there is nothing to fuse: "
+        "the network is a trunk with one classifier",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from learners.dmml.batches import LastBatch
 from learners.optimizers import Rule
 from netsim.learning import Workload
 
@@ -54,6 +55,7 @@ class TrainingPlan:
         rule: The optimizer, with its step size η.
         batch_size: Samples per iteration.
         evaluation_batch_size: Samples per forward pass where nothing is trained.
+        last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
         generator: How the generator is trained; None where there is none.
         bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
     """
@@ -62,5 +64,6 @@ class TrainingPlan:
     rule: Rule
     batch_size: int
     evaluation_batch_size: int
+    last_batch: LastBatch = "keep"
     generator: GeneratorTraining | None = None
     bf16: bool = False

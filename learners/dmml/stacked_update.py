@@ -2,7 +2,8 @@
 
 Devices of one architecture are stacked, a row each. Their numbers of iterations, the modalities that they skip and
 their data differ; masks see to that: a row that does not take part in an iteration keeps its weights, its running
-statistics and what its optimizer remembers. Every row has its own random numbers, the ones that it would draw alone.
+statistics and what its optimizer remembers. Mini-batches of different sizes are taken in passes, one for each size.
+Every row has its own random numbers, the ones that it would draw alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.dmml.bank import Bank, forward
-from learners.dmml.batches import active_modalities, mini_batches_of_all, random_numbers
+from learners.dmml.batches import Pass, active_modalities, batch_sizes, drawn_by_all, passes, random_numbers
 from learners.dmml.generator_update import draws as generator_draws
 from learners.dmml.local_update import Trained, generator_noise
 from learners.dmml.plan import TrainingPlan
@@ -37,7 +38,7 @@ def local_updates(jobs: Sequence[Inputs]) -> list[Trained]:
     """:func:`learners.dmml.local_update.local_update` for several devices of one architecture and plan.
 
     Args:
-        jobs: The inputs of each. Batches must have the same size: that is part of what makes jobs stack.
+        jobs: The inputs of each. Full batches must have the same size: that is part of what makes jobs stack.
     """
     group = _Group(jobs)
     group.train_network()
@@ -85,12 +86,13 @@ class _Group:
     # The network.
 
     def train_network(self) -> None:
-        """All iterations of all devices; those that are done early sit out the rest."""
+        """All iterations of all devices, pass by pass; a device without one in a pass sits it out."""
         jobs, net = self.jobs, self.net
         # Parts without weights, such as the extractor of inputs that are taken as they are, have nothing to step.
         optimizers = self._optimizers([part for part in net.parts() if self.bank.parts[part].layout.weights])
-        active = self._active()  # bool [iterations, A, K], on the CPU
-        seen = self._seen()
+        together = self._passes()
+        active = self._active(together)  # bool [passes, A, K], on the CPU
+        seen = self._seen()  # [K, most]
         labels = self.store.labels.index_select(0, seen.flatten()).view(seen.shape)
         generated = self._generated(labels)
         drawing = any(self._draws(m) for m in net.modalities)
@@ -101,21 +103,22 @@ class _Group:
         ]
         net.train()
         everything = bool(active.all())  # as most of the time; then nobody need look again
-        for n in range(len(active)):
-            used, here = list(net.modalities), active[n]  # here: [A, K]
+        for one, here in zip(together, active, strict=True):  # here: [A, K]
+            used = list(net.modalities)
             if not everything:
                 places = [i for i in range(len(used)) if here[i].any()]
                 used, here = [used[i] for i in places], here[places]
             if not used:
                 continue
-            inputs = {m: self._inputs(m, seen[n], here[i], augmentation) for i, m in enumerate(used)}
+            rows = one.cut(seen)
+            inputs = {m: self._inputs(m, rows, here[i], augmentation) for i, m in enumerate(used)}
             self._iterate(
                 used,
                 here,
                 everything or bool(here.all()),
                 inputs,
-                labels[n],
-                generated[n] if generated is not None else None,
+                one.cut(labels),
+                one.cut(generated) if generated is not None else None,
                 optimizers,
             )
         for part, optimizer in optimizers.items():
@@ -168,46 +171,49 @@ class _Group:
             for part in parts
         }
 
-    def _active(self) -> Tensor:
-        """Which modalities of which devices take part in which iteration, bool [iterations, A, K]."""
-        totals = torch.tensor([job["total_iterations"] for job in self.jobs])
+    def _passes(self) -> tuple[Pass, ...]:
+        """Which devices take which of their mini-batches together."""
+        counts = tuple(len(own) for own in self.rows)
+        totals = tuple(job["total_iterations"] for job in self.jobs)
+        return passes(counts, self.plan.batch_size, totals, self.plan.last_batch)
+
+    def _active(self, together: Sequence[Pass]) -> Tensor:
+        """Which modalities of which devices take part in which pass, bool [passes, A, K]."""
         names = self.net.modalities
-        before_the_end = torch.arange(int(totals.max()))[:, None] < totals
-        active = before_the_end[:, None].repeat(1, len(names), 1)
+        steps = torch.tensor([one.iterations for one in together]).view(len(together), len(self.jobs))
+        active = (steps >= 0)[:, None].repeat(1, len(names), 1)
         for k, job in enumerate(self.jobs):
             total, iterations = job["total_iterations"], job["iterations"]
             if min(iterations.values()) < total:
                 chosen = active_modalities(iterations, total, derive_seed(job["seed"], "modalities"))
-                for n, modalities in enumerate(chosen):
+                own = (steps[:, k] >= 0).nonzero().flatten()  # its iterations keep their order
+                for n, modalities in zip(own.tolist(), chosen, strict=True):
                     for i, m in enumerate(names):
                         active[n, i, k] = m in modalities
         return active
 
     def _seen(self) -> Tensor:
-        """Samples of each mini-batch, int64 [iterations, K, B]; any at all where a device has no iteration left."""
-        return mini_batches_of_all(
+        """Samples of all mini-batches of each device, one after the other, int64 [K, most]."""
+        return drawn_by_all(
             self.rows,
             self.plan.batch_size,
             [job["total_iterations"] for job in self.jobs],
             [derive_seed(job["seed"], "batches") for job in self.jobs],
+            self.plan.last_batch,
         ).to(self.device)
 
     def _generated(self, labels: Tensor) -> Tensor | None:
-        """Generated features for the labels of all iterations [iterations, K, B, L̂]."""
-        generator = self.model.generator
-        if generator is None or self.plan.losses.distillation <= 0 or not len(labels):
+        """Generated features for the labels of all mini-batches [K, most, L̂]."""
+        generator, plan = self.model.generator, self.plan
+        if generator is None or plan.losses.distillation <= 0 or not labels.shape[1]:
             return None
-        iterations, devices, batch = labels.shape
-        noise = torch.zeros(devices, iterations * batch, generator.noise_size)
-        for k, job in enumerate(self.jobs):
-            count = job["total_iterations"] * batch
+        noise = torch.zeros(*labels.shape, generator.noise_size)
+        for k, (job, own) in enumerate(zip(self.jobs, self.rows, strict=True)):
+            count = sum(batch_sizes(len(own), plan.batch_size, job["total_iterations"], plan.last_batch))
             if count:
                 noise[k, :count] = generator_noise(count, generator.noise_size, job["seed"])
         with torch.no_grad():
-            features = self._generator(
-                noise.to(self.device, self.bank.dtype), labels.transpose(0, 1).flatten(1)
-            )
-        return features.unflatten(1, (iterations, batch)).transpose(0, 1)
+            return self._generator(noise.to(self.device, self.bank.dtype), labels)
 
     def _draws(self, modality: str) -> bool:
         return self.store.transforms[modality].draw(1, random_numbers(0)) is not None

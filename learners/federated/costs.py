@@ -76,13 +76,17 @@ def fusion_costs(
         ScenarioError: Costs are stated for other modalities than the network's, or a network cannot be counted.
     """
     sent = {part: numbers(tensors) for part, tensors in state.items()}
-    bits = {m: costs.bits_per_parameter * (sent[trunk_part(m)] + sent[head_part(m)]) for m in net.modalities}
+    bits = {
+        m: costs.bits_per_parameter * (sent[trunk_part(m)] + sent.get(head_part(m), 0))
+        for m in net.modalities
+    }
     bits[FUSION] = costs.bits_per_parameter * sent[FUSION]
     passes = {FUSION: flops_of(costs, head_passes(net.fusion, trains(net.trunks)))}
     stated = costs.stated
     if stated is None:
         for m, trunk in trunk_passes(net.trunks, samples).items():
-            passes[m] = flops_of(costs, trunk, head_passes(net.heads[m], trains(net.trunks[m])))
+            heads = (head_passes(head, trains(net.trunks[m])) for head in net.own_heads(m))
+            passes[m] = flops_of(costs, trunk, *heads)
         return FusionCosts(passes, bits, sent, None)
     for key in ("flops_per_iteration", "bits"):
         missing = [m for m in net.modalities if m not in getattr(stated, key)]
@@ -112,7 +116,7 @@ def kept_bytes(net: LateFusionNet, samples: Mapping[str, Tensor]) -> dict[str, f
     features = {m: torch.zeros(2, count) for m, count in net.feature_counts.items()}
     kept = {
         m: activation_bytes(net.trunks[m], samples[m], once=True)
-        + activation_bytes(net.heads[m], features[m], once=True)
+        + sum(activation_bytes(head, features[m], once=True) for head in net.own_heads(m))
         for m in net.modalities
     }
     return {**kept, FUSION: activation_bytes(net.fusion, torch.cat([*features.values()], dim=1), once=True)}

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.federated.local_update import dtype_of
-from learners.models.late_fusion import FUSION, LateFusion
+from learners.models.late_fusion import LateFusion
 from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
 from learners.task import Store
@@ -33,25 +33,23 @@ def evaluate(
 
     Returns:
         ``loss``: the fused head's mean cross-entropy; ``accuracy``: of its prediction; ``accuracy/<modality>``: of the
-        modality's own head.
+        modality's own head, where it has one.
     """
     net = architecture.net(torch_device)
     lend(net.parts(), state)
     net.eval()
-    heads = (FUSION, *net.modalities)
+    own = tuple(net.heads)
     loss = torch.zeros((), dtype=torch.float64, device=torch_device)
-    correct = torch.zeros(len(heads), dtype=torch.int64, device=torch_device)
+    correct = torch.zeros(1 + len(own), dtype=torch.int64, device=torch_device)
     with torch.inference_mode():
         for part in rows.to(torch_device).split(batch_size):
             labels = store.labels[part]
             inputs = {m: store.seen(m, part, dtype_of(net)) for m in net.modalities}
             outputs = net(inputs, len(part))
-            logits = torch.stack(
-                [outputs.fused, *(outputs.heads[m] for m in net.modalities)]
-            )  # [1 + M, B, C]
+            logits = torch.stack([outputs.fused, *(outputs.heads[m] for m in own)])  # [1 + M, B, C]
             correct += (logits.argmax(-1) == labels).sum(1)
             loss += F.cross_entropy(outputs.fused, labels, reduction="sum")
-    names = ["accuracy", *(f"accuracy/{m}" for m in net.modalities)]
+    names = ["accuracy", *(f"accuracy/{m}" for m in own)]
     right = {name: count / len(rows) for name, count in zip(names, correct.tolist(), strict=True)}
     return {"loss": loss.item() / len(rows), **right}
 

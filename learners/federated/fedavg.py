@@ -9,7 +9,7 @@ import networkx as nx
 import torch
 
 from learners.costs import BITS_PER_NUMBER, passes_facts, training_bytes
-from learners.dmml.batches import iterations_per_epoch
+from learners.dmml.batches import batch_sizes, iterations_per_epoch
 from learners.federated import evaluation, local_update
 from learners.federated.aggregate import Rule, aggregate, averaging
 from learners.federated.costs import fusion_costs, kept_bytes
@@ -63,7 +63,9 @@ class FedAvg(ServerLearner):
         self._task: Task | None = load_task(setup, options.modalities)
         shapes, dataset = self._task.input_shapes, self._task.dataset
         networks = choose(options.networks, shapes, dataset.modalities)
-        self._architecture = late_fusion(networks, shapes, len(dataset.classes), options.head_hidden)
+        self._architecture = late_fusion(
+            networks, shapes, len(dataset.classes), options.head_hidden, self._trains_own_heads
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             net = self._architecture.build()
@@ -79,7 +81,7 @@ class FedAvg(ServerLearner):
             if client is not None:
                 self._clients[k] = client
         self._data_facts = self._task.facts
-        heads = (*self._task.modalities, FUSION)
+        heads = self._architecture.heads(self._task.modalities)
         first = Version(0, self._initial, dict.fromkeys(heads, 1 / len(heads)))
         self._versions: dict[int, Version] = {0: first}
         self._uploads: dict[int, dict[int, Upload]] = {}  # by device and its round
@@ -94,11 +96,17 @@ class FedAvg(ServerLearner):
         assert isinstance(options, FederatedOptions)
         return options
 
+    @property
+    def _trains_own_heads(self) -> bool:
+        """Whether modalities' own heads are ever trained; those that never are have no place in the network."""
+        return getattr(self._options, "losses", "mean") == "mean"
+
     def _plan(self) -> LocalPlan:
         options = self._options
         return LocalPlan(
             options.batch_size,
             options.learning_rate,
+            options.last_batch,
             options.momentum,
             options.weight_decay,
             proximal=getattr(options, "mu", 0.0),
@@ -108,9 +116,7 @@ class FedAvg(ServerLearner):
 
     def _head_weights(self, version: Version, modalities: tuple[str, ...]) -> dict[str, float]:
         """How much each of a client's heads counts in what it minimises; they sum to 1."""
-        heads = (*modalities, FUSION)
-        if getattr(self._options, "losses", "mean") == "fused":
-            return {FUSION: 1.0}
+        heads = self._architecture.heads(modalities)
         return dict.fromkeys(heads, 1 / len(heads))
 
     def _rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
@@ -304,8 +310,8 @@ class FedAvg(ServerLearner):
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
 
     def judge(self, device: int, round: int, result: Mapping[str, float]) -> Sequence[Metric]:
-        """Accuracy of the fused head and of each modality's own, and the fused loss."""
-        return judgements(result)
+        """Accuracy of the fused head and of each modality's own, where it has one, and the fused loss."""
+        return judgements(result, self._architecture.modalities)
 
     # What the hooks are made of.
 
@@ -345,11 +351,13 @@ class FedAvg(ServerLearner):
 
     def _workload(self, client: Client, steps: int) -> Workload:
         """So many steps with the samples of ``client``."""
-        batch = self._options.batch_size
-        if self.setup.costs.stated is None:  # what is stated is stated for a full mini-batch
-            batch = min(batch, len(client.train))
+        options = self._options
+        if self.setup.costs.stated is None:
+            seen = sum(batch_sizes(len(client.train), options.batch_size, steps, options.last_batch))
+        else:  # what is stated is stated for a step, as if each were a full mini-batch
+            seen = steps * options.batch_size
         flops = self._costs.flops(
-            {m: client.present(m) for m in client.modalities}, steps * batch, self._measured_samples(client)
+            {m: client.present(m) for m in client.modalities}, seen, self._measured_samples(client)
         )
         return Workload(dict.fromkeys(client.modalities, steps), flops)
 
@@ -370,7 +378,7 @@ class FedAvg(ServerLearner):
         return TrainingJob(local_update.local_update, inputs, frozenset({"samples"}))
 
     def _steps(self, client: Client, device: int, round: int) -> int:
-        """τ_i: as stated, or as many full mini-batches as the local epochs have."""
+        """τ_i: as stated, or as many mini-batches as the local epochs have."""
         options = self._options
         stated = self._costs.iterations or options.local_steps
         if stated is not None:
@@ -379,7 +387,7 @@ class FedAvg(ServerLearner):
         if options.epochs_range is not None:
             fewest, most = options.epochs_range
             epochs = int(stream(self.setup.seed, "epochs", device, round).integers(fewest, most + 1))
-        return epochs * iterations_per_epoch(len(client.train), options.batch_size)
+        return epochs * iterations_per_epoch(len(client.train), options.batch_size, options.last_batch)
 
 
 def reported(trained: Trained) -> list[Metric]:

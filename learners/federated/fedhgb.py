@@ -64,7 +64,7 @@ class FedHGB(FedAvg):
     def _head_weights(self, version: Version, modalities: tuple[str, ...]) -> dict[str, float]:
         """What came as z for its own heads, divided by their sum: its steps are no smaller for those it lacks."""
         assert version.head_weights is not None
-        own = {head: version.head_weights[head] for head in (*modalities, FUSION)}
+        own = {head: version.head_weights[head] for head in self._architecture.heads(modalities)}
         if math.isclose(math.fsum(own.values()), 0.0, abs_tol=1e-12):
             return dict.fromkeys(own, 1 / len(own))
         return shares(own)
@@ -126,12 +126,12 @@ class FedHGB(FedAvg):
 
     def _upload_numbers(self, client: Client) -> int:
         """Algorithm 1, line 7: z^k of each head, ΔG^k and ΔO^k, as far as they are used."""
-        heads = len(client.modalities) + 1
+        heads = len(self._architecture.heads(client.modalities))
         return heads * self.blends_heads + 2 * self.blends_clients
 
     def _download_numbers(self) -> int:
         """Algorithm 1, line 4: z."""
-        return (len(self._architecture.modalities) + 1) * self.blends_heads
+        return len(self._architecture.heads(self._architecture.modalities)) * self.blends_heads
 
     def _measured_samples(self, client: Client) -> int:
         """The subsets S of both kinds of samples, before and after."""

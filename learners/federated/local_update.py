@@ -84,7 +84,7 @@ def local_update(
     before = {key: _measure(net, samples, device, own, plan) for key, own in subsets.items()}
 
     rows = torch.from_numpy(samples.clients[device].train)
-    batches = mini_batches(len(rows), plan.batch_size, steps, derive_seed(seed, "batches"))
+    batches = mini_batches(len(rows), plan.batch_size, steps, derive_seed(seed, "batches"), plan.last_batch)
     augmentation = {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in net.modalities}
     history: dict[str, list[Tensor]] = {}
     minimised = []

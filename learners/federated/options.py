@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from learners.dmml.batches import LastBatch
+from learners.dmml.options import LAST_BATCH
 from learners.federated.weights import Sign, Staleness
 from learners.models.choice import NetworkChoice
 from netsim.options import Options
@@ -25,8 +27,10 @@ class FederatedOptions(Options):
     modalities: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="use only these modalities; devices that own none sit out"
     )
-    head_hidden: PositiveInt = Field(
-        default=512, description="units of the hidden layers of each modality's head and of the fused head"
+    head_hidden: PositiveInt | None = Field(
+        default=None,
+        description="units of the hidden layers of each modality's head (one) and of the fused head (two); null: 512. "
+        "With one modality there is one head, with one hidden layer of so many units; null: with none",
     )
     local_epochs: PositiveInt = Field(
         default=1, description="passes over a device's data per round; costs.stated.iterations overrides it"
@@ -39,6 +43,7 @@ class FederatedOptions(Options):
         default=None, description="optimizer steps per round, the same for every device, instead of epochs"
     )
     batch_size: PositiveInt = Field(default=24, description="samples per step")
+    last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
     learning_rate: float = Field(default=0.01, ge=0, description="step size η of SGD")
     momentum: float = Field(
         default=0.9, ge=0, lt=1, description="momentum of SGD; it is forgotten as a round begins"
@@ -75,7 +80,7 @@ class FedAvgOptions(FederatedOptions):
     losses: Literal["mean", "fused"] = Field(
         default="mean",
         description="what is minimised: the mean of all heads' losses, as FedHGB does while its weights are equal, "
-        "or the fused head's alone",
+        "or the fused head's alone, and then modalities have no head of their own",
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from learners.dmml.batches import LastBatch
+
 
 @dataclass(frozen=True)
 class LocalPlan:
@@ -12,6 +14,7 @@ class LocalPlan:
     Attributes:
         batch_size: Samples per step.
         learning_rate: η of SGD.
+        last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
         momentum: ρ; the velocity is zero as a round begins.
         weight_decay: Added to the gradient, times the weights.
         proximal: μ of FedProx's term (μ/2)‖w − w⁰‖².
@@ -23,6 +26,7 @@ class LocalPlan:
 
     batch_size: int
     learning_rate: float
+    last_batch: LastBatch = "keep"
     momentum: float = 0.0
     weight_decay: float = 0.0
     proximal: float = 0.0

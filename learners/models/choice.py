@@ -15,6 +15,7 @@ from learners.models.built import built
 from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.network import Trunk
+from learners.models.one_sample import takes_one_sample
 from netsim.errors import ScenarioError
 from netsim.jobs.stacking import in_words
 from netsim.registry import load
@@ -43,7 +44,7 @@ class NetworkChoice(Choice):
                     f"{list(input_shape)} ({in_words(error)}); state the sizes where the layers are made"
                 ) from error
             trunk.train()
-        return trunk
+        return takes_one_sample(trunk)
 
 
 DEFAULTS = {

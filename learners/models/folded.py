@@ -39,14 +39,18 @@ def convolve(
 
 
 def normalise(x: Tensor, tensors: Mapping[str, Tensor], name: str, norm: nn.BatchNorm2d) -> Tensor:
-    """The BatchNorms called ``name`` on folded ``x``; in training mode their running statistics move on in place."""
+    """The BatchNorms called ``name`` on folded ``x``; in training mode their running statistics move on in place.
+
+    One sample of each network has nothing to teach them; see :mod:`learners.models.one_sample`.
+    """
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     stored = [tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]]
     mean, variance = (statistic.flatten().clone() for statistic in stored)  # rows of a bank are no neighbours
+    learns = norm.training and len(x) > 1
     x = F.batch_norm(
-        x, mean, variance, weight.flatten(), bias.flatten(), norm.training, norm.momentum or 0.0, norm.eps
+        x, mean, variance, weight.flatten(), bias.flatten(), learns, norm.momentum or 0.0, norm.eps
     )
-    if norm.training:
+    if learns:
         for statistic, moved in zip(stored, (mean, variance), strict=True):
             statistic.copy_(moved.view_as(statistic))
         tensors[f"{name}.num_batches_tracked"].add_(1)

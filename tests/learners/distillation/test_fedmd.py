@@ -139,7 +139,7 @@ def test_without_digest_a_run_is_everybody_s_own() -> None:
     rows = store.rows(1)
     for t in (1, 2, 3):
         seed = derive_seed(derive_seed(0, "training", 1, t), "own")
-        for places in mini_batches(20, 8, 2, seed):
+        for places in mini_batches(20, 8, 3, seed, "keep"):
             x = store.inputs["features"][rows[places]].double()
             optimizer.zero_grad()
             F.cross_entropy(net(x).logits[0], store.labels[rows[places]]).backward()
@@ -330,18 +330,20 @@ def test_work_by_hand() -> None:
     assert first.workloads[0].flops == {
         "public": 2 * 3 * 8 * step,
         "digest": 0,
-        "own": 3 * 2 * 8 * step,
+        "own": 3 * 20 * step,
         "scores": 12 * forward,
     }
-    assert first.workloads[0].iterations == {"features": 2 * 3 + 3 * 2}
+    assert first.workloads[0].iterations == {"features": 2 * 3 + 3 * 3}
     assert second.workloads[0].flops == {
         "public": 0,
         "digest": 2 * 2 * 6 * step,
-        "own": 4 * 2 * 8 * step,
+        "own": 4 * 20 * step,
         "scores": 12 * forward,
     }
     assert first.workloads[learner.server].flops == {"consensus": 3 * 12 * 5}
     assert learner.training_memory_bytes(0) == 4 * 4 * 89 + 8 * learner._fleet.costs(0).activation_bytes
+    (dropping,) = play(make("fedmd", public_epochs=2, private_epochs=3, last_batch="drop"), 1)
+    assert dropping.workloads[0].flops["own"] == 3 * 2 * 8 * step
 
 
 def test_devices_without_samples_sit_out_and_few_samples_are_one_batch() -> None:

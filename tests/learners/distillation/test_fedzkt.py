@@ -257,7 +257,7 @@ def test_a_local_update_is_sgd_on_the_loss_with_the_distance(learner: Any, devic
     received = [weight.detach().clone() for weight in net.parameters()]
     optimizer = SGD(net.parameters(), 0.1, 0.5, weight_decay=0.01)
     rows = store.rows(device)
-    for places in mini_batches(len(rows), 8, 5, derive_seed(inputs["seed"], "batches")):
+    for places in mini_batches(len(rows), 8, 5, derive_seed(inputs["seed"], "batches"), "keep"):
         x = store.inputs["features"][rows[places]].double()
         loss = F.cross_entropy(net(x).logits[0], store.labels[rows[places]])
         for weight, anchor in zip(net.parameters(), received, strict=True):
@@ -450,8 +450,8 @@ def test_work_by_hand() -> None:
         server_batch_size=5,
     )
     (turn,) = play(learner, 1)
-    assert turn.workloads[0].flops == {"features": 3 * 3 * 8 * 6 * 402}
-    assert turn.workloads[1].iterations == {"features": 9}
+    assert turn.workloads[0].flops == {"features": 3 * 30 * 6 * 402}
+    assert turn.workloads[1].iterations == {"features": 3 * 4}, "30 samples: three batches of 8 and one of 6"
     generator = 2 * (3 * 4 * 4 + 9 * 4 * 4 * 16 + 9 * 4 * 2 * 64 + 9 * 2 * 64)
     samples, own, everybody = 2 * 5, 2 * 268, 2 * (402 + 335)
     assert turn.workloads[learner.server].flops == {

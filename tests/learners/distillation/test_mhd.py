@@ -112,7 +112,7 @@ def test_without_distillation_everybody_trains_alone(transport: str) -> None:
     together = make(ALL, **alone)
     disturbed, deaf = make(ALL, **alone), make(isolated(4), **alone)
     perturb(disturbed, 1)
-    net, state, store = net_of(), together._states[0], together._fleet.store
+    net, state, store = net_of(heads=1), together._states[0], together._fleet.store
     net.trunk.load_state_dict(dict(state["trunk"]))
     net.heads.load_state_dict(dict(state["heads"]))
     used = [*net.trunk.parameters(), *net.heads.heads[0].parameters()]
@@ -123,7 +123,7 @@ def test_without_distillation_everybody_trains_alone(transport: str) -> None:
         round = 1 + step // 2
         seed = derive_seed(derive_seed(0, "training", 0, round), "batches")
         rows = torch.from_numpy(together._fleet.samples[0])
-        batch = rows[mini_batches(len(rows), 4, 2, seed)[step % 2]]
+        batch = rows[mini_batches(len(rows), 4, 2, seed, "keep")[step % 2]]
         optimizer.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * step / 6))
         optimizer.zero_grad()
         F.cross_entropy(net(store.inputs["features"][batch]).logits[0], store.labels[batch]).backward()
@@ -136,10 +136,7 @@ def test_without_distillation_everybody_trains_alone(transport: str) -> None:
         torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
     for other in (disturbed, deaf):
         assert fingerprint(dict(other._states[0])) == fingerprint(dict(together._states[0]))
-    first, now = weights(state), weights(together._states[0])
-    for name, tensor in now.items():
-        if name.startswith(("heads.heads.1", "heads.heads.2")):
-            assert torch.equal(tensor, first[name]), "no gradient, no step"
+    assert weights(together._states[0]).keys() == expected.keys(), "heads that nobody trains are not there"
 
 
 def test_the_main_head_learns_nothing_from_the_auxiliary_loss() -> None:
@@ -387,7 +384,7 @@ def test_running_statistics_follow_the_private_samples() -> None:
     net.trunk.load_state_dict(dict(learner._states[0]["trunk"]))
     job = learner.training_job(0, 1, learner.workload(0, 1, UNLIMITED))
     rows = torch.from_numpy(learner._fleet.samples[0])
-    batch = rows[mini_batches(len(rows), 4, 1, derive_seed(job.inputs["seed"], "batches"))[0]]
+    batch = rows[mini_batches(len(rows), 4, 1, derive_seed(job.inputs["seed"], "batches"), "keep")[0]]
     net.train()
     with torch.no_grad():
         net.trunk(learner._fleet.store.inputs["features"][batch])
@@ -597,7 +594,7 @@ def test_flops_are_counted_by_hand(transport: str) -> None:
         assert flops["predictions"] == 2 * 5 * forward
         assert learner.workload(0, 2, UNLIMITED).flops["predictions"] == 0
     alone = make(PAIR, transport=transport, nu_aux=0.0, nu_emb=0.0).workload(0, 1, UNLIMITED)
-    assert alone.flops == {"private": 2 * 4 * 3 * forward}
+    assert alone.flops == {"private": 2 * 4 * 3 * 2 * (8 * 6 + 6 * 3)}, "one head: nobody trains the others"
     assert alone.iterations == {"features": 2}
 
 

@@ -55,16 +55,20 @@ def test_flops_by_part() -> None:
 
 def test_iterations_must_cost_less_than_the_battery_holds() -> None:
     """2 J fixed, 3 J each: 11 J is reached, not undercut, by 3 iterations, so 2; any more joule allows 3."""
-    assert most_iterations(34, 3.0, 2.0, 11.0) == 2
-    assert most_iterations(34, 3.0, 2.0, 11.0 + 1e-9) == 3
-    assert most_iterations(34, 3.0, 2.0, 1.0) == 0
-    assert most_iterations(34, 3.0, 2.0, math.inf) == 34
-    assert most_iterations(34, 0.0, 2.0, 1.0) == 0
+
+    def needed_j(iterations: int) -> float:
+        return 2.0 + 3.0 * iterations
+
+    assert most_iterations(34, needed_j, 11.0) == 2
+    assert most_iterations(34, needed_j, 11.0 + 1e-9) == 3
+    assert most_iterations(34, needed_j, 1.0) == 0
+    assert most_iterations(34, needed_j, math.inf) == 34
+    assert most_iterations(34, lambda iterations: 2.0, 1.0) == 0
 
 
 @given(st.integers(0, 50), st.floats(1e-6, 1e3), st.floats(0, 1e3), st.floats(0, 1e5))
 def test_n_max_is_the_largest_that_fits(limit: int, each: float, fixed: float, left: float) -> None:
-    n = most_iterations(limit, each, fixed, left)
+    n = most_iterations(limit, lambda iterations: fixed + iterations * each, left)
     assert 0 <= n <= limit
     assert n == 0 or fixed + n * each < left
     assert n == limit or not fixed + (n + 1) * each < left
@@ -98,10 +102,21 @@ def test_a_battery_is_spared_only_where_asked() -> None:
     assert learner.workload(0, 1, Budget(1.0, J_PER_FLOP, {})).iterations["audio"] == 35
 
 
+def test_a_short_last_batch_takes_less_of_the_battery() -> None:
+    """11 samples at batch 8 are batches of 8 and 3: what 10.9 samples cost pays for the first, of 11.1 for both."""
+    learner = make_learner("dmml", partition=Deal(rows=11), spare_battery=True)
+    both = learner.workload(0, 1, UNLIMITED)
+    assert both.iterations["audio"] == 2
+    sample_j = J_PER_FLOP * both.total_flops / 11
+    for samples, iterations in ((7.9, 0), (8.1, 1), (10.9, 1), (11.1, 2)):
+        budget = Budget(samples * sample_j, J_PER_FLOP, {})
+        assert learner.workload(0, 1, budget).iterations["audio"] == iterations
+
+
 def test_the_balancing_learner_reports_what_the_battery_will_allow() -> None:
     """A battery that holds two and a half iterations after the round allows two in the next."""
     learner = make_learner("dmml_kd_balance", generator_iterations=0)
-    one = learner._device_costs(0)
+    one = learner._device_costs(0, 1)
     each = J_PER_FLOP * sum(round_flops(one, {"audio": 1, "visual": 1}, 1, 0).values())
     play_round(learner, 1)
     assert learner.report(0, 1, Budget(2.5 * each, J_PER_FLOP, {})).payload.limit == 2

@@ -10,7 +10,8 @@ import torch
 from tiny_task import UNLIMITED, Deal, make_learner, run_job
 
 from learners.checks import fingerprint
-from learners.dmml.batches import active_modalities, iterations_per_epoch, mini_batches
+from learners.dmml.batches import active_modalities, batch_sizes, iterations_per_epoch, mini_batches
+from netsim.streams import derive_seed
 
 
 def job_inputs(name: str = "dmml_kd", round: int = 2, **changes: Any) -> tuple[Any, dict[str, Any]]:
@@ -117,19 +118,67 @@ def test_active_modalities_take_part_as_often_as_decided() -> None:
     assert active_modalities({"audio": 5}, 12, 0) != active_modalities({"audio": 5}, 12, 1)
 
 
-def test_mini_batches_drop_what_an_epoch_leaves_over() -> None:
+def test_mini_batches_may_drop_what_an_epoch_leaves_over() -> None:
     """558 samples in batches of 16 are 34 iterations; the next epoch is a new order."""
-    assert iterations_per_epoch(558, 16) == 34
-    batches = mini_batches(558, 16, 68, seed=3)
+    assert iterations_per_epoch(558, 16, "drop") == 34
+    batches = torch.stack(mini_batches(558, 16, 68, 3, "drop"))
     assert batches.shape == (68, 16)
     for epoch in (batches[:34], batches[34:]):
         assert len(set(epoch.flatten().tolist())) == 34 * 16
     assert not torch.equal(batches[:34], batches[34:])
 
 
+def test_mini_batches_keep_what_an_epoch_leaves_over() -> None:
+    """41 samples in batches of 32 are two steps, of 32 and 9; an epoch sees each sample once."""
+    assert iterations_per_epoch(41, 32, "keep") == 2
+    assert batch_sizes(41, 32, 5, "keep") == [32, 9, 32, 9, 32]
+    batches = mini_batches(41, 32, 5, 3, "keep")
+    assert [len(batch) for batch in batches] == [32, 9, 32, 9, 32]
+    for first in (0, 2):
+        assert sorted(torch.cat(batches[first : first + 2]).tolist()) == list(range(41))
+    assert not torch.equal(batches[0], batches[2])
+
+
+@pytest.mark.parametrize("samples, batch_size", [(64, 32), (32, 32), (1, 32), (7, 1)])
+def test_nothing_is_left_over_where_batches_fit(samples: int, batch_size: int) -> None:
+    kept, dropped = (mini_batches(samples, batch_size, 9, 0, last) for last in ("keep", "drop"))
+    assert all(torch.equal(one, other) for one, other in zip(kept, dropped, strict=True))
+
+
+def test_a_step_on_the_short_batch_is_one_on_its_samples() -> None:
+    """11 samples at batch 8, two steps of SGD without momentum: the second is a gradient step on the mean of 3."""
+    learner = make_learner(
+        "dmml", partition=Deal(rows=11), precision="float64", optimizer="sgd", learning_rate=0.1,
+        modalities=("audio",),
+    )  # fmt: skip
+    job = learner.training_job(0, 1, learner.workload(0, 1, UNLIMITED))
+    function, inputs = job.function, dict(job.inputs)
+    assert inputs["total_iterations"] == 2
+    first = function(**{**inputs, "total_iterations": 1, "iterations": {"audio": 1}}).state
+    both = function(**inputs).state
+    rows = inputs["store"].rows(0)
+    seen = mini_batches(11, 8, 2, derive_seed(inputs["seed"], "batches"), "keep")[1]
+    assert len(seen) == 3
+    weights = {
+        f"{part}.{name}": t.clone().requires_grad_() for part, p in first.items() for name, t in p.items()
+    }
+    x = inputs["store"].inputs["audio"][rows[seen]].double()
+    for layer in (0, 2):
+        x = (
+            x @ weights[f"trunk/audio.layers.{layer}.weight"].T + weights[f"trunk/audio.layers.{layer}.bias"]
+        ).relu()
+    logits = x @ weights["specific/audio.weight"].T + weights["common.bias"]
+    torch.nn.functional.cross_entropy(logits, inputs["store"].labels[rows[seen]]).backward()
+    for part, own in both.items():
+        for name, value in own.items():
+            before = weights[f"{part}.{name}"]
+            torch.testing.assert_close(value, before.detach() - 0.1 * before.grad)
+
+
 def test_a_device_with_little_data_has_one_smaller_batch() -> None:
-    assert iterations_per_epoch(5, 16) == 1
-    assert mini_batches(5, 16, 2, seed=0).shape == (2, 5)
+    for last in ("keep", "drop"):
+        assert iterations_per_epoch(5, 16, last) == 1
+        assert [len(batch) for batch in mini_batches(5, 16, 2, 0, last)] == [5, 5]
     learner = make_learner("dmml", partition=Deal(rows=4))
     full = make_learner("dmml")
     few, many = (x.workload(0, 1, UNLIMITED) for x in (learner, full))

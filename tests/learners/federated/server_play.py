@@ -9,7 +9,7 @@ from typing import Any
 
 import networkx as nx
 import torch
-from tiny_task import UNLIMITED, make_setup, run_job
+from tiny_task import UNLIMITED, Deal, make_setup, run_job
 
 from learners.checks import fingerprint
 from learners.federated.aggregate import Update
@@ -19,7 +19,9 @@ from netsim.registry import load
 
 SMALL = {"head_hidden": 6, "batch_size": 8, "learning_rate": 0.05}
 AUDIO = {**SMALL, "modalities": ("audio",)}
-"""One modality, a network without BatchNorm."""
+"""One modality, a network without BatchNorm and with one head."""
+EARS = {**SMALL, "partition": Deal({k: ("audio",) for k in range(9)})}
+"""Two modalities of which everybody owns the one without BatchNorm: clients have its head and the fused one."""
 
 
 def make(name: str, devices: int = 3, **changes: Any) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from server_play import AUDIO, begin, make
+from server_play import AUDIO, EARS, begin, make
 from server_play import Turn as Round
 from tiny_task import Deal, run_job, tiny_dataset
+from torch import nn
 from torch.nn import functional as F
 
 from learners.checks import fingerprint
@@ -91,9 +92,9 @@ def test_a_modality_of_which_a_client_has_no_sample_is_not_its_own() -> None:
 
 def test_one_full_step_is_gradient_descent() -> None:
     """The step is −η ∇(mean of the head's and the fused head's loss), over all of the client's samples."""
-    learner = make("fedavg", **(AUDIO | WHOLE))
+    learner = make("fedavg", **(EARS | WHOLE))
     job = job_of(learner)
-    net = learner._architecture.build()
+    net = learner._restricted(("audio",)).build()
     for name, module in net.parts().items():
         module.load_state_dict(dict(learner._version(0).state[name]))
     data, rows = tiny_dataset(), learner._clients[0].train
@@ -111,11 +112,34 @@ def test_one_full_step_is_gradient_descent() -> None:
             )
 
 
-def test_with_the_fused_loss_alone_heads_stay_as_they_are() -> None:
+def test_with_the_fused_loss_alone_there_are_no_other_heads() -> None:
     learner = make("fedavg", losses="fused", weight_decay=0.1)
     result = run_job(job_of(learner))
-    for part, moves in (("head/audio", False), ("trunk/audio", True), ("fusion", True)):
-        assert result.state[part].weights.equal(learner._version(0).state[part].weights) != moves
+    assert set(result.state) == set(learner._initial) == {"trunk/audio", "trunk/visual", "fusion"}
+    assert set(result.losses) == {"fusion"}
+    for part, held in result.state.items():
+        assert not held.weights.equal(learner._initial[part].weights)
+
+
+@pytest.mark.parametrize("losses", ["mean", "fused"])
+def test_with_one_modality_the_network_is_one_as_one_would_write_it(losses: str) -> None:
+    """Five inputs, MLP of 12 and 8, three classes: a step of SGD is that of the network written down in PyTorch."""
+    learner = make("fedavg", **WHOLE, losses=losses, modalities=("audio",), head_hidden=None)
+    net = nn.Sequential(
+        *(nn.Linear(5, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)),
+    )
+    first = learner._initial
+    flat = torch.cat([first[part].row.tensor for part in ("trunk/audio", "fusion")])
+    torch.nn.utils.vector_to_parameters(flat, net.parameters())
+    data, rows = tiny_dataset(), learner._clients[0].train
+    F.cross_entropy(net(data.inputs["audio"][rows]), data.labels[rows]).backward()
+    torch.optim.SGD(net.parameters(), lr=0.05).step()
+    result = run_job(job_of(learner))
+    assert set(result.state) == {"trunk/audio", "fusion"}
+    after = torch.cat([result.state[part].row.tensor for part in ("trunk/audio", "fusion")])
+    torch.testing.assert_close(
+        after, torch.nn.utils.parameters_to_vector(net.parameters()).detach(), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_weight_decay_shrinks() -> None:
@@ -129,17 +153,22 @@ def test_weight_decay_shrinks() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "steps"),
-    [({"local_epochs": 3}, 9), ({"local_steps": 5}, 5), ({"batch_size": 100, "local_epochs": 2}, 2)],
+    [
+        ({"local_epochs": 3}, 12),
+        ({"local_epochs": 3, "last_batch": "drop"}, 9),
+        ({"local_steps": 5}, 5),
+        ({"batch_size": 100, "local_epochs": 2}, 2),
+    ],
 )
 def test_steps(changes: dict[str, int], steps: int) -> None:
-    """A client has 32 samples and trains on 26: 3 full batches of 8 an epoch; fewer samples than a batch are one."""
+    """A client has 32 samples and trains on 26: 3 full batches of 8 an epoch, and one of 2; fewer than 8 are one."""
     result = trained("fednova", **{**AUDIO, **PLAIN, **changes})
     assert result.steps == result.normaliser == steps
 
 
 def test_random_epochs_differ_by_device_and_round_and_are_within_bounds() -> None:
     learner = make("fednova", devices=4, epochs_range=(2, 5))
-    drawn = {learner._steps(learner._clients[k], k, t) // 2 for k in range(4) for t in range(1, 20)}
+    drawn = {learner._steps(learner._clients[k], k, t) // 3 for k in range(4) for t in range(1, 20)}
     assert drawn == {2, 3, 4, 5}
     other = make("fedavg", devices=4, epochs_range=(2, 5))
     assert [learner._steps(learner._clients[1], 1, t) for t in range(1, 9)] == [
@@ -239,9 +268,9 @@ def test_measuring_changes_nothing_in_the_training() -> None:
 
 
 def test_losses_are_measured_on_all_held_out_samples_where_the_share_is_one() -> None:
-    learner = make("fedhgb", **{**AUDIO, "measured_share": 1.0})
+    learner = make("fedhgb", **{**EARS, "measured_share": 1.0})
     result = run_job(job_of(learner))
-    net = learner._architecture.build().eval()
+    net = learner._restricted(("audio",)).build().eval()
     for name, module in net.parts().items():
         module.load_state_dict(dict(result.state[name]))
     data, client = tiny_dataset(), learner._clients[0]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from server_play import (
     AUDIO,
+    EARS,
     Turn,
     assert_models_close,
     begin,
@@ -137,35 +138,61 @@ def test_devices_without_samples_sit_out() -> None:
 
 
 def test_sizes_and_flops_by_hand() -> None:
-    """Audio alone: trunk 5·12 + 12 + 12·8 + 8 = 176, head 8·6 + 6 + 6·3 + 3 = 75, fusion 54 + 42 + 21 = 117 numbers.
+    """Audio: trunk 5·12 + 12 + 12·8 + 8 = 176, head 8·6 + 6 + 6·3 + 3 = 75, fusion 16·6 + 6 + 42 + 21 = 165 numbers.
 
-    368 numbers of 8 bits. FLOPs of a sample: trunk 60 + 96, head 48 + 18 and fusion 48 + 36 + 18 multiplications, times
-    2, times 3 with the backward pass, but 2 in the first layer, whose inputs need no gradient; 3 batches of 8 of the 26
-    samples.
+    416 numbers of 8 bits. FLOPs of a sample: trunk 60 + 96, head 48 + 18 and fusion 96 + 36 + 18 multiplications, times
+    2, times 2 with a backward pass as dear as a forward pass; the 26 samples are 3 batches of 8 and one of 2.
     """
-    learner = make("fedavg", **AUDIO, costs=Costs(bits_per_parameter=8))
+    learner = make("fedavg", **EARS, costs=Costs(bits_per_parameter=8, backward_to_forward=1))
     (turn,) = play(learner, rounds=1)
-    assert {m.size_bits for m in (*turn.downloads, *turn.uploads.values())} == {368 * 8}
-    assert turn.workloads[0].iterations == {"audio": 3}
-    assert turn.workloads[0].flops == {"audio": 24 * (6 * 222 - 2 * 60), "fusion": 24 * 6 * 102}
-    assert turn.workloads[learner.server].flops == {"aggregation": 2 * 3 * 368}
+    assert {m.size_bits for m in (*turn.downloads, *turn.uploads.values())} == {416 * 8}
+    assert turn.workloads[0].iterations == {"audio": 4}
+    assert turn.workloads[0].flops == {"audio": 26 * 4 * 222, "fusion": 26 * 4 * 150}
+    assert turn.workloads[learner.server].flops == {"aggregation": 2 * 3 * 416}
+
+
+def test_heads_that_nobody_trains_are_not_paid_for() -> None:
+    """As above without the head of 75 numbers and 66 multiplications."""
+    learner = make("fedavg", **EARS, losses="fused", costs=Costs(bits_per_parameter=8, backward_to_forward=1))
+    (turn,) = play(learner, rounds=1)
+    assert {m.size_bits for m in (*turn.downloads, *turn.uploads.values())} == {341 * 8}
+    assert turn.workloads[0].flops == {"audio": 26 * 4 * 156, "fusion": 26 * 4 * 150}
+    assert turn.workloads[learner.server].flops == {"aggregation": 2 * 3 * 341}
+    assert {(name, m) for _, name, m in turn.metrics} == {
+        *(("loss_total", ""), ("loss_task", ""), ("accuracy", ""), ("loss_test", ""))
+    }
+
+
+@pytest.mark.parametrize("name", (*METHODS, "isolated_clients"))
+@pytest.mark.parametrize(("hidden", "numbers", "products"), [(None, 8 * 3 + 3, 24), (6, 54 + 21, 48 + 18)])
+def test_one_modality_has_one_head(name: str, hidden: int | None, numbers: int, products: int) -> None:
+    """Of the trunk's 8 features, with a hidden layer of 6 units or without: 176 numbers and 156 products beside it."""
+    learner = make(name, modalities=("audio",), head_hidden=hidden, costs=Costs(backward_to_forward=1))
+    (turn,) = play(learner, rounds=1)
+    assert learner.facts()["numbers_by_part"] == {"trunk/audio": 176, "fusion": numbers}
+    sent = 0.0 if name == "isolated_clients" else 32 * (176 + numbers)
+    beside = {"fedhgb": 3, "mgb": 1, "cgb": 2, "fednova": 1}.get(name, 0)  # z, ΔG and ΔO, or τ
+    assert turn.uploads[0].size_bits == sent + beside * BITS_PER_NUMBER
+    flops = turn.workloads[0].flops
+    assert (flops["audio"], flops["fusion"]) == (26 * 4 * 156, 26 * 4 * products)
+    assert {m for _, metric, m in turn.metrics if metric in ("accuracy", "loss_head")} == {""}
 
 
 @pytest.mark.parametrize(
     ("name", "up", "down"),
-    [("fedhgb", 4, 2), ("mgb", 2, 2), ("cgb", 2, 0), ("fednova", 1, 0), ("fedatt", 0, 0)],
+    [("fedhgb", 4, 3), ("mgb", 2, 3), ("cgb", 2, 0), ("fednova", 1, 0), ("fedatt", 0, 0)],
 )
 def test_what_is_sent_beside_the_model(name: str, up: int, down: int) -> None:
-    """One modality, two heads: z of both up and down, ΔG and ΔO up; τ for FedNova."""
-    (turn,), (plain,) = (play(make(n, **AUDIO), rounds=1) for n in (name, "fedavg"))
+    """Two heads on each client, three on the server: z of them up and down, ΔG and ΔO up; τ for FedNova."""
+    (turn,), (plain,) = (play(make(n, **EARS), rounds=1) for n in (name, "fedavg"))
     assert turn.uploads[0].size_bits - plain.uploads[0].size_bits == up * BITS_PER_NUMBER
     assert turn.downloads[0].size_bits - plain.downloads[0].size_bits == down * BITS_PER_NUMBER
 
 
 def test_measuring_costs_forward_passes() -> None:
-    """26 training and 6 held-out samples; 40 % are 10 and 2, before and after: 24 forward passes of 324 products."""
-    (turn,) = play(make("fedhgb", **AUDIO), rounds=1)
-    assert turn.workloads[0].flops["measuring"] == 24 * 2 * (222 + 102)
+    """26 training and 6 held-out samples; 40 % are 10 and 2, before and after: 24 forward passes of 372 products."""
+    (turn,) = play(make("fedhgb", **EARS), rounds=1)
+    assert turn.workloads[0].flops["measuring"] == 24 * 2 * (222 + 150)
 
 
 def test_each_device_is_sent_what_it_owns_or_all_hear_everything() -> None:
@@ -282,7 +309,7 @@ def test_fednova_with_unequal_work_is_not() -> None:
 
 def test_fednova_with_a_proximal_term_takes_steps_for_tau() -> None:
     """Authors' code: τ_eff = Σ p τ = 3 where all take 3 steps, ‖a‖ = 1 + 0.95 + 0.9025 at η μ = 0.05."""
-    learner = make("fednova", **{**AUDIO, **PLAIN}, mu=1.0)
+    learner = make("fednova", **{**AUDIO, **PLAIN}, mu=1.0, last_batch="drop")
     (turn,) = play(learner, rounds=1)
     norm = 1 + 0.95 + 0.95**2
     assert turn.results[0].normaliser == pytest.approx(norm)
@@ -354,7 +381,7 @@ def test_hgb_by_hand() -> None:
     """Client 0 has audio (ΔG, ΔO) = (0.3, 0.2) and fused (0.1, 0.1); client 1 has audio (0.2, 0.1), fused (0, 0.1).
 
     Eq. (13): client 0 has 7.5 and 10, z⁰ = (3/7, 4/7); client 1 has 20 and 0, z¹ = (1, 0).
-    Eq. (15): sums 10/7 and 4/7, z = (5/7, 2/7).
+    Eq. (15): sums 10/7 and 4/7, z = (5/7, 2/7) of the two thirds that the third head, which nobody has, leaves.
     Line 22: ΔG⁰ = 3/7 · 0.3 + 4/7 · 0.1 = 1.3/7, ΔO⁰ = 3/7 · 0.2 + 4/7 · 0.1 = 1/7; ΔG¹ = 0.2, ΔO¹ = 0.1.
     Eq. (14): 1.3/7 · 49 = 9.1 and 0.2/0.01 = 20, p = (9.1, 20)/29.1. Client 1 ends one above client 0, which ends where
     it began: the server's weights rise by 20/29.1. M-GB: by 1/2. C-GB, with z = 1/2 everywhere: ΔG⁰ = 0.2, ΔO⁰ = 0.15,
@@ -362,15 +389,15 @@ def test_hgb_by_hand() -> None:
     """
     expected = {"fedhgb": (20 / 29.1, 5 / 7), "mgb": (0.5, 5 / 7), "cgb": (10 / (80 / 9 + 10), 0.5)}
     for name, (rise, z) in expected.items():
-        learner = make(name, devices=2, **AUDIO)
+        learner = make(name, devices=2, **EARS)
         turn = Turn(1)
         begin(learner, turn, [0, 1])
         measured(learner, 0, turn, {"audio": (0.3, 0.2), "fusion": (0.1, 0.1)})
         measured(learner, 1, turn, {"audio": (0.2, 0.1), "fusion": (0.0, 0.1)})
         upload(learner, turn)
         combine(learner, turn)
-        assert turn.metrics[learner.server, "modality_weight", "audio"] == pytest.approx(z)
-        assert turn.metrics[learner.server, "modality_weight", ""] == pytest.approx(1 - z)
+        assert turn.metrics[learner.server, "modality_weight", "audio"] == pytest.approx(z * 2 / 3)
+        assert turn.metrics[learner.server, "modality_weight", ""] == pytest.approx((1 - z) * 2 / 3)
         moved = model(learner, 1)["fusion"].weights - learner._initial["fusion"].weights
         torch.testing.assert_close(moved, torch.full_like(moved, rise), rtol=1e-4, atol=1e-5)
         begin(learner, second := Turn(2), [0, 1])

@@ -20,7 +20,7 @@ from learners.models.late_fusion import FUSION
 from learners.state import State
 from netsim.errors import ScenarioError
 from netsim.learning import Workload
-from netsim.scenario.model import Evaluation
+from netsim.scenario.model import Costs, Evaluation
 from netsim.streams import derive_seed
 
 MIXED = Deal({0: ("audio",), 1: ("audio", "visual"), 2: ("visual",)})
@@ -57,7 +57,7 @@ def chained(learner: Any, device: int, client: Client, rounds: Sequence[int]) ->
             state,
             Samples(learner._samples.store, {device: client}),
             device,
-            steps=len(client.train) // SMALL["batch_size"],
+            steps=-(-len(client.train) // SMALL["batch_size"]),
             head_weights=dict.fromkeys(heads, 1 / len(heads)),
             plan=learner._plan(),
             seed=derive_seed(learner.setup.seed, "training", device, round),
@@ -183,15 +183,15 @@ def test_the_server_trains_on_what_all_clients_train_on_with_all_modalities() ->
 
 
 def test_all_the_work_is_the_servers() -> None:
-    """26 training samples of each of 3 devices are 9 batches of 8, in 2 epochs 144 samples.
+    """26 training samples of each of 3 devices are 9 batches of 8 and one of 6, in 2 epochs 156 samples.
 
-    A sample's FLOPs are 6 times 222 multiplications in trunk and head and 102 in the fused head, as in test_methods.py.
+    A sample's FLOPs are 4 times 156 multiplications in the trunk and 66 in the head, as in test_methods.py.
     """
-    learner = make("centralized_server", **AUDIO, local_epochs=2)
+    learner = make("centralized_server", **AUDIO, local_epochs=2, costs=Costs(backward_to_forward=1))
     (turn,) = serve(learner, rounds=1)
-    assert turn.workloads[learner.server].iterations == {"audio": 18}
-    assert turn.workloads[learner.server].flops == {"audio": 144 * 6 * 222, "fusion": 144 * 6 * 102}
-    assert turn.results[learner.server].steps == 18
+    assert turn.workloads[learner.server].iterations == {"audio": 20}
+    assert turn.workloads[learner.server].flops == {"audio": 156 * 4 * 156, "fusion": 156 * 4 * 66}
+    assert turn.results[learner.server].steps == 20
     assert [turn.workloads[k] for k in range(3)] == [Workload()] * 3
     assert {device for device, _, _ in turn.metrics} == {learner.server}
 
