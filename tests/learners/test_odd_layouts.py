@@ -71,7 +71,7 @@ def test_a_buffer_that_the_forward_pass_replaces_is_part_of_the_new_state() -> N
 def test_an_integer_that_float32_does_not_have_is_refused() -> None:
     net = nn.Linear(2, 2)
     net.register_buffer("ids", torch.tensor([2**24 + 1]))
-    with pytest.raises(ScenarioError, match="buffer 'ids'.*keep it as a plain attribute"):
+    with pytest.raises(ScenarioError, match=r"buffer 'ids'.*keep it as a plain attribute"):
         take({"trunk": net})
     assert take({"trunk": net}, torch.float64)["trunk"]["ids"].item() == 2**24 + 1
 
