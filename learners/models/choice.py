@@ -40,8 +40,8 @@ class NetworkChoice(Choice):
                     trunk.eval()(torch.zeros(2, *input_shape))
             except Exception as error:
                 raise ScenarioError(
-                    f"network {self.name!r} has lazy layers, and finds no sizes for them with inputs "
-                    f"{list(input_shape)} ({in_words(error)}); state the sizes where the layers are made"
+                    f"network {self.name!r} has lazy layers, which find no sizes with inputs {list(input_shape)} "
+                    f"({in_words(error)}); state the sizes where the layers are made"
                 ) from error
             trunk.train()
         return takes_one_sample(trunk)

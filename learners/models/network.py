@@ -13,6 +13,9 @@ from torch.func import functional_call, vjp
 import netsim.options
 from learners.state import as_in_module, as_numbers
 
+# Whether an operator that PyTorch vectorises by a loop of its own is worth it is measured (jobs.stacking: auto).
+torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
+
 
 class Trunk(nn.Module):
     """A feature extractor φ(x; w) (DMML-KD, eq. 3): [batch, *input_shape] to [batch, feature_count].

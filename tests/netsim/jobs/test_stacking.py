@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from netsim.errors import ScenarioError
 from netsim.jobs import Inline, Stack, TrainingJob
+from netsim.jobs.auto import Auto
 from netsim.jobs.stacking import OUTGROWN, Stacking, measure
 from netsim.jobs.threads import Threads
 
@@ -178,3 +180,48 @@ def test_what_was_measured_is_in_the_executors_facts():
     finished(executor, jobs(2, 1e-3, 1e-4))
     assert executor.facts()["stacking"]["mode"] == "auto"
     assert len(executor.facts()["stacking"]["measured"]) == 1
+
+
+def cannot(inputs):
+    raise RuntimeError("no such operator. There is more to read about it")
+
+
+def reason(inputs):
+    assert len(inputs) == 2
+    return "it says so"
+
+
+def odd_jobs(function, obstacle=None, label="odd job"):
+    stack = Stack(label, function, shorten, label=label, obstacle=obstacle)
+    inputs = {"steps": 1, "alone_s": 0.001, "stacked_s": 0.0}
+    return [TrainingJob(slow, {"x": x, **inputs}, stack=stack) for x in range(4)]
+
+
+@pytest.mark.parametrize("make", [Inline, Auto, lambda _, stacking: Threads(None, stacking, 2)])
+def test_a_way_that_fails_is_dropped_and_the_loop_does_the_work(make):
+    executor = make(None, Stacking("auto"))
+    assert finished(executor, odd_jobs(cannot)) == [(2 * x, 1) for x in range(4)]
+    (row,) = executor.facts()["stacking"]["measured"]
+    assert row["chosen"] != "stacked" and "stacked" not in row["seconds_per_job"]
+    assert row["failed"] == {"stacked": "RuntimeError: no such operator"}
+
+
+def test_an_error_of_the_loop_is_nobody_elses_fault():
+    with pytest.raises(RuntimeError, match="no such operator"):
+        measure({"loop": cannot, "stacked": lambda jobs: None}, jobs(2))
+
+
+@pytest.mark.parametrize("make", [Inline, Auto, lambda _, stacking: Threads(None, stacking, 2)])
+def test_what_cannot_be_stacked_never_is_and_is_told(make):
+    executor = make(None, Stacking("auto"))
+    assert finished(executor, odd_jobs(cannot, reason)) == [(2 * x, 1) for x in range(4)]
+    assert executor.facts()["stacking"]["obstacles"] == [{"label": "odd job", "reason": "it says so"}]
+    assert all("stacked" not in row["seconds_per_job"] for row in executor.facts()["stacking"]["measured"])
+
+
+@pytest.mark.parametrize("make", [Inline, Auto, lambda _, stacking: Threads(None, stacking, 2)])
+def test_what_cannot_be_stacked_and_should_be_is_one_line(make):
+    with pytest.raises(
+        ScenarioError, match=r"^jobs\.stacking: odd job cannot be stacked: it says so; use auto"
+    ):
+        finished(make(None, Stacking("on")), odd_jobs(cannot, reason))
