@@ -5,6 +5,7 @@ Units are in the names of keys; descriptions are what ``docs/scenario.md`` print
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -200,13 +201,24 @@ class StatedCosts(Options):
     )
 
 
+def _counted_or_times(value: Any) -> Any:
+    """One sentence about what is neither, instead of one for each form that the key can have."""
+    try:
+        fits = value == "counted" or 0 <= float(value) < math.inf
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"must be counted, or a number of forward passes, at least 0 (got {value!r})")
+    return value
+
+
 class Costs(Options):
     """Block ``costs``: what learning costs in FLOPs and bits, counted from the networks unless stated."""
 
     bits_per_parameter: float = Field(
         32.0, gt=0, description="bits sent per parameter [bit]; the paper's is 8"
     )
-    backward_to_forward: Annotated[float, Field(ge=0)] | Literal["counted"] = Field(
+    backward_to_forward: Annotated[float | Literal["counted"], BeforeValidator(_counted_or_times)] = Field(
         "counted",
         description="cost of the backward pass: counted from the network, or so many forward passes (the paper's is "
         "1); beside stated costs, which are not counted, `counted` is 2",

@@ -13,6 +13,7 @@ import networkx as nx
 import numpy as np
 import torch
 from tiny_task import UNLIMITED, run_job
+from torch.utils.flop_counter import FlopCounterMode
 
 from learners.checks import fingerprint
 from learners.state import Part, Row
@@ -163,6 +164,23 @@ def _train(learner: Any, turn: Turn, k: int) -> None:
     judging = learner.evaluation_job(k, turn.round)
     if judging is not None:
         _note(learner, turn, k, learner.judge(k, turn.round, run_job(judging)))
+
+
+def charged_and_computed(learner: Any, rounds: int) -> Iterator[tuple[float, float]]:
+    """FLOPs of each training job of some rounds: of its workload, and as PyTorch's own counter sees it being done."""
+    jobs, training_job = {}, learner.training_job
+
+    def noted(device: int, round: int, workload: Workload) -> Any:
+        jobs[device, round] = training_job(device, round, workload), workload
+        return jobs[device, round][0]
+
+    learner.training_job = noted
+    play(learner, rounds)
+    for job, workload in jobs.values():
+        if job is not None:
+            with FlopCounterMode(display=False) as counter:
+                run_job(job)
+            yield workload.total_flops, counter.get_total_flops()
 
 
 def _note(learner: Any, turn: Turn, device: int, metrics: Any) -> None:

@@ -16,6 +16,7 @@ from distilling import (
     MLP,
     RESNET,
     VECTORS,
+    charged_and_computed,
     make,
     make_setup,
     play,
@@ -323,10 +324,13 @@ def test_who_is_cut_off_by_others_begins_when_it_can(write_scenario: Callable[..
 
 
 def test_work_by_hand() -> None:
-    """MLP 8 → 6 → 5 classes: 78 multiply-accumulates; 20 samples of its own, 24 public ones, 12 to agree on."""
+    """MLP 8 → 6 → 5 classes: 48 + 30 multiply-accumulates; 20 samples of its own, 24 public ones, 12 to agree on.
+
+    Backward the first layer takes 48 and the second twice 30.
+    """
     learner = make("fedmd", public_epochs=2, private_epochs=3, digest_epochs=2, revisit_epochs=4)
     first, second = play(learner, 2)
-    step, forward = 6 * 78, 2 * 78
+    step, forward = 2 * (78 + 48 + 60), 2 * 78
     assert first.workloads[0].flops == {
         "public": 2 * 3 * 8 * step,
         "digest": 0,
@@ -346,11 +350,18 @@ def test_work_by_hand() -> None:
     assert dropping.workloads[0].flops["own"] == 3 * 2 * 8 * step
 
 
+@pytest.mark.parametrize("label_space", ["union", "private"])
+def test_a_party_computes_what_it_is_charged_for(label_space: str) -> None:
+    """As PyTorch's own counter has it, in the round with public labels and in the one with a digest."""
+    found = list(charged_and_computed(make("fedmd", label_space=label_space), rounds=2))
+    assert len(found) == 6 and all(charged == computed for charged, computed in found)
+
+
 def test_devices_without_samples_sit_out_and_few_samples_are_one_batch() -> None:
     learner = make("fedmd", partition=Unequal(9, 0, 1))
     assert learner.facts()["sit_out"] == [1] and learner.owners() == {"features": frozenset({0, 2})}
     turns = play(learner, 2, {1: [0, 2], 2: [0, 2]})
-    assert turns[0].workloads[2].flops["own"] == 6 * 78 and turns[1].metrics[3, "accuracy"] >= 0
+    assert turns[0].workloads[2].flops["own"] == 2 * (78 + 48 + 60) and turns[1].metrics[3, "accuracy"] >= 0
     assert learner.training_memory_bytes(1) == 0.0
 
 

@@ -17,6 +17,7 @@ from distilling import (
     RESNET,
     VECTORS,
     assert_states_close,
+    charged_and_computed,
     make,
     make_setup,
     play,
@@ -439,6 +440,8 @@ def test_work_by_hand() -> None:
     """Networks 64 → 6 → 3 (402 multiply-accumulates) and 64 → 5 → 3 (335), F 64 → 4 → 3 (268).
 
     The generator makes 2×2 cells of 4 channels of 3 numbers, then 9·4·4 for 4×4 pixels, 9·4·2 and 9·2·1 for 8×8.
+    Backward everything takes twice what it takes forward, but first layers, whose inputs need no gradient, once;
+    through frozen networks to their inputs, once.
     """
     networks = [MLP, {"name": "mlp", "hidden": [5]}]
     learner = make(
@@ -450,20 +453,27 @@ def test_work_by_hand() -> None:
         server_batch_size=5,
     )
     (turn,) = play(learner, 1)
-    assert turn.workloads[0].flops == {"features": 3 * 30 * 6 * 402}
+    assert turn.workloads[0].flops == {"features": 3 * 30 * 2 * (3 * 402 - 64 * 6)}
     assert turn.workloads[1].iterations == {"features": 3 * 4}, "30 samples: three batches of 8 and one of 6"
     generator = 2 * (3 * 4 * 4 + 9 * 4 * 4 * 16 + 9 * 4 * 2 * 64 + 9 * 2 * 64)
     samples, own, everybody = 2 * 5, 2 * 268, 2 * (402 + 335)
+    first = 2 * 64
     assert turn.workloads[learner.server].flops == {
-        "generator": samples * (3 * generator + 2 * (own + everybody)),
-        "global": samples * 2 * (generator + 3 * own + everybody),
-        "transfer": samples * (generator + own + 3 * everybody),
+        "generator": samples * (3 * generator - 2 * 3 * 4 * 4 + 2 * (own + everybody)),
+        "global": samples * 2 * (generator + 3 * own - first * 4 + everybody),
+        "transfer": samples * (generator + own + 3 * everybody - first * (6 + 5)),
     }
     learner.download(2, [1])
     active = learner.workload(learner.server, 2, UNLIMITED).flops["transfer"]
-    assert active == samples * (generator + own + 3 * 2 * 335)
+    assert active == samples * (generator + own + 3 * 2 * 335 - first * 5)
     numbers = 64 * 6 + 6 + 6 * 3 + 3
     assert learner.training_memory_bytes(0) == 4 * 3 * numbers + 8 * learner._fleet.costs(0).activation_bytes
+
+
+def test_devices_and_server_compute_what_they_are_charged_for() -> None:
+    """As PyTorch's own counter has it: an MLP, a residual network and a CNN with BatchNorm."""
+    found = list(charged_and_computed(make("fedzkt"), rounds=1))
+    assert len(found) == 4 and all(charged == computed for charged, computed in found)
 
 
 def test_the_server_s_work_takes_its_time(write_scenario: Callable[..., Path]) -> None:

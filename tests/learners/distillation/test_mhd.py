@@ -582,19 +582,24 @@ def test_what_is_asked_of_a_teacher_is_what_the_student_will_train_on() -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_flops_are_counted_by_hand(transport: str) -> None:
-    """A forward pass takes 2 (48 + 3 · 18) FLOPs, a step three times that; 2 steps of 4 and 5 samples."""
+    """A forward pass takes 2 (48 + 3 · 18) FLOPs; 2 steps of 4 and 5 samples.
+
+    Backward: 48 of the trunk, and twice 18 of each head that is trained, the main one or the two others.
+    """
     learner = make(PAIR, transport=transport, public_batch_size=5, targets=2, rounds=2)
     forward = 2 * (8 * 6 + 3 * 6 * 3)
     flops = learner.workload(0, 1, UNLIMITED).flops
-    assert flops["private"] == 2 * 4 * 3 * forward
-    assert flops["public"] == 2 * 5 * 3 * forward
+    private = 2 * 4 * (forward + 2 * (48 + 2 * 18))
+    assert flops["private"] == private
+    assert flops["public"] == 2 * 5 * (forward + 2 * (48 + 2 * 2 * 18))
     if transport == "checkpoint":
         assert flops["teachers"] == 2 * 2 * 5 * forward
     else:
         assert flops["predictions"] == 2 * 5 * forward
         assert learner.workload(0, 2, UNLIMITED).flops["predictions"] == 0
     alone = make(PAIR, transport=transport, nu_aux=0.0, nu_emb=0.0).workload(0, 1, UNLIMITED)
-    assert alone.flops == {"private": 2 * 4 * 3 * 2 * (8 * 6 + 6 * 3)}, "one head: nobody trains the others"
+    trained = 3 * (8 * 6 + 6 * 3) - 8 * 6  # forward and backward, without the gradient of the inputs
+    assert alone.flops == {"private": 2 * 4 * 2 * trained}, "one head: nobody trains the others"
     assert alone.iterations == {"features": 2}
 
 
