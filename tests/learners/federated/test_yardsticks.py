@@ -185,8 +185,8 @@ def test_the_server_trains_on_what_all_clients_train_on_with_all_modalities() ->
 def test_all_the_work_is_the_servers() -> None:
     """26 training samples of each of 3 devices are 9 batches of 8, in 2 epochs 144 samples.
 
-    A sample's FLOPs are 6 times 222 multiplications in trunk and head, less 2 times the 60 of the first layer, whose inputs
-    need no gradient, and 6 times 102 in the fused head, as in test_methods.py.
+    A sample's FLOPs are 6 times 222 multiplications in trunk and head, less 2 times the 60 of the first layer, whose
+    inputs need no gradient, and 6 times 102 in the fused head, as in test_methods.py.
     """
     learner = make("centralized_server", **AUDIO, local_epochs=2)
     (turn,) = serve(learner, rounds=1)
