@@ -191,7 +191,10 @@ def test_all_the_work_is_the_servers() -> None:
     learner = make("centralized_server", **AUDIO, local_epochs=2)
     (turn,) = serve(learner, rounds=1)
     assert turn.workloads[learner.server].iterations == {"audio": 18}
-    assert turn.workloads[learner.server].flops == {"audio": 144 * (6 * 222 - 2 * 60), "fusion": 144 * 6 * 102}
+    assert turn.workloads[learner.server].flops == {
+        "audio": 144 * (6 * 222 - 2 * 60),
+        "fusion": 144 * 6 * 102,
+    }
     assert turn.results[learner.server].steps == 18
     assert [turn.workloads[k] for k in range(3)] == [Workload()] * 3
     assert {device for device, _, _ in turn.metrics} == {learner.server}
