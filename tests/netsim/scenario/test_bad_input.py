@@ -50,6 +50,13 @@ def complaint(path, *settings):
         ("learner.flop=3", "learner.flop: unknown key. Did you mean 'flops'?"),
         ("learner.nam=dmml", "learner.nam: unknown key. Did you mean 'name'?"),
         ("devices.stragglers.name=exponential", "devices.stragglers.mean: is missing: mean factor"),
+        *(
+            (
+                f"costs.backward_to_forward={bad}",
+                "costs.backward_to_forward: must be counted, or a number of forward passes, at least 0 (got",
+            )
+            for bad in ("-1", "twice", ".nan", ".inf", "null", "[2]")
+        ),
         ("rounds", "must be key=value"),
         ("rounds.deep=3", "rounds is not a block of keys"),
         ("radio.channel={a: [}", "not readable as YAML"),
