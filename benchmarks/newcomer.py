@@ -20,7 +20,7 @@ from pathlib import Path
 from netsim.scenario.yaml_file import write_yaml
 
 SCENARIO = {
-    "rounds": 4,
+    "rounds": 3,
     "devices": {"count": 8},
     "protocol": "server_rounds",
     "data": {"name": "digits", "size": 8},
