@@ -35,6 +35,22 @@ GROWING_TABLES: dict[str, list[str]] = {
         "received",
         "missed",
     ],
+    "outside": [
+        "device",
+        "round",
+        "outcome",
+        "start_s",
+        "end_s",
+        "compute_s",
+        "sending_s",
+        "receiving_s",
+        "idle_s",
+        "compute_j",
+        "sending_j",
+        "receiving_j",
+        "idle_j",
+        "battery_j",
+    ],
     "transfers": [
         "round",
         "kind",
@@ -75,8 +91,9 @@ class Run:
         server: The row of the edge server; empty where there is none.
         links: One row per pair of devices that can hear each other.
         rounds: One row per device and round.
+        outside: One row per device and stretch of time outside its rounds; empty for runs that have no such table.
         transfers: One row per transfer.
-        metrics: One row per measured value. ``docs/records.md`` explains every column of all five.
+        metrics: One row per measured value. ``docs/records.md`` explains every column of all six.
     """
 
     folder: Path
@@ -87,6 +104,7 @@ class Run:
     server: pd.DataFrame
     links: pd.DataFrame
     rounds: pd.DataFrame
+    outside: pd.DataFrame
     transfers: pd.DataFrame
     metrics: pd.DataFrame
 
@@ -118,7 +136,16 @@ class Run:
     @property
     def dead(self) -> list[int]:
         """The devices whose battery ran out."""
-        return sorted(self.rounds.loc[self.rounds["outcome"] == "died", "device"].unique().tolist())
+        return sorted(
+            self.spending.loc[self.spending["outcome"] == "died", "device"].astype(int).unique().tolist()
+        )
+
+    @property
+    def spending(self) -> pd.DataFrame:
+        """Rows of ``rounds`` and of ``outside``, each device's in the order of time: all that devices spent."""
+        outside = self.outside[self.outside["device"].isin(self.devices["device"])]
+        rows = pd.concat([self.rounds, outside]) if len(outside) else self.rounds
+        return rows.sort_values(["device", "end_s", "round"], kind="stable", ignore_index=True)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -146,6 +173,7 @@ def load_run(folder: str | Path) -> Run:
         server=nodes[is_server],
         links=_read_table(folder, "links"),
         rounds=_read_table(folder, "rounds"),
+        outside=_read_table(folder, "outside"),
         transfers=_read_table(folder, "transfers"),
         metrics=_read_table(folder, "metrics"),
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
+from learners.flops import Passes, count
 from learners.models.choice import Model
 from learners.state import modality_parts, numbers, take
 from netsim.errors import ScenarioError
@@ -33,6 +34,7 @@ class CostTable:
         bits: Υ^m, what a message holds of a modality [bit].
         common_bits: Υ, what a message holds of the rest: common classifier, bias, generator [bit].
         iterations: N_k where the scenario states it.
+        passes: FLOPs of one sample through a modality's extractor and specific classifier, where they are counted.
     """
 
     flops: Mapping[str, float]
@@ -42,6 +44,7 @@ class CostTable:
     bits: Mapping[str, float]
     common_bits: float
     iterations: int | None = None
+    passes: Mapping[str, Passes] = field(default_factory=dict)
 
     def with_smaller_batches(self, scale: float) -> CostTable:
         """The table of a device whose network iterations take ``scale`` times as many samples."""
@@ -53,27 +56,88 @@ class CostTable:
         )
 
 
-def forward_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-accumulates of one sample's forward pass, in convolutions and matrix products.
+def forward_macs(module: nn.Module, input_shape: tuple[int, ...]) -> float:
+    """Count the multiply-accumulates of one sample's forward pass, for whoever has a shape and no data.
 
-    Counted by PyTorch while it runs ``module`` on one sample of zeros, in eval mode; its counter takes a
-    multiply-accumulate for two FLOPs. BatchNorm, pooling and additions (0.4 % of a ResNet-18) are left out.
+    Args:
+        module: On the CPU; it is given one sample of zeros in evaluation mode.
+        input_shape: Shape of one sample.
+
+    Raises:
+        ScenarioError: See :func:`learners.flops.count`, which counts with samples of the data.
     """
-    reference = next(module.parameters(), torch.empty(0))  # a module may have nothing to train
-    was_training = module.training
-    module.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, *input_shape, device=reference.device))
-    module.train(was_training)
-    return int(counter.get_total_flops()) // 2
+    return count(module, torch.zeros(1, *input_shape), training=False).forward
 
 
-def activation_bytes(module: nn.Module, input_shape: tuple[int, ...], once: bool = False) -> float:
+def trains(module: nn.Module) -> bool:
+    """Whether anything in ``module`` is trained, so that what comes after it must pass gradients on."""
+    return any(weight.requires_grad for weight in module.parameters())
+
+
+def head_passes(head: nn.Module, passes_on: bool) -> Passes:
+    """Count a head of linear layers, the first of which says how many features it takes.
+
+    Args:
+        head: On the CPU.
+        passes_on: Whether the gradient of the features is needed, since what they come from is trained.
+    """
+    first = next(layer for layer in head.modules() if isinstance(layer, nn.Linear))
+    return count(head, torch.zeros(2, first.in_features), passes_on=passes_on)
+
+
+def trunk_passes(trunks: nn.ModuleDict, samples: Mapping[str, Tensor]) -> dict[str, Passes]:
+    """Count the trunk of each modality.
+
+    Args:
+        trunks: By modality, on the CPU.
+        samples: Two samples of each, [2, ...].
+
+    Raises:
+        ScenarioError: A network cannot be counted; see :func:`learners.flops.count`.
+    """
+    found = {}
+    for m, trunk in trunks.items():
+        with blaming(f"learner.networks.{m}"):
+            found[m] = count(trunk, samples[m])
+    return found
+
+
+def flops_of(costs: Any, *passes: Passes) -> Passes:
+    """Bring modules that work together from multiply-accumulates to FLOPs.
+
+    Args:
+        costs: The scenario's ``costs`` block: FLOPs of a multiply-accumulate, and what a backward pass costs.
+        *passes: Of each module.
+    """
+    forward = costs.flops_per_mac * sum(one.forward for one in passes)
+    if costs.backward_to_forward == "counted":
+        return Passes(forward, costs.flops_per_mac * sum(one.backward for one in passes))
+    return Passes(forward, costs.backward_to_forward * forward)
+
+
+def passes_facts(passes: Mapping[Any, Passes]) -> dict[str, dict[Any, float]]:
+    """Give the FLOPs of one sample forward and backward by key, as a run's metadata has them."""
+    return {
+        "forward_flops_per_sample": {key: own.forward for key, own in passes.items()},
+        "backward_flops_per_sample": {key: own.backward for key, own in passes.items()},
+    }
+
+
+@contextmanager
+def blaming(key: str) -> Iterator[None]:
+    """Say which ``key`` of the scenario an error is about."""
+    try:
+        yield
+    except ScenarioError as error:
+        raise ScenarioError(f"{key}: {error}") from error
+
+
+def activation_bytes(module: nn.Module, samples: Tensor, once: bool = False) -> float:
     """What a forward pass keeps for the backward pass, for one sample [byte]; weights are not counted.
 
     Args:
         module: On the CPU.
-        input_shape: Shape of one sample.
+        samples: A batch of what it takes, [batch, ...].
         once: Count a tensor that two operators keep once, as it lies in memory (what a ReLU gives and the next layer
             takes); else once for each of them, which is how stacks are sized.
     """
@@ -89,11 +153,10 @@ def activation_bytes(module: nn.Module, input_shape: tuple[int, ...], once: bool
 
     module.eval()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        given = torch.zeros(2, *input_shape)
-        result = module(given)
+        result = module(samples)
     module.train()
-    del given, result
-    return kept / 2
+    del result
+    return kept / len(samples)
 
 
 def training_bytes(
@@ -118,25 +181,24 @@ def training_bytes(
     return BYTES_PER_NUMBER * ((2 + remembered) * weights + buffers) + batch * activations_bytes_per_sample
 
 
-def cost_table(
-    model: Model, input_shapes: Mapping[str, tuple[int, ...]], batch_size: int, costs: Any
-) -> CostTable:
+def cost_table(model: Model, samples: Mapping[str, Tensor], batch_size: int, costs: Any) -> CostTable:
     """Costs of ``model``: stated ones where ``costs.stated`` is there, else counted.
 
     In the fully connected generator a weight is one multiply-accumulate and a bias is counted as one too, so
-    its forward pass costs as many as it has parameters: with 16 × 167,680 this gives Table II's O^G.
+    its forward pass costs as many as it has parameters: with 16 × 167,680 this gives Table II's O^G. Its gradients are
+    counted without the biases.
 
     Without a generator the common part of a message is classifier and bias, counted also where Υ is stated,
     since the stated Υ includes the generator.
 
     Args:
         model: The network of all modalities, and the generator if there is one.
-        input_shapes: Shape of one sample by modality.
+        samples: Two samples by modality [2, ...]; see :meth:`learners.task.Task.examples`.
         batch_size: Samples per iteration.
         costs: The scenario's ``costs`` block.
 
     Raises:
-        ScenarioError: Costs are stated for other modalities than the model's.
+        ScenarioError: Costs are stated for other modalities than the model's, or a network cannot be counted.
     """
     state = take(model.parts())
     sent_numbers = {part: numbers(tensors) for part, tensors in state.items()}
@@ -144,23 +206,26 @@ def cost_table(
     if costs.stated is not None:
         return _stated(costs.stated, model, common_bits)
 
-    forward = batch_size * costs.flops_per_mac
-    both = forward * (1 + costs.backward_to_forward)
-    flops, bits = {}, {}
-    for m in model.net.modalities:
-        flops[m] = both * (
-            forward_macs(model.net.trunks[m], input_shapes[m]) + model.net.classifier(m).numel()
-        )
+    net = model.net
+    passes, bits = {}, {}
+    for m, trunk in trunk_passes(net.trunks, samples).items():
+        passes[m] = flops_of(costs, trunk, head_passes(net.specific[m], trains(net.trunks[m])))
         bits[m] = costs.bits_per_parameter * sum(sent_numbers[part] for part in modality_parts(m))
-    head = model.net.head.classifier
-    generator = sent_numbers.get("generator", 0)
+    common = generator = Passes(0.0, 0.0)
+    if net.head.classifier is not None:
+        common = flops_of(costs, head_passes(net.head.classifier, trains(net.trunks)))
+    if model.generator is not None:
+        noise, labels = torch.zeros(2, model.generator.noise_size), torch.zeros(2, dtype=torch.int64)
+        counted = count(model.generator, noise, labels)
+        generator = flops_of(costs, counted._replace(forward=sent_numbers["generator"]))
     return CostTable(
-        flops=flops,
-        common_flops=both * head.weight.numel() if head is not None else 0.0,
-        generator_forward_flops=forward * generator,
-        generator_flops=both * generator,
+        flops={m: batch_size * own.both for m, own in passes.items()},
+        common_flops=batch_size * common.both,
+        generator_forward_flops=batch_size * generator.forward,
+        generator_flops=batch_size * generator.both,
         bits=bits,
-        common_bits=common_bits + costs.bits_per_parameter * generator,
+        common_bits=common_bits + costs.bits_per_parameter * sent_numbers.get("generator", 0),
+        passes=passes,
     )
 
 

@@ -38,7 +38,11 @@ class Rule:
 
 
 class Memory(Mapping[str, Tensor]):
-    """What an optimizer remembers of one part: ``step``, and vectors as long as the part has weights."""
+    """What an optimizer remembers of one part: ``step``, and vectors as long as the part has weights.
+
+    ``step`` counts the steps of that weight tensor which has taken most. Where some have taken fewer, for a step leaves
+    out what has no gradient, ``missed`` says how many fewer [tensors], in the order of the layout.
+    """
 
     __slots__ = ("rows",)
 
@@ -73,14 +77,15 @@ class Single:
     def __init__(
         self, rule: Rule, modules: Mapping[str, nn.Module], layouts: Mapping[str, Layout], memories: Memories
     ) -> None:
-        weights = [weight for module in modules.values() for weight in module.parameters()]
+        trained = {
+            part: {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+            for part, module in modules.items()
+        }
+        weights = [weight for named in trained.values() for weight in named.values()]
         self._optimizer = _optimizer(rule, weights) if weights else None
-        self._first: dict[str, nn.Parameter] = {}
         self._flat: dict[str, dict[str, Tensor]] = {}
-        for part, module in modules.items():
-            named = dict(module.named_parameters())
+        for part, named in trained.items():
             if named and rule.memories:
-                self._first[part] = next(iter(named.values()))
                 self._flat[part] = self._remember(rule, named, layouts[part], memories.get(part))
 
     def _remember(
@@ -92,18 +97,19 @@ class Single:
         """
         assert self._optimizer is not None
         like = next(iter(named.values()))
-        flat = {"step": torch.zeros((), device=like.device)}
-        for name in rule.memories:
-            flat[name] = torch.zeros(layout.size, dtype=like.dtype, device=like.device)
+        steps = torch.zeros(len(named), device=like.device)
+        flat = {
+            name: torch.zeros(layout.size, dtype=like.dtype, device=like.device) for name in rule.memories
+        }
         if memory is not None:
-            flat["step"].copy_(memory["step"])
+            steps += memory["step"] - memory.get("missed", 0.0)
             for name in rule.memories:
                 flat[name][: layout.weights] = memory[name]
         views = {name: layout.views(flat[name]) for name in rule.memories}
-        for name, weight in named.items():
+        for place, (name, weight) in enumerate(named.items()):
             state = {entry: views[entry][name] for entry in rule.memories}
-            self._optimizer.state[weight] = {"step": flat["step"].clone(), **state}
-        return {name: vector if name == "step" else vector[: layout.weights] for name, vector in flat.items()}
+            self._optimizer.state[weight] = {"step": steps[place], **state}
+        return {"step": steps, **{name: vector[: layout.weights] for name, vector in flat.items()}}
 
     def step(self, learning_rate: float | None = None) -> None:
         """Step the weights that have a gradient, and forget the gradients: None, not zero.
@@ -124,9 +130,10 @@ class Single:
         """What is to be remembered of each part."""
         found = {}
         for part, flat in self._flat.items():
-            assert self._optimizer is not None
-            step = self._optimizer.state[self._first[part]]["step"]
-            rows = {"step": step, **{name: vector for name, vector in flat.items() if name != "step"}}
+            steps, most = flat["step"], flat["step"].max()
+            rows = {**flat, "step": most}
+            if bool((steps < most).any()):
+                rows["missed"] = most - steps
             found[part] = Memory({name: Row(tensor[None], 0) for name, tensor in rows.items()})
         return found
 

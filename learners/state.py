@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netsim.errors import ScenarioError
 from netsim.jobs.packing import travelling_together
 
 
@@ -82,41 +84,52 @@ class Entry:
         name: Its name in the module.
         start: Its first number.
         size: How many there are.
-        shape: Its shape.
+        shape: Its shape; that of its real and imaginary parts [..., 2], if it is complex.
         channels_last: Whether it is stored in PyTorch's channels-last order, as the module has it.
+        dtype: What the module has, where that is no floating-point number; the row has numbers in its place.
     """
 
     name: str
     start: int
     size: int
     shape: tuple[int, ...]
-    channels_last: bool
+    channels_last: bool = False
+    dtype: torch.dtype | None = None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a module's tensors lie in a row: trained weights first, then running statistics, then integer counters.
+    """How a module's tensors lie in a row: trained weights first, then running statistics, then what stays at home.
+
+    Running statistics are the floating-point buffers that the module's ``state_dict`` has. At home stay frozen weights
+    (``requires_grad=False``), integer, boolean and complex buffers, and buffers that are not persistent: they are part
+    of a device's model, and neither sent nor mixed.
 
     Attributes:
-        entries: By name.
+        entries: By name; a tensor with several names is there once, under the first.
         weights: How many numbers are trained.
         sent: How many travel: weights and running statistics.
         size: How many there are in all.
+        twins: By each further name of a tensor, its first.
     """
 
     entries: Mapping[str, Entry]
     weights: int
     sent: int
     size: int
+    twins: Mapping[str, str] = field(default_factory=dict)
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The tensors in ``flat`` [..., size], as views [..., *shape]."""
         return {name: _view(flat, entry) for name, entry in self.entries.items()}
 
-    @property
+    @cached_property
     def trained(self) -> tuple[str, ...]:
         """Names of the tensors that are trained."""
-        return tuple(name for name, entry in self.entries.items() if entry.start + entry.size <= self.weights)
+        ends = {name: entry.start + entry.size for name, entry in self.entries.items()}
+        return tuple(
+            name for name, entry in self.entries.items() if entry.size and ends[name] <= self.weights
+        )
 
 
 def _view(flat: Tensor, entry: Entry) -> Tensor:
@@ -129,24 +142,57 @@ def _view(flat: Tensor, entry: Entry) -> Tensor:
     return numbers.view((*lead, *entry.shape))
 
 
+def as_in_module(numbers: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """What ``numbers`` of a row stand for in a module that has ``dtype`` there; a view where they are themselves."""
+    if dtype is None:
+        return numbers
+    return torch.view_as_complex(numbers.contiguous()) if dtype.is_complex else numbers.to(dtype)
+
+
+def as_numbers(tensor: Tensor) -> Tensor:
+    """A module's tensor as it lies in a row, before it is rounded to the row's precision."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
 def layout_of(module: nn.Module) -> Layout:
-    """The layout of ``module``'s parameters and buffers."""
-    weights = dict(module.named_parameters())
-    buffers = {name: tensor for name, tensor in module.state_dict().items() if name not in weights}
-    running = {name: tensor for name, tensor in buffers.items() if tensor.is_floating_point()}
-    counters = {name: tensor for name, tensor in buffers.items() if not tensor.is_floating_point()}
+    """The layout of ``module``'s parameters and buffers.
+
+    Raises:
+        ScenarioError: A weight is neither real nor floating point, and to be trained.
+    """
+    weights, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    persistent = module.state_dict(keep_vars=True)
+    groups: tuple[dict[str, Tensor], ...] = ({}, {}, {})
+    for name, weight in weights.items():
+        if weight.requires_grad and not weight.is_floating_point():
+            raise ScenarioError(
+                f"learner.networks: weight {name!r} is {weight.dtype}; train real numbers only"
+            )
+        groups[0 if weight.requires_grad else 2][name] = weight
+    for name, buffer in buffers.items():
+        groups[1 if name in persistent and buffer.is_floating_point() else 2][name] = buffer
     entries, ends, start = {}, [], 0
-    for group in (weights, running, counters):
+    for group in groups:
         for name, tensor in group.items():
+            numbers = as_numbers(tensor)
             last = (
                 tensor.dim() == 4
                 and not tensor.is_contiguous()
                 and tensor.is_contiguous(memory_format=torch.channels_last)
             )
-            entries[name] = Entry(name, start, tensor.numel(), tuple(tensor.shape), last)
-            start += tensor.numel()
+            dtype = None if tensor.is_floating_point() else tensor.dtype
+            entries[name] = Entry(
+                name, start, numbers.numel(), tuple(numbers.shape), last and dtype is None, dtype
+            )
+            start += numbers.numel()
         ends.append(start)
-    return Layout(entries, *ends)
+    first = {id(tensor): name for name, tensor in {**weights, **buffers}.items()}
+    twins = {
+        name: first[id(tensor)]
+        for name, tensor in persistent.items()
+        if id(tensor) in first and name != first[id(tensor)]
+    }
+    return Layout(entries, ends[0], ends[1], ends[2], twins)
 
 
 class Part(Mapping[str, Tensor]):
@@ -164,7 +210,8 @@ class Part(Mapping[str, Tensor]):
         self.layout = layout
 
     def __getitem__(self, name: str) -> Tensor:
-        return _view(self.row.tensor, self.layout.entries[name])
+        entry = self.layout.entries[self.layout.twins.get(name, name)]
+        return as_in_module(_view(self.row.tensor, entry), entry.dtype)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layout.entries)
@@ -200,12 +247,20 @@ def take(modules: Mapping[str, nn.Module], dtype: torch.dtype | None = None) -> 
 
 
 def _copy(module: nn.Module, dtype: torch.dtype | None) -> Part:
-    layout, tensors = layout_of(module), module.state_dict()
+    layout = layout_of(module)
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     first = next(iter(tensors.values()), torch.empty(0))
     flat = torch.empty(1, layout.size, dtype=dtype or torch.get_default_dtype(), device=first.device)
-    for name, view in layout.views(flat[0]).items():
-        view.copy_(tensors[name])
-    return Part(Row(flat, 0), layout)
+    part = Part(Row(flat, 0), layout)
+    with torch.no_grad():
+        for name, view in layout.views(flat[0]).items():
+            view.copy_(as_numbers(tensors[name]))
+            if layout.entries[name].dtype and not part[name].equal(tensors[name].to(part[name].dtype)):
+                raise ScenarioError(
+                    f"learner.networks: buffer {name!r} has integers that {flat.dtype} does not have; "
+                    "keep it as a plain attribute of the module, or as several smaller ones"
+                )
+    return part
 
 
 class Lent:
@@ -219,21 +274,19 @@ class Lent:
         self._module, self._layout = module, part.layout
         self.flat = part.row.tensor.clone()
         views = part.layout.views(self.flat)
-        for name, weight in module.named_parameters():
-            weight.data, weight.grad = views[name], None
-        buffers = dict(module.named_buffers())
-        self._counters = []
-        for name in (name for name in part.layout.entries if name in buffers):
-            if buffers[name].is_floating_point():
-                buffers[name].data = views[name]
-            else:
-                buffers[name].copy_(views[name])
-                self._counters.append((buffers[name], views[name]))
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        for name, entry in part.layout.entries.items():
+            tensors[name].data = as_in_module(views[name], entry.dtype)
+            tensors[name].grad = None
 
     def part(self) -> Part:
         """The state as it is now; the module is not to be changed any more."""
-        for counter, view in self._counters:
-            view.copy_(counter)
+        buffers = dict(self._module.named_buffers())
+        with torch.no_grad():
+            for name, view in self._layout.views(self.flat).items():
+                # What is no number of the row, or what the forward pass has put in a buffer's place.
+                if name in buffers and buffers[name].data_ptr() != view.data_ptr():
+                    view.copy_(as_numbers(buffers[name]))
         return Part(Row(self.flat[None], 0), self._layout)
 
 
@@ -243,7 +296,7 @@ def lend(modules: Mapping[str, nn.Module], state: State) -> dict[str, Lent]:
 
 
 def numbers(part: Part) -> int:
-    """How many numbers of ``part`` travel: weights and running statistics, but no integer counters."""
+    """How many numbers of ``part`` travel: trained weights and running statistics."""
     return part.layout.sent
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learners.data.dataset import MultimodalDataset, Share, Transform
+from learners.data.dataset import MultimodalDataset, Share, Transform, as_input
 from netsim.errors import ScenarioError
 from netsim.learning import Setup
 from netsim.streams import stream
@@ -39,12 +39,13 @@ class Store:
         return torch.from_numpy(self.shares[device])
 
     def seen(self, modality: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network inputs [len(rows), ...] of samples ``rows``, without randomness."""
-        return self.transforms[modality].test(self.inputs[modality].index_select(0, rows)).to(dtype)
+        """Network inputs [len(rows), ...] of samples ``rows``, without randomness; tokens stay whole numbers."""
+        return as_input(self.transforms[modality].test(self.inputs[modality].index_select(0, rows)), dtype)
 
     def trained_on(self, modality: str, rows: Tensor, draws: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """Network inputs [len(rows), ...] of samples ``rows``, augmented by ``draws``."""
-        return self.transforms[modality].change(self.inputs[modality].index_select(0, rows), draws).to(dtype)
+        """Network inputs [len(rows), ...] of samples ``rows``, augmented by ``draws``; tokens stay whole numbers."""
+        stored = self.inputs[modality].index_select(0, rows)
+        return as_input(self.transforms[modality].change(stored, draws), dtype)
 
     def augmented(
         self, modality: str, rows: Tensor, generator: torch.Generator, dtype: torch.dtype
@@ -80,6 +81,7 @@ class Task:
             "modalities": list(self.modalities),
             "classes": list(self.dataset.classes),
             "test_samples": len(self.dataset.test),
+            **self.dataset.oddities,
         }
 
     @property
@@ -90,6 +92,12 @@ class Task:
     def _input_shape(self, modality: str) -> tuple[int, ...]:
         row = self.dataset.inputs[modality][:1]
         return tuple(_transform(self.dataset, modality).test(row).shape[1:])
+
+    def examples(self) -> dict[str, Tensor]:
+        """Two training samples by modality, as training sees them [2, ...]: what costs are counted with."""
+        store, rows = self.store("cpu", {}), torch.from_numpy(np.resize(self.dataset.train, 2))
+        draws = torch.Generator().manual_seed(0)
+        return {m: store.augmented(m, rows, draws, torch.get_default_dtype()) for m in self.modalities}
 
     def store(self, torch_device: str, shares: Mapping[int, Share]) -> Store:
         """The data set's tensors on ``torch_device``, dealt as ``shares`` say."""

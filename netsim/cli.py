@@ -265,6 +265,10 @@ def _report(
     for measured in facts["stacking"]["measured"]:
         times = ", ".join(f"{way} {1e3 * s:.3g} ms" for way, s in measured["seconds_per_job"].items())
         table.add_row("", f"{measured['label']}: {measured['chosen']} ({times})")
+        for way, error in measured["failed"].items():
+            table.add_row("", escape(f"{measured['label']}: {way} was dropped ({error})"))
+    for found in facts["stacking"]["obstacles"]:
+        table.add_row("", escape(f"{found['label']}: not stacked: {found['reason']}"))
     beside = facts.get("beside", {})
     if beside.get("after_round") is not None:
         measured_s = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netsim.records.tables import MetricRow, RoundRow, ServerRow, TransferBatch
+from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, TransferBatch
 
 
 class Observer:
@@ -25,6 +25,9 @@ class Observer:
 
     def on_server_round(self, row: ServerRow) -> None:
         """The edge server has ended a round."""
+
+    def on_outside(self, row: OutsideRow) -> None:
+        """A device, or the server, has spent something outside its rounds."""
 
     def on_death(self, device: int, time_s: float) -> None:
         """A device's battery is empty."""
@@ -58,6 +61,11 @@ class Observers(Observer):
         """Pass on."""
         for observer in self.observers:
             observer.on_server_round(row)
+
+    def on_outside(self, row: OutsideRow) -> None:
+        """Pass on."""
+        for observer in self.observers:
+            observer.on_outside(row)
 
     def on_death(self, device: int, time_s: float) -> None:
         """Pass on."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from netsim import modules
 from netsim.errors import ScenarioError
 
 KINDS = {
@@ -18,7 +19,7 @@ KINDS = {
     "partitions": "which device holds which samples of which modalities",
     "networks": "neural networks for a modality",
     "channels": "small-scale fading of a link",
-    "path_losses": "mean loss of a link over distance",
+    "path_losses": "loss of a link without its fading: over distance, by shadowing",
     "accesses": "how bandwidth is divided among transfers",
     "placements": "where the devices are",
     "links": "which devices hear each other",
@@ -39,6 +40,34 @@ def names(kind: str) -> list[str]:
     return sorted(_entries(kind))
 
 
+def find(kind: str, name: str, where: str = "") -> str | None:
+    """Find ``name`` without loading it, which would take seconds where it brings PyTorch with it.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: A registered name, or ``package.module:Class``.
+        where: File and key, for the error.
+
+    Returns:
+        The folder of a user's own that it is in; None if it is installed.
+
+    Raises:
+        ScenarioError: Nothing of that name can be found; says where it was looked for.
+    """
+    if ":" in name:
+        with _at(where):
+            return modules.find(name)
+    if name not in _entries(kind):
+        near = difflib.get_close_matches(name, names(kind), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        with _at(where):
+            raise ScenarioError(
+                f"unknown name {name!r}.{hint} Known {kind}: {', '.join(names(kind))}; "
+                "or package.module:Class for one of your own."
+            )
+    return None
+
+
 def load(kind: str, name: str, where: str = "") -> Any:
     """The class called ``name``.
 
@@ -50,21 +79,24 @@ def load(kind: str, name: str, where: str = "") -> Any:
     Raises:
         ScenarioError: Nothing of that name can be found or imported.
     """
-    prefix = f"{where}: " if where else ""
-    try:
+    if ":" not in name:
+        find(kind, name, where)
+    with _at(where):
         if ":" in name:
-            module, _, attribute = name.partition(":")
-            return getattr(importlib.import_module(module), attribute)
-        if name in _entries(kind):
+            return modules.load_class(name)
+        try:
             return _entries(kind)[name].load()
-    except (ImportError, AttributeError) as error:
-        raise ScenarioError(f"{prefix}cannot load {name!r}: {error}") from error
-    near = difflib.get_close_matches(name, names(kind), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ScenarioError(
-        f"{prefix}unknown name {name!r}.{hint} Known {kind}: {', '.join(names(kind))}; "
-        "or package.module:Class for one of your own."
-    )
+        except (ImportError, AttributeError) as error:
+            raise ScenarioError(f"cannot load {name!r}: {error}") from error
+
+
+@contextmanager
+def _at(where: str) -> Generator[None]:
+    """Put the file and the key before the error."""
+    try:
+        yield
+    except ScenarioError as error:
+        raise ScenarioError(f"{where}: {error}" if where else str(error)) from error
 
 
 def options_of(kind: str, name: str, given: Mapping[str, Any]) -> Any:

@@ -81,6 +81,7 @@ class Simulation:
             with self.plan.named(), patient_collector():
                 work.begin()
                 self.network.env.run(until=protocol.start())
+                protocol.ledger.close()
                 work.finish()
         finally:
             work.end()
@@ -277,6 +278,25 @@ def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
     )
 
 
+def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int], float]:
+    """Path loss of each link [dB], by (lower, higher) number, of the component that ``key`` names.
+
+    Raises:
+        ScenarioError: One of them is no loss.
+    """
+    part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
+    path_loss = part.make(plan.scenario.seed)
+    losses_db = {}
+    for pair, link in topology.links().items():
+        losses_db[pair] = loss_db = float(path_loss.loss_db(link, carrier_hz))
+        if math.isnan(loss_db) or loss_db == -math.inf:
+            raise ScenarioError(
+                f"{plan.file}: {key}: {part.name!r} gives {loss_db} dB for the link {link.ends[0]} - {link.ends[1]} of "
+                f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
+            )
+    return losses_db
+
+
 def _server(
     plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float], Radio]
 ) -> EdgeServer:
@@ -357,11 +377,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     channel = parts["radio.channel"].make(seed)
 
     def radio_of(path_loss_key: str, access: Access, bandwidth_hz: float) -> Radio:
-        path_loss = parts[path_loss_key].make()
-        losses_db = {
-            link: path_loss.loss_db(distance_m, scenario.radio.carrier_hz)
-            for link, distance_m in topology.distance_m.items()
-        }
+        losses_db = _losses_db(plan, path_loss_key, topology)
         return Radio(
             env, _air(scenario.radio, bandwidth_hz), channel, access, losses_db, observer.on_transfers
         )

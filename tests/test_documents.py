@@ -46,6 +46,20 @@ def test_the_readmes_learner_runs_as_it_stands(tmp_path):
     assert (folder / "plots").is_dir()
 
 
+def test_the_path_loss_of_the_physics_page_runs_as_it_stands(tmp_path):
+    (code,) = blocks("docs/physics.md", "python")
+    (scenario,) = blocks("docs/physics.md", "yaml")
+    (tmp_path / "shadowing.py").write_text(code)
+    (tmp_path / "shadowed.yaml").write_text(scenario)
+    words = [sys.executable, "-m", "netsim", "run", "shadowed.yaml", "--quiet", "--no-plots", "--run-id", "a"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import pandas as pd
+
+    links = pd.read_parquet(tmp_path / "runs" / "shadowed" / "a" / "links.parquet")
+    assert links.path_loss_db.std() > 2 and links.path_loss_db.between(30, 160).all()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
@@ -53,20 +67,95 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_guides_learner_runs_as_it_stands(tmp_path):
-    """FedAvg on squared errors comes to its fixed point where all take part; what the guide says to try, runs."""
-    (code,) = blocks("docs/guides/write_a_learner.md", "python")
-    (scenario,) = blocks("docs/guides/write_a_learner.md", "yaml")
-    (tmp_path / "federated_mean.py").write_text(code)
-    (tmp_path / "federated_mean.yaml").write_text(scenario)
+def save(page, folder):
+    """Save each block that the page says to save, and return the blocks that it does not name."""
+    text, rest = (ROOT / page).read_text(), []
+    for before, language, block in re.findall(
+        r"((?:[^\n]+\n)*)\n```(python|yaml)\n(.*?)```", text, re.DOTALL
+    ):
+        if name := re.search(r"as `([\w.]+)`", before):
+            (folder / name[1]).write_text(block)
+        else:
+            rest.append((language, block))
+    return rest
+
+
+def run(path, run_id, *settings, cwd=None):
+    """The metrics of a run of the scenario, from its own folder or another."""
     import pandas as pd
 
+    words = [sys.executable, "-m", "netsim", "run", str(path), "--quiet", "--no-plots", "--run-id", run_id]
+    words += ["--runs", str(path.parent / "runs"), *(word for one in settings for word in ("--set", one))]
+    done = subprocess.run(words, cwd=cwd or path.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return pd.read_parquet(path.parent / "runs" / path.stem / run_id / "metrics.parquet")
+
+
+def test_the_guides_learner_of_the_scenarios_data_learns(tmp_path):
+    """Softmax regression by gossip: devices with four digits each come to read ten; the same bytes in workers."""
+    save("docs/guides/write_a_learner.md", tmp_path)
+    here = run(tmp_path / "softmax.yaml", "here", "jobs.executor=inline")
+    means = here.query("name == 'accuracy'").groupby("round").value.mean()
+    assert means.iloc[-1] > 0.8 > means.iloc[0]
+    there = run(tmp_path / "softmax.yaml", "there", "jobs.executor={name: processes, workers: 1}")
+    assert here.equals(there)
+    check = (
+        "import sys, networkx; from pathlib import Path; from netsim.scenario import load_plan\n"
+        "from netsim.simulation import build; from learners.checks import check_learner\n"
+        "made = build(load_plan(Path('softmax.yaml')), Path('cache'), print).learner\n"
+        "check_learner(lambda: type(made)(made.setup), networkx.cycle_graph(5))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
+    """Everything that the page says to save and to type, from another folder; six classes, so chance is 17 %."""
+    folder, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    blocks_left = save("docs/guides/bring_your_own.md", folder)
+    scenario = folder / "motion.yaml"
+
+    def netsim(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "netsim", *words], cwd=elsewhere, capture_output=True, text=True
+        )
+
+    missing = netsim("check", str(scenario))
+    assert missing.returncode == 2 and "recordings.npz; make_recordings.py makes one" in missing.stderr
+    subprocess.run([sys.executable, str(folder / "make_recordings.py")], check=True)
+    assert netsim("check", str(scenario)).returncode == 0
+    dealt = netsim("partition", str(scenario))
+    assert dealt.returncode == 0 and "450 of 450 training samples" in dealt.stdout
+
+    def accuracy(run_id, *settings):
+        metrics = run(scenario, run_id, *settings, cwd=elsewhere).query("name == 'accuracy'")
+        return metrics[metrics["round"] == metrics["round"].max()].value.mean()
+
+    assert accuracy("dmml") > 0.6
+    assert accuracy("fedavg", "protocol.name=server_rounds", "learner.name=fedavg", "rounds=2") > 0
+    assert accuracy("mhd", "learner.name=mhd", "partition.public_share=0.1", "rounds=2") > 0
+    # The second network: the same module with what the page adds to it.
+    (lstm,) = [block for language, block in blocks_left if language == "python"]
+    module = folder / "motion_networks.py"
+    last = "return ConvolutionTrunk(input_shape[0], self.options.widths)"
+    assert last in module.read_text()
+    module.write_text(
+        module.read_text().replace(last, "return LSTMTrunk(input_shape[0], self.options.widths[-1])") + lstm
+    )
+    assert accuracy("lstm", "rounds=1", "jobs.stacking=off") > 0
+    wrong = netsim("check", str(scenario), "--set", "learner.networks.motion.name=motion_network:Convolution")
+    (line,) = wrong.stderr.splitlines()
+    assert f"no module 'motion_network' in {folder}, {elsewhere} or among installed" in line
+
+
+def test_the_guides_learner_runs_as_it_stands(tmp_path):
+    """FedAvg on squared errors comes to its fixed point where all take part; what the guide says to try, runs."""
+    save("docs/guides/write_a_learner.md", tmp_path)
+
     def errors(run_id, *settings):
-        words = [sys.executable, "-m", "netsim", "run", "federated_mean.yaml", "--quiet", "--no-plots"]
-        words += ["--run-id", run_id, *(word for setting in settings for word in ("--set", setting))]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        metrics = pd.read_parquet(tmp_path / "runs" / "federated_mean" / run_id / "metrics.parquet")
+        metrics = run(tmp_path / "federated_mean.yaml", run_id, *settings)
         return metrics.query("name == 'error'").sort_values("round").value.to_numpy()
 
     all_ = errors("all")

@@ -17,29 +17,35 @@ ENERGY = {
 
 
 def energy_by_category(run: Run) -> pd.DataFrame:
-    """Energy that each device spent, by category.
+    """Energy that each device spent until the run ended, by category.
 
     Returns:
         Columns ``device``, those of ``ENERGY`` and ``total_j`` [J]; one row per device, also for one that
         never finished a round.
     """
     columns = list(ENERGY.values())
-    spent = run.rounds.groupby("device")[columns].sum().reindex(run.devices["device"], fill_value=0.0)
+    spent = run.spending.groupby("device")[columns].sum().reindex(run.devices["device"], fill_value=0.0)
     return spent.assign(total_j=spent.sum(axis=1)).reset_index()
 
 
 def cumulative_energy(run: Run) -> pd.DataFrame:
-    """Energy that each device had spent when its round t ended [J].
+    """Energy that each device had spent when its round t ended, in waiting for it included [J].
 
     A device that died keeps what it had spent: its joules are gone for the network too.
 
     Returns:
         Index ``round``, one column per device.
     """
-    total = run.rounds[list(ENERGY.values())].sum(axis=1)
-    by_round = total.groupby([run.rounds["round"], run.rounds["device"]]).sum().unstack("device")
-    by_round = by_round.reindex(columns=run.devices["device"])
-    return by_round.fillna(0.0).cumsum()
+    by_round = _by_round(run.rounds).reindex(columns=run.devices["device"]).fillna(0.0)
+    # What was spent after round t - 1 belongs to t; what was spent after the last belongs to no round.
+    waited = _by_round(run.outside.assign(round=run.outside["round"] + 1))
+    return (by_round + waited.reindex_like(by_round).fillna(0.0)).cumsum()
+
+
+def _by_round(rows: pd.DataFrame) -> pd.DataFrame:
+    """Energy of all categories [J]; index ``round``, one column per device."""
+    total = rows[list(ENERGY.values())].sum(axis=1)
+    return total.groupby([rows["round"], rows["device"]]).sum().unstack("device")
 
 
 def energy_account(run: Run) -> pd.DataFrame:
@@ -51,7 +57,7 @@ def energy_account(run: Run) -> pd.DataFrame:
     """
     spent = energy_by_category(run).set_index("device")["total_j"]
     start = run.devices.set_index("device")["battery_j"].astype(float)
-    last = run.rounds.sort_values(["device", "round"]).groupby("device")["battery_j"].last()
+    last = run.spending.groupby("device")["battery_j"].last()
     left = last.reindex(start.index).fillna(start)
     drawn = (start - left).where(np.isfinite(start))
     account = pd.DataFrame({"start_j": start, "left_j": left, "spent_j": spent, "missing_j": drawn - spent})

@@ -22,11 +22,12 @@ def time_by_category(run: Run) -> pd.DataFrame:
     the time with the radio busy and the processor not, and ``compute_s + radio_s + idle_s = total_s``.
 
     Returns:
-        Columns ``device``, those of ``TIME``, ``radio_s`` and ``total_s`` (length of its rounds) [s]; one
+        Columns ``device``, those of ``TIME``, ``radio_s`` and ``total_s`` (length of its life in the run) [s]; one
         row per device.
     """
     columns = list(TIME.values())
-    lengths = run.rounds.assign(total_s=run.rounds["end_s"] - run.rounds["start_s"])
+    spending = run.spending
+    lengths = spending.assign(total_s=spending["end_s"] - spending["start_s"])
     spent = lengths.groupby("device")[[*columns, "total_s"]].sum()
     spent = spent.reindex(run.devices["device"], fill_value=0.0)
     radio = (spent["total_s"] - spent["compute_s"] - spent["idle_s"]).clip(lower=0.0)  # rounding of sums

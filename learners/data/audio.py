@@ -12,26 +12,62 @@ import soundfile
 import torch
 
 from learners.data.broken import BrokenFileError
+from learners.data.oddities import Note
+from learners.data.wav import readable
+
+WHOLE = 0.9
+"""What ends before this share of its stated length counts as shortened; headers are not exact."""
+_CANCELLED = 0.1
 
 
-def read_mono(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """The sound in ``path`` as mono float32 [samples] at ``sample_rate_hz``, resampled if it must be.
+def read_mono(path: Path, sample_rate_hz: int, note: Note = lambda odd: None) -> np.ndarray:
+    """Read the sound in ``path`` as mono float32 [samples] at ``sample_rate_hz``, resampled if it must be.
+
+    ``note`` is told if the sound is silent, shorter than its header says, or cannot be mixed (:func:`mixed`).
 
     Raises:
-        BrokenFileError: It cannot be read as sound, or is zero samples long.
+        BrokenFileError: It cannot be read as sound, is zero samples long, or holds samples that are not numbers.
     """
     try:
-        sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        source, share = readable(path)
+        with soundfile.SoundFile(source) as file:
+            rate_hz, stated = file.samplerate, file.frames
+            sound = file.read(dtype="float32", always_2d=True).T
     except (OSError, RuntimeError) as error:  # soundfile's own error is a RuntimeError
         raise BrokenFileError(path, f"cannot be read as sound ({_first_line(error)})") from None
-    if len(sound) == 0:
+    if sound.shape[1] == 0:
         raise BrokenFileError(path, "holds zero samples")
-    mono = sound.mean(axis=1)
-    if not np.isfinite(mono).all():
+    if not np.isfinite(sound).all():
         raise BrokenFileError(path, "holds samples that are not numbers")
-    if rate_hz != sample_rate_hz:
-        mono = librosa.resample(mono, orig_sr=rate_hz, target_sr=sample_rate_hz)
+    if share * sound.shape[1] < WHOLE * stated:
+        note("shortened_clips")
+    return resampled(mixed(sound, note), rate_hz, sample_rate_hz)
+
+
+def mixed(sound: np.ndarray, note: Note) -> np.ndarray:
+    """Mix ``sound`` [channels, samples] down to one channel [samples].
+
+    It is the mean of the channels. Where that has less than a tenth of the energy that the mean of unrelated
+    channels would have, E = (E_1 + ... + E_n) / n^2, the channels cancel each other, as they do in stereo of which one
+    side is connected the wrong way round; then it is the loudest channel, and ``note`` is told. ``note`` is told of
+    silence too.
+    """
+    energies = np.square(sound, dtype=np.float64).sum(axis=1)
+    if not energies.any():
+        note("silent_clips")
+    mono: np.ndarray = sound.mean(axis=0)
+    if np.square(mono, dtype=np.float64).sum() < _CANCELLED * energies.sum() / len(sound) ** 2:
+        note("antiphase_clips")
+        return sound[int(energies.argmax())]
     return mono
+
+
+def resampled(mono: np.ndarray, rate_hz: int, to_hz: int) -> np.ndarray:
+    """Turn ``mono`` [samples] at ``rate_hz`` into the same sound at ``to_hz``."""
+    if rate_hz == to_hz:
+        return mono
+    sound: np.ndarray = librosa.resample(mono, orig_sr=rate_hz, target_sr=to_hz)
+    return sound
 
 
 def tile(sound: np.ndarray, samples: int) -> np.ndarray:

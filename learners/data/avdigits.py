@@ -14,9 +14,10 @@ import torch
 from pydantic import Field
 
 from learners.data.audio import log_mel, loudest_window, read_mono
-from learners.data.broken import BrokenFileError
+from learners.data.broken import BrokenFileError, why
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
+from learners.data.oddities import flags, tell
 from learners.data.parallel import in_order
 from learners.data.root import find_root
 from learners.data.transforms import Standardise
@@ -31,7 +32,7 @@ SAMPLES = 6_400  # 0.8 s; the median recording lasts 0.42 s
 N_FFT = 256
 SHAPE = (32, 32)  # mel bands, frames
 
-_RULE = 1  # version of what is done to files below; raise it when that changes
+_RULE = 2  # version of what is done to files below; raise it when that changes
 _MNIST = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
@@ -103,7 +104,8 @@ class AVDigits(DataSource):
                 visual.append(image)
                 labels.append(label)
                 speakers.append(names.index(speaker))
-        audio = self._spectrograms(audio_of, cache_dir, say)[:, None]
+        arrays = self._arrays(audio_of, cache_dir, say)
+        audio = arrays["audio"][:, None]
         train_rows = np.arange(options.train_pairs)
         pictures = self._spoilt(np.stack(visual))[:, None]
         heard, seen = audio[train_rows].astype(np.float64), pictures[train_rows]
@@ -119,6 +121,7 @@ class AVDigits(DataSource):
                 "audio": Standardise(float(heard.mean()), float(heard.std())),
                 "visual": Standardise(float(seen.mean()), float(seen.std())),
             },
+            oddities=tell(arrays["odd"], [path.stem for path in audio_of], say, "recordings"),
         )
 
     def _root(self) -> Path:
@@ -151,7 +154,7 @@ class AVDigits(DataSource):
                 with gzip.open(path) as file:
                     arrays.append(np.frombuffer(file.read(), np.uint8, offset=header))
             except (OSError, EOFError, ValueError, zlib.error):
-                raise ScenarioError(f"data.root: {path} cannot be read. {_WAY_OUT}") from None
+                raise ScenarioError(f"data.root: {path} {why(path, 'cannot be read')}. {_WAY_OUT}") from None
         pixels, labels = arrays
         if len(pixels) != len(labels) * 28 * 28 or set(np.unique(labels)) != set(range(10)):
             raise ScenarioError(f"data.root: {path.parent} is not MNIST: images and labels do not match")
@@ -167,36 +170,41 @@ class AVDigits(DataSource):
         noise = self.options.image_noise * random.standard_normal(images.shape, dtype=np.float32)
         return np.clip(255 * (np.where(hidden, 0, images / 255) + noise), 0, 255).astype(np.uint8)
 
-    def _spectrograms(self, paths: list[Path], cache_dir: Path, say: Callable[[str], None]) -> np.ndarray:
+    def _arrays(
+        self, paths: list[Path], cache_dir: Path, say: Callable[[str], None]
+    ) -> dict[str, np.ndarray]:
+        """``audio``, float16 [paths, bands, frames], and ``odd``, bool [paths, oddities]."""
         settings: dict[str, Any] = {
             "rule": _RULE,
             "snr_db": self.options.audio_snr_db,
             "order": [path.name for path in paths],
         }
         cache = Cache(cache_dir / "avdigits", fingerprint(settings, paths))
-        found = cache.get("audio")
+        found = cache.get("audio", "odd")
         if found is not None:
-            return found["audio"]
+            return found
         say(f"pre-processing {len(paths):,} spoken digits (once, kept in {cache.folder})")
 
         snr_db = self.options.audio_snr_db
 
-        def read(row: int) -> np.ndarray:
-            sound = loudest_window(read_mono(paths[row], SAMPLE_RATE_HZ), SAMPLES)
+        def read(row: int) -> tuple[np.ndarray, np.ndarray]:
+            odd: set[str] = set()
+            sound = loudest_window(read_mono(paths[row], SAMPLE_RATE_HZ, odd.add), SAMPLES)
             if snr_db is not None:  # each use of a recording has its own noise
                 noise = stream(0, "avdigits", "audio noise", row).standard_normal(SAMPLES, dtype=np.float32)
                 power = float(np.square(sound).sum()) / max(
                     1, int(np.count_nonzero(sound))
                 )  # where it is spoken
                 sound = sound + noise * np.float32(np.sqrt(power * 10.0 ** (-snr_db / 10)))
-            return log_mel(sound, SAMPLE_RATE_HZ, *SHAPE, N_FFT).astype(np.float16)
+            return log_mel(sound, SAMPLE_RATE_HZ, *SHAPE, N_FFT).astype(np.float16), flags(odd)
 
         try:
-            audio = np.stack(list(in_order(read, range(len(paths)))))
+            audio, odd = zip(*in_order(read, range(len(paths))), strict=True)
         except BrokenFileError as error:
             raise ScenarioError(f"data.root: {error.path} {error.reason}. Replace the file.") from None
-        cache.put({"audio": audio})
-        return audio
+        arrays = {"audio": np.stack(audio), "odd": np.stack(odd)}
+        cache.put(arrays)
+        return arrays
 
 
 def _pairs(

@@ -18,18 +18,18 @@ def fingerprint(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
 
     Args:
         settings: Everything that changes the result; plain values. Include a version of the code's rule.
-        files: The sources; name and size count, so a replaced or added file is noticed without reading it.
+        files: The sources; name, size and time of change count, so a replaced or added file is noticed without
+            reading it.
     """
-    sources = sorted((path.name, _size(path)) for path in files)
+    sources = sorted((path.name, *_state(path)) for path in files)
     text = json.dumps([dict(settings), sources], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _size(path: Path) -> int:
-    """Bytes in a file, or in all files of a folder."""
-    if path.is_dir():
-        return sum(entry.stat().st_size for entry in path.iterdir())
-    return path.stat().st_size
+def _state(path: Path) -> tuple[int, int]:
+    """Bytes, and when they last changed [ns], of a file or of all files of a folder."""
+    stats = [entry.stat() for entry in (path.iterdir() if path.is_dir() else (path,))]
+    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 class Cache:

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from learners.data.broken import why
 from learners.data.dataset import MultimodalDataset
 from learners.data.image_source import ImageOptions, Images, ImageSource
 from learners.data.root import find_root
@@ -86,7 +87,7 @@ def _read(path: Path) -> tuple[Images, tuple[str, ...]]:
             pixels, labels, classes = file["images"], file["labels"], file["classes"]
     except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile, zlib.error):
         raise ScenarioError(
-            f"data.root: {path} cannot be read as a NumPy archive. Replace the file."
+            f"data.root: {path} {why(path, 'cannot be read as a NumPy archive')}. Replace the file."
         ) from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or len(pixels) == 0:
         raise ScenarioError(

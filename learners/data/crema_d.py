@@ -14,11 +14,12 @@ from pydantic import Field
 
 from learners.data import splits, surrogate
 from learners.data.audio import log_spectrogram, pooled, read_mono, tile
-from learners.data.broken import BrokenFileError
+from learners.data.broken import POINTER, BrokenFileError, is_pointer
 from learners.data.cache import Cache, fingerprint
 from learners.data.clips import EMOTIONS, Clip, parse
 from learners.data.dataset import DataSource, MultimodalDataset, Transform
 from learners.data.frames import PICTURES, read_frame, to_square
+from learners.data.oddities import ODDITIES, Note, flags, tell
 from learners.data.parallel import in_order
 from learners.data.transforms import Frame, Standardise, stored_side
 from netsim.errors import ScenarioError
@@ -30,7 +31,7 @@ N_FFT = 512
 HOP = 353
 FULL_SHAPE = (N_FFT // 2 + 1, 1 + SAMPLES // HOP)  # 257 bins x 188 frames
 
-_RULE = 1  # version of what is done to files below; raise it when that changes
+_RULE = 2  # version of what is done to files below; raise it when that changes
 _WAY_OUT = (
     "Give the folder that holds AudioWAV/ and VideoFlash/ of github.com/CheyneyComputerScience/CREMA-D (fetched with "
     "git lfs), or leave out root and unset CREMA_D_ROOT to use generated surrogate data."
@@ -145,6 +146,7 @@ class CremaD(DataSource):
             test=test_rows,
             transforms=self._transforms(audio[train_rows]),
             surrogate=generated,
+            oddities=tell((spectrograms.odd | frames.odd)[kept], [clip.name for clip in clips], say),
         )
 
     def _root(self) -> tuple[Path | None, str]:
@@ -167,12 +169,12 @@ class CremaD(DataSource):
             )
         return {"audio": audio, "visual": Frame(self.options.image_size, self.options.recipe)}
 
-    def _spectrogram(self, path: Path) -> np.ndarray:
-        sound = np.clip(tile(read_mono(path, SAMPLE_RATE_HZ), SAMPLES), -1, 1)
+    def _spectrogram(self, path: Path, note: Note) -> np.ndarray:
+        sound = np.clip(tile(read_mono(path, SAMPLE_RATE_HZ, note), SAMPLES), -1, 1)
         return pooled(log_spectrogram(sound, N_FFT, HOP), self.options.audio_shape).astype(np.float16)
 
-    def _square(self, path: Path) -> np.ndarray:
-        picture = read_frame(path, self.options.frame)
+    def _square(self, path: Path, note: Note) -> np.ndarray:
+        picture = read_frame(path, self.options.frame, note)
         return to_square(picture, stored_side(self.options.image_size), self.options.recipe == "default")
 
     def _prepare(
@@ -182,9 +184,10 @@ class CremaD(DataSource):
         present = [path for path in paths if path is not None]
         names = [path.stem if path is not None else "" for path in paths]
         cache = Cache(cache_dir / "crema_d", fingerprint({**read.settings, "names": names}, present))
-        found = cache.get(read.modality, f"{read.modality}-usable")
+        kept = [read.modality, f"{read.modality}-usable", f"{read.modality}-odd"]
+        found = cache.get(*kept)
         if found is not None:
-            prepared = _Prepared(found[read.modality], found[f"{read.modality}-usable"])
+            prepared = _Prepared(*(found[name] for name in kept))
             broken = sum(path is not None for path in paths) - int(prepared.usable.sum())
             if broken == 0 or self.options.skip_broken:
                 if broken:
@@ -193,18 +196,20 @@ class CremaD(DataSource):
         if len(present) >= 1000:
             say(f"pre-processing {read.modality} of {len(present):,} clips (once, kept in {cache.folder})")
         prepared = self._read_all(paths, read, say)
-        cache.put({read.modality: prepared.array, f"{read.modality}-usable": prepared.usable})
+        cache.put(dict(zip(kept, (prepared.array, prepared.usable, prepared.odd), strict=True)))
         return prepared
 
     def _read_all(self, paths: list[Path | None], read: _Read, say: Callable[[str], None]) -> _Prepared:
-        def attempt(path: Path | None) -> np.ndarray | BrokenFileError | None:
+        def attempt(path: Path | None) -> tuple[np.ndarray, np.ndarray] | BrokenFileError | None:
+            odd: set[str] = set()
             try:
-                return None if path is None else read.read(path)
+                return None if path is None else (read.read(path, odd.add), flags(odd))
             except BrokenFileError as error:
                 return error
 
         array: np.ndarray | None = None
         usable = np.zeros(len(paths), dtype=bool)
+        odd = np.zeros((len(paths), len(ODDITIES)), dtype=bool)
         for row, result in enumerate(in_order(attempt, paths)):
             if isinstance(result, BrokenFileError):
                 if not self.options.skip_broken:
@@ -214,13 +219,14 @@ class CremaD(DataSource):
                     )
                 say(f"skipping a broken clip: {result.path} {result.reason}")
             elif result is not None:
+                made, odd[row] = result
                 if array is None:
-                    array = np.zeros((len(paths), *result.shape), result.dtype)
-                array[row] = result
+                    array = np.zeros((len(paths), *made.shape), made.dtype)
+                array[row] = made
                 usable[row] = True
         if array is None:
             raise ScenarioError(f"data: none of {len(paths)} {read.modality} files can be read")
-        return _Prepared(array, usable)
+        return _Prepared(array, usable, odd)
 
 
 @dataclass(frozen=True)
@@ -229,15 +235,16 @@ class _Read:
 
     modality: str
     settings: dict[str, Any]
-    read: Callable[[Path], np.ndarray]
+    read: Callable[[Path, Note], np.ndarray]
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Rows for all clips, and which of them came from a whole file."""
+    """Rows for all clips, which of them came from a readable file, and what is odd about them."""
 
     array: np.ndarray
     usable: np.ndarray
+    odd: np.ndarray
 
 
 def _rows(array: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -260,18 +267,8 @@ def _require_crema_d(root: Path, key: str) -> None:
             f"Frames/<clip>.jpg and Frames/<clip>/*.jpg; found {_contents(root)}. {_WAY_OUT}"
         )
     for path in (next(iter(sounds.values())), next(iter(visual.values()))):
-        if _is_pointer(path):
-            raise ScenarioError(
-                f"{key}: {path} is a git-lfs pointer, not the file itself. Run 'git lfs pull' in {root}."
-            )
-
-
-def _is_pointer(path: Path) -> bool:
-    """Whether ``path`` is what git-lfs leaves in place of a file that was not fetched."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(24) == b"version https://git-lfs."
+        if is_pointer(path):
+            raise ScenarioError(f"{key}: {path} {POINTER}.")
 
 
 def _find(root: Path, skip_incomplete: bool, key: str, say: Callable[[str], None]) -> _Files:

@@ -18,8 +18,20 @@ from netsim.options import NoOptions, Options
 from netsim.streams import stream
 
 
+def as_input(samples: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bring samples to the precision that networks work in; whole numbers of 32 or 64 bits, tokens, stay as they are.
+
+    Pixels and sound are often stored as whole numbers of 8 or 16 bits: these become ``dtype``.
+
+    Args:
+        samples: [samples, ...].
+        dtype: The working precision.
+    """
+    return samples if samples.dtype in (torch.int32, torch.int64) else samples.to(dtype)
+
+
 class Transform:
-    """How a modality's stored samples become network inputs; the base passes them through as float32.
+    """How a modality's stored samples become network inputs; the base passes them through, see :func:`as_input`.
 
     Drawing numbers and changing samples by them are two steps, so that the samples of many devices, each with
     numbers from its own stream, can be changed together.
@@ -30,17 +42,17 @@ class Transform:
         return None
 
     def change(self, batch: Tensor, draws: Tensor | None) -> Tensor:
-        """Inputs for training, augmented as ``draws`` say; [batch, ...] float32."""
+        """Inputs for training, augmented as ``draws`` say; [batch, ...] float32, or int64 for tokens."""
         return self.test(batch)
 
     def train(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Inputs for training, augmented with numbers from ``generator``; [batch, ...] float32."""
+        """Inputs for training, augmented with numbers from ``generator``; see :meth:`change`."""
         draws = self.draw(len(batch), generator)
         return self.change(batch, draws if draws is None else draws.to(batch.device))
 
     def test(self, batch: Tensor) -> Tensor:
-        """Inputs for evaluation, no randomness; [batch, ...] float32."""
-        return batch.float()
+        """Inputs for evaluation, no randomness; [batch, ...] float32, or int64 for tokens."""
+        return as_input(batch, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -51,13 +63,14 @@ class MultimodalDataset:
         name: What screens, records and plots call it; says "surrogate data" where it is generated.
         classes: Names of the classes; label ``i`` is ``classes[i]``.
         inputs: By modality, a tensor [samples, channels, height, width] or [samples, features], of any type
-            that ``transforms`` turns into float32.
+            that ``transforms`` turns into float32, or tokens, int64.
         labels: Class of each sample, int64 [samples].
         groups: Natural client of each sample (actor, speaker), int64 [samples].
         train: Rows for training, int64.
         test: Rows for testing, int64.
         transforms: By modality.
         surrogate: Whether the data is generated, standing in for data that is not here.
+        oddities: What a run's facts say of odd clips, as :func:`learners.data.oddities.tell` gives it.
     """
 
     name: str
@@ -69,6 +82,7 @@ class MultimodalDataset:
     test: np.ndarray
     transforms: Mapping[str, Transform] = field(default_factory=dict)
     surrogate: bool = False
+    oddities: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ import torch
 from pydantic import Field
 
 from learners.data.audio import log_mel, loudest_window, read_mono
-from learners.data.broken import BrokenFileError
+from learners.data.broken import BrokenFileError, why
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
+from learners.data.oddities import flags, tell
 from learners.data.parallel import in_order
 from learners.data.root import find_root
 from learners.data.transforms import Spectrogram, SpectrogramChanges, Standardise
@@ -28,7 +29,7 @@ SAMPLES = 48_000  # 3 s: clips last 2.9 to 5.3 s, a second or two of it silence
 N_FFT = 1024
 TABLE = "av_features.npz"
 
-_RULE = 1  # version of what is done to files below; raise it when that changes
+_RULE = 2  # version of what is done to files below; raise it when that changes
 _NEEDED = {"clip", "visual", "emotion", "actor", "has_audio"}
 _WAY_OUT = (
     f"Give data.root, or set RAVDESS_ROOT, to a folder that holds {TABLE} (facial action units by clip) and "
@@ -91,7 +92,9 @@ class Ravdess(DataSource):
                 f"data.fold: {self._root()} has no clips to train or none to test in fold {fold}"
             )
 
-        audio = self._spectrograms([str(clip) for clip in table["clip"][rows]], cache_dir, say)[:, None]
+        clips = [str(clip) for clip in table["clip"][rows]]
+        arrays = self._arrays(clips, cache_dir, say)
+        audio = arrays["audio"][:, None]
         visual = table["visual"][rows].astype(np.float32)
         mean, std = visual[train_rows].mean(axis=0), visual[train_rows].std(axis=0)
         units = Standardise(
@@ -113,6 +116,7 @@ class Ravdess(DataSource):
                 "audio": Spectrogram(float(heard.mean()), float(heard.std()), changes),
                 "visual": units,
             },
+            oddities=tell(arrays["odd"], clips, say),
         )
 
     def _root(self) -> Path:
@@ -127,9 +131,11 @@ class Ravdess(DataSource):
                     raise ScenarioError(f"data.root: {path} has no array called {lacking[0]!r}. {_WAY_OUT}")
                 return {name: table[name] for name in _NEEDED}
         except (OSError, ValueError, EOFError, BadZipFile):
-            raise ScenarioError(f"data.root: {path} cannot be read as NumPy arrays. {_WAY_OUT}") from None
+            reason = why(path, "cannot be read as NumPy arrays")
+            raise ScenarioError(f"data.root: {path} {reason}. {_WAY_OUT}") from None
 
-    def _spectrograms(self, clips: list[str], cache_dir: Path, say: Callable[[str], None]) -> np.ndarray:
+    def _arrays(self, clips: list[str], cache_dir: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
+        """``audio``, float16 [clips, bands, frames], and ``odd``, bool [clips, oddities]."""
         paths = [self._root() / "audio_16k" / f"03-{clip}.ogg" for clip in clips]
         absent = [path for path in paths if not path.is_file()]
         if absent:
@@ -139,21 +145,23 @@ class Ravdess(DataSource):
         bands, frames = self.options.audio_shape
         settings: dict[str, Any] = {"rule": _RULE, "shape": [bands, frames], "clips": clips}
         cache = Cache(cache_dir / "ravdess", fingerprint(settings, paths))
-        found = cache.get("audio")
+        found = cache.get("audio", "odd")
         if found is not None:
-            return found["audio"]
+            return found
         say(f"pre-processing {len(paths):,} sounds of RAVDESS (once, kept in {cache.folder})")
 
-        def read(path: Path) -> np.ndarray:
-            sound = loudest_window(read_mono(path, SAMPLE_RATE_HZ), SAMPLES)
-            return log_mel(sound, SAMPLE_RATE_HZ, bands, frames, N_FFT).astype(np.float16)
+        def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+            odd: set[str] = set()
+            sound = loudest_window(read_mono(path, SAMPLE_RATE_HZ, odd.add), SAMPLES)
+            return log_mel(sound, SAMPLE_RATE_HZ, bands, frames, N_FFT).astype(np.float16), flags(odd)
 
         try:
-            audio = np.stack(list(in_order(read, paths)))
+            audio, odd = zip(*in_order(read, paths), strict=True)
         except BrokenFileError as error:
             raise ScenarioError(f"data.root: {error.path} {error.reason}. Replace the file.") from None
-        cache.put({"audio": audio})
-        return audio
+        arrays = {"audio": np.stack(audio), "odd": np.stack(odd)}
+        cache.put(arrays)
+        return arrays
 
 
 def fold_of(actors: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import scipy.io
 import torch
 from pydantic import Field
 
-from learners.data.broken import BrokenFileError
+from learners.data.broken import BrokenFileError, why
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
 from learners.data.parallel import in_order
@@ -177,9 +177,8 @@ class UTDMHAD(DataSource):
             actions = np.array([int(row["action"]) for row in rows], dtype=np.int64)
             subjects = np.array([int(row["subject"]) for row in rows], dtype=np.int64)
         except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError):
-            raise ScenarioError(
-                f"data.root: {path} cannot be read as a table with the columns clip, action and subject. {_WAY_OUT}"
-            ) from None
+            reason = why(path, "cannot be read as a table with the columns clip, action and subject")
+            raise ScenarioError(f"data.root: {path} {reason}. {_WAY_OUT}") from None
         if not names or actions.min() < 1 or actions.max() > len(ACTIONS):
             raise ScenarioError(
                 f"data.root: {path} must list clips of actions 1 to {len(ACTIONS)}. {_WAY_OUT}"

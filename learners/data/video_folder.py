@@ -15,6 +15,7 @@ from pydantic import Field
 from learners.data.broken import BrokenFileError
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
+from learners.data.oddities import ODDITIES, flags, tell
 from learners.data.parallel import in_order
 from learners.data.root import find_root
 from learners.data.transforms import Standardise
@@ -25,7 +26,7 @@ from netsim.options import Options
 ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".flv")
 """What a list may leave out at the end of a name; FineGym's lists do."""
 
-_RULE = 1  # version of what is done to files below; raise it when that changes
+_RULE = 2  # version of what is done to files below; raise it when that changes
 _WAY_OUT = (
     "Give data.root, or set VIDEO_FOLDER_ROOT, to a folder that holds videos, a list of classes and lists of clips; "
     "docs/data.md shows the layout."
@@ -77,7 +78,7 @@ class _Row:
     rgb: np.ndarray
     flow: np.ndarray
     audio: np.ndarray
-    silent: bool
+    odd: np.ndarray
 
 
 class VideoFolder(DataSource):
@@ -130,6 +131,7 @@ class VideoFolder(DataSource):
             train=train_rows,
             test=test_rows,
             transforms={m: _standardise(array, train_rows) for m, array in inputs.items()},
+            oddities=tell(arrays["odd"], [entry.name for entry in entries], say, "videos"),
         )
 
     def _root(self) -> Path:
@@ -194,7 +196,10 @@ class VideoFolder(DataSource):
         return next((candidate for candidate in ended if candidate.is_file()), path)
 
     def _arrays(self, names: list[str], cache_dir: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
-        """By modality one row per name; ``usable`` and ``silent``, bool [names]. Unusable rows are zero."""
+        """By modality one row per name; ``usable``, bool [names], and ``odd``, bool [names, oddities].
+
+        Unusable rows are zero.
+        """
         options = self.options
         paths = [self._path(name) for name in names]
         settings: dict[str, Any] = {
@@ -206,16 +211,13 @@ class VideoFolder(DataSource):
         cache = Cache(
             cache_dir / "video_folder", fingerprint(settings, [path for path in paths if path.is_file()])
         )
-        arrays = cache.get(*self.MODALITIES, "usable", "silent")
+        arrays = cache.get(*self.MODALITIES, "usable", "odd")
         if arrays is None or (options.unreadable == "stop" and not arrays["usable"].all()):
             say(f"decoding {len(paths):,} videos (once, kept in {cache.folder})")
             arrays = self._read_all(paths, say)
             cache.put(arrays)
         elif not arrays["usable"].all():
             say(f"skipping {int((~arrays['usable']).sum()):,} videos that cannot be read")
-        silent = int(arrays["silent"].sum())
-        if silent:
-            say(f"{silent:,} of {len(paths):,} videos have no sound: theirs is silence")
         return arrays
 
     def _read_all(self, paths: list[Path], say: Callable[[str], None]) -> dict[str, np.ndarray]:
@@ -225,14 +227,16 @@ class VideoFolder(DataSource):
             try:
                 if not path.is_file():
                     raise BrokenFileError(path, "is not a file")
-                footage = read_footage(path, options.image_size)
+                odd: set[str] = set()
+                footage = read_footage(path, options.image_size, odd.add)
             except BrokenFileError as error:
                 return error
+            rows = footage.rows(options.frames)
             return _Row(
-                clip_of(footage.pictures, options.frames),
-                flow_of(footage.pictures, options.frames),
+                clip_of(footage.pictures, rows),
+                flow_of(footage.pictures, rows),
                 mel_of(footage.sound, options.audio_frames, options.audio_bands),
-                footage.sound is None,
+                flags(odd),
             )
 
         count, size = len(paths), (options.image_size, options.image_size)
@@ -241,7 +245,7 @@ class VideoFolder(DataSource):
             "flow": np.zeros((count, 2, options.frames, *size), np.float16),
             "audio": np.zeros((count, 1, options.audio_frames, options.audio_bands), np.float16),
             "usable": np.zeros(count, dtype=bool),
-            "silent": np.zeros(count, dtype=bool),
+            "odd": np.zeros((count, len(ODDITIES)), dtype=bool),
         }
         for row, result in enumerate(in_order(read, paths)):
             if isinstance(result, BrokenFileError):
@@ -254,7 +258,7 @@ class VideoFolder(DataSource):
                 continue
             for modality in self.MODALITIES:
                 arrays[modality][row] = getattr(result, modality)
-            arrays["usable"][row], arrays["silent"][row] = True, result.silent
+            arrays["usable"][row], arrays["odd"][row] = True, result.odd
         return arrays
 
 

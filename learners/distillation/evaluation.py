@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.distillation.classifier import TRUNK, Classifier
+from learners.randomness import drawing_from_its_seed
 from learners.state import State
 from learners.task import Store
 
@@ -43,6 +44,7 @@ class Judgement:
         return right / total if total else 0.0
 
 
+@drawing_from_its_seed
 def evaluate(
     models: Sequence[tuple[Classifier, State]],
     store: Store,

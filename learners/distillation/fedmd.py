@@ -184,17 +184,22 @@ class FedMD(OfAFleet, ServerLearner):
         options, costs = self._options, self._fleet.costs(device)
         epochs, own = self._epochs(device, round), len(self._fleet.samples[device])
         steps = {
-            "public": (epochs.public, len(self._public.rows), options.public_batch_size),
-            "digest": (epochs.digest, self._aligned, options.digest_batch_size),
-            "own": (epochs.own, own, options.batch_size),
+            "public": (epochs.public, len(self._public.rows), options.public_batch_size, self._public_head),
+            "digest": (epochs.digest, self._aligned, options.digest_batch_size, 0),
+            "own": (epochs.own, own, options.batch_size, 0),
         }
         flops, taken = {}, 0
-        for part, (passes, samples, batch) in steps.items():
+        for part, (passes, samples, batch, head) in steps.items():
             count = passes * iterations_per_epoch(samples, batch)
-            flops[part] = count * min(batch, samples) * costs.step
+            flops[part] = count * min(batch, samples) * costs.step([head])
             taken += count
         flops["scores"] = self._aligned * costs.forward
         return Workload({self._fleet.modality: taken}, flops)
+
+    @property
+    def _public_head(self) -> int:
+        """The head that learns public labels."""
+        return 1 if self._label_space == "private" else 0
 
     def _epochs(self, device: int, round: int) -> Epochs:
         """The first round that a party gets to the end of has public labels and no digest."""
@@ -225,7 +230,7 @@ class FedMD(OfAFleet, ServerLearner):
                 options.batch_size,
                 options.public_batch_size,
                 options.digest_batch_size,
-                public_head=1 if self._label_space == "private" else 0,
+                public_head=self._public_head,
                 public_offset=len(self._fleet.classes) if self._label_space == "union" else 0,
                 bf16=self.setup.precision == "bf16",
             ),
@@ -280,10 +285,12 @@ class FedMD(OfAFleet, ServerLearner):
             return None
         if device == self.server:
             models = [(self._fleet.architectures[k], state) for k, state in self._heard.items()]
-            return self._fleet.evaluation_job(models)
+            return self._fleet.evaluation_job(models, device, round)
         if device not in self._fleet.samples:
             return None
-        return self._fleet.evaluation_job([(self._fleet.architectures[device], self._states[device])])
+        return self._fleet.evaluation_job(
+            [(self._fleet.architectures[device], self._states[device])], device, round
+        )
 
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """Accuracy over all classes that the heads know."""

@@ -16,6 +16,7 @@ from learners.distillation.losses import absolute_error
 from learners.distillation.public import PublicSet
 from learners.dmml.batches import iterations_per_epoch, mini_batches, random_numbers
 from learners.optimizers import Memories, Rule, Single
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
 from learners.task import Store
 from netsim.streams import derive_seed
@@ -88,6 +89,7 @@ class Trained:
         return bool(self.scores.isfinite().all()) and all(math.isfinite(one) for one in self.losses.values())
 
 
+@drawing_from_its_seed
 def update(
     architecture: Classifier,
     state: State,

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.costs import forward_macs
+from learners.costs import flops_of
 from learners.distillation.classifier import Classifier
-from learners.distillation.costs import network_costs
+from learners.distillation.costs import input_gradient_flops, network_costs
 from learners.distillation.evaluation import Judgement
 from learners.distillation.fedzkt_update import (
     GENERATOR,
@@ -26,6 +26,7 @@ from learners.distillation.fleet import Fleet, OfAFleet, glorot
 from learners.distillation.options import FedZKTOptions
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.dmml.batches import iterations_per_epoch
+from learners.flops import count
 from learners.models.choice import NetworkChoice
 from learners.optimizers import Memories, Rule
 from learners.state import State, state_bytes, take
@@ -119,7 +120,7 @@ class FedZKT(OfAFleet, ServerLearner):
             )
         self._global = Classifier(options.global_network or GLOBAL, shape, classes)
         try:
-            self._global_costs = network_costs(self._global, setup.costs)
+            self._global_costs = network_costs(self._global, self._fleet.sample, setup.costs)
         except ScenarioError as error:
             raise ScenarioError(f"learner.global_network: {error}") from error
         self._shape = GeneratorShape(options.noise_size, options.generator_channels, shape)
@@ -128,8 +129,12 @@ class FedZKT(OfAFleet, ServerLearner):
         first.of_server = self._fleet.first_weights(self._global, options.initialisation)
         first.generator = self._first_generator()
         with torch.random.fork_rng(devices=[]):
-            macs = forward_macs(self._shape.build(), (options.noise_size,))
-        self._generator_flops = setup.costs.flops_per_mac * macs
+            passes = count(self._shape.build(), torch.zeros(2, options.noise_size))
+        self._generator_flops = flops_of(setup.costs, passes)
+        self._through = {
+            one.text: input_gradient_flops(one, self._fleet.sample, setup.costs)
+            for one in {one.text: one for one in (self._global, *self._fleet.architectures.values())}.values()
+        }
         self._models = {0: first}
         self._received: dict[int, dict[int, Models]] = {}
         self._uploads: dict[tuple[int, int], Upload] = {}
@@ -168,8 +173,8 @@ class FedZKT(OfAFleet, ServerLearner):
         return {
             **self._fleet.facts(),
             "global_network": self._global.network.name,
-            "global_flops_per_sample": self._global_costs.step,
-            "generator_flops_per_sample": self._generator_flops,
+            "global_flops_per_sample": self._global_costs.step(),
+            "generator_flops_per_sample": self._generator_flops.both,
         }
 
     def begin(self, graph: nx.Graph) -> None:
@@ -201,7 +206,7 @@ class FedZKT(OfAFleet, ServerLearner):
     def workload(self, device: int, round: int, budget: Budget) -> Workload:
         """A device's steps, or the server's game and transfer back, counted as if everybody answered.
 
-        A pass through a frozen network to its inputs and back costs as much again as the pass forward.
+        In a step of the generator, gradients pass through the frozen networks to their inputs.
         """
         if device == self.server:
             return Workload({}, self._server_flops(round))
@@ -209,7 +214,7 @@ class FedZKT(OfAFleet, ServerLearner):
             return Workload()
         batch = min(self._options.batch_size, len(self._fleet.samples[device]))
         steps = self._steps(device)
-        flops = {self._fleet.modality: steps * batch * self._fleet.costs(device).step}
+        flops = {self._fleet.modality: steps * batch * self._fleet.costs(device).step()}
         return Workload({self._fleet.modality: steps}, flops)
 
     def _steps(self, device: int) -> int:
@@ -222,15 +227,16 @@ class FedZKT(OfAFleet, ServerLearner):
         options = self._options
         samples = options.distillation_iterations * options.server_batch_size
         generator, own = self._generator_flops, self._global_costs
-        trained = 1 + self.setup.costs.backward_to_forward
         everybody = math.fsum(self._fleet.costs(k).forward for k in self._fleet.samples)
+        frozen = (self._global, *(self._fleet.architectures[k] for k in self._fleet.samples))
+        through = math.fsum(self._through[one.text] for one in frozen)
         students = self._students(round, self._asked.get(round, ()))
         played = options.student_steps
         return {
-            "generator": samples * (trained * generator + 2 * (own.forward + everybody)),
-            "global": samples * played * (generator + own.step + everybody),
+            "generator": samples * (generator.both + own.forward + everybody + through),
+            "global": samples * played * (generator.forward + own.step() + everybody),
             "transfer": samples
-            * (generator + own.forward + math.fsum(self._fleet.costs(k).step for k in students)),
+            * (generator.forward + own.forward + math.fsum(self._fleet.costs(k).step() for k in students)),
         }
 
     def _students(self, round: int, active: Sequence[int]) -> list[int]:
@@ -361,13 +367,13 @@ class FedZKT(OfAFleet, ServerLearner):
         if device == self.server:
             models = self._after(round)
             devices = [(self._fleet.architectures[k], models.of_devices[k]) for k in models.of_devices]
-            return self._fleet.evaluation_job([(self._global, models.of_server), *devices])
+            return self._fleet.evaluation_job([(self._global, models.of_server), *devices], device, round)
         if device not in self._fleet.samples:
             return None
         trained = self._upload(device, round).trained
         if trained is None or not trained.finite:
             return None
-        return self._fleet.evaluation_job([(self._fleet.architectures[device], trained.state)])
+        return self._fleet.evaluation_job([(self._fleet.architectures[device], trained.state)], device, round)
 
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """Accuracies of the global model and of the devices'."""

@@ -24,6 +24,7 @@ from learners.distillation.losses import Disagreement, disagreement, divergence
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.dmml.batches import mini_batches, random_numbers
 from learners.optimizers import Memories, Rule, Single, pull_back
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, is_finite, lend
 from learners.task import Store
 from netsim.streams import derive_seed
@@ -72,6 +73,7 @@ class Trained:
         return is_finite(self.state) and all(math.isfinite(one) for one in self.losses.values())
 
 
+@drawing_from_its_seed
 def local_update(
     architecture: Classifier,
     state: State,
@@ -173,6 +175,7 @@ class Distilled:
         return all(map(is_finite, states)) and all(math.isfinite(one) for one in self.losses.values())
 
 
+@drawing_from_its_seed
 def server_update(
     global_architecture: Classifier,
     global_state: State,
@@ -341,10 +344,11 @@ def _statistics(net: nn.Module, statistics: Statistics) -> Iterator[None]:
 @contextmanager
 def frozen(net: nn.Module) -> Iterator[None]:
     """While this lasts, gradients pass through ``net`` but are not gathered in it."""
-    for weight in net.parameters():
+    trained = [weight for weight in net.parameters() if weight.requires_grad]
+    for weight in trained:
         weight.requires_grad_(False)
     try:
         yield
     finally:
-        for weight in net.parameters():
+        for weight in trained:
             weight.requires_grad_(True)

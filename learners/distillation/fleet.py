@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from learners.costs import training_bytes
+from learners.costs import passes_facts, training_bytes
 from learners.data.dataset import Share
 from learners.distillation import evaluation
 from learners.distillation.classifier import Classifier, classifiers
@@ -34,6 +34,7 @@ class Fleet:
         samples: Training samples of each device, rows of the data set, int64; devices without any are left out.
         architectures: Network of each of these devices.
         task: The data, until :meth:`place` has put it where the work is done.
+        sample: Two of the networks' inputs [2, ...], once :meth:`build` has made these.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class Fleet:
             initialisation: How weights are drawn.
         """
         self.architectures = classifiers(self._choices, self.input_shape, class_counts, embedding_size)
-        self._costs = all_costs(self.architectures.values(), self.setup.costs)
+        assert self.task is not None
+        self.sample = self.task.examples()[self.modality]
+        self._costs = all_costs(self.architectures, self.sample, self.setup.costs)
         for architecture in self.architectures.values():
             if architecture.text not in self._initial:
                 self._initial[architecture.text] = self.first_weights(architecture, initialisation)
@@ -140,7 +143,7 @@ class Fleet:
             },
             "numbers": {k: self.costs(k).numbers for k in self.architectures},
             "bits": {k: self.costs(k).bits for k in self.architectures},
-            "flops_per_sample": {k: self.costs(k).step for k in self.architectures},
+            **passes_facts({k: self.costs(k).passes for k in self.architectures}),
         }
 
     def place(self) -> None:
@@ -156,14 +159,17 @@ class Fleet:
         """Whether models are judged after ``round``."""
         return round % self.setup.evaluation.every == 0 or round == self.setup.rounds
 
-    def evaluation_job(self, models: Sequence[tuple[Classifier, State]]) -> TrainingJob:
-        """Judge ``models``; see :func:`learners.distillation.evaluation.evaluate`."""
+    def evaluation_job(
+        self, models: Sequence[tuple[Classifier, State]], device: int, round: int
+    ) -> TrainingJob:
+        """Judge ``models`` of ``device`` after ``round``; see :func:`learners.distillation.evaluation.evaluate`."""
         inputs = {
             "models": tuple(models),
             "store": self.store,
             "modality": self.modality,
             "rows": self.test_rows,
             "batch_size": self.setup.evaluation.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
             "torch_device": self.setup.torch_device,
         }
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
@@ -198,8 +204,11 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def glorot(module: nn.Module) -> None:
-    """Draw the weights of one layer anew, uniformly as Glorot and Bengio (2010) have it; biases are zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    """Draw the weights of one layer anew, uniformly as Glorot and Bengio (2010) have it; biases are zero.
+
+    A frozen layer keeps what its network came with.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.requires_grad:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

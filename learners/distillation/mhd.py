@@ -280,10 +280,12 @@ class MHD(OfAFleet, Learner):
         options, costs = self._options, self._fleet.costs(device)
         steps = options.local_steps
         flops = {
-            "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step,
+            "private": steps * min(options.batch_size, len(self._fleet.samples[device])) * costs.step(),
         }
         if self._distils:
-            flops["public"] = steps * self._public_batch * costs.step
+            auxiliary = range(1, 1 + options.auxiliary_heads) if options.nu_aux else ()
+            step = costs.step(auxiliary, embedding=options.nu_emb > 0)
+            flops["public"] = steps * self._public_batch * step
             if options.transport == "checkpoint":
                 pool = self._planned_pool(device, round)
                 asked = self._picks(device, round, len(pool)).flatten().tolist() if pool else []
@@ -403,7 +405,9 @@ class MHD(OfAFleet, Learner):
         """Judge all heads, after every so many rounds and after the last."""
         if device not in self._fleet.samples or not self._fleet.judged_in(round):
             return None
-        return self._fleet.evaluation_job([(self._fleet.architectures[device], self._states[device])])
+        return self._fleet.evaluation_job(
+            [(self._fleet.architectures[device], self._states[device])], device, round
+        )
 
     def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
         """β_priv and β_sh of every head."""

@@ -23,6 +23,7 @@ from learners.distillation.losses import chosen, embedding_distance, most_confid
 from learners.distillation.public import PublicSet
 from learners.dmml.batches import mini_batches, random_numbers
 from learners.optimizers import Memories, Rule, Single
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, is_finite, lend
 from learners.task import Store
 from netsim.streams import derive_seed
@@ -205,6 +206,7 @@ class Trained:
         return is_finite(self.state) and all(math.isfinite(loss) for loss in self.losses.values())
 
 
+@drawing_from_its_seed
 def update(
     architecture: Classifier,
     state: State,

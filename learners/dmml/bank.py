@@ -51,7 +51,7 @@ class StackedPart:
 
     @property
     def statistics(self) -> Tensor:
-        """What is not: running statistics and counters [devices, ...], a view."""
+        """What is not: running statistics and what stays at home [devices, ...], a view."""
         return self.flat[:, self.layout.weights :]
 
 

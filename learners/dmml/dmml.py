@@ -9,7 +9,7 @@ import networkx as nx
 import torch
 
 from learners.aggregation import surviving_weights
-from learners.costs import CostTable, activation_bytes, cost_table, training_bytes
+from learners.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
 from learners.data.dataset import Share
 from learners.dmml import evaluation, local_update
 from learners.dmml.batches import iterations_per_epoch
@@ -18,6 +18,7 @@ from learners.dmml.local_update import Trained
 from learners.dmml.mixture import Mixture, Parcel, Sent
 from learners.dmml.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
 from learners.dmml.plan import LocalWorkload, LossWeights, TrainingPlan
+from learners.dmml.stackable import evaluation_obstacle, training_obstacle
 from learners.dmml.stacked_update import local_updates
 from learners.judging import judgements
 from learners.models.choice import Architecture, GeneratorShape, build, choose
@@ -76,13 +77,16 @@ class DMML(Learner):
         with torch.random.fork_rng(devices=[]):  # the same first weights everywhere
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             model = build(self._architecture)
-        self._activations = {m: activation_bytes(model.net.trunks[m], shapes[m]) for m in shapes}
-        self._kept = {m: activation_bytes(model.net.trunks[m], shapes[m], once=True) for m in shapes}
+        samples = self._task.examples()
+        self._costs: CostTable = cost_table(model, samples, options.batch_size, setup.costs)
+        self._activations = {m: activation_bytes(model.net.trunks[m], x) for m, x in samples.items()}
+        self._kept = {m: activation_bytes(model.net.trunks[m], x, once=True) for m, x in samples.items()}
         self._kept_by_generator = 0.0
         if model.generator:
             layers = (model.generator.hidden, model.generator.output)
-            self._kept_by_generator = sum(activation_bytes(layer, (layer.in_features,)) for layer in layers)
-        self._costs: CostTable = cost_table(model, shapes, options.batch_size, setup.costs)
+            self._kept_by_generator = sum(
+                activation_bytes(layer, torch.zeros(2, layer.in_features)) for layer in layers
+            )
         self._counted = {part: numbers(tensors) for part, tensors in take(model.parts()).items()}
         model.net.to(setup.torch_device)
         if model.generator:
@@ -180,6 +184,7 @@ class DMML(Learner):
             "numbers_by_part": self._counted,
             "costs_stated": self.setup.costs.stated is not None,
             "flops_per_iteration": dict(self._costs.flops),
+            **passes_facts(self._costs.passes),
             "common_flops": self._costs.common_flops,
             "generator_forward_flops": self._costs.generator_forward_flops,
             "generator_flops": self._costs.generator_flops,
@@ -352,6 +357,7 @@ class DMML(Learner):
             "store": self._store,
             "rows": self._test_rows,
             "batch_size": settings.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
             "torch_device": self.setup.torch_device,
         }
         stack = self._stack(device, architecture, None, settings.batch_size)
@@ -397,6 +403,7 @@ class DMML(Learner):
                     row_bytes,
                     f"training {label}",
                     self._iteration_limit(device),
+                    training_obstacle,
                 )
             else:
                 key = f"evaluation {architecture.text} {batch_size}"
@@ -407,6 +414,7 @@ class DMML(Learner):
                     row_bytes,
                     f"evaluation {label}",
                     -(-len(self._test_rows) // batch_size),
+                    evaluation_obstacle,
                 )
         return self._stacks[known]
 

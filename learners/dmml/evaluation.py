@@ -11,10 +11,12 @@ from torch.nn import functional as F
 
 from learners.dmml.bank import Bank, forward, per_modality
 from learners.models.choice import Architecture
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
 from learners.task import Store
 
 
+@drawing_from_its_seed
 def evaluate(
     architecture: Architecture,
     state: State,
@@ -62,7 +64,7 @@ def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]
     devices, at = len(jobs), first["torch_device"]
     loss = torch.zeros(devices, dtype=torch.float64, device=at)
     correct = torch.zeros(1 + len(net.modalities), devices, dtype=torch.int64, device=at)
-    with torch.inference_mode():
+    with torch.no_grad():  # in inference mode PyTorch vectorises no recurrent layer
         for part in first["rows"].to(at).split(first["batch_size"]):
             labels = store.labels[part].expand(devices, -1)
             inputs = {}

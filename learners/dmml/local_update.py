@@ -16,6 +16,7 @@ from learners.dmml.plan import LossWeights, TrainingPlan
 from learners.models.choice import Architecture
 from learners.models.decomposed import DecomposedNet, Outputs
 from learners.optimizers import Memories, Single
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
 from learners.task import Store
 from netsim.streams import derive_seed
@@ -36,6 +37,7 @@ class Trained:
     losses: Mapping[str, float]
 
 
+@drawing_from_its_seed
 def local_update(
     architecture: Architecture,
     state: State,

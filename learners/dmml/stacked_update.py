@@ -87,8 +87,8 @@ class _Group:
     def train_network(self) -> None:
         """All iterations of all devices; those that are done early sit out the rest."""
         jobs, net = self.jobs, self.net
-        # Parts without numbers, such as the extractor of inputs that are taken as they are, have nothing to step.
-        optimizers = self._optimizers([part for part in net.parts() if self.bank.parts[part].layout.size])
+        # Parts without weights, such as the extractor of inputs that are taken as they are, have nothing to step.
+        optimizers = self._optimizers([part for part in net.parts() if self.bank.parts[part].layout.weights])
         active = self._active()  # bool [iterations, A, K], on the CPU
         seen = self._seen()
         labels = self.store.labels.index_select(0, seen.flatten()).view(seen.shape)
@@ -135,7 +135,7 @@ class _Group:
         bank, plan = self.bank, self.plan
         takes_part = {f"{kind}/{m}": here[i] for i, m in enumerate(used) for kind in ("trunk", "specific")}
         takes_part["common"] = training = here[0] if everyone else here.any(0)
-        takes_part = {part: taking for part, taking in takes_part.items() if part in optimizers}
+        takes_part = {part: taking for part, taking in takes_part.items() if bank.parts[part].layout.size}
         kept = {} if everyone else {part: bank.parts[part].statistics.clone() for part in takes_part}
         mask = here.to(self.device, bank.dtype)
         with torch.autocast(labels.device.type, torch.bfloat16) if plan.bf16 else nullcontext():
@@ -150,7 +150,8 @@ class _Group:
         )
         for part, taking in takes_part.items():
             stacked = bank.parts[part]
-            optimizers[part].take_step(gradients[part], None if everyone else taking.to(self.device))
+            if part in optimizers:
+                optimizers[part].take_step(gradients[part], None if everyone else taking.to(self.device))
             if not everyone and kept[part].shape[1]:
                 rest = ~taking.to(self.device)
                 stacked.statistics[rest] = kept[part][rest]

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from learners.costs import activation_bytes, forward_macs
+import torch
+from torch import Tensor
+
+from learners.costs import activation_bytes, flops_of, head_passes, trains, trunk_passes
+from learners.flops import Passes
 from learners.models.late_fusion import FUSION, LateFusionNet, head_part, trunk_part
 from learners.state import Part, numbers
 from netsim.errors import ScenarioError
@@ -17,15 +21,14 @@ class FusionCosts:
     """Costs of the model of one learner.
 
     Attributes:
-        forward: FLOPs of one sample's forward pass, by modality (trunk and head) and for the fused head (``fusion``).
-        step: FLOPs of one sample in an optimizer step, forward and backward, likewise.
+        passes: FLOPs of one sample forward and backward, by modality (trunk and head) and for the fused head
+            (``fusion``).
         bits: What a message holds of each modality and of the fused head [bit].
         numbers: How many numbers of each part travel.
         iterations: Optimizer steps of a round where the scenario states them.
     """
 
-    forward: Mapping[str, float]
-    step: Mapping[str, float]
+    passes: Mapping[str, Passes]
     bits: Mapping[str, float]
     numbers: Mapping[str, int]
     iterations: int | None
@@ -43,16 +46,16 @@ class FusionCosts:
             measured: Samples of forward passes that only measure losses.
         """
         part = {**present, FUSION: 1.0}
-        found = {key: part[key] * stepped * self.step[key] for key in part}
+        found = {key: part[key] * stepped * self.passes[key].both for key in part}
         if measured:
-            found["measuring"] = measured * sum(part[key] * self.forward[key] for key in part)
+            found["measuring"] = measured * sum(part[key] * self.passes[key].forward for key in part)
         return found
 
 
 def fusion_costs(
     net: LateFusionNet,
     state: Mapping[str, Part],
-    input_shapes: Mapping[str, tuple[int, ...]],
+    samples: Mapping[str, Tensor],
     batch_size: int,
     costs: Any,
 ) -> FusionCosts:
@@ -62,52 +65,54 @@ def fusion_costs(
     costs are stated, Ô and Υ (``common_flops``, ``common_bits``) are those of the fused head, once per iteration;
     if they are 0 they are counted.
 
+    Args:
+        net: On the CPU.
+        state: Its parts.
+        samples: Two samples by modality [2, ...]; see :meth:`learners.task.Task.examples`.
+        batch_size: Samples per step.
+        costs: The scenario's ``costs`` block.
+
     Raises:
-        ScenarioError: Costs are stated for other modalities than the network's.
+        ScenarioError: Costs are stated for other modalities than the network's, or a network cannot be counted.
     """
     sent = {part: numbers(tensors) for part, tensors in state.items()}
-    trained = 1 + costs.backward_to_forward
-    macs = {
-        m: forward_macs(net.trunks[m], input_shapes[m]) + forward_macs(net.heads[m], (net.feature_counts[m],))
-        for m in net.modalities
-    }
-    macs[FUSION] = forward_macs(net.fusion, (sum(net.feature_counts.values()),))
-    forward = {key: costs.flops_per_mac * count for key, count in macs.items()}
     bits = {m: costs.bits_per_parameter * (sent[trunk_part(m)] + sent[head_part(m)]) for m in net.modalities}
     bits[FUSION] = costs.bits_per_parameter * sent[FUSION]
-    iterations = None
-    if costs.stated is not None:
-        stated = costs.stated
-        for key in ("flops_per_iteration", "bits"):
-            missing = [m for m in net.modalities if m not in getattr(stated, key)]
-            if missing:
-                raise ScenarioError(
-                    f"costs.stated.{key}: nothing is stated for modality {', '.join(missing)}"
-                )
-        for m in net.modalities:
-            forward[m] = stated.flops_per_iteration[m] / batch_size / trained
-            bits[m] = float(stated.bits[m])
-        if stated.common_flops:
-            forward[FUSION] = stated.common_flops / batch_size / trained
-        bits[FUSION] = stated.common_bits or bits[FUSION]
-        iterations = stated.iterations
-    return FusionCosts(
-        forward, {key: trained * flops for key, flops in forward.items()}, bits, sent, iterations
-    )
+    passes = {FUSION: flops_of(costs, head_passes(net.fusion, trains(net.trunks)))}
+    stated = costs.stated
+    if stated is None:
+        for m, trunk in trunk_passes(net.trunks, samples).items():
+            passes[m] = flops_of(costs, trunk, head_passes(net.heads[m], trains(net.trunks[m])))
+        return FusionCosts(passes, bits, sent, None)
+    for key in ("flops_per_iteration", "bits"):
+        missing = [m for m in net.modalities if m not in getattr(stated, key)]
+        if missing:
+            raise ScenarioError(f"costs.stated.{key}: nothing is stated for modality {', '.join(missing)}")
+    flops = {m: stated.flops_per_iteration[m] for m in net.modalities}
+    if stated.common_flops:
+        flops[FUSION] = stated.common_flops
+    ratio = 2.0 if costs.backward_to_forward == "counted" else costs.backward_to_forward
+    for key, iteration in flops.items():
+        forward = iteration / batch_size / (1 + ratio)
+        passes[key] = Passes(forward, ratio * forward)
+    bits |= {m: float(stated.bits[m]) for m in net.modalities}
+    bits[FUSION] = stated.common_bits or bits[FUSION]
+    return FusionCosts(passes, bits, sent, stated.iterations)
 
 
-def kept_bytes(net: LateFusionNet, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+def kept_bytes(net: LateFusionNet, samples: Mapping[str, Tensor]) -> dict[str, float]:
     """What a forward pass keeps for the backward pass, for one sample [byte].
 
     By modality, trunk and head together, and for the fused head (``fusion``).
 
     Args:
         net: With all modalities, on the CPU.
-        input_shapes: Shape of one sample by modality.
+        samples: Two samples by modality [2, ...].
     """
+    features = {m: torch.zeros(2, count) for m, count in net.feature_counts.items()}
     kept = {
-        m: activation_bytes(net.trunks[m], input_shapes[m], once=True)
-        + activation_bytes(net.heads[m], (net.feature_counts[m],), once=True)
+        m: activation_bytes(net.trunks[m], samples[m], once=True)
+        + activation_bytes(net.heads[m], features[m], once=True)
         for m in net.modalities
     }
-    return {**kept, FUSION: activation_bytes(net.fusion, (sum(net.feature_counts.values()),), once=True)}
+    return {**kept, FUSION: activation_bytes(net.fusion, torch.cat([*features.values()], dim=1), once=True)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +12,12 @@ from torch.nn import functional as F
 
 from learners.federated.local_update import dtype_of
 from learners.models.late_fusion import FUSION, LateFusion
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
 from learners.task import Store
 
 
+@drawing_from_its_seed
 def evaluate(
     architecture: LateFusion, state: State, store: Store, rows: Tensor, batch_size: int, torch_device: str
 ) -> dict[str, float]:
@@ -53,12 +56,15 @@ def evaluate(
     return {"loss": loss.item() / len(rows), **right}
 
 
-def evaluate_each(
-    models: Sequence[tuple[LateFusion, State]], store: Store, rows: Tensor, batch_size: int, torch_device: str
-) -> dict[str, float]:
-    """Means of :func:`evaluate` over several models; of a modality's own head, over those that have it."""
+def evaluate_each(models: Sequence[tuple[LateFusion, State]], **shared: Any) -> dict[str, float]:
+    """Means of :func:`evaluate` over several models; of a modality's own head, over those that have it.
+
+    Args:
+        models: Architectures and states.
+        **shared: The other inputs of :func:`evaluate`, by name.
+    """
     found: dict[str, list[float]] = {}
     for architecture, state in models:
-        for name, value in evaluate(architecture, state, store, rows, batch_size, torch_device).items():
+        for name, value in evaluate(architecture=architecture, state=state, **shared).items():
             found.setdefault(name, []).append(value)
     return {name: math.fsum(values) / len(values) for name, values in found.items()}

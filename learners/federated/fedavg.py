@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.costs import BITS_PER_NUMBER, training_bytes
+from learners.costs import BITS_PER_NUMBER, passes_facts, training_bytes
 from learners.dmml.batches import iterations_per_epoch
 from learners.federated import evaluation, local_update
 from learners.federated.aggregate import Rule, aggregate, averaging
@@ -67,8 +67,9 @@ class FedAvg(ServerLearner):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             net = self._architecture.build()
-        self._costs = fusion_costs(net, take(net.parts()), shapes, options.batch_size, setup.costs)
-        self._kept = kept_bytes(net, shapes)
+        samples = self._task.examples()
+        self._costs = fusion_costs(net, take(net.parts()), samples, options.batch_size, setup.costs)
+        self._kept = kept_bytes(net, samples)
         net.to(setup.torch_device)
         dtype = torch.float64 if setup.precision == "float64" else torch.float32
         self._initial: State = take(net.parts(), dtype)
@@ -181,7 +182,7 @@ class FedAvg(ServerLearner):
             "losses": getattr(self._options, "losses", "blended"),
             "numbers_by_part": dict(self._costs.numbers),
             "costs_stated": self.setup.costs.stated is not None,
-            "flops_per_sample": dict(self._costs.step),
+            **passes_facts(self._costs.passes),
             "bits": dict(self._costs.bits),
         }
 
@@ -297,6 +298,7 @@ class FedAvg(ServerLearner):
             "store": self._samples.store,
             "rows": self._test_rows,
             "batch_size": settings.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
             "torch_device": self.setup.torch_device,
         }
         return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))

@@ -17,6 +17,7 @@ from learners.federated.samples import Batch, Samples, batch_of
 from learners.federated.weights import Losses, normaliser
 from learners.models.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs
 from learners.optimizers import pull_back
+from learners.randomness import drawing_from_its_seed
 from learners.state import State, lend
 from netsim.streams import derive_seed
 
@@ -46,6 +47,7 @@ class Trained:
     finite: bool = True
 
 
+@drawing_from_its_seed
 def local_update(
     architecture: LateFusion,
     state: State,

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from learners.choice import Choice
 from learners.models.built import built
@@ -15,6 +16,7 @@ from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.network import Trunk
 from netsim.errors import ScenarioError
+from netsim.jobs.stacking import in_words
 from netsim.registry import load
 
 
@@ -24,9 +26,23 @@ class NetworkChoice(Choice):
     KIND: ClassVar[str] = "networks"
 
     def build(self, input_shape: tuple[int, ...]) -> Trunk:
-        """A new trunk; see :meth:`learners.models.network.Network.build`."""
+        """A new trunk; see :meth:`learners.models.network.Network.build`. Lazy layers have their sizes.
+
+        Raises:
+            ScenarioError: The network cannot take such inputs, or its lazy layers cannot.
+        """
         network = load(self.KIND, self.name)
         trunk: Trunk = network(network.Options.model_validate(self.options)).build(input_shape)
+        if any(is_lazy(tensor) for tensor in (*trunk.parameters(), *trunk.buffers())):
+            try:
+                with torch.no_grad():
+                    trunk.eval()(torch.zeros(2, *input_shape))
+            except Exception as error:
+                raise ScenarioError(
+                    f"network {self.name!r} has lazy layers, and finds no sizes for them with inputs "
+                    f"{list(input_shape)} ({in_words(error)}); state the sizes where the layers are made"
+                ) from error
+            trunk.train()
         return trunk
 
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vjp
 
 import netsim.options
+from learners.state import as_in_module, as_numbers
 
 
 class Trunk(nn.Module):
@@ -22,6 +23,7 @@ class Trunk(nn.Module):
     """
 
     feature_count: int
+    _decomposes: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of ``x``, non-negative: they come out of a ReLU."""
@@ -40,19 +42,45 @@ class Trunk(nn.Module):
         Returns:
             [K, batch, feature_count].
         """
+        trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        moving = [name for name, _ in self.named_buffers()]
+        dtypes = {name: tensor.dtype for name, tensor in (*self.named_parameters(), *self.named_buffers())}
+        weights, rest = {}, {}
+        for name, tensor in tensors.items():
+            if name in trained:
+                weights[name] = tensor
+            else:
+                dtype = dtypes[name]
+                rest[name] = as_in_module(tensor, None if dtype.is_floating_point else dtype)
 
-        def one(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-            features: Tensor = functional_call(self, dict(tensors), (x,))
-            return features
+        def one(
+            weights: Mapping[str, Tensor], rest: Mapping[str, Tensor], x: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            moved = {name: rest[name].clone() for name in moving}
+            return functional_call(self, {**weights, **rest, **moved}, (x,)), moved
 
-        # Vectorised BatchNorm moves its statistics on in a copy that nobody sees, unless they lie side by side in
-        # memory; in a bank, where each network has a row, they do not.
-        moving = {name: tensors[name].contiguous() for name, _ in self.named_buffers() if self.training}
-        features: Tensor = torch.vmap(one)({**tensors, **moving}, x)
-        for name, moved in moving.items():
-            if moved is not tensors[name]:
-                tensors[name].copy_(moved)
-        return features
+        def decomposed(
+            weights: Mapping[str, Tensor], rest: Mapping[str, Tensor], x: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            features, _, moved = vjp(lambda weights: one(weights, rest, x), weights, has_aux=True)  # type: ignore[misc]
+            return features, moved
+
+        way = decomposed if self._decomposes else one
+        try:
+            features, moved = torch.vmap(way)(weights, rest, x)
+        except RuntimeError as error:
+            if self._decomposes or not weights:
+                raise
+            # PyTorch vectorises no recurrent layer as a whole, but what it is made of where a gradient is asked for.
+            try:
+                features, moved = torch.vmap(decomposed)(weights, rest, x)
+            except RuntimeError:
+                raise error from None
+            self._decomposes = True
+        for name in moving if self.training else ():
+            tensors[name].copy_(as_numbers(moved[name]))
+        found: Tensor = features
+        return found
 
 
 class Network(ABC):

@@ -32,6 +32,7 @@ class Device:
         tx_power_w: Transmit power [W].
         rx_power_w: Power while it receives [W].
         died: Event that fires when the battery is empty.
+        died_s: When that was [s]; infinite as long as it was not.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Device:
         self.rx_power_w = rx_power_w
         self.battery = Battery(capacity_j)
         self.died: simpy.Event = env.event()
+        self.died_s = math.inf
         self.on_death: list[Callable[[Device], None]] = []
         self.mains: MainsMeter | None = None
         self.meter: MainsMeter | PowerMeter
@@ -108,6 +110,7 @@ class Device:
                 self.meter.stop(self._listening)
 
     def _die(self) -> None:
+        self.died_s = self.env.now
         self.died.succeed()
         for tell in self.on_death:
             tell(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -38,10 +39,10 @@ class Auto(Executor):
         super().__init__(options, stacking)
         self._make: dict[str, Callable[[], Executor]] = {
             "loop": lambda: Inline(None, Stacking("off")),
-            "stacked": lambda: Inline(None, Stacking("on", self.stacking.limit_bytes)),
+            "stacked": lambda: Inline(None, self._stacks()),
             "threads": lambda: Threads(options, Stacking("off")),
             "processes": lambda: Processes(options, Stacking("off")),
-            "stacked in processes": lambda: Processes(options, Stacking("on", self.stacking.limit_bytes)),
+            "stacked in processes": lambda: Processes(options, self._stacks()),
         }
         self._children: dict[str, Executor] = {}
         self._expected_jobs = 0
@@ -122,17 +123,16 @@ class Auto(Executor):
 
     def facts(self) -> Mapping[str, Any]:
         """What was measured, and chosen."""
-        return {
-            "stacking": {
-                "mode": self.stacking.mode,
-                "measured": [measurement.__dict__ for measurement in self._known.values()],
-            }
-        }
+        return {"stacking": self.stacking.facts_of(self._known.values())}
 
     def close(self) -> None:
         """Close what was opened."""
         for child in self._children.values():
             child.close()
+
+    def _stacks(self) -> Stacking:
+        """For those that stack whatever they are given."""
+        return Stacking("on", self.stacking.limit_bytes, self.stacking.obstacles)
 
     def _child(self, way: str) -> Executor:
         if way not in self._children:
@@ -158,6 +158,8 @@ class Auto(Executor):
     def _decide(self, key: Hashable, jobs: Sequence[TrainingJob]) -> str:
         here = {"on": ["stacked"], "off": ["loop", "threads"], "auto": ["loop", "stacked", "threads"]}
         names = [name for name in here[self.stacking.mode] if name in self._make]
+        if len(jobs) > 1 and "stacked" in names and self.stacking.obstacle(jobs):
+            names.remove("stacked")
         in_workers = "processes" in self._make
         if len(names) == 1 and not in_workers:
             return names[0]
@@ -168,7 +170,11 @@ class Auto(Executor):
         if in_workers and seconds[best] / measured.share * self._expected_jobs > LONG_S:
             worker = "stacked in processes" if self._workers_stack(jobs, seconds) else "processes"
             again = measure({name: self._way(name) for name in (best, worker)}, jobs)
-            measured = replace(again, seconds_per_job=seconds | again.seconds_per_job)
+            measured = replace(
+                again,
+                seconds_per_job=seconds | again.seconds_per_job,
+                failed={**measured.failed, **again.failed},
+            )
             if measured.chosen != worker and all(known.chosen != worker for known in self._known.values()):
                 self._children.pop(worker).close()  # its workers hold memory
         self._known[key] = measured
@@ -178,13 +184,15 @@ class Auto(Executor):
         """Whether stacks are faster than single jobs with one thread inside operators, as workers have it."""
         if self.stacking.mode != "auto":
             return self.stacking.mode == "on"
+        if "stacked" not in seconds:
+            return False
         before = intra_op_threads(1)
         if before > 1:
             seconds = measure(
                 {name: self._way(name) for name in ("loop", "stacked")}, jobs, 1
             ).seconds_per_job
             intra_op_threads(before)
-        return seconds["stacked"] < seconds["loop"]
+        return seconds.get("stacked", math.inf) < seconds["loop"]
 
     def _way(self, name: str) -> Callable[[Sequence[TrainingJob]], None]:
         child = self._child(name)
@@ -192,9 +200,13 @@ class Auto(Executor):
         def run(jobs: Sequence[TrainingJob]) -> None:
             before = child.jobs_done, child.work_wall_s  # trials are no part of the run's work
             tickets = [child.submit(job) for job in jobs]
-            while tickets:
-                done = child.finish(tickets)
-                tickets = [ticket for ticket in tickets if ticket not in done]
-            child.jobs_done, child.work_wall_s = before
+            try:
+                while tickets:
+                    done = child.finish(tickets)
+                    tickets = [ticket for ticket in tickets if ticket not in done]
+            finally:
+                for ticket in tickets:  # a way that fails owes nothing any more
+                    child.discard(ticket)
+                child.jobs_done, child.work_wall_s = before
 
         return run

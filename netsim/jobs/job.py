@@ -22,6 +22,8 @@ class Stack:
         row_bytes: Memory that each stacked job takes while it runs, as far as its learner can tell [byte].
         label: What it is called in a run's record.
         steps: How many steps such a job has, about.
+        obstacle: A module-level function from the inputs of two such jobs to what keeps them from being done together,
+            as the end of a sentence; empty if nothing does. It is asked once for each key, before any are stacked.
     """
 
     key: Hashable
@@ -30,6 +32,7 @@ class Stack:
     row_bytes: float = 0.0
     label: str = "job"
     steps: int = 1
+    obstacle: Callable[[Sequence[Inputs]], str] | None = None
 
 
 @dataclass(frozen=True, eq=False)

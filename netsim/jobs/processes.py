@@ -22,6 +22,7 @@ from netsim.jobs.remote import Receiver, Sender, results
 from netsim.jobs.shared_memory import Block, Parcel, Reader, new_folder
 from netsim.jobs.stacking import Stacking, Unit
 from netsim.jobs.torch_device import intra_op_threads
+from netsim.modules import look_in, looked_in
 
 ATTEMPTS = 3
 """A unit whose worker dies is handed out so often before the run is given up."""
@@ -130,14 +131,15 @@ class _Worker:
             # Spawned, not forked: a forked PyTorch inherits thread pools whose threads are gone.
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
-            arguments = (theirs, str(self._path), os.getpid())
+            arguments = (theirs, str(self._path), os.getpid(), looked_in())
             self._process = context.Process(target=_serve, args=arguments, daemon=True)
             self._process.start()
             theirs.close()  # so that the end of the process is the end of the pipe
 
 
-def _serve(connection: Connection, path: str, parent: int) -> None:
+def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str]) -> None:
     """A worker's life."""
+    look_in(folders)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     folder = os.path.dirname(path)
     threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()

@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from netsim.jobs.pooled import Pooled, PooledOptions
 from netsim.jobs.remote import Receiver, Sender, results
 from netsim.jobs.stacking import Stacking, Unit
 from netsim.jobs.torch_device import intra_op_threads
+from netsim.modules import look_in, looked_in
 from netsim.options import Options
 
 ATTEMPTS = 3
@@ -65,7 +67,7 @@ class Ray(Pooled):
     def _run(self, unit: Unit) -> list[Any]:
         buffers, places = self._sender.pack(unit)
         # A thread waits for each answer, so that no more states are in the object store than can be worked on.
-        answer = self._do.remote(_arrays(buffers), places, sys.path)
+        answer = self._do.remote(_arrays(buffers), places, sys.path, looked_in())
         self._asked.add(answer)
         try:
             return results(self._ray.get(answer))
@@ -164,8 +166,15 @@ def _arrays(buffers: Sequence[memoryview]) -> list[np.ndarray]:
     return [np.frombuffer(buffer, np.uint8) for buffer in buffers]
 
 
-def _do(buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str]) -> list[np.ndarray]:
+def _do(
+    buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str], folders: Sequence[str]
+) -> list[np.ndarray]:
     """What a worker does with a packed unit, whose functions it finds where the simulator would."""
+    if folders != looked_in():
+        look_in(folders)
+        # Ray puts the simulator's current folder and that of its script before all others.
+        first = {*folders, str(Path(__file__).parents[1])} - set(path)
+        sys.path[:] = [folder for folder in sys.path if folder not in first]
     sys.path += [folder for folder in path if folder not in sys.path]
     intra_op_threads(1)
     # Ray's store is read-only, which PyTorch warns of; jobs do not change their inputs.

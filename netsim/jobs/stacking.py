@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+import textwrap
 import time
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from netsim.errors import ScenarioError
 from netsim.jobs.job import TrainingJob
 
 Mode = Literal["auto", "on", "off"]
@@ -51,6 +53,7 @@ class Measurement:
         seconds_per_job: By way of running it [s]; of shortened jobs.
         chosen: The way that was taken.
         share: How much of a job a shortened one is, about.
+        failed: What went wrong, by way that cannot run such jobs; those are not chosen.
     """
 
     label: str
@@ -58,6 +61,7 @@ class Measurement:
     seconds_per_job: dict[str, float]
     chosen: str
     share: float = 1.0
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure(
@@ -68,17 +72,27 @@ def measure(
     """Try each way of running ``jobs``, in turns, on shortened copies; choose the fastest.
 
     The first way is the reference: another must beat it by more than a twentieth to be chosen. Each way counts with the
-    median of its times: one that others on the machine hold up more than the rest has that against it.
+    median of its times: one that others on the machine hold up more than the rest has that against it. A way that ends
+    with an error is dropped, unless it is the reference.
     """
     stack = jobs[0].stack
     assert stack is not None
     reference, *_ = ways
 
+    failed: dict[str, str] = {}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+
     def trial(name: str, steps: int) -> float:
         few = ENOUGH_TO_STACK if name.startswith("stacked") else ENOUGH
         short = [_shortened(job, steps) for job in jobs[:few]]
         begin = time.perf_counter()
-        ways[name](short)
+        try:
+            ways[name](short)
+        except Exception as error:
+            if name == reference:
+                raise
+            failed[name] = in_words(error)
+            del times[name]
         return (time.perf_counter() - begin) / len(short)
 
     first = {
@@ -87,20 +101,27 @@ def measure(
     steps = 1
     if stack.shorten is not None and first[reference] < TRIAL_S:
         steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    tried, turn = list(ways), 0
+    tried, turn = list(times), 0
     while turn == 0 or (len(tried) > 1 and turn < 2 * repeats):
         for name in tried:
-            times[name].append(trial(name, steps))
+            seconds = trial(name, steps)
+            if name in times:
+                times[name].append(seconds)
         turn += 1
         middle = {name: statistics.median(own) for name, own in times.items()}
         if turn == 1 and max(middle.values()) * len(jobs) >= SLOW_S:
             repeats = min(repeats, 2)
         limit = min(middle.values()) * (HOPELESS if turn < repeats else UNDECIDED)
-        tried = [name for name in tried if middle[name] < limit]
+        tried = [name for name in tried if name in middle and middle[name] < limit]
     fastest = min(middle, key=lambda name: middle[name])
     chosen = fastest if middle[fastest] < WORTHWHILE * middle[reference] else reference
-    return Measurement(stack.label, len(jobs), middle, chosen, min(1.0, steps / stack.steps))
+    return Measurement(stack.label, len(jobs), middle, chosen, min(1.0, steps / stack.steps), failed)
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong: its first sentence."""
+    first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+    return textwrap.shorten(f"{type(error).__name__}: {first}", 200, placeholder=" ...")
 
 
 def _shortened(job: TrainingJob, steps: int) -> TrainingJob:
@@ -110,17 +131,37 @@ def _shortened(job: TrainingJob, steps: int) -> TrainingJob:
     return TrainingJob(job.function, stack.shorten(job.inputs, steps), job.kept, stack)
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps jobs of one kind from being stacked.
+
+    Attributes:
+        label: The kind of job.
+        reason: Why, as the end of a sentence; empty if nothing does.
+    """
+
+    label: str
+    reason: str
+
+
 class Stacking:
     """Makes units of pending jobs.
 
     Attributes:
         mode: ``on``, ``off``, or ``auto``: measured once for each kind of job.
         limit_bytes: Memory that the jobs of one unit may take together [byte]; larger groups are split.
+        obstacles: What is known of each kind of job that was to be stacked.
     """
 
-    def __init__(self, mode: Mode = "off", limit_bytes: float = math.inf) -> None:
+    def __init__(
+        self,
+        mode: Mode = "off",
+        limit_bytes: float = math.inf,
+        obstacles: dict[Hashable, Obstacle] | None = None,
+    ) -> None:
         self.mode = mode
         self.limit_bytes = limit_bytes
+        self.obstacles: dict[Hashable, Obstacle] = {} if obstacles is None else obstacles
         self.measurements: list[Measurement] = []
         self._known: dict[Hashable, Measurement] = {}
 
@@ -128,8 +169,28 @@ class Stacking:
         """Whether ``job`` should wait for others like it, for a unit may be made of them."""
         if job.stack is None or self.mode == "off":
             return False
+        if job.stack.key in self.obstacles and self.obstacles[job.stack.key].reason:
+            return False
         known = self._known.get(job.stack.key)
         return known is None or known.chosen == "stacked"
+
+    def obstacle(self, jobs: Sequence[TrainingJob]) -> str:
+        """What keeps ``jobs``, two or more of one kind, from being stacked; empty if nothing does.
+
+        Raises:
+            ScenarioError: Something does, and the scenario says that they are to be stacked.
+        """
+        stack = jobs[0].stack
+        assert stack is not None
+        if stack.key not in self.obstacles:
+            reason = stack.obstacle([job.inputs for job in jobs[:2]]) if stack.obstacle else ""
+            self.obstacles[stack.key] = Obstacle(stack.label, reason)
+        found = self.obstacles[stack.key]
+        if found.reason and self.mode == "on":
+            raise ScenarioError(
+                f"jobs.stacking: {found.label} cannot be stacked: {found.reason}; use auto (the default) or off"
+            )
+        return found.reason
 
     def units(
         self, jobs: Sequence[TrainingJob], workers: int, run: Callable[[Sequence[Unit]], Any]
@@ -168,7 +229,7 @@ class Stacking:
         self, group: Sequence[TrainingJob], workers: int, run: Callable[[Sequence[Unit]], Any]
     ) -> bool:
         stack = group[0].stack
-        if self.mode == "off" or stack is None or len(group) == 1:
+        if self.mode == "off" or stack is None or len(group) == 1 or self.obstacle(group):
             return False
         if self.mode == "on":
             return True
@@ -188,4 +249,12 @@ class Stacking:
 
     def facts(self) -> dict[str, Any]:
         """For the run's record."""
-        return {"mode": self.mode, "measured": [measurement.__dict__ for measurement in self.measurements]}
+        return self.facts_of(self.measurements)
+
+    def facts_of(self, measurements: Iterable[Measurement]) -> dict[str, Any]:
+        """The same, with ``measurements`` that somebody else has made."""
+        return {
+            "mode": self.mode,
+            "measured": [measurement.__dict__ for measurement in measurements],
+            "obstacles": [found.__dict__ for found in self.obstacles.values() if found.reason],
+        }

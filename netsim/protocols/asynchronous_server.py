@@ -101,6 +101,7 @@ class AsynchronousServer(ServerProtocol):
         """Process: a device's n-th errand, from the download to the upload."""
         env, k, begin_s = self.network.env, device.number, self.network.env.now
         version, model, errand = self._version, self._model, Errand()
+        self.ledger.outside(device)  # it waited until it was chosen
         (message,) = self.learner.download(version + 1, [k])
         row = yield from self.server.downlink.send(
             self.server.node, device, message.size_bits, n, "download", self._stop

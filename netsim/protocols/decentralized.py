@@ -12,7 +12,6 @@ from pydantic import Field
 from netsim.backlog import Training
 from netsim.clock import deadline
 from netsim.devices.device import Device, first_of
-from netsim.devices.meter import Account
 from netsim.errors import ScenarioError
 from netsim.learning import Learner, Message
 from netsim.options import Options
@@ -87,9 +86,9 @@ class DecentralizedRounds(Protocol):
 
     def _life(self, device: Device) -> Process:
         """Process: all rounds of one device."""
-        account, sending = device.meter.account(), list[simpy.Process]()
+        sending: list[simpy.Process] = []
         for t in range(1, self.rounds + 1):
-            account, last = yield from self._round(device, t, account)
+            last = yield from self._round(device, t)
             sending = [process for process in (*sending, last) if process is not None and process.is_alive]
             if not device.alive:
                 for later in range(t, self.rounds + 1):
@@ -112,11 +111,10 @@ class DecentralizedRounds(Protocol):
             self._shared[last] = deadline(env, last * length_s, sums=last)
         return self._shared[last]
 
-    def _round(self, device: Device, t: int, before: Account) -> Process:
+    def _round(self, device: Device, t: int) -> Process:
         """Process: one round of one device, the paper's Algorithm 1 (and 3) from the inside.
 
-        Takes the device's account as the round begins. Returns it as it ends, where the next one begins, and the
-        sending that goes on then.
+        Returns the sending that goes on when it ends.
         """
         env, learner, k = self.network.env, self.learner, device.number
         begin_s = env.now
@@ -158,8 +156,7 @@ class DecentralizedRounds(Protocol):
         if self.options.schedule == "shared" and stop is not None and not stop.processed and device.alive:
             yield first_of(stop, *device.endings(None))
 
-        after, delivered = device.meter.account(), self._delivered[k]
-        self._delivered[k] = 0
+        delivered, self._delivered[k] = self._delivered[k], 0
         cut_off = not trained or "cut_off" in outcomes
         self.observer.on_round_end(
             RoundRow(
@@ -169,7 +166,7 @@ class DecentralizedRounds(Protocol):
                 begin_s,
                 env.now,
                 compute_end_s,
-                *after.since(before),
+                *self.ledger.take(device, t),
                 battery_j=device.battery.remaining_j,
                 flops=workload.total_flops,
                 slowdown=slowdown,
@@ -180,7 +177,7 @@ class DecentralizedRounds(Protocol):
             ),
             workload.iterations,
         )
-        return after, going_on
+        return going_on
 
     def _send_all(
         self,

@@ -12,6 +12,7 @@ from netsim.learning import Learner
 from netsim.network import Network
 from netsim.observers import Observer
 from netsim.options import NoOptions, Options
+from netsim.protocols.ledger import Ledger
 
 
 class Protocol(ABC):
@@ -20,6 +21,8 @@ class Protocol(ABC):
     Attributes:
         Options: The model of the scenario's ``protocol`` block.
         needs_server: Whether devices learn through an edge server, over links of a star.
+        ledger: What nodes spent that no row has yet; each row of a round takes its own from there, and what is left
+            when the run ends gets rows of its own.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -40,6 +43,7 @@ class Protocol(ABC):
         self.work = work
         self.rounds = rounds
         self.observer = observer
+        self.ledger = Ledger(network, observer)
 
     @classmethod  # noqa: B027 (a hook)
     def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:

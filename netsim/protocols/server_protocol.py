@@ -83,7 +83,6 @@ class ServerProtocol(Protocol):
         self._model: Step | None = None  # what makes the model that the server would send now
         self._last: dict[int, Errand] = {}
         self._chosen_times = dict.fromkeys(self.star.members, 0)
-        self._accounts = {node.number: node.meter.account() for node in self.network.nodes}
         return env.process(self._life())
 
     def _life(self) -> Process:
@@ -179,8 +178,6 @@ class ServerProtocol(Protocol):
     def _tell_device(self, device: Device, n: int, begin_s: float, errand: Errand | None) -> None:
         """A row of ``rounds``, from ``begin_s`` [s] to now; without an ``errand`` the device was not chosen."""
         visit = errand or Errand()
-        before, after = self._accounts[device.number], device.meter.account()
-        self._accounts[device.number] = after
         self.observer.on_round_end(
             RoundRow(
                 n,
@@ -189,7 +186,7 @@ class ServerProtocol(Protocol):
                 begin_s,
                 self.network.env.now,
                 visit.compute_end_s,
-                *after.since(before),
+                *self.ledger.take(device, n),
                 battery_j=device.battery.remaining_j,
                 flops=visit.workload.total_flops,
                 slowdown=visit.slowdown,
@@ -202,9 +199,6 @@ class ServerProtocol(Protocol):
 
     def _tell_server(self, t: int, begin_s: float, chosen: int, arrived: int, flops: float) -> None:
         """A row of ``server``, from ``begin_s`` [s] to now."""
-        number = self.server.number
-        before, after = self._accounts[number], self.server.node.meter.account()
-        self._accounts[number] = after
         outcome = "aggregated" if arrived else "empty"
         self.observer.on_server_round(
             ServerRow(
@@ -214,7 +208,7 @@ class ServerProtocol(Protocol):
                 self.network.env.now,
                 chosen,
                 arrived,
-                *after.since(before),
+                *self.ledger.take(self.server.node, t),
                 flops=flops,
             )
         )

@@ -1,4 +1,4 @@
-"""Mean loss of a link over its distance."""
+"""Mean loss of a link: what does not change while a run goes on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from netsim.options import NoOptions, Options
+from netsim.topology.topology import Link
 
 SPEED_OF_LIGHT_M_PER_S = 299_792_458.0
 
@@ -38,39 +39,67 @@ def log_distance_db(
 
 
 class PathLoss(ABC):
-    """Loss in decibels at a distance; distances below ``minimum_m`` count as ``minimum_m``."""
+    """Loss of a link in decibels: of its distance, of where its ends are, of chance (shadowing, line of sight).
+
+    It is asked once for each link, as a run begins. What it draws comes from streams of ``seed`` that are named after
+    the link's ends, ``stream(self.seed, "shadowing", *link.ends)``: then neither another device nor the order of
+    questions changes it, and uplink and downlink are shadowed alike.
+
+    Attributes:
+        Options: The model of the scenario's block.
+        seed: The run's seed.
+    """
 
     Options: ClassVar[type[Options]] = NoOptions
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Any, seed: int) -> None:
         self.options = options
+        self.seed = seed
 
     @abstractmethod
-    def loss_db(self, distance_m: float, carrier_hz: float) -> float:
+    def loss_db(self, link: Link, carrier_hz: float) -> float:
+        """Path loss of ``link`` at ``carrier_hz`` [Hz], the same in both directions [dB]; inf: nothing gets through."""
+
+
+class OverDistance(PathLoss):
+    """A loss that depends on the distance alone; distances below ``minimum_m`` count as ``minimum_m``."""
+
+    class Options(Options):
+        """What all of them can be told."""
+
+        minimum_m: float = Field(1.0, gt=0, description="shorter distances count as this [m]")
+
+    options: OverDistance.Options
+
+    def loss_db(self, link: Link, carrier_hz: float) -> float:
+        """The loss at the link's distance."""
+        return self.at_db(max(link.distance_m, self.options.minimum_m), carrier_hz)
+
+    @abstractmethod
+    def at_db(self, distance_m: float, carrier_hz: float) -> float:
         """Path loss [dB] at ``distance_m`` [m] and ``carrier_hz`` [Hz]."""
 
 
-class FreeSpace(PathLoss):
+class FreeSpace(OverDistance):
     """Free space, 20 dB per decade of distance and of frequency (the paper's)."""
 
-    class Options(Options):
+    class Options(OverDistance.Options):
         """Block ``radio.path_loss`` with name ``free_space``."""
 
         form: Literal["3gpp", "friis"] = Field("3gpp", description="constant 32.4 dB (the paper's), or exact")
-        minimum_m: float = Field(1.0, gt=0, description="shorter distances count as this [m]")
 
     options: FreeSpace.Options
 
-    def loss_db(self, distance_m: float, carrier_hz: float) -> float:
+    def at_db(self, distance_m: float, carrier_hz: float) -> float:
         """See :func:`free_space_db`."""
         constant_db = 32.4 if self.options.form == "3gpp" else friis_constant_db()
-        return free_space_db(max(distance_m, self.options.minimum_m), carrier_hz, constant_db)
+        return free_space_db(distance_m, carrier_hz, constant_db)
 
 
-class LogDistance(PathLoss):
+class LogDistance(OverDistance):
     """Log-distance: a loss at a reference distance and an exponent."""
 
-    class Options(Options):
+    class Options(OverDistance.Options):
         """Block ``radio.path_loss`` with name ``log_distance``."""
 
         exponent: float = Field(3.0, gt=0, description="path-loss exponent n")
@@ -78,14 +107,13 @@ class LogDistance(PathLoss):
         reference_loss_db: float | None = Field(
             None, description="loss at d0 [dB]; default: free space there"
         )
-        minimum_m: float = Field(1.0, gt=0, description="shorter distances count as this [m]")
 
     options: LogDistance.Options
 
-    def loss_db(self, distance_m: float, carrier_hz: float) -> float:
+    def at_db(self, distance_m: float, carrier_hz: float) -> float:
         """See :func:`log_distance_db`."""
         o = self.options
         reference_db = o.reference_loss_db
         if reference_db is None:
             reference_db = free_space_db(o.reference_m, carrier_hz)
-        return log_distance_db(max(distance_m, o.minimum_m), reference_db, o.exponent, o.reference_m)
+        return log_distance_db(distance_m, reference_db, o.exponent, o.reference_m)

@@ -13,7 +13,15 @@ from typing import Any
 
 from netsim.errors import ScenarioError
 from netsim.observers import Observer
-from netsim.records.tables import DeviceRow, LinkRow, MetricRow, RoundRow, ServerRow, TransferBatch
+from netsim.records.tables import (
+    DeviceRow,
+    LinkRow,
+    MetricRow,
+    OutsideRow,
+    RoundRow,
+    ServerRow,
+    TransferBatch,
+)
 from netsim.records.writer import BatchWriter, TableWriter
 from netsim.scenario.yaml_file import write_yaml
 
@@ -89,10 +97,16 @@ class Recorder(Observer):
             writer.close()
         self._modalities = list(modalities)
         self._rounds = TableWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
+        self._outside = TableWriter(folder, "outside")
         self._transfers = BatchWriter(folder, "transfers")
         self._metrics = TableWriter(folder, "metrics")
         self._server: TableWriter | None = None
-        self._writers: tuple[TableWriter, ...] = (self._rounds, self._transfers, self._metrics)
+        self._writers: tuple[TableWriter, ...] = (
+            self._rounds,
+            self._outside,
+            self._transfers,
+            self._metrics,
+        )
         self._due_s = -math.inf
 
     def write_metadata(self, **changes: Any) -> None:
@@ -111,6 +125,10 @@ class Recorder(Observer):
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """A row of ``rounds``."""
         self._rounds.add(row, [iterations.get(m, 0) for m in self._modalities])
+
+    def on_outside(self, row: OutsideRow) -> None:
+        """A row of ``outside``."""
+        self._outside.add(row)
 
     def on_server_round(self, row: ServerRow) -> None:
         """A row of ``server``, a table that only runs with a server have."""

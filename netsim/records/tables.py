@@ -83,6 +83,30 @@ class RoundRow(NamedTuple):
     ] = 0
 
 
+class OutsideRow(NamedTuple):
+    """What a device, or the edge server, spent outside its rounds (table ``outside``).
+
+    A device that is done with its last round idles, and may still be sent to, until the run ends. A device of a server
+    that waits for nobody waits to be chosen again. With the rows of ``rounds`` and ``server`` these are all joules
+    until the end of the run: a device's battery at the start is their sum and what is left.
+    """
+
+    device: Annotated[int, "number of the device; the server's is the one after the last"]
+    round: Annotated[int, "its round before; 0 before its first"]
+    outcome: Annotated[str, "'waited', or 'died' (its battery ran out meanwhile)"]
+    start_s: Annotated[float, "simulated time at which that round ended [s]"]
+    end_s: Annotated[float, "simulated time at which its next round began, the run ended, or it died [s]"]
+    compute_s: Annotated[float, "time spent computing [s]"]
+    sending_s: Annotated[float, "time in which at least one of its transfers was on the air [s]"]
+    receiving_s: Annotated[float, "time in which at least one transfer to it was on the air [s]"]
+    idle_s: Annotated[float, "time in which it neither computed, sent nor received [s]"]
+    compute_j: Annotated[float, "energy of computing [J]"]
+    sending_j: Annotated[float, "energy of sending [J]"]
+    receiving_j: Annotated[float, "energy of receiving [J]"]
+    idle_j: Annotated[float, "energy of idling [J]"]
+    battery_j: Annotated[float, "battery left at its end [J]; inf for mains power"]
+
+
 class ServerRow(NamedTuple):
     """A round of the edge server (table ``server``; only runs that have one)."""
 
@@ -187,9 +211,12 @@ def runs(pieces: Sequence[Any], lengths: Sequence[int]) -> tuple[Sequence[Any], 
     values: list[Any] = []
     times: list[int] = []
     for piece, length in zip(pieces, lengths, strict=True):
-        same = isinstance(piece, SINGLE)
-        values += [piece] if same else piece
-        times += [length] if same else [1] * length
+        if isinstance(piece, SINGLE):
+            values.append(piece)
+            times.append(length)
+        else:
+            values.extend(piece)  # not +=, which adds numbers to an array
+            times.extend([1] * length)
     return values, times
 
 
@@ -212,6 +239,7 @@ TABLES: dict[str, type] = {
     "devices": DeviceRow,
     "links": LinkRow,
     "rounds": RoundRow,
+    "outside": OutsideRow,
     "server": ServerRow,
     "transfers": TransferRow,
     "metrics": MetricRow,

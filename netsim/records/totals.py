@@ -10,7 +10,7 @@ import numpy as np
 
 from netsim.devices.meter import CATEGORIES
 from netsim.observers import Observer
-from netsim.records.tables import MetricRow, RoundRow, ServerRow, TransferBatch, joined
+from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, TransferBatch, joined
 
 
 def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
@@ -32,8 +32,8 @@ class Totals(Observer):
     """Energy by device and category, lengths of rounds and transfers, accuracy by round.
 
     Attributes:
-        closed_energy_j: Mean joules that a device had spent, in rounds of its own that had ended, by the end of the
-            round that was closed last; the clock may be further by now.
+        closed_energy_j: Mean joules that a device had spent, in rounds of its own that had ended and between them, by
+            the end of the round that was closed last; the clock may be further by now.
         closed_dead: How many devices were dead then.
     """
 
@@ -58,25 +58,42 @@ class Totals(Observer):
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Add the round's joules."""
+        device = row.device
+        self._add(row)
+        for modality, count in iterations.items():
+            counts = self.iterations.get(modality)
+            if counts is None:
+                counts = self.iterations[modality] = [0] * self._device_count
+            counts[device] += count
+        self.round_s.append(row.end_s - row.start_s)
+        self.outcomes[row.outcome] += 1
+
+    def on_outside(self, row: OutsideRow) -> None:
+        """Add the joules of a device, or of the server."""
+        if row.device < self._device_count:
+            self._add(row)
+        else:
+            self._add_of_server(row)
+
+    def _add(self, row: RoundRow | OutsideRow) -> None:
+        """Add the joules of a device's row."""
         device, energy_j = row.device, self.energy_j
         energy_j["compute"][device] += row.compute_j
         energy_j["sending"][device] += row.sending_j
         energy_j["receiving"][device] += row.receiving_j
         energy_j["idle"][device] += row.idle_j
         self._ended.append((row.end_s, row.compute_j + row.sending_j + row.receiving_j + row.idle_j))
-        for modality, count in iterations.items():
-            counts = self.iterations.get(modality)
-            if counts is None:
-                counts = self.iterations[modality] = [0] * len(energy_j["idle"])
-            counts[device] += count
-        self.round_s.append(row.end_s - row.start_s)
-        self.outcomes[row.outcome] += 1
+        self.time_s = max(self.time_s, row.end_s)
+
+    def _add_of_server(self, row: ServerRow | OutsideRow) -> None:
+        """Add the joules of a row of the server."""
+        for category in CATEGORIES:
+            self.server_energy_j[category] += getattr(row, f"{category}_j")
         self.time_s = max(self.time_s, row.end_s)
 
     def on_server_round(self, row: ServerRow) -> None:
         """Add the server's joules."""
-        for category in CATEGORIES:
-            self.server_energy_j[category] += getattr(row, f"{category}_j")
+        self._add_of_server(row)
         self.server_rounds[row.outcome] += 1
 
     def on_transfers(self, batch: TransferBatch) -> None:
@@ -127,7 +144,7 @@ class Totals(Observer):
                 "best_round": best,
             }
         server: dict[str, Any] = {}
-        if self.server_rounds:
+        if self.server_rounds or any(self.server_energy_j.values()):
             server["server_energy_j"] = {**self.server_energy_j, "all": sum(self.server_energy_j.values())}
             server["server_rounds"] = dict(sorted(self.server_rounds.items()))
         transfers = [len(airtime_s) for airtime_s in self.airtime_s]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from netsim import registry
+from netsim import modules, registry
 from netsim.errors import ScenarioError
 from netsim.options import Options
 from netsim.scenario.classes import class_findings, class_networks, network_findings
@@ -41,12 +42,14 @@ class Plan:
         parts: Components by the path of their key, e.g. ``"radio.channel"``.
         file: The file that it came from.
         notes: What the reader should know about how the command line changed it.
+        own: Folders of the modules of a user's own that it names.
     """
 
     scenario: Scenario
     parts: Mapping[str, Part]
     file: Path
     notes: tuple[str, ...] = ()
+    own: tuple[Path, ...] = ()
 
     @contextmanager
     def named(self) -> Generator[None]:
@@ -60,6 +63,7 @@ class Plan:
     def resolved(self) -> dict[str, Any]:
         """The whole scenario as plain data, every default filled in; it can be run again as it is."""
         tree = self.scenario.model_dump(mode="python")
+        tree["modules"] = list(self.own)
         for path, part in self.parts.items():
             *parents, last = path.split(".")
             block = tree
@@ -139,6 +143,7 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
     if not scenario.name:
         scenario = scenario.model_copy(update={"name": path.stem})
 
+    found_in = _find_all(scenario, path.parent.resolve(), where)
     parts: dict[str, Part] = {}
     findings: list[str] = []
     notes: list[str] = []
@@ -186,9 +191,66 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
             protocol.cls.check(protocol.options, None, count)
         except ScenarioError as error:
             findings.append(f"{where(('protocol',))}: {error}")
+    needs_links = protocol is None or not protocol.cls.needs_server
+    for key in ("topology.placement", *(("topology.links",) if needs_links else ())):
+        if part := parts.get(key):
+            try:
+                part.make().check(count)
+            except ScenarioError as error:
+                findings.append(f"{where(tuple(key.split('.')))}: {error}")
     if findings:
         raise ScenarioError("\n".join(findings))
-    return Plan(scenario, parts, path, tuple(notes))
+    return Plan(scenario, parts, path, tuple(notes), found_in)
+
+
+def _find_all(scenario: Scenario, folder: Path, where: Callable[[Location], str]) -> tuple[Path, ...]:
+    """Find all that the scenario names before anything is loaded, since loading may take PyTorch's seconds.
+
+    Returns:
+        Folders of the modules of a user's own.
+
+    Raises:
+        ScenarioError: Something is not there, one line each.
+    """
+    folders = [(folder / given).resolve() for given in scenario.modules]
+    modules.look_in([*folders, folder, Path.cwd()])
+    findings = [
+        f"{where(('modules', number))}: modules.{number}: no such folder: {given}"
+        for number, given in enumerate(folders)
+        if not given.is_dir()
+    ]
+    own = set()
+    for place, kind, name in _names_in(scenario):
+        try:
+            own.add(registry.find(kind, name, f"{where(place)}: {'.'.join(place)}"))
+        except ScenarioError as error:
+            findings.append(str(error))
+    if findings:
+        raise ScenarioError("\n".join(findings))
+    return tuple(sorted(Path(found) for found in own if found))
+
+
+def _names_in(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, str]]:
+    """Path of the key, kind, and name of each component that can be told before its class is loaded."""
+    for key, kind in COMPONENTS.items():
+        if component := _component_at(scenario, key):
+            yield (*key, "name"), kind, component.name
+            yield from (((*key, *inner), kind, name) for inner, name in _own_names_in(component.given))
+    for place, network in class_networks(scenario.devices):
+        yield (*place, "name"), "networks", network.name
+
+
+def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tuple[tuple[str, ...], str]]:
+    """Modules of a user's own in the blocks of a component, such as ``networks: {image: "mine:Net"}``."""
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            yield from (((key, *inner), name) for inner, name in _own_names_in(value, key == "networks"))
+        elif (
+            isinstance(value, str)
+            and (named or key == "name")
+            and re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", value)
+        ):
+            yield (key,), value
 
 
 def _fill_in_names(tree: dict[str, Any]) -> None:

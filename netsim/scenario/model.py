@@ -5,6 +5,7 @@ Units are in the names of keys; descriptions are what ``docs/scenario.md`` print
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -134,7 +135,7 @@ class RadioOptions(Options):
         description="size of the answer to a model or an upload that arrived [bit], which its receiver sends back over "
         "the link; 0: senders know at once, and it costs nothing",
     )
-    path_loss: Named = Field(_component("free_space"), description="mean loss over distance")
+    path_loss: Named = Field(_component("free_space"), description="loss without fading")
     channel: Named = Field(_component("rayleigh"), description="small-scale fading")
     access: Named = Field(_component("dedicated"), description="how bandwidth is divided among transfers")
 
@@ -148,7 +149,7 @@ class UplinkOptions(Options):
         description="how FDM divides it: anew among running uploads whenever one starts or ends, or into one equal "
         "part for each participant of the round",
     )
-    path_loss: Named = Field(_component("free_space"), description="mean loss over distance")
+    path_loss: Named = Field(_component("free_space"), description="loss without fading")
 
 
 class DownlinkOptions(Options):
@@ -159,7 +160,7 @@ class DownlinkOptions(Options):
         "broadcast",
         description="one transmission to all at the rate of the worst link, or one to each, which share band and power",
     )
-    path_loss: Named = Field(_component("free_space"), description="mean loss over distance")
+    path_loss: Named = Field(_component("free_space"), description="loss without fading")
 
 
 class ServerOptions(Options):
@@ -205,8 +206,10 @@ class Costs(Options):
     bits_per_parameter: float = Field(
         32.0, gt=0, description="bits sent per parameter [bit]; the paper's is 8"
     )
-    backward_to_forward: float = Field(
-        2.0, ge=0, description="cost of the backward pass in forward passes; the paper's is 1"
+    backward_to_forward: Annotated[float, Field(ge=0)] | Literal["counted"] = Field(
+        "counted",
+        description="cost of the backward pass: counted from the network, or so many forward passes (the paper's is "
+        "1); beside stated costs, which are not counted, `counted` is 2",
     )
     flops_per_mac: float = Field(2.0, gt=0, description="FLOPs of one multiply-accumulate; the paper's is 1")
     stated: StatedCosts | None = Field(None, description="costs stated instead of counted")
@@ -266,6 +269,11 @@ class Scenario(Options):
     description: str = Field("", description="what it shows, for readers")
     seed: int = Field(0, ge=0, description="all randomness of the run comes from it")
     rounds: int = Field(ge=1, description="rounds of learning T")
+    modules: tuple[Path, ...] = Field(
+        (),
+        description="folders in which modules of your own are looked for, before the scenario's folder and the "
+        "current one",
+    )
     devices: Devices = Field(description="who takes part")
     topology: TopologyOptions = Field(
         TopologyOptions(), description="where the devices are and who hears whom"

@@ -129,11 +129,19 @@ def component_keys(kind: str) -> str:
     return "\n\n".join(parts)
 
 
+def _list(words: list[str]) -> str:
+    """One, two and three."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def reference() -> str:
     """The whole reference: the scenario's keys, then those of every component, by kind."""
-    places = {kind: ".".join(path) for path, kind in COMPONENTS.items()}
-    places["networks"] = "learner.networks.<modality>"
+    places: dict[str, list[str]] = {kind: [] for kind in registry.KINDS}
+    for path, kind in COMPONENTS.items():
+        places[kind].append(f"`{'.'.join(path)}`")
+    places["networks"] = ["`learner.networks.<modality>`", "`devices.classes.<name>.networks.<modality>`"]
+    places["datasets"].append("`learner.public`")
     sections = ["## Keys of a scenario\n\n" + keys()]
     for kind, about in registry.KINDS.items():
-        sections.append(f"## {kind}: {about}\n\nNamed in `{places[kind]}`.\n\n{component_keys(kind)}")
+        sections.append(f"## {kind}: {about}\n\nNamed in {_list(places[kind])}.\n\n{component_keys(kind)}")
     return "\n\n".join(sections) + "\n"

@@ -1,4 +1,4 @@
 from netsim.topology.mixing import metropolis_weights
-from netsim.topology.topology import Topology, draw_topology
+from netsim.topology.topology import Link, Topology, draw_topology
 
-__all__ = ["Topology", "draw_topology", "metropolis_weights"]
+__all__ = ["Link", "Topology", "draw_topology", "metropolis_weights"]

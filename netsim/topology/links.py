@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import networkx as nx
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.spatial import cKDTree
 
 from netsim.errors import ScenarioError
 from netsim.options import NoOptions, Options
+from netsim.topology.files import read_links
 from netsim.topology.placement import Positions
+from netsim.topology.regular import regular_links
 
 
 class LinkRule(ABC):
@@ -29,6 +33,13 @@ class LinkRule(ABC):
     def __init__(self, options: Any) -> None:
         self.options = options
 
+    def check(self, count: int) -> None:  # noqa: B027 (a hook)
+        """Whether there can be such a graph of ``count`` devices, as far as that is known before it is drawn.
+
+        Raises:
+            ScenarioError: There cannot; names the key.
+        """
+
     @abstractmethod
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
         """The graph of links; nodes are 0 to len(positions) - 1.
@@ -43,7 +54,14 @@ class LinkRule(ABC):
 
 
 class Range(LinkRule):
-    """A link wherever the distance is within range."""
+    """A link wherever the distance is within range.
+
+    Attributes:
+        ROUNDING: What is longer than the range by this part of it is as long as the range: decimal coordinates
+            are rounded, and so are their differences (0.3 - 0.2 > 0.1).
+    """
+
+    ROUNDING: ClassVar[float] = 1e-9
 
     class Options(Options):
         """Block ``topology.links`` with name ``range``."""
@@ -53,36 +71,57 @@ class Range(LinkRule):
     options: Range.Options
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """All pairs with distance <= range_m."""
-        graph = nx.Graph()
-        graph.add_nodes_from(range(len(positions)))
-        pairs = cKDTree(positions).query_pairs(self.options.range_m, output_type="ndarray")
-        graph.add_edges_from(sorted((int(a), int(b)) for a, b in pairs))
-        return graph
+        """All pairs with distance <= range_m, as the table ``links`` has it, rounding aside."""
+        longest_m = self.options.range_m * (1 + self.ROUNDING)
+        # The tree computes distances in its own way, so it looks a little farther, and theirs decides.
+        near = cKDTree(positions).query_pairs(longest_m * (1 + self.ROUNDING), output_type="ndarray")
+        return _graph(
+            len(positions), ((a, b) for a, b in near.tolist() if distance_m(positions, a, b) <= longest_m)
+        )
 
 
 class Edges(LinkRule):
-    """Given links, whatever the distance."""
+    """Given links, whatever the distance: listed here, or in a file."""
 
     class Options(Options):
         """Block ``topology.links`` with name ``edges``."""
 
-        edges: tuple[tuple[int, int], ...] = Field(description="pairs of device numbers")
+        edges: tuple[tuple[int, int], ...] | None = Field(None, description="pairs of device numbers")
+        file: Path | None = Field(
+            None,
+            description="instead of edges: a .csv file with two device numbers a line, or an undirected .graphml file "
+            "whose nodes are device numbers",
+        )
+
+        @model_validator(mode="after")
+        def _one_of_them(self) -> Edges.Options:
+            if (self.edges is None) == (self.file is None):
+                raise ValueError("must have either edges, pairs of device numbers, or file")
+            return self
 
     options: Edges.Options
 
+    def check(self, count: int) -> None:
+        """Each link must have two different devices for its ends."""
+        self._pairs(count)
+
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
         """As given."""
-        graph = nx.Graph()
-        graph.add_nodes_from(range(len(positions)))
-        for a, b in self.options.edges:
-            if a == b or not {a, b} <= set(graph):
+        count = len(positions)
+        return _graph(count, self._pairs(count))
+
+    def _pairs(self, count: int) -> Sequence[tuple[int, int]]:
+        if self.options.file is not None:
+            try:
+                return read_links(self.options.file, count)
+            except ScenarioError as error:
+                raise ScenarioError(f"topology.links.file: {error}") from None
+        for a, b in self.options.edges or ():
+            if a == b or not {a, b} <= set(range(count)):
                 raise ScenarioError(
-                    f"topology.links.edges: [{a}, {b}] must name two different devices "
-                    f"from 0 to {len(positions) - 1}"
+                    f"topology.links.edges: [{a}, {b}] must name two different devices from 0 to {count - 1}"
                 )
-            graph.add_edge(a, b)
-        return graph
+        return self.options.edges or ()
 
 
 class Regular(LinkRule):
@@ -97,7 +136,7 @@ class Regular(LinkRule):
     options: Regular.Options
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """A random regular graph (Steger and Wormald 1999, nearly uniform for degrees small beside the count)."""
+        """Each regular graph is as likely as any other; see :func:`netsim.topology.regular.regular_links`."""
         degree, count = self.options.degree, len(positions)
         if degree >= count:
             raise ScenarioError(
@@ -108,16 +147,22 @@ class Regular(LinkRule):
                 f"topology.links.degree: degree times devices must be even, since a link has two ends "
                 f"(got {degree} × {count}); change either by one"
             )
-        drawn = nx.random_regular_graph(degree, count, seed=int(rng.integers(2**63)))
-        graph = nx.Graph()
-        graph.add_nodes_from(range(count))
-        graph.add_edges_from(sorted((min(a, b), max(a, b)) for a, b in drawn.edges))
-        return graph
+        return _graph(count, regular_links(degree, count, rng))
+
+
+def _graph(count: int, links: Iterable[tuple[int, int]]) -> nx.Graph:
+    """The graph of ``links``, by (lower, higher) device number, in an order that depends on them alone."""
+    graph = nx.Graph()
+    graph.add_nodes_from(range(count))
+    graph.add_edges_from(sorted(links))
+    return graph
+
+
+def distance_m(positions: Positions, a: int, b: int) -> float:
+    """Distance of two devices [m]."""
+    return float(np.hypot(*(positions[a] - positions[b])))
 
 
 def distances_m(graph: nx.Graph, positions: Positions) -> dict[tuple[int, int], float]:
     """Distance of each link [m], by (lower, higher) device number."""
-    return {
-        (min(a, b), max(a, b)): float(np.hypot(*(positions[a] - positions[b])))
-        for a, b in sorted(graph.edges)
-    }
+    return {(min(a, b), max(a, b)): distance_m(positions, a, b) for a, b in sorted(graph.edges)}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from netsim.errors import ScenarioError
 from netsim.options import NoOptions, Options
+from netsim.topology.files import read_positions_m
 
 Positions = NDArray[np.float64]
 
@@ -28,6 +31,13 @@ class Placement(ABC):
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    def check(self, count: int) -> None:  # noqa: B027 (a hook)
+        """Whether ``count`` devices can be placed like that, as far as that is known before they are.
+
+        Raises:
+            ScenarioError: They cannot; names the key.
+        """
 
     @abstractmethod
     def positions(self, count: int, rng: np.random.Generator) -> Positions:
@@ -75,20 +85,43 @@ class Grid(Placement):
 
 
 class Coordinates(Placement):
-    """Devices at given coordinates."""
+    """Devices at given coordinates: listed here, or in a file."""
 
     class Options(Options):
         """Block ``topology.placement`` with name ``coordinates``."""
 
-        positions_m: tuple[tuple[float, float], ...] = Field(description="one [x, y] per device [m]")
+        positions_m: tuple[tuple[float, float], ...] | None = Field(
+            None, description="one [x, y] per device [m]"
+        )
+        file: Path | None = Field(
+            None, description="instead of positions_m: a .csv file with x, y of a device a line [m]"
+        )
+
+        @model_validator(mode="after")
+        def _one_of_them(self) -> Coordinates.Options:
+            if (self.positions_m is None) == (self.file is None):
+                raise ValueError("must have either positions_m, one [x, y] per device, or file")
+            return self
 
     options: Coordinates.Options
 
+    def check(self, count: int) -> None:
+        """There must be one pair per device."""
+        self._given(count)
+
     def positions(self, count: int, rng: np.random.Generator) -> Positions:
-        """As given; there must be one pair per device."""
-        given = self.options.positions_m
+        """As given."""
+        return np.array(self._given(count), dtype=float).reshape(count, 2)
+
+    def _given(self, count: int) -> Sequence[tuple[float, float]]:
+        if self.options.file is not None:
+            try:
+                return read_positions_m(self.options.file, count)
+            except ScenarioError as error:
+                raise ScenarioError(f"topology.placement.file: {error}") from None
+        given = self.options.positions_m or ()
         if len(given) != count:
             raise ScenarioError(
                 f"topology.placement.positions_m: must have one [x, y] per device ({count}), got {len(given)}"
             )
-        return np.array(given, dtype=float).reshape(count, 2)
+        return given

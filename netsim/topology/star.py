@@ -22,4 +22,4 @@ def draw_star(placement: Placement, count: int, server_m: tuple[float, float], s
     graph = nx.star_graph([count, *range(count)])
     graph.add_nodes_from(range(count + 1))
     distance_m = {(k, count): math.dist(positions[k], server_m) for k in range(count)}
-    return Topology(np.vstack([positions, np.asarray(server_m)]), graph, distance_m, 1)
+    return Topology(np.vstack([positions, np.asarray(server_m)]), graph, distance_m, 1, server=count)

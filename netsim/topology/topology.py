@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import networkx as nx
 
@@ -19,14 +20,42 @@ At Γ = 0, the hardest case of the paper, about 58 % of draws will do.
 """
 
 
+class Link(NamedTuple):
+    """Two nodes that hear each other: one link, whichever of them sends.
+
+    Attributes:
+        ends: Who they are: numbers of devices, the lower first; the edge server is called ``"server"`` and comes
+            last. A random stream that is named after them does not depend on how many devices there are.
+        distance_m: How far they are apart [m].
+        positions_m: Where they are, [x, y] of each [m].
+    """
+
+    ends: tuple[int, int | str]
+    distance_m: float
+    positions_m: tuple[tuple[float, float], tuple[float, float]]
+
+
 @dataclass(frozen=True)
 class Topology:
-    """Positions [m], graph of links and their lengths [m], and how many placements were drawn for it."""
+    """Positions [m], graph of links and their lengths [m], and how many placements were drawn for it.
+
+    Attributes:
+        server: Number of the edge server, where there is one.
+    """
 
     positions: Positions
     graph: nx.Graph
     distance_m: Mapping[tuple[int, int], float]
     draws: int
+    server: int | None = None
+
+    def links(self) -> dict[tuple[int, int], Link]:
+        """Each link, by (lower, higher) number."""
+        places = [(float(x), float(y)) for x, y in self.positions]
+        return {
+            (a, b): Link((a, "server" if b == self.server else b), distance_m, (places[a], places[b]))
+            for (a, b), distance_m in self.distance_m.items()
+        }
 
 
 def disconnected_part(graph: nx.Graph, owners: Mapping[str, frozenset[int]]) -> str | None:

@@ -29,6 +29,7 @@ def write_run(
     devices: Rows,
     links: Rows = (),
     rounds: Rows = (),
+    outside: Rows = (),
     transfers: Rows = (),
     metrics: Rows = (),
     metadata: dict[str, Any] | None = None,
@@ -46,6 +47,7 @@ def write_run(
         "devices": devices,
         "links": links,
         "rounds": rounds,
+        "outside": outside,
         "transfers": transfers,
         "metrics": metrics,
     }

@@ -112,6 +112,46 @@ def test_energy_adds_up_by_device_and_to_what_left_the_battery(make_run: MakeRun
     assert math.isnan(account["missing_j"][1])
 
 
+def test_what_was_spent_outside_of_rounds_counts_too(make_run: MakeRun) -> None:
+    """Device 0: 10 J in round 1, 3 J in waiting for 2, 20 J in it, 4 J until the run ends; 1 dies after its round 1."""
+    stretch = {"outcome": "waited", "compute_j": 0.0, "sending_j": 0.0, "receiving_j": 0.0}
+    after = {
+        "device": 0,
+        **stretch,
+        "start_s": 5.0,
+        "end_s": 6.0,
+        "idle_s": 1.0,
+        "idle_j": 4.0,
+        "battery_j": 63.0,
+    }
+    before = {**after, "round": 1, "start_s": 1.0, "end_s": 2.0, "idle_j": 3.0, "battery_j": 87.0}
+    died = {
+        **after,
+        "device": 1,
+        "round": 1,
+        "start_s": 1.0,
+        "outcome": "died",
+        "idle_j": 48.0,
+        "battery_j": 0.0,
+    }
+    server = {**after, "device": 2, "round": 2, "battery_j": math.inf}
+    run = make_run(
+        devices=[device(0, battery_j=100.0), device(1, battery_j=50.0)],
+        rounds=[
+            spent(1, 0, compute_j=10.0, battery_j=90.0, end_s=1.0),
+            spent(1, 1, compute_j=2.0, battery_j=48.0, end_s=1.0),
+            spent(2, 0, compute_j=20.0, battery_j=67.0, start_s=2.0, end_s=5.0),
+        ],
+        outside=[before, {**after, "round": 2}, died, server],
+    )
+    assert list(tables.energy_by_category(run)["total_j"]) == [37.0, 50.0]
+    account = tables.energy_account(run)
+    assert list(account["left_j"]) == [63.0, 0.0] and list(account["missing_j"]) == [0.0, 0.0]
+    assert tables.cumulative_energy(run).to_numpy().tolist() == [[10.0, 2.0], [33.0, 50.0]]
+    assert list(tables.time_by_category(run)["total_s"]) == [6.0, 6.0]
+    assert run.dead == [1]
+
+
 def test_overlapping_radio_time_is_counted_once(make_run: MakeRun) -> None:
     """100 s: 60 s computing, 25 s sending and 30 s receiving at once in 30 s, 10 s idle; 60 + 30 + 10 = 100."""
     busy = {

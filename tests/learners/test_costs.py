@@ -1,6 +1,7 @@
 """What training takes in memory, counted by hand."""
 
 import pytest
+import torch
 from tiny_task import Deal, make_learner
 from torch import nn
 
@@ -17,14 +18,14 @@ def test_training_bytes_of_a_small_network_by_hand():
     """
     mlp = MLPTrunk(8, (4, 2))
     weights = sum(weight.numel() for weight in mlp.parameters())
-    kept = activation_bytes(mlp, (8,), once=True)
+    kept = activation_bytes(mlp, torch.zeros(2, 8), once=True)
     assert (weights, kept) == (46, 56.0)
     assert training_bytes(weights, 0, 2, kept, 16) == 1632
 
 
 def test_counted_for_each_operator_what_a_relu_gives_is_counted_again_in_the_next_layer():
     """8 + 4 + 4 + 2 numbers."""
-    assert activation_bytes(MLPTrunk(8, (4, 2)), (8,)) == 72
+    assert activation_bytes(MLPTrunk(8, (4, 2)), torch.zeros(2, 8)) == 72
 
 
 def test_buffers_have_no_gradient_and_no_memory():
@@ -65,6 +66,6 @@ def test_the_generator_remembers_with_adam_and_its_activations_count_where_they_
 def test_batch_norm_adds_its_running_statistics_as_buffers():
     """Mean, variance and a counter are no weights; of a sample of 3 x 4 x 4 a convolution and BatchNorm keep theirs."""
     net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.BatchNorm2d(2), nn.ReLU())
-    kept = activation_bytes(net, (3, 4, 4), once=True)
+    kept = activation_bytes(net, torch.zeros(2, 3, 4, 4), once=True)
     # Inputs of the convolution (48), of BatchNorm (32), what the ReLU gives (32); and, of two samples, the statistics.
     assert 4 * (48 + 32 + 32) <= kept <= 4 * (48 + 32 + 32 + 8)

@@ -18,6 +18,7 @@ class Log(Observer):
 
     def __init__(self) -> None:
         self.rounds: list[Any] = []
+        self.outside: list[Any] = []
         self.transfers: list[Any] = []
         self.metrics: list[Any] = []
         self.server: list[Any] = []
@@ -34,6 +35,9 @@ class Log(Observer):
     def on_round_end(self, row, iterations):
         self.rounds.append(row)
         self.iterations.append(iterations)
+
+    def on_outside(self, row):
+        self.outside.append(row)
 
     def on_server_round(self, row):
         self.server.append(row)

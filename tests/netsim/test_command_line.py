@@ -36,6 +36,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(run):
         "links.parquet",
         "metadata.json",
         "metrics.parquet",
+        "outside.parquet",
         "rounds.parquet",
         "scenario.yaml",
         "summary.json",
@@ -46,6 +47,19 @@ def test_a_run_leaves_a_folder_that_explains_itself(run):
     assert metadata["versions"]["simpy"] and metadata["hardware"]["cores"]
     assert len(pd.read_parquet(folder / "rounds.parquet")) == 6
     assert len(pd.read_parquet(folder / "transfers.parquet")) == 12
+
+
+def test_a_link_in_outage_ends_no_run(run):
+    """Mains power and a threshold that some transfers reach and others do not: both kinds are in the summary."""
+    radio = {"outage_snr_db": 30.0, "noise_dbm_per_hz": -140.0}
+    placement = {"name": "disc", "diameter_m": 200}
+    result, folder = run(rounds=5, devices={"count": 6}, radio=radio, topology={"placement": placement})
+    assert result.exit_code == 0, result.output
+    summary = json.loads((folder / "summary.json").read_text())
+    transfers = pd.read_parquet(folder / "transfers.parquet")
+    assert summary["transfers"] == transfers.outcome.value_counts().to_dict()
+    assert {*summary["transfers"]} == {"delivered", "outage"}
+    assert summary["sent_bits"] == transfers.sent_bits.sum() == 1e6 * summary["transfers"]["delivered"]
 
 
 def test_what_the_screen_says_is_what_the_records_say(run):

@@ -37,12 +37,14 @@ def dataset(train_per_class: Sequence[int], groups: int = 4) -> MultimodalDatase
 def write_clip(
     root: Path, name: str, seconds: float = 1.0, colour: tuple[int, int, int] = (200, 100, 50)
 ) -> None:
-    """A tone and a plain picture, where CREMA-D has ``name``."""
+    """A tone and a picture of one colour with a dark edge, where CREMA-D has ``name``."""
     for folder in ("AudioWAV", "Frames"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(16_000 * seconds)) / 16_000)
     soundfile.write(root / "AudioWAV" / f"{name}.wav", tone, 16_000)
-    Image.new("RGB", (128, 96), colour).save(root / "Frames" / f"{name}.png")
+    picture = Image.new("RGB", (128, 96), colour)
+    picture.paste((0, 0, 0), (0, 0, 128, 2))
+    picture.save(root / "Frames" / f"{name}.png")
 
 
 def write_crema_d(root: Path, actors: Sequence[int] = (1001, 1002)) -> list[str]:

@@ -11,7 +11,8 @@ import torch
 
 from learners.data.broken import BrokenFileError
 from learners.data.dataset import MultimodalDataset
-from learners.data.video import clip_of, flow_of, mel_of, read_footage, sampled_rows
+from learners.data.playing import Timeline
+from learners.data.video import Footage, clip_of, flow_of, mel_of, read_footage
 from learners.data.video_folder import VideoFolder, VideoFolderOptions
 from netsim.errors import ScenarioError
 
@@ -78,17 +79,22 @@ def load(root: Path, cache: Path, **options: Any) -> MultimodalDataset:
 
 def test_a_clip_is_the_middles_of_equal_parts() -> None:
     """Ten frames in four parts of 2.5: 1.25, 3.75, 6.25, 8.75; three in four show one twice."""
-    assert sampled_rows(10, 4).tolist() == [1, 3, 6, 8]
-    assert sampled_rows(3, 4).tolist() == [0, 1, 1, 2]
     pictures = np.arange(10, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 2, 2, 3), np.uint8)
-    assert clip_of(pictures, 4).shape == (3, 4, 2, 2)
-    assert clip_of(pictures, 4)[0, :, 0, 0].tolist() == [1, 3, 6, 8]
+
+    def rows(count: int) -> np.ndarray:
+        shown = Timeline(np.arange(count) / 25, count / 25)
+        return Footage(pictures[:count], shown, 0.0, shown.end_s, None).rows(4)
+
+    assert rows(10).tolist() == [1, 3, 6, 8]
+    assert rows(3).tolist() == [0, 1, 1, 2]
+    assert clip_of(pictures, rows(10)).shape == (3, 4, 2, 2)
+    assert clip_of(pictures, rows(10))[0, :, 0, 0].tolist() == [1, 3, 6, 8]
 
 
 def test_flow_is_how_far_pictures_move_to_the_next_frame() -> None:
     """Two pixels to the right per frame, whatever the distance between the clip's pictures; borders aside."""
     pictures = np.stack([texture(64, 64, 2 * time) for time in range(9)])
-    flow = flow_of(pictures, 3)
+    flow = flow_of(pictures, np.array([1, 4, 7]))
     assert (flow.shape, flow.dtype) == ((2, 3, 64, 64), np.float16)
     inner = flow[:, :, 16:-16, 16:-16].astype(float)
     assert inner[0].mean(axis=(1, 2)) == pytest.approx([2, 2, 2], abs=0.2)  # Farneback smooths
@@ -97,13 +103,15 @@ def test_flow_is_how_far_pictures_move_to_the_next_frame() -> None:
 
 def test_what_does_not_move_has_no_flow() -> None:
     """Borders aside, where Farneback's polynomials see half a neighbourhood (0.1 pixel)."""
-    assert np.abs(flow_of(np.stack([texture(96, 96)] * 3), 2)[:, :, 32:-32, 32:-32]).max() < 0.01
-    assert (flow_of(texture(32, 32)[None], 4) == 0).all()
+    assert (
+        np.abs(flow_of(np.stack([texture(96, 96)] * 3), np.array([0, 2]))[:, :, 32:-32, 32:-32]).max() < 0.01
+    )
+    assert (flow_of(texture(32, 32)[None], np.zeros(4, np.int64)) == 0).all()
 
 
 def test_more_pictures_than_frames_repeat_their_flow() -> None:
     """Three frames are shown twice each; the last one has the flow from the second to it, as the second has."""
-    flow = flow_of(np.stack([texture(32, 32, shift) for shift in (0, 1, 3)]), 6)
+    flow = flow_of(np.stack([texture(32, 32, shift) for shift in (0, 1, 3)]), np.arange(6) // 2)
     assert np.array_equal(flow[:, 0], flow[:, 1])
     assert all(np.array_equal(flow[:, 2], flow[:, place]) for place in (3, 4, 5))
     assert not np.array_equal(flow[:, 0], flow[:, 5])
@@ -168,7 +176,9 @@ def test_labelled_clips_have_pictures_motion_and_sound(root: Path, tmp_path: Pat
     assert data.labels.tolist() == [0, 1, 0, 1, 0]
     assert (data.train.tolist(), data.test.tolist()) == ([0, 1, 2], [3, 4])
     assert data.groups.tolist() == [1, 0, 1, 0, 1], "folders in alphabetical order"
-    assert said[-1] == "1 of 5 videos have no sound: theirs is silence"
+    silence = "1 of 5 videos have no sound, or zeros for sound; the first is play guitar/4"
+    assert said[-1] == silence
+    assert data.oddities == {"silent_clips": {"count": 1, "first": ["play guitar/4"]}}
     for modality, x in data.inputs.items():
         seen = data.transforms[modality].test(x[data.train])
         assert seen.dtype == torch.float32
@@ -183,6 +193,7 @@ def test_videos_are_decoded_once_for_each_setting(root: Path, tmp_path: Path) ->
     first, second = (source(root).load(0, tmp_path, said.append) for _ in range(2))
     assert all(torch.equal(first.inputs[m], second.inputs[m]) for m in first.modalities)
     assert sum("decoding" in text for text in said) == 1
+    assert first.oddities == second.oddities != {}
     source(root, frames=2).load(0, tmp_path, said.append)
     assert sum("decoding" in text for text in said) == 2
     write_video(root / "jump" / "3.mp4", [texture(48, 32)] * 9)

@@ -136,12 +136,13 @@ def test_a_network_that_cannot_take_the_input_is_named_with_its_device() -> None
 
 def test_costs_by_hand() -> None:
     """64 → 6 → heads of 3 and 2: 64·6 + 6·5 multiply-accumulates; 64·6 + 6 + 6·5 + 5 numbers."""
-    found = network_costs(classifier(MLP, (3, 2)), Costs(bits_per_parameter=8))
-    assert (found.forward, found.step) == (2 * 414, 6 * 414)
+    found = network_costs(classifier(MLP, (3, 2)), torch.zeros(2, *IMAGE), Costs(bits_per_parameter=8))
+    assert (found.forward, found.passes) == (2 * 414, (2 * 414, 2 * (64 * 6 + 2 * 6 * 5)))
+    assert found.step() == 2 * (414 + 64 * 6 + 2 * 6 * 3), "a loss about the first head alone"
     assert (found.weights, found.numbers, found.bits) == (425, 425, 8 * 425)
     stated = Costs(stated=StatedCosts.model_construct())
     with pytest.raises(ScenarioError, match=r"costs\.stated: with this learner networks differ"):
-        network_costs(classifier(MLP), stated)
+        network_costs(classifier(MLP), torch.zeros(2, *IMAGE), stated)
 
 
 def test_accuracy_of_all_samples_and_of_classes_as_they_are_weighted() -> None:

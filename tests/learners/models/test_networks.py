@@ -32,7 +32,8 @@ def table_2() -> object:
     architecture = Architecture(
         {"audio": resnet, "visual": resnet}, PAPER_SHAPES, class_count=6, generator=GeneratorShape(64, 512)
     )
-    return cost_table(build(architecture), PAPER_SHAPES, batch_size=16, costs=PAPER_COSTS)
+    samples = {m: torch.zeros(2, *shape) for m, shape in PAPER_SHAPES.items()}
+    return cost_table(build(architecture), samples, batch_size=16, costs=PAPER_COSTS)
 
 
 def test_counted_costs_agree_with_table_2(table_2) -> None:  # type: ignore[no-untyped-def]
@@ -147,7 +148,7 @@ def test_the_identity_gives_its_inputs_and_has_nothing_to_train() -> None:
     outputs = model.net({"features": x})
     torch.testing.assert_close(outputs.logits, x @ model.net.classifier("features").T)
     assert Identity(Identity.Options()).build((3, 2, 4)).feature_count == 24
-    table = cost_table(model, {"features": (57,)}, batch_size=1, costs=PAPER_COSTS)
+    table = cost_table(model, {"features": x[:2]}, batch_size=1, costs=PAPER_COSTS)
     assert table.flops == {"features": 2 * 57 * 2}
     assert (table.bits, table.common_bits) == ({"features": 8 * 57 * 2}, 8 * 2)
 

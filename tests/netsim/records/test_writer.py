@@ -9,7 +9,7 @@ import pytest
 
 from netsim.observers import Observer
 from netsim.records.run_folder import new_folder, plain_json
-from netsim.records.tables import TABLES, MetricRow, TransferBatch, TransferRow, columns
+from netsim.records.tables import TABLES, MetricRow, TransferBatch, TransferRow, columns, joined, runs
 from netsim.records.totals import Totals, spread
 from netsim.records.writer import BatchWriter, TableWriter
 
@@ -63,6 +63,16 @@ def test_batches_become_rows(tmp_path):
         (6, 2.0, "outage"),
         (1, 5.0, "cut_off"),
     ]
+
+
+def test_columns_of_one_value_and_of_many_stand_side_by_side():
+    """A batch that was delivered whole says so once; one of which something was lost says it for each transfer."""
+    assert runs([8.0, np.array([8.0, 0.0]), 3.0], [3, 2, 1]) == ([8.0, 8.0, 0.0, 3.0], [3, 1, 1, 1])
+    assert joined([8.0, np.array([8.0, 0.0]), 3.0], [3, 2, 1]).tolist() == [8, 8, 8, 8, 0, 3]
+    assert runs(["delivered", ["delivered", "outage"]], [3, 2]) == (
+        ["delivered", "delivered", "outage"],
+        [3, 1, 1],
+    )
 
 
 def test_the_file_does_not_depend_on_when_parts_were_written(tmp_path):

@@ -35,7 +35,7 @@ def complaint(path, *settings):
         ("devices.battery.capacity_j=0", "devices.battery.capacity_j: must be greater than 0"),
         ("topology.require_connected=maybe", "must be true or false (got 'maybe')"),
         ("learner.name=dmlm_kd", "unknown name 'dmlm_kd'. Did you mean 'dmml_kd'?"),
-        ("learner.name=nowhere:Learner", "cannot load 'nowhere:Learner': No module named 'nowhere'"),
+        ("learner.name=nowhere:Learner", "cannot load 'nowhere:Learner': no module 'nowhere' in "),
         ("radio.channel=raileigh", "unknown name 'raileigh'. Did you mean 'rayleigh'?"),
         (
             "radio.channel.normalisation=unit_pwoer",

@@ -1,0 +1,49 @@
+"""What is odd about some clips and stops no run: said on the screen, and in the run's facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+ODDITIES = {
+    "silent_clips": "have no sound, or zeros for sound",
+    "blank_clips": "show a single colour and nothing else",
+    "shortened_clips": "end before their files say: parts of these files are missing",
+    "antiphase_clips": "have channels that cancel each other out: their loudest channel is used, not the mean",
+}
+"""By key in a run's facts, what such clips do."""
+
+Note = Callable[[str], None]
+"""Told the key of what is odd about the file that is being read."""
+
+_FIRST = 5
+
+
+def flags(odd: Collection[str]) -> np.ndarray:
+    """One row of what :func:`tell` takes, bool [oddities]."""
+    return np.array([key in odd for key in ODDITIES])
+
+
+def tell(
+    odd: np.ndarray, names: Sequence[str], say: Callable[[str], None], what: str = "clips"
+) -> dict[str, Any]:
+    """Say which clips are odd.
+
+    Args:
+        odd: bool [rows, oddities], in the order of ``ODDITIES``.
+        names: Of the clip in each row; a clip that is in several rows counts once.
+        say: Told a sentence for each oddity that there is.
+        what: What the clips are called in it.
+
+    Returns:
+        For the run's facts: by oddity that there is, the ``count`` of such clips and the ``first`` names.
+    """
+    facts = {}
+    for (key, text), rows in zip(ODDITIES.items(), odd.T, strict=True):
+        found = list(dict.fromkeys(name for name, is_odd in zip(names, rows, strict=True) if is_odd))
+        if found:
+            say(f"{len(found):,} of {len(set(names)):,} {what} {text}; the first is {found[0]}")
+            facts[key] = {"count": len(found), "first": found[:_FIRST]}
+    return facts

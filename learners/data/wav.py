@@ -1,0 +1,73 @@
+"""WAV files whose header does not know how long the sound is, as recorders that stream write them.
+
+A recorder that cannot go back to the header leaves the size of the sound at 0, at 0xFFFFFFFF or near 2 GiB. libsndfile
+takes 0 at its word and reads no sound; of a size beyond the end of the file it reads all that is there, chunks of
+metadata included.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+_UNKNOWN = 0x7FFF0000
+"""Sizes from here on are no sizes: 0x7FFFFFFF and 0x80000000 are in use too."""
+_FOUR_CHARACTERS = re.compile(rb"(?=[ -~]{4})")
+
+
+def readable(path: Path) -> tuple[Path | BinaryIO, float]:
+    """What soundfile shall read in place of ``path``, and the share of the sound that is in the file.
+
+    It is ``path`` itself, and 1.0, unless ``path`` is a RIFF WAVE file whose sound is stated to be empty or to go on
+    beyond the file's end; then a copy with the size put right, without the chunks that follow the sound.
+
+    Raises:
+        OSError: ``path`` cannot be read.
+    """
+    with path.open("rb") as file:
+        start, stated = _sound(file)
+        held = path.stat().st_size - start
+        if start == 0 or 0 < stated <= held or held <= 0:
+            return path, 1.0
+        file.seek(0)
+        content = file.read()
+    size = _end_of_sound(content, start) - start
+    header = content[:4] + _bytes(start + size - 8) + content[8 : start - 4] + _bytes(size)
+    share = 1.0 if stated == 0 or stated >= _UNKNOWN else size / stated
+    return io.BytesIO(header + content[start : start + size]), share
+
+
+def _sound(file: BinaryIO) -> tuple[int, int]:
+    """Where the sound begins and its stated size [byte]; 0 and 0 where there is no such chunk."""
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return 0, 0
+    while len(chunk := file.read(8)) == 8:
+        size = _number(chunk[4:])
+        if chunk[:4] == b"data":
+            return file.tell(), size
+        file.seek(size + size % 2, io.SEEK_CUR)
+    return 0, 0
+
+
+def _end_of_sound(content: bytes, start: int) -> int:
+    """Where the sound that begins at ``start`` ends: where chunks begin that end with the file, if there are any."""
+    for match in _FOUR_CHARACTERS.finditer(content, start):
+        place = match.start()
+        while _FOUR_CHARACTERS.match(content, place) and (size := _number(content[place + 4 : place + 8])):
+            place += 8 + size
+            # The file may lack the byte that makes its last chunk even.
+            if len(content) - size % 2 <= place <= len(content):
+                return match.start()
+            place += size % 2
+    return len(content)
+
+
+def _number(four: bytes) -> int:
+    return int.from_bytes(four, "little")
+
+
+def _bytes(number: int) -> bytes:
+    return (number % 2**32).to_bytes(4, "little")

@@ -1,0 +1,64 @@
+"""Graphs in which every node has equally many links, each as likely as any other."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+
+PAIRED = 4
+"""Up to this degree graphs are drawn by pairing: of degree 4 about 1 pairing in 43 is a graph, of degree 6 in 6,300."""
+SWITCHES = 20
+"""Switches that are tried for each link of a graph of a higher degree."""
+
+
+def regular_links(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw a graph of ``count`` nodes with ``degree`` links each, all such graphs being equally likely.
+
+    Up to degree 4, and from ``count - 5`` on (where the links that are *not* there are drawn), that is exact: ends
+    of links are paired at random, all anew until no pair is a loop or comes twice (the configuration model;
+    Bollobás 1980). In between that would take for ever. There the links of some regular graph trade ends at random, a
+    Markov chain whose limit is uniform (Cooper, Dyer and Greenhill 2007); it stops after 20 trials for each link.
+
+    Args:
+        degree: Links of each node, less than ``count``; ``degree * count`` is even.
+        count: How many nodes.
+        rng: What is drawn from.
+
+    Returns:
+        Links by (lower, higher) node, in no particular order.
+    """
+    rest = count - 1 - degree
+    if rest < degree:
+        absent = set(regular_links(rest, count, rng))
+        return [(a, b) for a in range(count) for b in range(a + 1, count) if (a, b) not in absent]
+    return _paired(degree, count, rng) if degree <= PAIRED else _switched(degree, count, rng)
+
+
+def _paired(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Pair the ends of all links at random until the pairs are a graph."""
+    ends = np.repeat(np.arange(count), degree)
+    while True:
+        rng.shuffle(ends)
+        low, high = np.sort(ends.reshape(-1, 2), axis=1).T
+        if np.all(low < high) and len(np.unique(low * count + high)) == len(low):
+            return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def _switched(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Let two links a-b and c-d, drawn at random, become a-d and c-b wherever that leaves a graph, many times."""
+    drawn = nx.random_regular_graph(degree, count, seed=int(rng.integers(2**63)))
+    links: list[tuple[int, int]] = sorted((min(a, b), max(a, b)) for a, b in drawn.edges)
+    there = set(links)
+    trials = SWITCHES * len(links)
+    pairs, turned = rng.integers(len(links), size=(trials, 2)).tolist(), rng.integers(2, size=trials).tolist()
+    for (first, second), turn in zip(pairs, turned, strict=True):
+        (a, b), (c, d) = links[first], links[second]
+        if turn:
+            c, d = d, c
+        new = (min(a, d), max(a, d)), (min(c, b), max(c, b))
+        if a == d or c == b or new[0] in there or new[1] in there:
+            continue
+        there -= {links[first], links[second]}
+        there.update(new)
+        links[first], links[second] = new
+    return links

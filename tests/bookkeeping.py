@@ -1,0 +1,64 @@
+"""What must be true of the rows of every run, whatever the scenario."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+BUSY = ("compute", "sending", "receiving")
+JOULES = tuple(f"{category}_j" for category in (*BUSY, "idle"))
+
+
+def check_times(rows: Sequence[Any], end_s: float) -> None:
+    """One node's rows of rounds and outside of them leave no gap, do not overlap, and end with the run at ``end_s``.
+
+    What it did in a row fits into the row: idling and being busy add up to its length, be it that busy times overlap.
+    The row in which a device dies may be longer: it ends with the round of those that live.
+    """
+    now_s = 0.0
+    for row in rows:
+        died = getattr(row, "outcome", "") == "died"
+        assert row.start_s == now_s and row.end_s >= row.start_s, row
+        length_s, crumb_s = row.end_s - row.start_s, 1e-9 * max(end_s, 1e-9)
+        busy_s = [getattr(row, f"{category}_s") for category in BUSY]
+        assert min(row.idle_s, *busy_s) >= -crumb_s, row
+        assert row.idle_s + max(busy_s) <= length_s + crumb_s, row
+        assert died or row.idle_s + sum(busy_s) >= length_s - crumb_s, row
+        now_s = row.end_s
+        if died:
+            assert row is rows[-1], "the dead do nothing"
+            return
+    assert now_s == pytest.approx(end_s, rel=1e-12)
+
+
+def check_joules(rows: Sequence[Any], transfers: Iterable[Any], battery_j: float) -> float:
+    """One node's rows say what its transfers cost, and what left its battery of ``battery_j``.
+
+    Returns:
+        What the node spent [J].
+    """
+    total_j = {name: math.fsum(getattr(row, name) for row in rows) for name in JOULES}
+    spent_j = math.fsum(total_j.values())
+    crumb_j = 1e-9 * max(spent_j, 1e-9)
+    assert all(getattr(row, name) >= -crumb_j for row in rows for name in JOULES)
+    assert total_j["sending_j"] == pytest.approx(
+        math.fsum(row.energy_j for row in transfers), rel=1e-9, abs=crumb_j
+    )
+    if math.isfinite(battery_j):
+        left_j = rows[-1].battery_j if rows else battery_j
+        assert spent_j + left_j == pytest.approx(battery_j, rel=1e-9)
+        dead = [row for row in rows if row.outcome == "died"]
+        assert len(dead) == (left_j <= 1e-9 * battery_j)
+    return spent_j
+
+
+def check_transfers(transfers: Iterable[Any]) -> None:
+    """Bits that got through are those of the outcome, in a time that is there."""
+    for row in transfers:
+        assert 0 <= row.sent_bits <= row.size_bits, row
+        assert (row.outcome == "delivered") == (row.sent_bits == row.size_bits), row
+        assert row.end_s >= row.start_s and row.energy_j >= 0, row
+        assert 0 <= row.airtime_s <= (row.end_s - row.start_s) * (1 + 1e-9) + 1e-12, row

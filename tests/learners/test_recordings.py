@@ -1,0 +1,137 @@
+"""Networks for recordings [9, 128] under three methods: what is charged for, in closed form and by PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import networkx as nx
+import pytest
+from recordings import NETWORKS, SHAPE, Costs
+from tiny_task import UNLIMITED, make_setup, run_job
+from torch.utils.flop_counter import FlopCounterMode
+
+from learners.data.generated import Generated, GeneratedOptions
+from learners.data.partition import IID, OwnerOptions
+from netsim.registry import load
+from netsim.scenario.model import Costs as CostsBlock
+
+CLASSES, BATCH, HIDDEN, AUXILIARY = 6, 8, 16, 2
+
+
+def learner_of(name: str, kind: str, devices: int = 2, **options: Any) -> Any:
+    """A learner on generated recordings whose network stands."""
+    networks = {"features": {"name": "recordings:OfRecordings", "kind": kind}}
+    settings = {
+        "head_hidden": HIDDEN,
+        "auxiliary_heads": AUXILIARY,
+        "local_steps": 2,
+        "public_batch_size": BATCH,
+    }
+    known = load("learners", name).Options.model_fields
+    own = {key: value for key, value in settings.items() if key in known}
+    setup = make_setup(name, devices=devices, **{"networks": networks, "batch_size": BATCH, **own, **options})
+    data = {"samples": 64, "test_samples": 6, "shape": SHAPE, "classes": CLASSES}
+    setup = dataclasses.replace(
+        setup,
+        data=Generated(GeneratedOptions.model_validate(data)),
+        partition=IID(OwnerOptions(public_share=0.25 if name in ("mhd", "fedmd") else 0.0)),
+    )
+    learner = load("learners", name)(setup)
+    learner.begin(nx.star_graph(devices) if hasattr(learner, "server") else nx.complete_graph(devices))
+    return learner
+
+
+def closed_form(kind: str) -> tuple[Costs, int]:
+    """The trunk's, and how many features it has."""
+    trunk, costs = NETWORKS[kind]()
+    return costs, trunk.feature_count
+
+
+@pytest.mark.parametrize("kind", sorted(NETWORKS))
+def test_dmml(kind: str) -> None:
+    """Half of the features go to each of two linear classifiers; both pass gradients on to the trunk."""
+    trunk, features = closed_form(kind)
+    classifier = features // 2 * CLASSES
+    learner = learner_of("dmml", kind)
+    facts = learner.facts()
+    assert facts["forward_flops_per_sample"]["features"] == 2 * (trunk.forward + classifier)
+    assert facts["backward_flops_per_sample"]["features"] == 2 * (trunk.backward + 2 * classifier)
+    samples = 4 * BATCH  # of 64 samples on two devices
+    assert learner.workload(0, 1, UNLIMITED).flops == {
+        "features": samples * 2 * (trunk.forward + trunk.backward + 3 * classifier),
+        "common": samples * 2 * 3 * classifier,
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(NETWORKS))
+def test_fedavg(kind: str) -> None:
+    """Trunk and own head; the head on all features."""
+    trunk, features = closed_form(kind)
+    head = features * HIDDEN + HIDDEN * CLASSES
+    learner = learner_of("fedavg", kind)
+    facts = learner.facts()
+    assert facts["forward_flops_per_sample"]["features"] == 2 * (trunk.forward + head)
+    assert facts["backward_flops_per_sample"]["features"] == 2 * (trunk.backward + 2 * head)
+    assert facts["backward_flops_per_sample"]["fusion"] == 2 * 2 * (head + HIDDEN**2)
+
+
+@pytest.mark.parametrize("kind", sorted(NETWORKS))
+def test_mhd(kind: str) -> None:
+    """All heads are computed; private samples have gradients of the main one only, public ones of the others."""
+    trunk, features = closed_form(kind)
+    head = features * CLASSES
+    learner = learner_of("mhd", kind)
+    forward = trunk.forward + (1 + AUXILIARY) * head
+    facts = learner.facts()
+    assert facts["forward_flops_per_sample"][0] == 2 * forward
+    assert facts["backward_flops_per_sample"][0] == 2 * (trunk.backward + 2 * (1 + AUXILIARY) * head)
+    samples = 2 * BATCH
+    assert learner.workload(0, 1, UNLIMITED).flops == {
+        "private": samples * 2 * (forward + trunk.backward + 2 * head),
+        "public": samples * 2 * (forward + trunk.backward + 2 * AUXILIARY * head),
+        "teachers": samples * 2 * forward,
+    }
+
+
+def as_pytorch_counts(job: Any) -> float:
+    """FLOPs of a job that is really done, by PyTorch's own counter."""
+    with FlopCounterMode(display=False) as counter:
+        run_job(job)
+    return float(counter.get_total_flops())
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
+def test_a_local_update_of_fedavg_computes_what_it_is_charged_for(kind: str) -> None:
+    learner = learner_of("fedavg", kind)
+    (message, *_) = learner.download(1, [0, 1])
+    learner.receive(0, 1, message.payload)
+    workload = learner.workload(0, 1, UNLIMITED)
+    charged = sum(workload.flops.values())
+    assert as_pytorch_counts(learner.training_job(0, 1, workload)) == pytest.approx(charged, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
+def test_a_local_update_of_dmml_computes_what_it_is_charged_for(kind: str) -> None:
+    learner = learner_of("dmml", kind)
+    workload = learner.workload(0, 1, UNLIMITED)
+    charged = sum(workload.flops.values())
+    assert as_pytorch_counts(learner.training_job(0, 1, workload)) == pytest.approx(charged, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
+@pytest.mark.parametrize("embedding", [None, 12])
+def test_a_local_update_of_mhd_computes_what_it_is_charged_for(kind: str, embedding: int | None) -> None:
+    learner = learner_of("mhd", kind, embedding_size=embedding, nu_emb=1.0 if embedding else 0.0)
+    workload = learner.workload(0, 1, UNLIMITED)
+    charged = sum(workload.flops.values())
+    assert as_pytorch_counts(learner.training_job(0, 1, workload)) == pytest.approx(charged, rel=1e-9)
+
+
+def test_a_ratio_still_says_what_a_backward_pass_costs() -> None:
+    """As the paper has it: as much as the forward pass, heads and first layer alike."""
+    trunk, features = closed_form("gru")
+    learner = learner_of("dmml", "gru", costs=CostsBlock(backward_to_forward=1, flops_per_mac=1))
+    facts = learner.facts()
+    forward = trunk.forward + features // 2 * CLASSES
+    assert facts["forward_flops_per_sample"] == facts["backward_flops_per_sample"] == {"features": forward}

@@ -1,0 +1,367 @@
+"""One run, as from the command line, for each key of the reference with a value that is not its default.
+
+Data sets are in ``tests/learners/data/test_every_key_of_data.py``. A key of which no value is known fails: whoever adds
+one says here what it can be.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from every_key import (
+    Key,
+    Tree,
+    check,
+    component_keys,
+    merge,
+    nest,
+    other_values,
+    places,
+    recorded,
+    run,
+    scenario_keys,
+)
+
+import netsim.cli
+from netsim.learning import ServerLearner
+from netsim.registry import KINDS, load, names
+from netsim.scenario.model import COMPONENTS
+
+DEVICES = {"count": 4, "rx_power_w": 0.05, "idle_power_w": 0.02}
+NEAR = {"links": {"name": "range", "range_m": 150.0}}
+
+STUB: Tree = {
+    "rounds": 3,
+    "devices": DEVICES,
+    "topology": NEAR,
+    "learner": {"name": "stub", "flops": 4e8, "bits": 1e6},
+}
+SERVER: Tree = {
+    **STUB,
+    "protocol": {"name": "server_rounds"},
+    "learner": {
+        "name": "server_stub",
+        "flops": 4e8,
+        "server_flops": 1e9,
+        "upload_bits": 1e6,
+        "download_bits": 1e5,
+    },
+}
+MLP = {"features": {"name": "mlp", "hidden": [4]}}
+LEARNING: Tree = {
+    "rounds": 2,
+    "devices": {**DEVICES, "count": 3},
+    "topology": NEAR,
+    "data": {"name": "generated", "samples": 48, "test_samples": 12, "shape": [1, 8, 8], "classes": 3},
+    "partition": {"name": "iid"},
+    "learner": {"name": "dmml", "networks": MLP, "batch_size": 8},
+    "jobs": {"device": "cpu", "executor": {"name": "inline"}, "stacking": "off", "threads": 1},
+}
+SMALL_CNN = {"name": "cnn", "channels": [2], "hidden": 4}
+PUBLIC = {"partition": {"name": "iid", "public_share": 0.25}}
+DISTILLING: dict[str, Tree] = {
+    "fedmd": {
+        "public_epochs": 1,
+        "private_epochs": 1,
+        "revisit_epochs": 1,
+        "alignment_samples": 8,
+        "digest_batch_size": 6,
+        "public_batch_size": 8,
+        "batch_size": 8,
+    },
+    "fedzkt": {
+        "local_epochs": 1,
+        "batch_size": 8,
+        "distillation_iterations": 2,
+        "server_batch_size": 4,
+        "noise_size": 3,
+        "generator_channels": [4, 2],
+        "global_network": SMALL_CNN,
+    },
+    "mhd": {"local_steps": 2, "batch_size": 8, "public_batch_size": 8},
+}
+
+REQUIRED: dict[str, Tree] = {
+    "links.edges": {"edges": [[0, 1], [1, 2], [2, 3]]},
+    "links.regular": {"degree": 2},
+    "placements.coordinates": {"positions_m": [[0, 0], [40, 0], [0, 40], [40, 40]]},
+    "placements.grid": {"spacing_m": 30.0},
+    "stragglers.constant": {"factor": 3.0, "share": 0.5},
+    "stragglers.exponential": {"mean": 2.0},
+    "stragglers.given": {"factors": {0: 3.0}},
+    "stragglers.lognormal": {"sigma": 1.0},
+}
+"""What a component cannot do without."""
+
+TWO = {"audio": {"name": "mlp", "hidden": [4]}, "visual": {"name": "mlp", "hidden": [4]}}
+CLIPS: Tree = {
+    "data": {"name": "crema_d", "surrogate_clips": 36, "audio_shape": [4, 4], "image_size": 8},
+    "learner": {"name": "isolated", "networks": TWO, "batch_size": 8},
+}
+"""Clips of sound and picture by several actors, made up."""
+ODD = {"name": "generated", "samples": 24, "test_samples": 8, "shape": [1, 8, 8], "classes": 2}
+
+GIVEN: dict[str, list[Any]] = {
+    "name": ["other"],
+    "description": ["what it shows"],
+    "devices.battery.capacity_j": [0.15],
+    "devices.classes.<name>.devices": [[0, 1]],
+    "devices.classes.<name>.processor.frequency_hz": [2e9],
+    "devices.classes.<name>.battery.capacity_j": [0.15],
+    "devices.classes.<name>.networks": [{"features": SMALL_CNN}],
+    "devices.classes.<name>.memory_bytes": [1e9],
+    "devices.overrides[].devices": [[1, 2]],
+    "devices.overrides[].processor.frequency_hz": [2e9],
+    "devices.overrides[].battery.capacity_j": [0.15],
+    "radio.noise_dbm_per_hz": [-150.0],
+    "radio.outage_snr_db": [25.0],
+    "server.position_m": [[20.0, 10.0]],
+    "costs.stated.flops_per_iteration": [{"features": 1e6}],
+    "costs.stated.bits": [{"features": 1e4}],
+    "links.edges.edges": [[[0, 1], [1, 2], [2, 3], [3, 0]]],
+    "links.range.range_m": [120.0],
+    "placements.coordinates.positions_m": [[[0, 0], [30, 0], [0, 30], [30, 30]]],
+    "stragglers.exponential.mean": [3.0],
+    "stragglers.given.factors": [{1: 2.0}],
+    "protocols.decentralized_rounds.deadline_s": [0.35],
+    "protocols.server_rounds.deadline_s": [0.35],
+    "learners.centralized.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
+    "learners.centralized.modalities": [["features"]],
+    "learners.centralized_server.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
+    "learners.centralized_server.modalities": [["features"]],
+    "learners.centralized_server.epochs_range": [[1, 2]],
+    "learners.dmml_kd.generator_iterations": [3],
+    "learners.fedmd.networks": [{"features": {"name": "cnn", "channels": [3], "hidden": 4}}],
+    "learners.fedmd.modalities": [["features"]],
+    "learners.fedmd.public": [ODD],
+    "learners.fedmd.public_epochs": [2],
+    "learners.fedmd.private_epochs": [2],
+    "learners.fedzkt.global_network": [{"name": "cnn", "channels": [3], "hidden": 4}],
+    "learners.fedzkt.distillation_iterations": [3],
+    "learners.fedzkt.server_batch_size": [3],
+    "learners.fedzkt.generator_channels": [[2, 2]],
+    "learners.mhd.local_steps": [3],
+    "learners.mhd.graph": ["complete", "islands", "cycle", "baseline", [[0, 1]], {1: "complete", 2: "cycle"}],
+    "learners.mhd.public": [ODD],
+    "partitions.classes_per_device.modalities": [[["features"], ["features"], ["features"]]],
+    "partitions.classes_per_device.public_share": [0.25],
+    "partitions.classes_per_device.classes": [1],
+    "partitions.dirichlet.kept": [[0.5, 0.9]],
+    "partitions.primary_labels.primary": [1],
+    "networks.cnn.channels": [[3]],
+    "networks.lenet.channels": [[3, 4]],
+    "networks.lenet.hidden": [[6, 4]],
+    "networks.mlp.hidden": [[6]],
+    "networks.mobilenet_v2.width": [0.25],
+    "networks.shufflenet_v2.size": [0.5],
+    "networks.small_resnet.widths": [[4]],
+    "networks.small_resnet.strides": [[1, 1]],
+    "executors.cuda.devices": [["cpu"]],
+}
+"""Values of keys for which bounds and choices are not enough."""
+
+CONTEXT: dict[str, Tree] = {
+    "costs.stated": {
+        "costs": {"stated": {"flops_per_iteration": {"features": 1e6}, "bits": {"features": 1e4}}}
+    },
+    "devices.classes.<name>.networks": {
+        "learner": {"name": "fedmd", "networks": {"features": SMALL_CNN}, **DISTILLING["fedmd"]},
+        "protocol": {"name": "server_rounds"},
+        **PUBLIC,
+    },
+    "executors.cuda": {"jobs": {"executor": {"name": "cuda", "devices": ["cpu"]}}},
+    "learners.fedmd.public": {"partition": {"name": "classes_per_device"}},
+    "learners.mhd.public": {"partition": {"name": "classes_per_device"}},
+    "partitions.dirichlet.kept": {**CLIPS, "partition": {"name": "dirichlet", "case": "C"}},
+    "partitions.dirichlet": CLIPS,
+    "partitions.natural": CLIPS,
+    "networks": {"rounds": 1, "devices": {"count": 2}, "data": {"samples": 8, "shape": [1, 16, 16]}},
+}
+"""What else a scenario needs for a key to mean something, by the key's name or its beginning; the first counts."""
+
+NOT_HERE = {
+    "executors.processes": "takes seconds to start: tests/netsim/jobs/test_processes.py",
+    "executors.ray": "takes seconds to start: tests/netsim/jobs/test_ray.py",
+    "jobs.device": "all but cpu need a GPU: tests/netsim/jobs/test_cuda.py",
+    "data": "tests/learners/data/test_every_key_of_data.py",
+}
+"""Keys, by the beginning of their names, that other tests run, and which."""
+
+ALONE = ("learners", "datasets", "partitions", "executors", "protocols")
+"""Kinds of components that need a world of their own."""
+
+UNKNOWN = object()
+"""Stands for a value that nobody has given."""
+
+
+def around(name: str) -> Tree:
+    """What the key, or component, called ``name`` needs beside it."""
+    return next((tree for part, tree in CONTEXT.items() if f"{name}.".startswith(f"{part}.")), {})
+
+
+def component(kind: str, name: str) -> Tree:
+    """A component and what it cannot do without."""
+    return {"name": name, **REQUIRED.get(f"{kind}.{name}", {})}
+
+
+def worlds(key: Key) -> list[tuple[Tree, str]]:
+    """Scenarios for which ``key`` matters, and its name in each."""
+    if not key.kind:
+        block = key.name.split(".")[0]
+        learns = block in ("costs", "evaluation", "jobs", "data", "partition") or key.name.endswith(
+            "networks"
+        )
+        base = SERVER if block == "server" else LEARNING if learns else STUB
+        return [(merge(base, around(key.name)), key.name)]
+    found = []
+    for place in ["learner.networks.features"] if key.kind == "networks" else places(key.kind):
+        base = world_of(key.kind, key.component, place)
+        base = merge(base, nest(place, component(key.kind, key.component)))
+        found.append((merge(base, around(key.name)), f"{place}.{key.key}"))
+    return found
+
+
+def world_of(kind: str, name: str, place: str) -> Tree:
+    """A scenario in which a component of ``kind`` called ``name`` can be at ``place``."""
+    if kind == "learners":
+        return merge({k: v for k, v in LEARNING.items() if k != "learner"}, of_learner(name))
+    if kind == "protocols":
+        return SERVER if load(kind, name).needs_server else STUB
+    if kind in ("partitions", "networks", "executors"):
+        return LEARNING
+    return SERVER if place.startswith("server") else STUB
+
+
+def of_learner(name: str) -> Tree:
+    """The learner called ``name``, small, and the protocol and samples that it needs."""
+    cls = load("learners", name)
+    tree: Tree = {"learner": {"name": name}}
+    if name in ("stub", "server_stub"):
+        pass
+    elif name in DISTILLING:
+        networks = {"features": SMALL_CNN}
+        tree = {"learner": {"name": name, "networks": networks, **DISTILLING[name]}, **PUBLIC}
+    else:
+        tree["learner"] |= {"networks": MLP, "batch_size": 8}
+        small = {"head_hidden": 4, "generator_hidden": 4, "generator_iterations": 2, "noise_size": 3}
+        tree["learner"] |= {key: value for key, value in small.items() if key in cls.Options.model_fields}
+    if issubclass(cls, ServerLearner):
+        waits = name not in ("fedasync", "fedbuff")
+        tree["protocol"] = {"name": "server_rounds" if waits else "asynchronous_server"}
+    return tree
+
+
+def cases(keys: Iterable[Key]) -> list[Any]:
+    """A key and a value for each case."""
+    return [
+        pytest.param(key, value, id=f"{key.name}={value}"[:60])
+        for key in keys
+        if not key.name.startswith(tuple(NOT_HERE))
+        for value in values(key)
+    ]
+
+
+def values(key: Key) -> list[Any]:
+    """Other values of ``key``; of one that names a component, all others."""
+    kind = COMPONENTS.get(tuple(key.name.split(".")))
+    if kind and not key.kind:
+        if kind in ALONE:
+            return []
+        default = key.field.get_default().name
+        return [component(kind, name) for name in names(kind) if name != default]
+    return other_values(key, GIVEN) or [UNKNOWN]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for all runs. Nobody asks Git anew for each of them; what they set in PyTorch is undone at the end."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netsim.cli, "commit", lambda: None)
+        yield tmp_path_factory.mktemp("runs")
+    torch.set_num_threads(threads)
+
+
+def try_out(key: Key, value: Any, folder: Path) -> None:
+    """Run all scenarios that show ``key``, and see whether the records have it and agree with each other."""
+    assert value is not UNKNOWN, f"{key.name} has no value here that is not its default: put one into GIVEN"
+    for base, name in worlds(key):
+        of_run = run(merge(base, nest(name, value)), folder)
+        found = recorded(of_run, name)
+        if isinstance(value, bool | int | float | str):
+            assert found == value
+        elif isinstance(value, dict) and "name" in value:
+            assert found == value["name"]
+        check(of_run)
+
+
+@pytest.mark.parametrize(("key", "value"), cases(scenario_keys()))
+def test_a_key_of_the_scenario(key: Key, value: Any, folder: Path) -> None:
+    try_out(key, value, folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), cases(key for kind in KINDS if kind != "datasets" for key in component_keys(kind))
+)
+def test_a_key_of_a_component(key: Key, value: Any, folder: Path) -> None:
+    try_out(key, value, folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in ALONE
+        for name in names(kind)
+        if kind != "datasets" and not f"{kind}.{name}".startswith(tuple(NOT_HERE))
+    ],
+)
+def test_a_component_as_it_comes(kind: str, name: str, folder: Path) -> None:
+    (place,) = places(kind)
+    base = world_of(kind, name, place)
+    if kind != "learners":
+        base = merge(base, nest(place, component(kind, name)))
+    check(run(merge(base, around(f"{kind}.{name}")), folder))
+
+
+def of_pairs() -> Iterator[tuple[str, Tree]]:
+    """Each key of the blocks radio, protocol and battery with another value, and each protocol as it comes."""
+    yield from ((f"protocol={name}", {"protocol": {"name": name}}) for name in names("protocols"))
+    for key in scenario_keys():
+        if key.name.startswith(("radio.", "devices.battery.")):
+            yield from ((f"{key.name}={value}"[:50], nest(key.name, value)) for value in values(key))
+    for kind in ("channels", "path_losses", "accesses", "protocols"):
+        place = next(place for place in places(kind) if not place.startswith("server"))
+        for key in component_keys(kind):
+            for value in values(key):
+                change = nest(place, {"name": key.component, key.key: value})
+                yield f"{key.component}.{key.key}={value}"[:50], change
+
+
+def contradict(a: Tree, b: Tree) -> bool:
+    """Whether both say something, and not the same, about one key or component."""
+    return any(
+        contradict(a[key], b[key])
+        if isinstance(a[key], dict) and isinstance(b[key], dict) and a[key].get("name") == b[key].get("name")
+        else a[key] != b[key]
+        for key in a.keys() & b.keys()
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(one, other, id=f"{a}, {b}")
+        for (a, one), (b, other) in itertools.combinations(of_pairs(), 2)
+        if not contradict(one, other)
+    ],
+)
+def test_a_pair_of_keys_of_radio_protocol_and_battery(one: Tree, other: Tree, folder: Path) -> None:
+    both = merge(one, other)
+    protocol = both.get("protocol", {}).get("name", "decentralized_rounds")
+    check(run(merge(SERVER if load("protocols", protocol).needs_server else STUB, both), folder))
