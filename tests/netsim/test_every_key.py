@@ -109,6 +109,7 @@ ODD = {"name": "generated", "samples": 24, "test_samples": 8, "shape": [1, 8, 8]
 GIVEN: dict[str, list[Any]] = {
     "name": ["other"],
     "description": ["what it shows"],
+    "modules": [["."]],
     "devices.battery.capacity_j": [0.15],
     "devices.classes.<name>.devices": [[0, 1]],
     "devices.classes.<name>.processor.frequency_hz": [2e9],
@@ -121,6 +122,7 @@ GIVEN: dict[str, list[Any]] = {
     "radio.noise_dbm_per_hz": [-150.0],
     "radio.outage_snr_db": [25.0],
     "server.position_m": [[20.0, 10.0]],
+    "costs.backward_to_forward": [2.0],
     "costs.stated.flops_per_iteration": [{"features": 1e6}],
     "costs.stated.bits": [{"features": 1e4}],
     "links.edges.edges": [[[0, 1], [1, 2], [2, 3], [3, 0]]],
@@ -177,6 +179,8 @@ CONTEXT: dict[str, Tree] = {
     "executors.cuda": {"jobs": {"executor": {"name": "cuda", "devices": ["cpu"]}}},
     "learners.fedmd.public": {"partition": {"name": "classes_per_device"}},
     "learners.mhd.public": {"partition": {"name": "classes_per_device"}},
+    "protocols.decentralized_rounds.schedule": {"protocol": {"deadline_s": 0.35}},
+    "protocols.decentralized_rounds.late": {"protocol": {"deadline_s": 0.35}},
     "partitions.dirichlet.kept": {**CLIPS, "partition": {"name": "dirichlet", "case": "C"}},
     "partitions.dirichlet": CLIPS,
     "partitions.natural": CLIPS,
@@ -189,13 +193,15 @@ NOT_HERE = {
     "executors.ray": "takes seconds to start: tests/netsim/jobs/test_ray.py",
     "jobs.device": "all but cpu need a GPU: tests/netsim/jobs/test_cuda.py",
     "data": "tests/learners/data/test_every_key_of_data.py",
+    "links.edges.file": "needs a file: tests/netsim/topology/test_files.py",
+    "placements.coordinates.file": "needs a file: tests/netsim/topology/test_files.py",
 }
 """Keys, by the beginning of their names, that other tests run, and which."""
 
 ALONE = ("learners", "datasets", "partitions", "executors", "protocols")
 """Kinds of components that need a world of their own."""
 
-UNKNOWN = object()
+UNKNOWN = "no known value"
 """Stands for a value that nobody has given."""
 
 
