@@ -20,7 +20,10 @@ def complaint(path, *settings):
     ("setting", "words"),
     [
         ("radio.bandwith_hz=5e5", "radio.bandwith_hz: unknown key. Did you mean 'bandwidth_hz'?"),
-        ("radio.colour=5", "radio.colour: unknown key. Known here: access, acknowledgement_bits, bandwidth_hz"),
+        (
+            "radio.colour=5",
+            "radio.colour: unknown key. Known here: access, acknowledgement_bits, bandwidth_hz",
+        ),
         (
             "radio.bandwidth_hz=500 kHz",
             "must be a number in hertz (got '500 kHz'); the unit is in the key's name",
