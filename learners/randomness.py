@@ -130,14 +130,16 @@ def drawing_from_its_seed(job: Callable[..., T]) -> Callable[..., T]:
     architecture. Somebody else on another thread may have moved it: the second time gives the same result then.
 
     Args:
-        job: A pure function of its inputs; ``seed`` need not be one of its own. Called with inputs by name.
+        job: A pure function of its inputs; ``seed`` need not be one that it takes itself.
     """
-    takes_seed = "seed" in signature(job).parameters
+    names = tuple(signature(job).parameters)
 
     @wraps(job)
-    def watched(*, seed: int = 0, **inputs: Any) -> T:
-        if takes_seed:
-            inputs["seed"] = seed
+    def watched(*given: Any, **named: Any) -> T:
+        inputs = {**dict(zip(names, given, strict=False)), **named}
+        seed = inputs.get("seed", 0)
+        if "seed" not in names:
+            inputs.pop("seed", None)
         network = (job.__qualname__, getattr(inputs.get("architecture"), "text", None))
         if network not in _known:
             before = _global_states(inputs.get("torch_device", "cpu"))
