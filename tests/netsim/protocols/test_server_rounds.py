@@ -174,10 +174,10 @@ def test_fastest_takes_those_that_were_quick(star):
 
 
 def test_a_server_that_trains_is_charged_for_it_and_judged_after_it(simulate, late_fusion):
-    """20 training samples of each of 3 devices, 7 batches of 8; ε f² / e = 2e-28 · 1e18 / 4 J per FLOP of the server.
+    """20 training samples of each of 3 devices, all in one epoch; ε f² / e = 2e-28 · 1e18 / 4 J per FLOP of the server.
 
-    8 numbers, hidden layers of 4, 2 classes: 32 + 16 multiplications in the trunk, 16 + 8 in the head and
-    16 + 16 + 8 in the fused head, times 2, times 3 with the backward pass.
+    8 numbers, hidden layers of 4, 2 classes: 32 + 16 multiplications in the trunk and 16 + 8 in the one head, times 2,
+    times 3 with the backward pass, but 2 in the first layer, whose inputs need no gradient.
     """
     simulation, log = simulate(
         rounds=3,
@@ -187,7 +187,7 @@ def test_a_server_that_trains_is_charged_for_it_and_judged_after_it(simulate, la
         **late_fusion("centralized_server", 4, 4),
         jobs={"device": "cpu", "executor": "inline", "stacking": "off"},
     )
-    flops = 7 * 8 * 6 * (48 + 24 + 40)
+    flops = 60 * (6 * (48 + 24) - 2 * 32)
     assert not log.transfers
     assert {(row.outcome, row.compute_j, row.sending_j, row.flops) for row in log.rounds} == {
         ("finished", 0.0, 0.0, 0.0)
