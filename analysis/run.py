@@ -34,6 +34,7 @@ GROWING_TABLES: dict[str, list[str]] = {
         "sent",
         "received",
         "missed",
+        "late",
     ],
     "outside": [
         "device",

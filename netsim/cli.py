@@ -244,7 +244,7 @@ def _report(
     for kind, values in summary["accuracy"].items():
         note = "  (surrogate data)" if summary["surrogate_data"] else ""
         table.add_row(
-            f"accuracy, {kind}",
+            f"accuracy, {kind}" if len(summary["accuracy"]) > 1 else "accuracy",
             f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
         )
     for name, by_modality in summary["metrics"].items():

@@ -63,7 +63,7 @@ def test_it_draws_where_it_is_told_to_and_nothing_else(write_scenario, tmp_path,
         ({}, [], "data and partition: not in the scenario, so nothing is dealt"),
         ({"data": BLOCKS["data"]}, [], "small.yaml: partition: not in the scenario"),
         (BLOCKS, ["--out", "who.jpg"], "--out: must end in .png, .pdf, .svg (got 'who.jpg')"),
-        (BLOCKS, ["--set", "devices.count=301"], "301 devices, but 300 training samples"),
+        ({**BLOCKS, "topology": {}}, ["--set", "devices.count=301"], "301 devices, but 300 training samples"),
         (BLOCKS, ["--set", "partition.name=irichlet"], "Did you mean 'dirichlet'?"),
     ],
 )
