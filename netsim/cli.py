@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.columns import Columns
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from netsim import registry
 from netsim.dealing import deal
@@ -240,15 +243,19 @@ def _report(
     table.add_row("simulated time", hours(summary["simulated_s"]))
     if summary["round_s"]:
         spread = summary["round_s"]
-        table.add_row("round", f"median {hours(spread['median'])}, 99 % {hours(spread['q99'])}")
+        table.add_row("round", _median_and_tail(spread))
     for kind, values in summary["accuracy"].items():
         note = "  (surrogate data)" if summary["surrogate_data"] else ""
         table.add_row(
             f"accuracy, {kind}" if len(summary["accuracy"]) > 1 else "accuracy",
             f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
         )
-    for name, by_modality in summary["metrics"].items():
-        table.add_row(escape(name), escape(_first_to_last(by_modality, explained.get(name, ""))))
+    if summary["accuracy"]:
+        _add_in_short(table, summary["metrics"])
+    else:
+        for name, by_modality in summary["metrics"].items():
+            meaning = f", {explained[name]}" if explained.get(name) else ""
+            table.add_row(escape(name), escape(_first_to_last(by_modality) + meaning))
     parts = ", ".join(
         f"{c} {joules(energy[c])}" for c in ("compute", "sending", "receiving", "idle") if energy[c]
     )
@@ -260,7 +267,7 @@ def _report(
         table.add_row(
             "transfers",
             f"{count:,}, {summary['transfers'].get('delivered', 0) / count:.1%} delivered; "
-            f"airtime median {hours(spread['median'])}, 99 % {hours(spread['q99'])}",
+            f"airtime {_median_and_tail(spread)}",
         )
     for dead in summary["dead_devices"]:
         table.add_row("died", f"device {dead['device']} at {hours(dead['time_s'])}")
@@ -289,13 +296,27 @@ def _report(
     out.print(table)
 
 
-def _first_to_last(by_modality: Mapping[str, Mapping[str, float]], explained: str) -> str:
-    """A metric's means over devices: ``2.29 → 0.142, distance from the truth``."""
-    curves = ", ".join(
+def _median_and_tail(spread_s: Mapping[str, float]) -> str:
+    """Two quantiles of times [s]: ``median 60 ms, 99 % 75.7 ms``."""
+    tail = spread_s["q99"]
+    note = " (∞: never finished)" if math.isinf(tail) else ""
+    return f"median {hours(spread_s['median'])}, 99 % {hours(tail)}{note}"
+
+
+def _add_in_short(table: Table, metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """What was measured beside the accuracy, side by side and without explanations."""
+    if metrics:
+        short = [Text(f"{name} {_first_to_last(ends)}") for name, ends in metrics.items()]
+        table.add_row("also measured", Columns(short, padding=(0, 3, 0, 0)))
+        table.add_row("", "(means over devices; python -m analysis says what each is)")
+
+
+def _first_to_last(by_modality: Mapping[str, Mapping[str, float]]) -> str:
+    """A metric's means over devices: ``2.29 → 0.142``."""
+    return ", ".join(
         (f"{modality} " if modality != "fused" else "") + f"{ends['first']:.3g} → {ends['last']:.3g}"
         for modality, ends in by_modality.items()
     )
-    return f"{curves}, {explained}" if explained else curves
 
 
 @app.command()

@@ -287,12 +287,17 @@ def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int]
     """
     part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
     path_loss = part.make(plan.scenario.seed)
-    losses_db = {}
+    losses_db: dict[tuple[int, int], float] = {}
     for pair, link in topology.links().items():
-        losses_db[pair] = loss_db = float(path_loss.loss_db(link, carrier_hz))
-        if math.isnan(loss_db) or loss_db == -math.inf:
+        given = path_loss.loss_db(link, carrier_hz)
+        try:
+            losses_db[pair] = loss_db = float(given)
+            is_loss = not math.isnan(loss_db) and loss_db > -math.inf
+        except (TypeError, ValueError):
+            is_loss = False
+        if not is_loss:
             raise ScenarioError(
-                f"{plan.file}: {key}: {part.name!r} gives {loss_db} dB for the link {link.ends[0]} - {link.ends[1]} of "
+                f"{plan.file}: {key}: {part.name!r} gives {given!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
                 f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
             )
     return losses_db

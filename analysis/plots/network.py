@@ -99,7 +99,9 @@ def _legend(axes: Axes, shapes: dict[str, str], any_dead: bool) -> None:
         "markeredgecolor": "black",
     }
     handles = [
-        Line2D([], [], marker=marker, label=owned or "no data", **look) for owned, marker in shapes.items()
+        Line2D([], [], marker=marker, label=owned or "no data", **look)
+        for owned, marker in shapes.items()
+        if len(shapes) > 1  # one shape needs no explanation
     ]
     if any_dead:
         handles.append(
@@ -113,7 +115,7 @@ def _legend(axes: Axes, shapes: dict[str, str], any_dead: bool) -> None:
                 label="battery ran out",
             )
         )
-    if len(shapes) > 1 or any_dead:
+    if handles:
         axes.legend(
             handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1.0
         )

@@ -143,9 +143,11 @@ def draw_band(axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour:
 
 
 def legend_below(figure: Figure, axes: Axes, *more: Artist, columns: int = 5) -> None:
-    """One legend for all panels, where it can hide no curve."""
-    handles = [*axes.get_legend_handles_labels()[0], *more]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
+    """One legend for all panels, where it can hide no curve; a lone curve that is called fused needs no name."""
+    curves, labels = axes.get_legend_handles_labels()
+    handles = [*([] if labels == ["fused"] else curves), *more]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
 
 
 def count_axis(axes: Axes) -> None:

@@ -20,6 +20,7 @@ from analysis.plots.style import (
 from analysis.run import Run
 from analysis.tables import transfer_times
 from analysis.terminal import cell
+from analysis.units import time_unit
 
 LABEL_IN = 0.28  # two lines of the legend
 
@@ -38,26 +39,28 @@ def transfers_figure(run: Run) -> Figure | None:
     arrived = transfers[(transfers["outcome"] == "delivered") & (transfers["time_s"] > 0)]
     if arrived.empty:
         return None
+    factor, unit = time_unit(arrived["time_s"].median())
     figure = new_figure(COLUMN_IN, 2.5 + LABEL_IN * arrived["kind"].nunique())
     axes, lowest = figure.subplots(), 1.0
     for place, (kind, times) in enumerate(arrived.groupby("kind")):
         sent = transfers[transfers["kind"] == kind]
-        t, late = not_within(times["time_s"], len(sent))
+        t, late = not_within(times["time_s"] / factor, len(sent))
         _, lost, mean_s, median_s, *_ = transfer_times(sent)
         label = f"{kind}: {len(sent):,} sent" + (f", {lost:,} lost" if lost else "")
-        label += f"\nmedian {cell(median_s)} s, mean {'of the rest ' if lost else ''}{cell(mean_s)} s"
+        median, mean = cell(median_s / factor), cell(mean_s / factor)
+        label += f"\nmedian {median} {unit}, mean {'of the rest ' if lost else ''}{mean} {unit}"
         marker = "o" if len(t) < FEW else None
         axes.step(t, late, where="post", label=label, marker=marker, markersize=3, **curve_style(place))
         lowest = min(lowest, late.min())
-    first_s, last_s = arrived["time_s"].min(), arrived["time_s"].max()
-    logarithmic_x(axes, decades=np.log10(last_s / first_s))
-    if last_s < 2 * first_s:  # so near each other that the axis would be a magnifying glass
-        axes.set_xlim(first_s / 2.5, 2.5 * last_s)
+    first, last = arrived["time_s"].min() / factor, arrived["time_s"].max() / factor
+    logarithmic_x(axes, decades=np.log10(last / first))
+    if last < 2 * first:  # so near each other that the axis would be a magnifying glass
+        axes.set_xlim(first / 2.5, 2.5 * last)
     axes.set_yscale("log")
     axes.set_ylim(min(0.1, 0.8 * lowest), 1.2)
     axes.yaxis.set_minor_formatter(NullFormatter())
     _guides(axes)
-    axes.set_xlabel("t [s]")
+    axes.set_xlabel(f"t [{unit}]")
     axes.set_ylabel("P(not delivered within t)")
     legend_below(figure, axes, columns=1)
     return figure

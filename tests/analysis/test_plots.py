@@ -118,15 +118,14 @@ def test_who_was_not_chosen_has_no_iterations_rather_than_none(make_run: MakeRun
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["audio"]
 
 
-@pytest.mark.parametrize(
-    ("values", "legend"), [((0.5, 0.5), ["fused"]), ((0.4, 0.6), ["fused", "lowest to highest device"])]
-)
+@pytest.mark.parametrize(("values", "legend"), [((0.5, 0.5), []), ((0.4, 0.6), ["lowest to highest device"])])
 def test_a_band_is_explained_where_one_is_drawn(
     values: tuple[float, ...], legend: list[str], make_run: MakeRun
 ) -> None:
+    """Where there is one prediction it is nowhere called fused."""
     figure = accuracy_figure(make_run(metrics=[accuracy(t, k, values[k]) for t in (1, 2, 3) for k in (0, 1)]))
     assert figure is not None
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == legend
+    assert [text.get_text() for shown in figure.legends for text in shown.get_texts()] == legend
 
 
 def ticks(axis: Any) -> list[str]:
@@ -162,6 +161,33 @@ def test_the_median_of_the_figure_is_that_of_the_table(make_run: MakeRun) -> Non
     (text,) = figure.legends[0].get_texts()
     assert text.get_text() == "upload: 4 sent, 1 lost\nmedian 0.86 s, mean of the rest 0.87 s"
     assert tables.latency_quantiles(run).set_index("what").loc["upload transfer", "median_s"] == 0.86
+
+
+def test_short_transfers_are_drawn_in_milliseconds(make_run: MakeRun) -> None:
+    figure = transfers_figure(
+        make_run(transfers=[{"kind": "model", "outcome": "delivered", "end_s": end} for end in (2e-5, 4e-5)])
+    )
+    assert figure is not None
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "t [ms]" and max(axes.get_lines()[0].get_xdata()) == pytest.approx(0.02)
+    (text,) = figure.legends[0].get_texts()
+    assert text.get_text() == "model: 2 sent\nmedian 0.02 ms, mean 0.03 ms"
+
+
+@pytest.mark.parametrize(
+    ("owned", "legend"),
+    [(("", ""), ["battery ran out"]), (("audio", ""), ["no data", "audio", "battery ran out"])],
+)
+def test_a_map_says_who_has_no_data_only_where_somebody_has(
+    owned: tuple[str, str], legend: list[str], make_run: MakeRun
+) -> None:
+    """A learner without a data set has devices without one, and nothing is amiss."""
+    died = {"device": 0, "outcome": "died", "battery_j": 0.0}
+    run = make_run(devices=[device(k, modalities=m) for k, m in enumerate(owned)], rounds=[died])
+    figure = network_figure(run)
+    assert figure is not None
+    shown = figure.axes[0].get_legend()
+    assert shown is not None and [text.get_text() for text in shown.get_texts()] == legend
 
 
 def test_every_metric_has_a_panel_with_its_meaning(make_run: MakeRun) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,6 +101,29 @@ def test_the_summary_and_the_tables_mean_the_same_by_a_median(run):
     times = sorted(transfers.airtime_s)
     assert summary["airtime_s"]["median"] == times[math.ceil(len(read.transfers) / 2) - 1]
     assert summary["airtime_s"]["max"] == times[-1]
+
+
+def test_the_last_lines_say_in_short_what_was_measured_beside_the_accuracy(tmp_path, write_scenario):
+    """A line of 80 columns for each, no explanation, and no word of fusing where there is one head."""
+    learner = {"name": "dmml", "batch_size": 8, "networks": {"features": {"name": "mlp", "hidden": [4]}}}
+    path = write_scenario(
+        "small",
+        data={"name": "generated", "samples": 60, "test_samples": 20, "shape": [4]},
+        partition={"name": "iid"},
+        learner=learner,
+        jobs={"executor": "inline", "stacking": "off", "threads": 1},
+    )
+    result = netsim("run", path, "--runs", tmp_path / "runs", "--no-plots", "--cache", tmp_path / "cache")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^also measured +loss_task \S+ → \S+", result.output, re.MULTILINE)
+    lines = [line for line in result.output.splitlines() if "→" in line]
+    assert len(lines) <= 5 and all("eq." not in line and len(line.rstrip()) <= 80 for line in lines)
+    assert "fused" not in result.output and "python -m analysis says what each is" in result.output
+
+
+def test_an_infinite_time_is_explained(run):
+    result, _ = run(protocol={"deadline_s": 1e-6})
+    assert re.search(r"^round +median ∞, 99 % ∞ \(∞: never finished\)", result.output, re.MULTILINE)
 
 
 def test_json_lines_have_every_metric(run):

@@ -173,8 +173,16 @@ class Nothing(PathLoss):
         return math.nan
 
 
-def test_what_is_no_loss_is_refused_by_its_key(simulate):
+class Forgotten(PathLoss):
+    """Has no return."""
+
+    def loss_db(self, link: Link, carrier_hz: float) -> float:
+        del link
+
+
+@pytest.mark.parametrize(("name", "given"), [("Nothing", "nan"), ("Forgotten", "None")])
+def test_what_is_no_loss_is_refused_by_its_key(name, given, simulate):
     with pytest.raises(
-        ScenarioError, match=r"radio\.path_loss: .*Nothing' gives nan dB for the link 0 - 1 of"
+        ScenarioError, match=rf"radio\.path_loss: .*{name}' gives {given} dB for the link 0 - 1 of"
     ):
-        simulate(**world(3, radio={"path_loss": f"{__name__}:Nothing"}))
+        simulate(**world(3, radio={"path_loss": f"{__name__}:{name}"}))
