@@ -63,7 +63,13 @@ class DecentralizedRounds(Protocol):
 
     @classmethod
     def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
-        """Whether the learner can use late messages, if they are kept."""
+        """Whether there is a deadline for what the options say of it, and whether the learner can use late messages."""
+        for key, value in (("schedule", "own"), ("late", "keep")):
+            if options.deadline_s is None and getattr(options, key) == value:
+                raise ScenarioError(
+                    f"protocol.{key}: {value!r} says what becomes of a deadline, and there is none; set "
+                    f"protocol.deadline_s, or leave protocol.{key} out"
+                )
         if learner is not None and options.late == "keep" and not learner.takes_late:
             raise ScenarioError(
                 "protocol.late: 'keep' cannot be used with this learner, which has no use for messages of earlier "
