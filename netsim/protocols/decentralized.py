@@ -67,8 +67,8 @@ class DecentralizedRounds(Protocol):
         for key, value in (("schedule", "own"), ("late", "keep")):
             if options.deadline_s is None and getattr(options, key) == value:
                 raise ScenarioError(
-                    f"protocol.{key}: {value!r} says what becomes of a deadline, and there is none; set "
-                    f"protocol.deadline_s, or leave protocol.{key} out"
+                    f"protocol.{key}: {value!r} is about a deadline, and there is none; set protocol.deadline_s, or "
+                    f"leave protocol.{key} out"
                 )
         if learner is not None and options.late == "keep" and not learner.takes_late:
             raise ScenarioError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +127,15 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
     """
     tree = read_yaml(path)
     before = {key: _name_at(tree, key) for key in COMPONENTS}
+    written = set(_paths(tree))
     changed = {_assign(tree, text) for text in settings}
 
     def where(location: Location) -> str:
         words = tuple(str(part) for part in location)
         by_hand = any(words[: len(setting)] == setting for setting in changed)
         renamed = any((*words[:depth], "name") in changed for depth in range(1, len(words)))
-        return "--set" if by_hand or renamed else str(path)
+        made = words not in written and any(setting[: len(words)] == words for setting in changed)
+        return "--set" if by_hand or renamed or made else str(path)
 
     _fill_in_names(tree)
     try:
@@ -265,6 +267,13 @@ def _fill_in_names(tree: dict[str, Any]) -> None:
         block = here.get(key[-1]) if isinstance(here, dict) else None
         if isinstance(default, Component) and isinstance(block, dict):
             block.setdefault("name", default.name)
+
+
+def _paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all blocks and keys that are written in ``tree``."""
+    yield path
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        yield from _paths(value, (*path, str(key)))
 
 
 def _name_at(tree: dict[str, Any], key: tuple[str, ...]) -> str | None:

@@ -47,6 +47,12 @@ def complaint(path, *settings):
         ("radio.channel.coherence_time_s=0", "radio.channel.coherence_time_s: must be greater than 0"),
         ("radio.path_loss.exponent=2", "radio.path_loss.exponent: unknown key"),
         ("protocol.deadline=3", "protocol.deadline: unknown key. Did you mean 'deadline_s'?"),
+        (
+            "protocol.late=keep",
+            "protocol.late: 'keep' is about a deadline, and there is none; set protocol.deadline_s",
+        ),
+        ("protocol.schedule=own", "protocol.schedule: 'own' is about a deadline, and there is none"),
+        ("device.count=3", "--set: device: unknown key. Did you mean 'devices'?"),
         ("learner.flop=3", "learner.flop: unknown key. Did you mean 'flops'?"),
         ("learner.nam=dmml", "learner.nam: unknown key. Did you mean 'name'?"),
         ("devices.stragglers.name=exponential", "devices.stragglers.mean: is missing: mean factor"),
