@@ -345,7 +345,7 @@ def of_pairs() -> Iterator[tuple[str, Tree]]:
         place = next(place for place in places(kind) if not place.startswith("server"))
         for key in component_keys(kind):
             for value in values(key):
-                change = nest(place, {"name": key.component, key.key: value})
+                change = merge(nest(place, {"name": key.component, key.key: value}), around(key.name))
                 yield f"{key.component}.{key.key}={value}"[:50], change
 
 
