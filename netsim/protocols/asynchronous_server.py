@@ -107,7 +107,9 @@ class AsynchronousServer(ServerProtocol):
             self.server.node, device, message.size_bits, n, "download", self._stop
         )
         if row.outcome == "delivered":
-            yield from self._train_and_upload(device, n, message.payload, errand, model, self._stop, closes=0)
+            yield from self._train_and_upload(
+                device, n, message.payload, errand, model, self._stop, closes=0, deaf=self._stop
+            )
         else:
             errand.outcome = ending(device, self._stop)
         if errand.arrived:
