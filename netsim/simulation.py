@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from netsim.observers import Observer, Observers
 from netsim.options import NoOptions
 from netsim.radio.access import Access, Shared, Uplink
 from netsim.radio.radio import Air, Radio
-from netsim.radio.units import db_to_power, dbm_to_w
+from netsim.radio.units import LARGEST_DB, db_to_power, dbm_to_w
 from netsim.records.tables import DeviceRow, LinkRow
 from netsim.registry import load, names
 from netsim.scenario.classes import class_by_device
@@ -289,17 +290,13 @@ def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int]
     path_loss = part.make(plan.scenario.seed)
     losses_db: dict[tuple[int, int], float] = {}
     for pair, link in topology.links().items():
-        given = path_loss.loss_db(link, carrier_hz)
-        try:
-            losses_db[pair] = loss_db = float(given)
-            is_loss = not math.isnan(loss_db) and loss_db > -math.inf
-        except (TypeError, ValueError):
-            is_loss = False
-        if not is_loss:
+        found = path_loss.loss_db(link, carrier_hz)
+        if not isinstance(found, Real) or not float(found) >= -LARGEST_DB:
             raise ScenarioError(
-                f"{plan.file}: {key}: {part.name!r} gives {given!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
+                f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
                 f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
             )
+        losses_db[pair] = float(found)
     return losses_db
 
 

@@ -103,9 +103,9 @@ def curve_style(place: int) -> dict[str, Any]:
 
 
 def logarithmic_x(axes: Axes, decades: float) -> None:
-    """A logarithmic axis; over one or two decades numbers are written out, for powers of ten would leave it bare."""
+    """A logarithmic axis; over less than two decades numbers are written out, for powers of ten would leave it bare."""
     axes.set_xscale("log")
-    if decades < 3:
+    if decades < 2:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -65,7 +65,9 @@ class AsynchronousServer(ServerProtocol):
         self._since_s = env.now
         self._news, self._stop = env.event(), env.event()
         life = super().start()
-        self.server.division.divide(self.options.concurrency or len(self.star.members))
+        at_once = self.options.concurrency or len(self.star.members)
+        self.server.division.divide(at_once)
+        self._within_reach = [d for d in self.star.members.values() if self.star.reaches(d, at_once)]
         return life
 
     def _life(self) -> Process:
@@ -73,10 +75,10 @@ class AsynchronousServer(ServerProtocol):
         env = self.network.env
         while self._version < self.rounds:
             self._send_off()
-            if len(self._buffer) >= self.options.buffer or (self._buffer and not self._away):
+            if len(self._buffer) >= self.options.buffer or (self._buffer and not self._more_may_come()):
                 yield from self._use_buffer()
                 continue
-            if not self._away:
+            if not self._more_may_come():
                 break  # all are dead, or out of reach for good
             self._news = env.event()
             yield self._news
@@ -84,6 +86,13 @@ class AsynchronousServer(ServerProtocol):
         while self._away:
             self._news = env.event()
             yield self._news
+
+    def _more_may_come(self) -> bool:
+        """Whether anybody's upload can arrive before those in the buffer are used."""
+        return any(
+            device.number in self._away or (device.alive and device.number not in self._buffer)
+            for device in self._within_reach
+        )
 
     def _send_off(self) -> None:
         """Choose devices until as many are away as may be."""
@@ -107,7 +116,9 @@ class AsynchronousServer(ServerProtocol):
             self.server.node, device, message.size_bits, n, "download", self._stop
         )
         if row.outcome == "delivered":
-            yield from self._train_and_upload(device, n, message.payload, errand, model, self._stop, closes=0)
+            yield from self._train_and_upload(
+                device, n, message.payload, errand, model, self._stop, closes=0, deaf=self._stop
+            )
         else:
             errand.outcome = ending(device, self._stop)
         if errand.arrived:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -36,6 +36,7 @@ class Errand:
         payload: What it uploaded.
         arrived: Whether that reached the server.
         upload_s: How long the upload took [s].
+        on_arrival: Called when an upload reaches the server.
     """
 
     outcome: str = "idle"
@@ -48,6 +49,7 @@ class Errand:
     payload: Any = None
     arrived: bool = False
     upload_s: float | None = None
+    on_arrival: Callable[[], None] = lambda: None
 
 
 class ServerProtocol(Protocol):
@@ -119,11 +121,13 @@ class ServerProtocol(Protocol):
         model: Step | None,
         stop: simpy.Event,
         closes: int | None = None,
+        deaf: simpy.Event | None = None,
     ) -> Process:
         """Process: a device's ``n``-th round from the ``payload`` that it was sent, which ``model`` makes.
 
         What happens is noted in ``errand``. Training that ``stop`` cuts off is cancelled; whoever throws away an upload
-        does the same with its training. For ``closes`` see :meth:`netsim.backlog.Backlog.train`.
+        does the same with its training. For ``closes`` see :meth:`netsim.backlog.Backlog.train`. Acknowledgements go on
+        until ``deaf`` happens.
         """
         env, learner, k = self.network.env, self.learner, device.number
         errand.received = True
@@ -148,8 +152,9 @@ class ServerProtocol(Protocol):
             delivered = row.outcome == "delivered"
             if delivered:
                 errand.upload_s, errand.payload, errand.arrived = env.now - begin_s, message.payload, True
+                errand.on_arrival()
             known = delivered and (
-                yield from self.server.downlink.acknowledge(self.server.node, device, n, stop)
+                yield from self.server.downlink.acknowledge(self.server.node, device, n, deaf)
             )
             if learner.hears_acknowledgements and device.alive:
                 self.work.acknowledged(k, n, {self.server.number: known})

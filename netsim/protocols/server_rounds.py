@@ -70,17 +70,22 @@ class ServerRounds(ServerProtocol):
         free = [k for k, device in self.star.members.items() if device.alive]
         chosen = self._choose(free, min(self.options.participants or len(free), len(free)), t)
         self.server.division.divide(len(chosen))
-        errands = {k: Errand() for k in chosen}
         stop, enough = env.event(), env.event()
+        limit_s = self.options.deadline_s
+        limit = None if limit_s is None else deadline(env, begin_s + limit_s)
+
+        def count() -> None:
+            if sum(errand.arrived for errand in errands.values()) == self.options.first:
+                enough.succeed()
+
+        errands = {k: Errand(on_arrival=count) for k in chosen}
         downloads = self._download(t, chosen, stop)
         clients = [
-            env.process(self._client(self.star.members[k], t, errands, downloads[k], stop, enough))
+            env.process(self._client(self.star.members[k], t, errands[k], downloads[k], stop, limit))
             for k in chosen
         ]
-        limit_s = self.options.deadline_s
-        endings = [] if limit_s is None else [deadline(env, begin_s + limit_s)]
         everybody = env.all_of(clients)
-        yield first_of(everybody, enough, *endings)
+        yield first_of(everybody, enough, *([limit] if limit else []))
         if not everybody.processed:
             stop.succeed()
             yield env.all_of(clients)  # anew: a condition inside another that was met is deaf from then on
@@ -110,17 +115,14 @@ class ServerRounds(ServerProtocol):
         self,
         device: Device,
         t: int,
-        errands: dict[int, Errand],
+        errand: Errand,
         download: simpy.Event,
         stop: simpy.Event,
-        enough: simpy.Event,
+        limit: simpy.Event | None,
     ) -> Process:
         """Process: one participant's round, from the download to the upload."""
-        errand = errands[device.number]
         yield first_of(download, *device.endings(stop))
         if not download.processed or download.value is LOST:
             errand.outcome = ending(device, stop)
             return
-        yield from self._train_and_upload(device, t, download.value, errand, self._model, stop)
-        if errand.arrived and sum(other.arrived for other in errands.values()) == self.options.first:
-            enough.succeed()
+        yield from self._train_and_upload(device, t, download.value, errand, self._model, stop, deaf=limit)

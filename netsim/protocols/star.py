@@ -56,6 +56,14 @@ class Star:
         last = self._last_gain(device)
         return self.server.uplink.mean_gain(device.number, self.server.number) if last is None else last
 
+    def reaches(self, device: Device, at_once: int) -> bool:
+        """Whether server and ``device`` ever hear each other, while not more than ``at_once`` devices upload."""
+        server = self.server
+        return not (
+            server.downlink.hopeless(server.node, device.number)
+            or server.uplink.hopeless(device, server.number, at_once)
+        )
+
     def send_down(
         self, message: Message, round: int, stop: simpy.Event | None, tell: Callable[[int, bool], None]
     ) -> Process:

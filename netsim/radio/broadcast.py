@@ -77,7 +77,9 @@ def broadcast(
                 if math.isnan(party.gain):
                     party.gain, party.snr = gain, ratio
                 on_air = ratio > 0 and ratio >= air.outage_snr
-                if not on_air and math.isinf(link_until_s):
+                if not on_air and (
+                    math.isinf(link_until_s) or radio.hopeless(sender, party.device.number, band.density)
+                ):
                     leave(party, "outage")
                     continue
                 rate_bps = min(

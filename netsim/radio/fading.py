@@ -29,6 +29,11 @@ class Channel(ABC):
         return 1.0
 
     @property
+    def rare_power(self) -> float:
+        """Power gain that is exceeded in less than one of a million blocks; a link that needs more is given up."""
+        return math.inf
+
+    @property
     def steady(self) -> bool:
         """Whether gains hold for a whole round of the sender: ``power`` then says "for ever" and looks at no clock."""
         return False
@@ -50,6 +55,7 @@ class NoFading(Channel):
     """No fading: path loss alone."""
 
     steady = True
+    rare_power = 1.0
 
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """One, for ever."""
@@ -95,6 +101,11 @@ class Rayleigh(Channel):
     def mean_power(self) -> float:
         """4/π for ``mean_amplitude``, 1 for ``unit_power``."""
         return 4 / math.pi if self.options.normalisation == "mean_amplitude" else 1.0
+
+    @property
+    def rare_power(self) -> float:
+        """13.8 times the mean: the gain is exponential."""
+        return self.mean_power * math.log(1e6)
 
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """An exponential draw for the block that ``round``, or ``now_s``, falls into."""

@@ -228,8 +228,8 @@ class Radio:
         """Process: send ``size_bits`` over the link; returns the record of the transfer.
 
         The rate changes whenever the gain does and whenever somebody joins or leaves the band. The transfer ends
-        early when either end dies, when ``stop`` fires, or when the link is in outage and will stay so for the round;
-        energy is charged for the time on the air, whatever comes of it.
+        early when either end dies, when ``stop`` fires, or when the link is in outage and will stay so for the round
+        or for good; energy is charged for the time on the air, whatever comes of it.
         """
         env, air, start_s = self.env, self.air, self.env.now
         link = (sender.number, receiver.number)
@@ -246,7 +246,9 @@ class Radio:
                 if math.isnan(first_gain):
                     first_gain, first_snr = gain, ratio
                 on_air = ratio > 0 and ratio >= air.outage_snr
-                if not on_air and math.isinf(until_s):
+                if not on_air and (
+                    math.isinf(until_s) or self.hopeless(sender, receiver.number, band.density)
+                ):
                     outcome, duration_s = "outage", None
                     break
                 share = band.share
@@ -296,6 +298,21 @@ class Radio:
         self._heard.setdefault(sender.number, {})[receiver] = power_gain
         gain = math.sqrt(power_gain)
         return snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz), gain, until_s
+
+    def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:
+        """Whether a link is in outage for good: in all but one of a million blocks, or more rarely on the air yet.
+
+        Args:
+            sender: Who sends.
+            receiver: To whom.
+            density: Power density, relative to all power spread over the whole band.
+        """
+        mean_power = self._mean_power(sender.number, receiver)
+        if mean_power == 0:
+            return True
+        gain = math.sqrt(mean_power * self.channel.rare_power)
+        best = snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz) * density
+        return best < self.air.outage_snr
 
     def record(self, batch: TransferBatch) -> None:
         """Tell whoever watches of transfers that are over."""

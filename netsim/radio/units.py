@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST_DB = 1000.0
+"""What is asked for in decibels is between minus this and this; powers of ten beyond it leave the range of numbers."""
+
 
 def db_to_power(value_db: float) -> float:
     """Power ratio of ``value_db`` decibels."""

@@ -13,8 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from netsim.devices.processor import Processor
 from netsim.options import Options
+from netsim.radio.units import LARGEST_DB
 
 Joules = Annotated[float, Field(gt=0, allow_inf_nan=True)]
+Decibels = Annotated[float, Field(ge=-LARGEST_DB, le=LARGEST_DB)]
 
 
 class Component(BaseModel):
@@ -125,9 +127,9 @@ class RadioOptions(Options):
     """Block ``radio``: what the air does."""
 
     bandwidth_hz: float = Field(5e5, gt=0, description="bandwidth B of a band [Hz]")
-    noise_dbm_per_hz: float = Field(-140.0, description="noise density N0 [dBm/Hz]")
+    noise_dbm_per_hz: Decibels = Field(-140.0, description="noise density N0 [dBm/Hz]")
     carrier_hz: float = Field(2.6e9, gt=0, description="carrier frequency [Hz]")
-    outage_snr_db: float | None = Field(
+    outage_snr_db: Decibels | None = Field(
         None, description="below this SNR nothing gets through [dB]; null: a link is never in outage"
     )
     acknowledgement_bits: float = Field(

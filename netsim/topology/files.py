@@ -93,7 +93,7 @@ def _edges(path: Path, count: int) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _device(word: str, count: int, place: str) -> int:
-    if not word.isdecimal() or int(word) >= count:
+    if not word.isdecimal() or len(word) > 18 or int(word) >= count:
         raise ScenarioError(f"{place}: {word!r} is not the number of a device; devices are 0 to {count - 1}")
     return int(word)
 

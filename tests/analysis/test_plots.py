@@ -1,5 +1,6 @@
 """Figures say what they must, and no run is too poor to draw."""
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from analysis.plots import (
     network_figure,
     transfers_figure,
 )
+from analysis.plots.style import STYLE
 from analysis.plots.transfers import not_within
 
 MakeRun = Callable[..., Run]
@@ -222,3 +224,28 @@ def test_the_curve_of_late_messages_ends_at_the_share_that_was_lost() -> None:
 def test_figures_can_be_vector_graphics(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(devices=[device(0, math.inf)])
     assert [path.name for path in save_plots(run, "pdf")] == ["network.pdf"]
+
+
+@pytest.mark.parametrize("first_s", [7e-5, 1e-3, 0.4])
+@pytest.mark.parametrize("decades", [0.3, 0.9, 1.5, 1.99, 2.0, 2.4, 2.7, 2.99, 3.5])
+def test_times_along_a_logarithmic_axis_do_not_overlap(
+    make_run: MakeRun, first_s: float, decades: float
+) -> None:
+    sent = [
+        {"kind": "upload", "outcome": "delivered", "start_s": 0.0, "end_s": end_s}
+        for end_s in (first_s, first_s * 10**decades)
+    ]
+    sent.append({"kind": "upload", "outcome": "outage", "start_s": 0.0, "end_s": 0.0})
+    figure = transfers_figure(make_run(transfers=sent))
+    assert figure is not None
+    with matplotlib.rc_context(STYLE):  # as it is saved
+        figure.canvas.draw()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    boxes = [
+        label.get_window_extent()
+        for label in axes.get_xticklabels()
+        if label.get_text() and low <= label.get_position()[0] <= high
+    ]
+    assert boxes
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))

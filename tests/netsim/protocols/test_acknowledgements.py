@@ -128,3 +128,43 @@ def test_an_upload_that_does_not_get_through_is_not_acknowledged(star):  # noqa:
     )
     assert {row.outcome for row in log.rounds} == {"lost"}
     assert simulation.learner.heard == {(k, 1): {COUNT: False} for k in range(COUNT)}
+
+
+@pytest.mark.parametrize("answer_bits", [1e5, 1e7])
+def test_the_first_uploads_are_counted_as_they_arrive_not_as_they_are_acknowledged(star, answer_bits):  # noqa: F811
+    """Devices compute 1, 2, 3 and 4 s, and the second upload is the last: its answer, and the first's, still go out.
+
+    Answers of 1e7 bits take seconds: without counting on arrival the third upload would arrive meanwhile.
+    """
+    slow = {"stragglers": {"name": "given", "factors": {1: 2.0, 2: 3.0, 3: 4.0}}}
+    learner = {"name": "test_acknowledgements:ServerHears"}
+    simulation, log = star(
+        {"first": 2}, devices=slow, learner=learner, radio={"acknowledgement_bits": answer_bits}
+    )
+    assert [row.outcome for row in sorted(log.rounds, key=lambda row: row.device)] == [
+        "finished",
+        "finished",
+        "cut_off",
+        "cut_off",
+    ]
+    assert log.server[0].arrived == 2
+    assert {t.outcome for t in by(log.transfers, kind="acknowledgement")} == {"delivered"}
+    assert simulation.learner.heard == {(0, 1): {COUNT: True}, (1, 1): {COUNT: True}}
+    uploads = by(log.transfers, kind="upload")
+    answers = by(log.transfers, kind="acknowledgement")
+    assert log.server[0].end_s == pytest.approx(max(t.end_s for t in answers))
+    assert sum(t.energy_j for t in answers) == pytest.approx(
+        log.server[0].sending_j - 1.0 * 2e6 / rate_bps(simulation, 1.0)
+    )
+    assert len(uploads) == 2
+
+
+def test_a_deadline_ends_acknowledgements_too(star):  # noqa: F811
+    """All uploads are there before it, no answer of an hour is."""
+    learner = {"name": "test_acknowledgements:ServerHears"}
+    simulation, log = star(
+        {"deadline_s": 5.0, "first": 4}, learner=learner, radio={"acknowledgement_bits": 1e10}
+    )
+    assert {t.outcome for t in by(log.transfers, kind="acknowledgement")} == {"cut_off"}
+    assert simulation.learner.heard == {(k, 1): {COUNT: False} for k in range(COUNT)}
+    assert (log.server[0].arrived, log.server[0].end_s) == (COUNT, pytest.approx(5.0))

@@ -1,6 +1,7 @@
 """Against the tables of formulas: free space at 2.6 GHz, log-distance at n = 3; and a path loss of one's own."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -166,23 +167,48 @@ def test_a_link_that_is_blocked_carries_nothing(simulate):
     assert lost == {(4, 5), (5, 4)}
 
 
-class Nothing(PathLoss):
-    """Forgets that a logarithm of zero is no loss."""
+class Odd(PathLoss):
+    """Gives what is no loss."""
+
+    class Options(Options):
+        """Its keys."""
+
+        which: str
+
+    FOUND: ClassVar = {
+        "nan": math.nan,
+        "minus": -math.inf,
+        "gain": -1e9,
+        "text": "80",
+        "none": None,
+        "two": [1.0, 2.0],
+    }
 
     def loss_db(self, link: Link, carrier_hz: float) -> float:
-        return math.nan
+        return self.FOUND[self.options.which]
 
 
-class Forgotten(PathLoss):
-    """Has no return."""
-
-    def loss_db(self, link: Link, carrier_hz: float) -> float:
-        del link
-
-
-@pytest.mark.parametrize(("name", "given"), [("Nothing", "nan"), ("Forgotten", "None")])
-def test_what_is_no_loss_is_refused_by_its_key(name, given, simulate):
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [
+        ("nan", "nan"),
+        ("minus", "-inf"),
+        ("gain", "-1000000000.0"),
+        ("text", "'80'"),
+        ("none", "None"),
+        ("two", r"\[1.0, 2.0\]"),
+    ],
+)
+def test_what_is_no_loss_is_refused_by_its_key(simulate, which, said):
+    own = {"name": f"{__name__}:Odd", "which": which}
     with pytest.raises(
-        ScenarioError, match=rf"radio\.path_loss: .*{name}' gives {given} dB for the link 0 - 1 of"
+        ScenarioError, match=rf"radio\.path_loss: .*Odd' gives {said} dB for the link 0 - 1 of"
     ):
-        simulate(**world(3, radio={"path_loss": f"{__name__}:{name}"}))
+        simulate(**world(3, radio={"path_loss": own}))
+
+
+def test_a_carrier_that_no_loss_is_known_of_is_refused(simulate):
+    with pytest.raises(
+        ScenarioError, match=r"radio\.path_loss: 'free_space' gives -5\d+\.\d+ dB for the link 0 - 1"
+    ):
+        simulate(**world(3, radio={"carrier_hz": 1e-290}))

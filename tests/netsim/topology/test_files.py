@@ -52,6 +52,7 @@ HEAD = '<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph edgedefaul
         ("g.csv", "a,b\n0,1\n0,5\n", "g.csv, line 3: '5' is not the number of a device; devices are 0 to 4"),
         ("g.csv", "0,1\n0,1.0\n", "g.csv, line 2: '1.0' is not the number of a device"),
         ("g.csv", "0,1\n-1,2\n", "g.csv, line 2: '-1' is not the number of a device"),
+        ("g.csv", f"0,{'9' * 5000}\n", "is not the number of a device"),
         ("g.csv", "0,x\n", "g.csv, line 1: 'x' is not the number of a device"),
         ("g.csv", "0,1\n3,3\n", "g.csv, line 2: a link joins two different devices (got 3, 3)"),
         ("g.csv", "0,1,0.5\n", "g.csv, line 1: must be two values with a comma between them (got '0,1,0.5')"),
