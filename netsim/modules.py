@@ -20,7 +20,7 @@ from netsim.options import Options
 
 _folders: list[str] = []
 _LIBRARIES = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-_LIBRARIES.append(str(Path(__file__).parent))
+_LIBRARIES += [str(Path(__file__).parents[1] / package) for package in ("netsim", "learners")]
 
 
 class _Finder(MetaPathFinder):
@@ -94,7 +94,7 @@ def load_class(name: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise ScenarioError(f"cannot load {name!r}: {_words(error)}") from error
+        raise ScenarioError(f"cannot load {name!r}: {with_its_place(error)}") from error
     found = getattr(loaded, attribute, None)
     at = getattr(loaded, "__file__", None) or module
     if not isinstance(found, type):
@@ -150,10 +150,10 @@ def _compile(name: str, spec: ModuleSpec) -> None:
     try:
         spec.loader.get_code(spec.name)
     except (SyntaxError, ImportError) as error:
-        raise ScenarioError(f"cannot load {name!r}: {_words(error)}") from error
+        raise ScenarioError(f"cannot load {name!r}: {with_its_place(error)}") from error
 
 
-def _words(error: BaseException) -> str:
+def with_its_place(error: BaseException) -> str:
     """File, line and what went wrong there, in one line; the line is the last one that is no library's."""
     kind, place = type(error).__name__, ""
     if isinstance(error, SyntaxError):
