@@ -15,8 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from learners.operators import ADDITIVE, multiply_accumulates, name_of
-from netsim.errors import ScenarioError
-from netsim.modules import with_its_place
+from netsim.errors import ScenarioError, with_its_place
 
 WAY_OUT = (
     "State what an iteration costs in costs.stated, where all devices have the same networks, or give PyTorch the "

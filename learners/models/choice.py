@@ -16,8 +16,7 @@ from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.network import Trunk
 from learners.models.one_sample import takes_one_sample
-from netsim.errors import ScenarioError
-from netsim.modules import with_its_place
+from netsim.errors import ScenarioError, with_its_place
 from netsim.registry import load
 
 
