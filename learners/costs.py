@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from learners.flops import Passes, count
+from learners.flops import Passes, check_features, count
 from learners.models.choice import Model
+from learners.models.network import Trunk
 from learners.state import modality_parts, numbers, take
 from netsim.errors import ScenarioError
 
@@ -97,9 +98,22 @@ def trunk_passes(trunks: nn.ModuleDict, samples: Mapping[str, Tensor]) -> dict[s
     """
     found = {}
     for m, trunk in trunks.items():
+        assert isinstance(trunk, Trunk)
         with blaming(f"learner.networks.{m}"):
-            found[m] = count(trunk, samples[m])
+            found[m] = count(trunk, samples[m], gives=trunk.feature_count)
     return found
+
+
+def check_trunks(trunks: nn.ModuleDict, samples: Mapping[str, Tensor]) -> None:
+    """See that each modality's trunk gives as many features as it says, where costs are stated.
+
+    Raises:
+        ScenarioError: See :func:`learners.flops.check_features`.
+    """
+    for m, trunk in trunks.items():
+        assert isinstance(trunk, Trunk)
+        with blaming(f"learner.networks.{m}"):
+            check_features(trunk, samples[m], trunk.feature_count)
 
 
 def flops_of(costs: Any, *passes: Passes) -> Passes:
@@ -204,6 +218,7 @@ def cost_table(model: Model, samples: Mapping[str, Tensor], batch_size: int, cos
     sent_numbers = {part: numbers(tensors) for part, tensors in state.items()}
     common_bits = costs.bits_per_parameter * sent_numbers["common"]
     if costs.stated is not None:
+        check_trunks(model.net.trunks, samples)
         return _stated(costs.stated, model, common_bits)
 
     net = model.net

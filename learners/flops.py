@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from learners.operators import ADDITIVE, multiply_accumulates, name_of
-from netsim.errors import ScenarioError
+from netsim.errors import ScenarioError, with_its_place
 
 WAY_OUT = (
     "State what an iteration costs in costs.stated, where all devices have the same networks, or give PyTorch the "
@@ -50,6 +50,7 @@ def count(
     passes_on: bool = False,
     frozen: bool = False,
     training: bool = True,
+    gives: int | None = None,
 ) -> Passes:
     """Count the multiply-accumulates of one sample forward and backward; ``module`` stays as it is.
 
@@ -64,10 +65,12 @@ def count(
         passes_on: Whether the gradient of floating ``inputs`` is needed, since something before ``module`` is trained.
         frozen: Whether nothing in ``module`` is trained.
         training: Whether it runs in training mode.
+        gives: How many features it must give of each sample, [batch, gives]; None for a module that may give anything.
 
     Raises:
-        ScenarioError: ``module`` cannot take ``inputs``; an operator has no formula and might multiply; or the count is
-            smaller than the number of weights in matrices that ``module`` multiplies by.
+        ScenarioError: ``module`` cannot take ``inputs``, gives something else than it must, or cannot be trained; an
+            operator has no formula and might multiply; or the count is smaller than the number of weights in matrices
+            that ``module`` multiplies by.
     """
     weights = {
         name: weight.detach().clone().requires_grad_(weight.requires_grad and not frozen)
@@ -81,13 +84,18 @@ def count(
         module.train(training)
         try:
             with counter:
-                result = _run(lambda: functional_call(module, {**weights, **buffers}, tuple(given)), inputs)
+                result = _run(
+                    "take", lambda: functional_call(module, {**weights, **buffers}, tuple(given)), inputs
+                )
+                if gives is not None:
+                    _features(result, [len(inputs[0]), gives])
                 forward, counter.going_back = counter.total, True
                 outputs = [
                     one for one in tree_leaves(result) if isinstance(one, Tensor) and one.requires_grad
                 ]
                 if outputs:
-                    torch.autograd.backward(outputs, [torch.ones_like(one) for one in outputs])
+                    slopes = [torch.ones_like(one) for one in outputs]
+                    _run("be trained on", lambda: torch.autograd.backward(outputs, slopes), inputs)
         finally:
             for part, mode in modes.items():
                 part.training = mode
@@ -97,17 +105,45 @@ def count(
     return Passes(forward / batch, (counter.total - forward) / batch)
 
 
-def _run(forward: Callable[[], Any], inputs: Sequence[Tensor]) -> Any:
-    """Run a network of the user's for the first time."""
+def check_features(trunk: nn.Module, samples: Tensor, count: int) -> None:
+    """See that ``trunk`` gives ``count`` features of each of ``samples`` [batch, ...], where nothing is counted.
+
+    Raises:
+        ScenarioError: It cannot take them, or gives something else.
+    """
+    modes = {part: part.training for part in trunk.modules()}
     try:
-        return forward()
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
-        if isinstance(error, ScenarioError):
-            raise
+        with torch.no_grad():
+            _features(_run("take", lambda: trunk.eval()(samples), (samples,)), [len(samples), count])
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def _features(found: Any, shape: list[int]) -> None:
+    if isinstance(found, Tensor) and found.is_floating_point() and list(found.shape) == shape:
+        return
+    what = (
+        f"{list(found.shape)} of {str(found.dtype).removeprefix('torch.')}"
+        if isinstance(found, Tensor)
+        else f"a {type(found).__name__}"
+    )
+    raise ScenarioError(
+        f"the network gives {what} for a batch of two samples; it must give features {shape}, floating-point numbers, "
+        f"for its feature_count is {shape[1]}"
+    )
+
+
+def _run(verb: str, step: Callable[[], Any], inputs: Sequence[Tensor]) -> Any:
+    """Do something with a network of the user's for the first time."""
+    try:
+        return step()
+    except ScenarioError:
+        raise
+    except Exception as error:
         what = ", ".join(f"{list(x.shape)} of {str(x.dtype).removeprefix('torch.')}" for x in inputs)
-        message = str(error).strip().partition("\n")[0]
         raise ScenarioError(
-            f"the network cannot take a batch of two samples, {what}: {type(error).__name__}: {message}. Use a "
+            f"the network cannot {verb} a batch of two samples, {what}: {with_its_place(error)}. Use a "
             "network for such samples, or give the data set a transform that makes what the network takes"
         ) from error
 

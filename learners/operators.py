@@ -65,8 +65,30 @@ def _trilinear(
 
 
 def _of(count: Callable[[Tensor, Tensor], int], first: int) -> Callable[..., int]:
-    """``count`` of the arguments ``first`` and ``first`` + 1."""
-    return lambda *given, out, **named: count(given[first], given[first + 1])
+    """``count`` of the arguments ``first`` and ``first`` + 1; a product of complex numbers is four of real ones."""
+
+    def formula(*given: Any, out: Any, **named: Any) -> int:
+        a, b = given[first], given[first + 1]
+        return count(a, b) * (4 if a.is_complex() else 1)
+
+    return formula
+
+
+def _fourier(x: Tensor, axes: Sequence[int], *rest: Any, out: Tensor) -> int:
+    """Fast Fourier transforms over ``axes`` (Cooley and Tukey 1965).
+
+    Of n points, n/2 log₂ n products with a complex number, 4 multiply-accumulates each; half of them where the points
+    are real, as either ``x`` or ``out`` may be.
+    """
+    real = next((one for one in (x, out) if not one.is_complex()), None)
+    points = x if real is None else real
+    transformed = math.prod(points.shape[axis] for axis in axes)
+    return math.ceil((1 if points is real else 2) * points.numel() * math.log2(transformed))
+
+
+def _distances(pairs: Tensor, vectors: Tensor) -> int:
+    """Distances of so many ``pairs`` of ``vectors`` [..., size], or gradients of them: size for each."""
+    return pairs.numel() * vectors.shape[-1]
 
 
 FORMULAS: Mapping[Any, Callable[..., int]] = {
@@ -88,6 +110,14 @@ FORMULAS: Mapping[Any, Callable[..., int]] = {
     aten.convolution: _convolution_forward,
     aten.convolution_backward: _convolution_backward,
     aten._trilinear: _trilinear,
+    aten._fft_r2c: _fourier,
+    aten._fft_c2c: _fourier,
+    aten._fft_c2r: _fourier,
+    aten._cdist_forward: lambda x, *rest, out: _distances(out, x),
+    aten._euclidean_dist: lambda x, *rest, out: _distances(out, x),
+    aten._pdist_forward: lambda x, *rest, out: _distances(out, x),
+    aten._cdist_backward: lambda slopes, x, *rest, out: _distances(slopes, x),
+    aten._pdist_backward: lambda slopes, x, *rest, out: _distances(slopes, x),
 }
 """By operator. PyTorch's own formulas stand for those that are not here, and so do the ones that a user registers."""
 
@@ -98,7 +128,8 @@ FREE = frozenset(
     name
     for names in (
         # new tensors, copies and types
-        "arange as_strided_scatter clone complex contiguous copy efficientzerotensor empty empty_like "
+        "arange as_strided_scatter bartlett_window blackman_window clone complex contiguous copy efficientzerotensor "
+        "empty empty_like hamming_window hann_window kaiser_window polar "
         "empty_permuted empty_strided eye fill full full_like lift lift_fresh linspace logspace "
         "new_empty new_empty_strided new_full new_ones new_zeros ones ones_like range reshape_alias "
         "resize resize_as scalar_tensor set to_copy zero zeros zeros_like",
@@ -126,13 +157,20 @@ FREE = frozenset(
         "unique2 unique_consecutive unique_dim var var_mean",
         # activations, normalisations and losses
         "add_relu batch_norm_no_update batch_norm_with_update batch_norm_with_update_functional "
-        "binary_cross_entropy binary_cross_entropy_with_logits celu elu fused_dropout fused_rms_norm "
-        "gelu glu hardtanh huber_loss leaky_relu log_sigmoid log_softmax log_softmax_backward_data "
-        "masked_softmax mse_loss native_batch_norm native_batch_norm_legit "
+        "binary_cross_entropy binary_cross_entropy_with_logits celu ctc_loss elu fused_dropout "
+        "fused_rms_norm gelu glu hardshrink hardsigmoid hardswish hardtanh huber_loss leaky_relu "
+        "log_sigmoid log_softmax log_softmax_backward_data masked_scale masked_softmax mish mse_loss "
+        "multi_margin_loss multilabel_margin_loss native_batch_norm native_batch_norm_legit "
         "native_batch_norm_legit_functional native_batch_norm_legit_no_training native_group_norm "
         "native_layer_norm native_norm nll_loss nll_loss2d prelu_kernel relu renorm rrelu_with_noise "
         "rrelu_with_noise_functional safe_softmax smooth_l1_loss soft_margin_loss softmax "
-        "softmax_backward_data softplus threshold weight_norm_interface",
+        "softmax_backward_data softplus softshrink threshold weight_norm_interface",
+        # numbers rounded to few bits
+        "fake_quantize_learnable_per_channel_affine fake_quantize_learnable_per_tensor_affine "
+        "fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask "
+        "fake_quantize_per_tensor_affine_cachemask_tensor_qparams fused_moving_avg_obs_fq_helper",
+        # each number by itself, in forms that have no tag
+        "abs copysign eq floor_divide gcd ge gt heaviside lcm le linalg_cross lt ne rsub xlogy",
         # poolings and resamplings
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d "
         "adaptive_max_pool3d affine_grid_generator avg_pool1d avg_pool2d avg_pool3d "

@@ -7,20 +7,16 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import sysconfig
-import traceback
 from collections.abc import Iterable, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-from netsim.errors import ScenarioError
+from netsim.errors import ScenarioError, with_its_place
 from netsim.options import Options
 
 _folders: list[str] = []
-_LIBRARIES = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-_LIBRARIES.append(str(Path(__file__).parent))
 
 
 class _Finder(MetaPathFinder):
@@ -94,7 +90,7 @@ def load_class(name: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise ScenarioError(f"cannot load {name!r}: {_words(error)}") from error
+        raise ScenarioError(f"cannot load {name!r}: {with_its_place(error)}") from error
     found = getattr(loaded, attribute, None)
     at = getattr(loaded, "__file__", None) or module
     if not isinstance(found, type):
@@ -150,18 +146,4 @@ def _compile(name: str, spec: ModuleSpec) -> None:
     try:
         spec.loader.get_code(spec.name)
     except (SyntaxError, ImportError) as error:
-        raise ScenarioError(f"cannot load {name!r}: {_words(error)}") from error
-
-
-def _words(error: BaseException) -> str:
-    """File, line and what went wrong there, in one line; the line is the last one that is no library's."""
-    kind, place = type(error).__name__, ""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {kind}: {error.msg}"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename)
-        if file.is_file() and not any(file.is_relative_to(folder) for folder in _LIBRARIES):
-            place = f"{file}, line {frame.lineno}: "
-            break
-    text = " ".join(str(error).split())
-    return f"{place}{kind}{f': {text}' if text else ''}"
+        raise ScenarioError(f"cannot load {name!r}: {with_its_place(error)}") from error

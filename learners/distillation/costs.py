@@ -72,7 +72,7 @@ def network_costs(architecture: Classifier, sample: Tensor, costs: Any) -> Netwo
         )
     net = _new(architecture)
     trained, layers = trains(net.trunk), net.heads
-    trunk = count(net.trunk, sample)
+    trunk = count(net.trunk, sample, gives=net.trunk.feature_count)
     heads = [head_passes(head, trained) for head in layers.heads]
     embedding = Passes(0.0, 0.0) if layers.embedding is None else head_passes(layers.embedding, trained)
     counted = costs.backward_to_forward == "counted"

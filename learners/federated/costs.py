@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learners.costs import activation_bytes, flops_of, head_passes, trains, trunk_passes
+from learners.costs import activation_bytes, check_trunks, flops_of, head_passes, trains, trunk_passes
 from learners.flops import Passes
 from learners.models.late_fusion import FUSION, LateFusionNet, head_part, trunk_part
 from learners.state import Part, numbers
@@ -88,6 +88,7 @@ def fusion_costs(
             heads = (head_passes(head, trains(net.trunks[m])) for head in net.own_heads(m))
             passes[m] = flops_of(costs, trunk, *heads)
         return FusionCosts(passes, bits, sent, None)
+    check_trunks(net.trunks, samples)
     for key in ("flops_per_iteration", "bits"):
         missing = [m for m in net.modalities if m not in getattr(stated, key)]
         if missing:

@@ -16,8 +16,7 @@ from learners.models.decomposed import DecomposedNet
 from learners.models.generator import Generator
 from learners.models.network import Trunk
 from learners.models.one_sample import takes_one_sample
-from netsim.errors import ScenarioError
-from netsim.jobs.stacking import in_words
+from netsim.errors import ScenarioError, with_its_place
 from netsim.registry import load
 
 
@@ -30,10 +29,26 @@ class NetworkChoice(Choice):
         """A new trunk; see :meth:`learners.models.network.Network.build`. Lazy layers have their sizes.
 
         Raises:
-            ScenarioError: The network cannot take such inputs, or its lazy layers cannot.
+            ScenarioError: The network or its lazy layers cannot take such inputs; or it builds no trunk.
         """
         network = load(self.KIND, self.name)
-        trunk: Trunk = network(network.Options.model_validate(self.options)).build(input_shape)
+        try:
+            trunk = network(network.Options.model_validate(self.options)).build(input_shape)
+        except ScenarioError:
+            raise
+        except Exception as error:
+            raise ScenarioError(
+                f"network {self.name!r} cannot be built for samples {list(input_shape)}: {with_its_place(error)}"
+            ) from error
+        size = getattr(trunk, "feature_count", None)
+        if not isinstance(trunk, Trunk) or not isinstance(size, int) or size < 1:
+            raise ScenarioError(
+                f"network {self.name!r} builds a {type(trunk).__name__} with feature_count {size!r}; it must be a "
+                "learners.models.network.Trunk whose feature_count is a whole number, at least 1"
+            )
+        for tensor in (*trunk.parameters(), *trunk.buffers()):
+            if tensor.is_floating_point():  # as it will be in a state
+                tensor.data = tensor.data.to(torch.get_default_dtype())
         if any(is_lazy(tensor) for tensor in (*trunk.parameters(), *trunk.buffers())):
             try:
                 with torch.no_grad():
@@ -41,7 +56,7 @@ class NetworkChoice(Choice):
             except Exception as error:
                 raise ScenarioError(
                     f"network {self.name!r} has lazy layers, which find no sizes with inputs {list(input_shape)} "
-                    f"({in_words(error)}); state the sizes where the layers are made"
+                    f"({with_its_place(error)}); state the sizes where the layers are made"
                 ) from error
             trunk.train()
         return takes_one_sample(trunk)

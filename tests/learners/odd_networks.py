@@ -111,6 +111,26 @@ class Recurrent(Trunk):
         return torch.relu(self.norm(out[:, -1]))
 
 
+class Centred(Trunk):
+    """A second BatchNorm behind a layer without a bias whose inputs have mean 0, as in ShuffleNet: so has it."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(size, HIDDEN, bias=False),
+            nn.BatchNorm1d(HIDDEN),
+            nn.Linear(HIDDEN, HIDDEN, bias=False),
+            nn.BatchNorm1d(HIDDEN),
+            nn.ReLU(),
+        )
+        self.feature_count = HIDDEN
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(x)
+        return found
+
+
 class OddOptions(Options):
     kind: str = Field("plain")
 
@@ -120,6 +140,8 @@ class OddNet(Network):
 
     def build(self, input_shape: Sequence[int]) -> Trunk:
         kind = self.options.kind  # type: ignore[attr-defined]
+        if kind == "centred":
+            return Centred(math.prod(input_shape))
         return Recurrent(kind) if kind in ("lstm", "gru", "rnn") else Odd(kind, math.prod(input_shape))
 
 

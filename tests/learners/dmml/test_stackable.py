@@ -60,6 +60,11 @@ def test_what_auto_chooses_is_the_loop_up_to_rounding(kind: str, tmp_path: Path)
     assert distance(auto, alone) < 1e-5
 
 
+def test_a_running_mean_that_is_rounding_is_no_obstacle(tmp_path: Path) -> None:
+    _, facts = learnt(tmp_path, "centred", stacking="on")
+    assert facts["obstacles"] == []
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_network_that_cannot_be_stacked_is_run_in_the_loop_and_the_run_says_why(
     kind: str, tmp_path: Path
