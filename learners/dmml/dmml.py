@@ -34,12 +34,12 @@ from netsim.streams import derive_seed
 from netsim.topology.mixing import metropolis_weights
 
 LOSSES = {
-    "loss_task": "cross-entropy of the fused prediction in training, mean over the round's iterations",
+    "loss_task": "cross-entropy of the prediction from all modalities in training, mean over the round's iterations",
     "loss_total": "what training minimised (eq. 12), mean over the round's iterations",
 }
 JUDGEMENTS = {
     "accuracy": "test accuracy; per modality it is that of the modality's own logits (eq. 27)",
-    "loss_test": "cross-entropy of the fused prediction on the test samples",
+    "loss_test": "cross-entropy of the prediction from all modalities on the test samples",
 }
 VARIATIONS = {
     "variation": "relative change of a modality's extractor by the whole round, ‖W_t − W_{t−1}‖/‖W_t‖ (eq. 18)",

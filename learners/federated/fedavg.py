@@ -33,12 +33,12 @@ from netsim.streams import derive_seed, stream
 
 LOSSES = {
     "loss_total": "what a client's training minimised, mean over the round's steps",
-    "loss_task": "cross-entropy of the fused head in a client's training, mean over the round's steps",
+    "loss_task": "cross-entropy of the head on all modalities in a client's training, mean over the round's steps",
     "loss_head": "cross-entropy of a modality's own head in a client's training, mean over the round's steps",
 }
 JUDGEMENTS = {
     "accuracy": "test accuracy of the server's model; per modality it is that of the modality's own head",
-    "loss_test": "cross-entropy of the server's fused head on the test samples",
+    "loss_test": "cross-entropy of the server's head on all modalities on the test samples",
 }
 DROPPED = {
     "dropped": "clients of the round whose training diverged and that were left out of the aggregation"
