@@ -49,7 +49,7 @@ class IsolatedClients(Silent):
     METRICS: ClassVar[Mapping[str, str]] = {
         **FedAvg.METRICS,
         "accuracy": "test accuracy, mean over the clients' own models; per modality over those that own it",
-        "loss_test": "cross-entropy of the head on all modalities on the test samples, mean over the clients' own models",
+        "loss_test": "cross-entropy of the head on all modalities on the test samples, mean over the clients",
     }
 
     def __init__(self, setup: Setup) -> None:
