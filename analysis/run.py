@@ -12,6 +12,9 @@ import yaml
 
 TEXT_COLUMNS = {"outcome", "kind", "name", "modality"}
 
+SPENT = [f"{part}_{unit}" for unit in "sj" for part in ("compute", "sending", "receiving", "idle")]
+"""Columns of the time and the energy that a device spends."""
+
 GROWING_TABLES: dict[str, list[str]] = {
     "rounds": [
         "round",
@@ -20,14 +23,7 @@ GROWING_TABLES: dict[str, list[str]] = {
         "start_s",
         "end_s",
         "compute_end_s",
-        "compute_s",
-        "sending_s",
-        "receiving_s",
-        "idle_s",
-        "compute_j",
-        "sending_j",
-        "receiving_j",
-        "idle_j",
+        *SPENT,
         "battery_j",
         "flops",
         "slowdown",
@@ -42,14 +38,7 @@ GROWING_TABLES: dict[str, list[str]] = {
         "outcome",
         "start_s",
         "end_s",
-        "compute_s",
-        "sending_s",
-        "receiving_s",
-        "idle_s",
-        "compute_j",
-        "sending_j",
-        "receiving_j",
-        "idle_j",
+        *SPENT,
         "battery_j",
     ],
     "transfers": [
