@@ -94,9 +94,8 @@ def trunk_obstacle(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool)
     layout = parts[0].layout
     # A running mean may be nothing but rounding, as behind layers whose inputs have mean 0.
     sent = expected.rows[:, : layout.sent].nan_to_num().abs()
-    rounding = (
-        ROUNDING * torch.finfo(x.dtype if x.is_floating_point() else sent.dtype).eps * float(sent.max())
-    )
+    largest = float(sent.max()) if sent.numel() else 0.0  # a trunk may have no numbers at all
+    rounding = ROUNDING * torch.finfo(x.dtype if x.is_floating_point() else sent.dtype).eps * largest
     agree = {
         "features": _agree(found.features, expected.features, tolerance),
         "gradients": _agree(found.gradients, expected.gradients, tolerance),

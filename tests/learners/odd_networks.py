@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
+from learners.models.identity import Identity
 from learners.models.network import Network, Trunk
 from netsim.options import Options
 from netsim.scenario.loading import load_plan
@@ -142,6 +143,8 @@ class OddNet(Network):
         kind = self.options.kind  # type: ignore[attr-defined]
         if kind == "centred":
             return Centred(math.prod(input_shape))
+        if kind == "weightless":
+            return Identity(self.options).build(input_shape)
         return Recurrent(kind) if kind in ("lstm", "gru", "rnn") else Odd(kind, math.prod(input_shape))
 
 

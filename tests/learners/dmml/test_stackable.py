@@ -15,7 +15,7 @@ from netsim.errors import ScenarioError
 
 STACKABLE = [
     "plain", "frozen", "tied", "unused", "scalar", "lazy", "constant", "boolean", "integer", "complex", "bn",
-    "bn_plain", "gn", "prelu", "weight_norm", "lstm", "gru", "rnn",
+    "bn_plain", "gn", "prelu", "weight_norm", "lstm", "gru", "rnn", "weightless",
 ]  # fmt: skip
 OTHERS = {
     "bn_cumulative": r"\.item\(\)",
@@ -53,7 +53,7 @@ def test_stacked_is_the_loop_up_to_rounding(kind: str, tmp_path: Path) -> None:
     assert facts["obstacles"] == []
 
 
-@pytest.mark.parametrize("kind", ["lstm", "tied", "frozen", "bn"])
+@pytest.mark.parametrize("kind", ["lstm", "tied", "frozen", "bn", "weightless"])
 def test_what_auto_chooses_is_the_loop_up_to_rounding(kind: str, tmp_path: Path) -> None:
     alone, _ = learnt(tmp_path, kind)
     auto, _ = learnt(tmp_path, kind, stacking="auto", executor="auto")
