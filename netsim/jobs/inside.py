@@ -23,6 +23,10 @@ this order two, three, four or six devices that take turns meet both numbers equ
 AT_LEAST = 2
 """So often is each number tried, however clear it looks."""
 
+AT_ONCE = 30
+"""So many times as long as with one thread, and many are not tried again: where others use the cores, each try stalls.
+More than one device's data may differ from another's."""
+
 
 class Inside:
     """Sets the number of threads that operators of PyTorch and of NumPy's BLAS have in this process.
@@ -153,27 +157,33 @@ class Fixed(Inside):
 class _Trial:
     """Times of one kind of work with each number of threads, until one is clearly better.
 
-    The first time with each counts for nothing unless it is long: something may be done once only.
+    The first time with each counts for nothing unless it is long: something may be done once only. With many threads
+    that is little, so a first time that is far longer than that of one thread says enough.
     """
 
     def __init__(self, label: str, numbers: tuple[int, ...]) -> None:
         self.label = label
         self.chosen: int | None = None
         self._numbers = numbers
-        self._warm: set[int] = set()
+        self._first: dict[int, float] = {}
         self._seconds: dict[int, list[float]] = {number: [] for number in numbers}
 
     @property
     def next(self) -> int:
         """The number that has its turn."""
-        cold = [number for number in self._numbers if number not in self._warm]
+        cold = [number for number in self._numbers if number not in self._first]
         return cold[0] if cold else self._numbers[ORDER[self._turns]]
 
     def note(self, number: int, seconds: float) -> None:
         """It took so long with ``number``."""
-        if number in self._warm or seconds >= SLOW_S:
+        if number in self._first or seconds >= SLOW_S:
             self._seconds[number].append(seconds)
-        self._warm.add(number)
+        if number not in self._first:
+            self._first[number] = seconds
+            if seconds > AT_ONCE * self._first[self._numbers[0]]:
+                self._seconds = {tried: [first] for tried, first in self._first.items()}
+                self._choose()
+                return
         one, many = self._seconds.values()
         if self._turns >= len(ORDER) or (
             min(len(one), len(many)) >= AT_LEAST

@@ -59,6 +59,14 @@ def test_the_better_number_is_found_and_kept(inside, one_s, four_s, threads):
     assert row["seconds"] == pytest.approx({"1": one_s, "4": four_s})
 
 
+@pytest.mark.parametrize("four_s", [0.4, 4.0])
+def test_where_many_threads_stall_they_are_tried_once(inside, four_s):
+    assert play(inside, {1: 0.01, 4: four_s}, 10).count(4) == 1
+    (row,) = inside.facts()["measured"]
+    assert row["chosen"] == 1
+    assert row["seconds"] == pytest.approx({"1": 0.01, "4": four_s})
+
+
 def test_what_is_hopeless_is_given_up_soon(inside):
     """Once each to warm up, twice each to see: threads that stall, twenty times slower, are met three times."""
     assert play(inside, {1: 0.01, 4: 0.2}, 40).count(4) == 3
