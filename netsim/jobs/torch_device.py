@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import psutil
 
 from netsim.errors import ScenarioError
 
@@ -63,7 +63,8 @@ def free_memory_bytes(stated_gib: float | None, torch_device: str) -> float:
         import torch
 
         return SHARE * torch.cuda.mem_get_info(torch_device)[0]
-    return SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # Not what is unused: a file system's cache gives its pages back when somebody asks for them.
+    return SHARE * float(psutil.virtual_memory().available)
 
 
 def require_memory(needed_bytes: float, allowed_bytes: float, for_what: str, way_out: str) -> None:
