@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional as F
 
-from learners.models import resnet
+from learners.networks import resnet
 
 LEARNING_RATE = 0.01
 

@@ -20,17 +20,17 @@ from pathlib import Path
 import torch
 from measured import spread
 
-from netsim.jobs.auto import Auto
-from netsim.jobs.executor import Executor
-from netsim.jobs.inline import Inline
-from netsim.jobs.job import TrainingJob
-from netsim.jobs.pooled import PooledOptions
-from netsim.jobs.processes import Processes
-from netsim.jobs.stacking import Stacking
-from netsim.jobs.threads import Threads
-from netsim.learning import Budget
+from netsim.app.simulation import build
+from netsim.learner import Budget
 from netsim.scenario.loading import load_plan
-from netsim.simulation import build
+from netsim.work.batching import Stacking
+from netsim.work.executors.auto import Auto
+from netsim.work.executors.executor import Executor
+from netsim.work.executors.inline import Inline
+from netsim.work.executors.pooled import PooledOptions
+from netsim.work.executors.processes import Processes
+from netsim.work.executors.threads import Threads
+from netsim.work.job import TrainingJob
 
 LENET = """
 rounds: 100

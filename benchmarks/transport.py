@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from netsim.jobs import TrainingJob
-from netsim.jobs.processes import Processes
+from netsim.work.executors.processes import Processes
+from netsim.work.job import TrainingJob
 
 STATES = {"45 MB in 62 tensors": (62, 181_000), "300 kB in 10 tensors": (10, 7_500)}
 

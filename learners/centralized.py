@@ -7,7 +7,7 @@ import numpy as np
 
 from learners.data.dataset import Share
 from learners.isolated import Isolated
-from learners.task import Task
+from learners.training.task import Task
 
 
 class Centralized(Isolated):

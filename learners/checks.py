@@ -17,14 +17,14 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from netsim.jobs.job import TrainingJob
-from netsim.learning import Budget, Learner, Message, Metric, Report, ServerLearner, Workload
+from netsim.learner import Budget, Learner, Message, Metric, Report, ServerLearner, Workload
+from netsim.work.job import TrainingJob
 
 JOULES_PER_FLOP, JOULES_PER_BIT = 5e-11, 1e-8
 
 
 class BrokenPromise(AssertionError):
-    """A learner does not keep what :class:`netsim.learning.Learner` promises; the message names the promise."""
+    """A learner does not keep what :class:`netsim.learner.Learner` promises; the message names the promise."""
 
 
 def check_learner(make: Callable[[], Learner], graph: nx.Graph | None = None, rounds: int = 2) -> None:

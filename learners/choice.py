@@ -6,16 +6,16 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, model_validator
 
-from netsim.errors import ScenarioError
-from netsim.options import Options
-from netsim.registry import options_of
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.registry import options_of
 
 
 class Choice(Options):
     """``{name: small_resnet, widths: [16, 32]}``, or a name alone.
 
     Attributes:
-        KIND: What it is a choice of, one of :data:`netsim.registry.KINDS`.
+        KIND: What it is a choice of, one of :data:`netsim.core.registry.KINDS`.
         name: A registered name, or ``package.module:Class``.
     """
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from learners.dmml.dmml import DMML
 from learners.dmml.options import FusionOptions
-from netsim.learning import Inbox, Message, Metric
-from netsim.options import Options
+from netsim.core.options import Options
+from netsim.learner import Inbox, Message, Metric
 
 
 class Isolated(DMML):

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from netsim.jobs.job import TrainingJob
-from netsim.learning import Budget, Message, Metric, ServerLearner, Setup, Workload
-from netsim.options import Options
+from netsim.core.options import Options
+from netsim.learner import Budget, Message, Metric, ServerLearner, Setup, Workload
+from netsim.work.job import TrainingJob
 
 
 class ServerStubOptions(Options):

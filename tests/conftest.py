@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import simpy
 
-from netsim.devices import Device, Processor
 from netsim.scenario.yaml_file import write_yaml
+from netsim.world.devices import Device, Processor
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from netsim import registry
-from netsim.cli import app
+from netsim.app.cli import app
+from netsim.core import registry
 from netsim.scenario.model import COMPONENTS, Scenario
 from netsim.scenario.reference import _inner
 from netsim.scenario.yaml_file import read_yaml, write_yaml

@@ -29,10 +29,10 @@ def test_netsim_knows_no_learner():
 
 
 def test_only_the_command_line_calls_analysis():
-    assert {file for file, module in imports("netsim") if top(module) == "analysis"} <= {"netsim/cli.py"}
+    assert {file for file, module in imports("netsim") if top(module) == "analysis"} <= {"netsim/app/cli.py"}
 
 
-@pytest.mark.parametrize("part", ["devices", "radio", "topology", "protocols", "scenario", "records"])
+@pytest.mark.parametrize("part", ["core", "world", "protocols", "scenario", "records"])
 def test_physics_and_protocols_know_no_torch(part):
     assert [
         x for x in imports(f"netsim/{part}") if top(x[1]) in ("torch", "torchvision", "torchaudio", "librosa")
@@ -41,18 +41,18 @@ def test_physics_and_protocols_know_no_torch(part):
 
 def test_learners_see_no_clock_and_no_radio():
     allowed = (
-        "netsim.learning",
-        "netsim.jobs",
-        "netsim.options",
-        "netsim.errors",
-        "netsim.streams",
-        "netsim.registry",
+        "netsim.learner",
+        "netsim.work",
+        "netsim.core.options",
+        "netsim.core.errors",
+        "netsim.core.streams",
+        "netsim.core.registry",
     )
     strangers = [
         (file, module)
         for file, module in imports("learners")
         if top(module) in ("simpy", "analysis")
-        or (top(module) == "netsim" and not module.startswith((*allowed, "netsim.topology.mixing")))
+        or (top(module) == "netsim" and not module.startswith((*allowed, "netsim.world.topology.mixing")))
     ]
     assert strangers == []
 
@@ -62,6 +62,12 @@ def test_analysis_reads_records_only():
 
 
 def test_the_radio_does_not_know_who_protocols_are():
-    lower = [x for part in ("devices", "radio", "topology") for x in imports(f"netsim/{part}")]
-    upper = ("netsim.protocols", "netsim.simulation", "netsim.cli", "netsim.network", "netsim.learning")
+    lower = [x for part in ("devices", "radio", "topology") for x in imports(f"netsim/world/{part}")]
+    upper = (
+        "netsim.protocols",
+        "netsim.app.simulation",
+        "netsim.app.cli",
+        "netsim.world.network",
+        "netsim.learner",
+    )
     assert [x for x in lower if x[1].startswith(upper)] == []

@@ -136,7 +136,7 @@ def test_the_guides_learner_of_the_scenarios_data_learns(tmp_path):
     assert here.equals(there)
     check = (
         "import sys, networkx; from pathlib import Path; from netsim.scenario import load_plan\n"
-        "from netsim.simulation import build; from learners.checks import check_learner\n"
+        "from netsim.app.simulation import build; from learners.checks import check_learner\n"
         "made = build(load_plan(Path('softmax.yaml')), Path('cache'), print).learner\n"
         "check_learner(lambda: type(made)(made.setup), networkx.cycle_graph(5))"
     )

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from learners.choice import Choice
-from netsim import registry
-from netsim.options import Options
+from netsim.core import registry
+from netsim.core.options import Options
 from netsim.scenario.model import COMPONENTS, Component, Scenario
 
 ROOT = Path(__file__).parent.parent

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from learners.choice import Choice
 from learners.data.dataset import DataSource
-from netsim.options import Options
-from netsim.registry import load
+from netsim.core.options import Options
+from netsim.core.registry import load
 
 
 class DataChoice(Choice):

@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from netsim.options import NoOptions, Options
-from netsim.streams import stream
+from netsim.core.options import NoOptions, Options
+from netsim.core.streams import stream
 
 
 def as_input(samples: Tensor, dtype: torch.dtype) -> Tensor:
@@ -70,7 +70,7 @@ class MultimodalDataset:
         test: Rows for testing, int64.
         transforms: By modality.
         surrogate: Whether the data is generated, standing in for data that is not here.
-        oddities: What a run's facts say of odd clips, as :func:`learners.data.oddities.tell` gives it.
+        oddities: What a run's facts say of odd clips, as :func:`learners.data.sets.oddities.tell` gives it.
     """
 
     name: str

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from learners.models.built import built
-from learners.models.choice import NetworkChoice
-from learners.models.network import Trunk
-from learners.state import State
-from netsim.errors import ScenarioError
+from learners.networks.built import built
+from learners.networks.choice import NetworkChoice
+from learners.networks.network import Trunk
+from learners.training.state import State
+from netsim.core.errors import ScenarioError
 
 TRUNK, HEADS = "trunk", "heads"
 """The parts of a state: the feature extractor, and all heads with the embedding's map."""
@@ -58,7 +58,7 @@ class ClassifierNet(nn.Module):
         return Outputs(mapped, tuple(head(features) for head in self.heads.heads))
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules by the name of the part: see :mod:`learners.state`."""
+        """The modules by the name of the part: see :mod:`learners.training.state`."""
         return {TRUNK: self.trunk, HEADS: self.heads}
 
 
@@ -92,7 +92,7 @@ class Classifier:
         return ClassifierNet(self.network.build(self.input_shape), self.class_counts, self.embedding_size)
 
     def net(self, torch_device: str = "cpu", place: int = 0) -> ClassifierNet:
-        """A network for this thread to work with; see :func:`learners.models.built.built`.
+        """A network for this thread to work with; see :func:`learners.networks.built.built`.
 
         Args:
             torch_device: Where it is.

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learners.costs import activation_bytes, blaming, flops_of, head_passes, trains
 from learners.distillation.classifier import Classifier, ClassifierNet
-from learners.flops import Passes, count
-from learners.state import numbers, take
-from netsim.errors import ScenarioError
+from learners.training.costs import activation_bytes, blaming, flops_of, head_passes, trains
+from learners.training.flops import Passes, count
+from learners.training.state import numbers, take
+from netsim.core.errors import ScenarioError
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class NetworkCosts:
 
 
 def network_costs(architecture: Classifier, sample: Tensor, costs: Any) -> NetworkCosts:
-    """Count them; the convention is that of :func:`learners.costs.cost_table`.
+    """Count them; the convention is that of :func:`learners.training.costs.cost_table`.
 
     Args:
         architecture: The network.

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.distillation.classifier import TRUNK, Classifier
-from learners.randomness import drawing_from_its_seed
-from learners.state import State
-from learners.task import Store
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State
+from learners.training.task import Store
 
 
 @dataclass(frozen=True)

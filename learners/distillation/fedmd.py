@@ -10,20 +10,20 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from learners.costs import BITS_PER_NUMBER
 from learners.distillation.evaluation import Judgement
 from learners.distillation.fedmd_update import Consensus, Epochs, FedMDPlan, Trained, update
 from learners.distillation.fleet import Fleet, OfAFleet
 from learners.distillation.options import FedMDOptions
 from learners.distillation.public import PublicSet, load_public
 from learners.dmml.batches import batch_sizes, iterations_per_epoch
-from learners.optimizers import Memories, Rule
-from netsim.errors import ScenarioError
-from netsim.jobs.job import TrainingJob
-from netsim.jobs.torch_device import require_memory
-from netsim.learning import Budget, Message, Metric, ServerLearner, Setup, Workload
-from netsim.options import Options
-from netsim.streams import derive_seed, stream
+from learners.training.costs import BITS_PER_NUMBER
+from learners.training.optimizers import Memories, Rule
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed, stream
+from netsim.learner import Budget, Message, Metric, ServerLearner, Setup, Workload
+from netsim.work.job import TrainingJob
+from netsim.work.torch_device import require_memory
 
 
 class Agreement:

@@ -15,11 +15,11 @@ from learners.distillation.classifier import TRUNK, Classifier, ClassifierNet
 from learners.distillation.losses import absolute_error
 from learners.distillation.public import PublicSet
 from learners.dmml.batches import LastBatch, iterations_per_epoch, mini_batches, random_numbers
-from learners.optimizers import Memories, Rule, Single
-from learners.randomness import drawing_from_its_seed
-from learners.state import State, lend
-from learners.task import Store
-from netsim.streams import derive_seed
+from learners.training.optimizers import Memories, Rule, Single
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, lend
+from learners.training.task import Store
+from netsim.core.streams import derive_seed
 
 LossOf = Callable[[ClassifierNet, Tensor], Tensor]
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.costs import flops_of
 from learners.distillation.classifier import Classifier
 from learners.distillation.costs import input_gradient_flops, network_costs
 from learners.distillation.evaluation import Judgement
@@ -26,16 +25,17 @@ from learners.distillation.fleet import Fleet, OfAFleet, glorot
 from learners.distillation.options import FedZKTOptions
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.dmml.batches import batch_sizes, iterations_per_epoch
-from learners.flops import count
-from learners.models.choice import NetworkChoice
-from learners.optimizers import Memories, Rule
-from learners.state import State, state_bytes, take
-from netsim.errors import ScenarioError
-from netsim.jobs.job import TrainingJob
-from netsim.jobs.torch_device import require_memory
-from netsim.learning import Budget, Message, Metric, ServerLearner, Setup, Workload
-from netsim.options import Options
-from netsim.streams import derive_seed
+from learners.networks.choice import NetworkChoice
+from learners.training.costs import flops_of
+from learners.training.flops import count
+from learners.training.optimizers import Memories, Rule
+from learners.training.state import State, state_bytes, take
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed
+from netsim.learner import Budget, Message, Metric, ServerLearner, Setup, Workload
+from netsim.work.job import TrainingJob
+from netsim.work.torch_device import require_memory
 
 GLOBAL = NetworkChoice(name="cnn")
 """The server's network where the scenario names none; the paper does not say which it used."""

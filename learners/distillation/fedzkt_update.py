@@ -17,11 +17,11 @@ from learners.distillation.classifier import TRUNK, Classifier, ClassifierNet, r
 from learners.distillation.losses import Disagreement, disagreement, divergence
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.dmml.batches import LastBatch, mini_batches, random_numbers
-from learners.optimizers import Memories, Rule, Single, pull_back
-from learners.randomness import drawing_from_its_seed
-from learners.state import State, is_finite, lend
-from learners.task import Store
-from netsim.streams import derive_seed
+from learners.training.optimizers import Memories, Rule, Single, pull_back
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, is_finite, lend
+from learners.training.task import Store
+from netsim.core.streams import derive_seed
 
 Statistics = Literal["keep", "update", "eval"]
 GENERATOR = "generator"

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from learners.costs import passes_facts, training_bytes
 from learners.data.dataset import Share
 from learners.distillation import evaluation
 from learners.distillation.classifier import Classifier, classifiers
 from learners.distillation.costs import NetworkCosts, all_costs
-from learners.models.choice import NetworkChoice, choose
-from learners.state import State, state_bytes, take
-from learners.task import Store, Task, load_task
-from netsim.errors import ScenarioError
-from netsim.jobs.job import TrainingJob
-from netsim.learning import Learner, Setup
-from netsim.streams import derive_seed
+from learners.networks.choice import NetworkChoice, choose
+from learners.training.costs import passes_facts, training_bytes
+from learners.training.state import State, state_bytes, take
+from learners.training.task import Store, Task, load_task
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import derive_seed
+from netsim.learner import Learner, Setup
+from netsim.work.job import TrainingJob
 
 Initialisation = Literal["pytorch", "glorot"]
 
@@ -116,7 +116,7 @@ class Fleet:
         return self._costs[self.architectures[device].text]
 
     def memory_bytes(self, device: int, remembered: int, batch: int) -> float:
-        """What training takes on ``device``; see :meth:`netsim.learning.Learner.training_memory_bytes`."""
+        """What training takes on ``device``; see :meth:`netsim.learner.Learner.training_memory_bytes`."""
         costs = self.costs(device)
         return training_bytes(
             costs.weights, costs.numbers - costs.weights, remembered, costs.activation_bytes, batch
@@ -182,11 +182,11 @@ class OfAFleet(Learner):
     _fleet: Fleet
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learning.Learner.owners`."""
+        """See :meth:`netsim.learner.Learner.owners`."""
         return {self._fleet.modality: frozenset(self._fleet.samples)}
 
     def sample_counts(self) -> Mapping[int, int]:
-        """See :meth:`netsim.learning.Learner.sample_counts`."""
+        """See :meth:`netsim.learner.Learner.sample_counts`."""
         return {k: len(rows) for k, rows in self._fleet.samples.items()}
 
     def _diverged(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import networkx as nx
 
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
 
 Named = Literal["neighbours", "complete", "islands", "cycle", "baseline"]
 Pairs = tuple[tuple[int, int], ...]

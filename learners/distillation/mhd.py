@@ -10,7 +10,6 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from learners.costs import BITS_PER_NUMBER, BYTES_PER_NUMBER
 from learners.distillation.evaluation import Judgement
 from learners.distillation.fleet import Fleet, OfAFleet
 from learners.distillation.graphs import Teachers, in_round, teachers
@@ -18,14 +17,15 @@ from learners.distillation.mhd_update import MHDPlan, Pool, Predictions, Told, T
 from learners.distillation.options import MOST_HEADS, MHDOptions
 from learners.distillation.public import PublicSet, load_public
 from learners.dmml.batches import batch_sizes, mini_batches, random_numbers
-from learners.optimizers import Memories, Rule
-from learners.state import State
-from netsim.errors import ScenarioError
-from netsim.jobs.job import TrainingJob
-from netsim.jobs.torch_device import require_memory
-from netsim.learning import Budget, Learner, Message, Metric, Setup, Workload
-from netsim.options import Options
-from netsim.streams import derive_seed, stream
+from learners.training.costs import BITS_PER_NUMBER, BYTES_PER_NUMBER
+from learners.training.optimizers import Memories, Rule
+from learners.training.state import State
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed, stream
+from netsim.learner import Budget, Learner, Message, Metric, Setup, Workload
+from netsim.work.job import TrainingJob
+from netsim.work.torch_device import require_memory
 
 Entry = TypeVar("Entry")
 HEADS = ("main", *(f"aux{k}" for k in range(1, MOST_HEADS + 1)))

@@ -16,11 +16,11 @@ from learners.distillation.classifier import TRUNK, Classifier, ClassifierNet, r
 from learners.distillation.losses import chosen, embedding_distance, most_confident, towards
 from learners.distillation.public import PublicSet
 from learners.dmml.batches import LastBatch, mini_batches, random_numbers
-from learners.optimizers import Memories, Rule, Single
-from learners.randomness import drawing_from_its_seed
-from learners.state import State, is_finite, lend
-from learners.task import Store
-from netsim.streams import derive_seed
+from learners.training.optimizers import Memories, Rule, Single
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, is_finite, lend
+from learners.training.task import Store
+from netsim.core.streams import derive_seed
 
 BLOCK = 64
 """Steps whose lessons are taken at once: a few large passes through each teacher in place of many small ones."""

@@ -12,8 +12,8 @@ from learners.distillation.graphs import Choice, Named
 from learners.distillation.losses import Disagreement
 from learners.dmml.batches import LastBatch
 from learners.dmml.options import LAST_BATCH
-from learners.models.choice import NetworkChoice
-from netsim.options import Options
+from learners.networks.choice import NetworkChoice
+from netsim.core.options import Options
 
 MOST_HEADS = 8
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from learners.data.choice import DataChoice
-from learners.task import Store, Task, store_of
-from netsim.errors import ScenarioError
-from netsim.learning import Setup
+from learners.training.task import Store, Task, store_of
+from netsim.core.errors import ScenarioError
+from netsim.learner import Setup
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from learners.models.built import built
+from learners.networks.built import built
 
 
 class ImageGenerator(nn.Module):
@@ -62,5 +62,5 @@ class GeneratorShape:
         return ImageGenerator(self.noise_size, self.channels, self.image)
 
     def net(self, torch_device: str) -> ImageGenerator:
-        """A generator for this thread to work with; see :func:`learners.models.built.built`."""
+        """A generator for this thread to work with; see :func:`learners.networks.built.built`."""
         return built((self, torch_device), lambda: self.build().to(torch_device))

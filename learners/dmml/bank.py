@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from learners.models.decomposed import DecomposedNet
-from learners.state import Layout, Part, State, gather, rows_of
+from learners.networks.decomposed import DecomposedNet
+from learners.training.state import Layout, Part, State, gather, rows_of
 
 
 class StackedPart:
@@ -89,7 +89,7 @@ class Bank:
 
 
 class StackedOutputs(NamedTuple):
-    """As :class:`learners.models.decomposed.Outputs`, for K devices.
+    """As :class:`learners.networks.decomposed.Outputs`, for K devices.
 
     Logits have their classes before the batch: [A, K, C, B] and [K, C, B]. A softmax over a few classes is three times
     faster when the batch is what lies side by side.

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from netsim.streams import derive_seed
+from netsim.core.streams import derive_seed
 
 LastBatch = Literal["keep", "drop"]
 """What becomes of the samples that an epoch's full mini-batches leave over: a smaller one, or nothing."""

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.aggregation import surviving_weights
-from learners.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
 from learners.data.dataset import Share
 from learners.dmml import evaluation, local_update
 from learners.dmml.batches import batch_sizes, iterations_per_epoch
@@ -20,18 +18,20 @@ from learners.dmml.options import BatteryOptions, DMMLOptions, FusionOptions, Tr
 from learners.dmml.plan import LocalWorkload, LossWeights, TrainingPlan
 from learners.dmml.stackable import evaluation_obstacle, training_obstacle
 from learners.dmml.stacked_update import local_updates
-from learners.judging import judgements
-from learners.models.choice import Architecture, GeneratorShape, build, choose
-from learners.optimizers import Memories, Rule
-from learners.state import Part, Row, State, gather, modality_parts, numbers, state_bytes, take
-from learners.task import Task, load_task
-from netsim.errors import ScenarioError
-from netsim.jobs.job import Stack, TrainingJob
-from netsim.jobs.torch_device import require_memory
-from netsim.learning import Budget, Inbox, Learner, Message, Metric, Setup, Workload
-from netsim.options import Options
-from netsim.streams import derive_seed
-from netsim.topology.mixing import metropolis_weights
+from learners.networks.choice import Architecture, GeneratorShape, build, choose
+from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
+from learners.training.evaluation import judgements
+from learners.training.mixing import surviving_weights
+from learners.training.optimizers import Memories, Rule
+from learners.training.state import Part, Row, State, gather, modality_parts, numbers, state_bytes, take
+from learners.training.task import Task, load_task
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed
+from netsim.learner import Budget, Inbox, Learner, Message, Metric, Setup, Workload
+from netsim.work.job import Stack, TrainingJob
+from netsim.work.torch_device import require_memory
+from netsim.world.topology.mixing import metropolis_weights
 
 LOSSES = {
     "loss_task": "cross-entropy of the prediction in training, mean over the round's iterations",
@@ -156,15 +156,15 @@ class DMML(Learner):
     # The hooks.
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learning.Learner.owners`."""
+        """See :meth:`netsim.learner.Learner.owners`."""
         return self._owners
 
     def sample_counts(self) -> Mapping[int, int]:
-        """See :meth:`netsim.learning.Learner.sample_counts`."""
+        """See :meth:`netsim.learner.Learner.sample_counts`."""
         return self._held
 
     def training_memory_bytes(self, device: int) -> float:
-        """Memory that the device's local update takes [byte]; see :func:`learners.costs.training_bytes`.
+        """Memory that the device's local update takes [byte]; see :func:`learners.training.costs.training_bytes`.
 
         All parts with their gradients, and the optimizers' memories of earlier rounds, the generator's Adam included.
         Of the activations the larger: those of the extractors, or those of the generator, which trains after them.

@@ -8,9 +8,9 @@ from typing import ClassVar
 from learners.dmml.dmml import DMML, JUDGEMENTS, LOSSES, VARIATIONS
 from learners.dmml.options import DMMLKDOptions
 from learners.dmml.plan import GeneratorTraining, LossWeights, TrainingPlan
-from learners.models.choice import GeneratorShape
-from learners.optimizers import Rule
-from netsim.options import Options
+from learners.networks.choice import GeneratorShape
+from learners.training.optimizers import Rule
+from netsim.core.options import Options
 
 DISTILLATION_LOSSES = {
     "loss_similarity": "F_sim (eq. 6): distance between the modalities' common predictions",

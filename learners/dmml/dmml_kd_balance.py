@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from learners.costs import BITS_PER_NUMBER
 from learners.dmml.balance import balance, gamma, influence
 from learners.dmml.dmml_kd import DMMLKD
 from learners.dmml.mixture import Mixture
 from learners.dmml.options import DMMLKDBalanceOptions
-from netsim.learning import Budget, Metric, Report, Setup
-from netsim.options import Options
-from netsim.streams import derive_seed
+from learners.training.costs import BITS_PER_NUMBER
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed
+from netsim.learner import Budget, Metric, Report, Setup
 
 BALANCE_METRICS = {
     "gamma": "γ of a modality in the coming round (eq. 19), with the iterations that Algorithm 2 decided",

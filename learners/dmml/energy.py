@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
-from learners.costs import CostTable
+from learners.training.costs import CostTable
 
 
 def round_flops(

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.dmml.bank import Bank, forward, per_modality
-from learners.models.choice import Architecture
-from learners.randomness import drawing_from_its_seed
-from learners.state import State, lend
-from learners.task import Store
+from learners.networks.choice import Architecture
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, lend
+from learners.training.task import Store
 
 
 @drawing_from_its_seed

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from learners.dmml.losses import generator_loss
 from learners.dmml.plan import GeneratorTraining
-from learners.models.decomposed import DecomposedNet
-from learners.models.generator import Generator
-from learners.optimizers import Single
-from learners.task import Store
+from learners.networks.decomposed import DecomposedNet
+from learners.networks.generator import Generator
+from learners.training.optimizers import Single
+from learners.training.task import Store
 
 
 def class_means(net: DecomposedNet, store: Store, rows: Tensor, batch_size: int) -> dict[int, Tensor]:

@@ -13,13 +13,13 @@ from learners.dmml import losses
 from learners.dmml.batches import active_modalities, batch_sizes, drawn, random_numbers
 from learners.dmml.generator_update import class_means, update_generator
 from learners.dmml.plan import LossWeights, TrainingPlan
-from learners.models.choice import Architecture
-from learners.models.decomposed import DecomposedNet, Outputs
-from learners.optimizers import Memories, Single
-from learners.randomness import drawing_from_its_seed
-from learners.state import State, lend
-from learners.task import Store
-from netsim.streams import derive_seed
+from learners.networks.choice import Architecture
+from learners.networks.decomposed import DecomposedNet, Outputs
+from learners.training.optimizers import Memories, Single
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, lend
+from learners.training.task import Store
+from netsim.core.streams import derive_seed
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from learners.aggregation import Mixing
-from learners.state import State
+from learners.training.mixing import Mixing
+from learners.training.state import State
 
 
 class Sent:

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from learners.dmml.batches import LastBatch
-from learners.models.choice import NetworkChoice
-from netsim.options import Options
+from learners.networks.choice import NetworkChoice
+from netsim.core.options import Options
 
 LAST_BATCH = (
     "what becomes of the samples that an epoch's full batches leave over: a smaller batch, or nothing"

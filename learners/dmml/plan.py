@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from learners.dmml.batches import LastBatch
-from learners.optimizers import Rule
-from netsim.learning import Workload
+from learners.training.optimizers import Rule
+from netsim.learner import Workload
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from learners.dmml.bank import StackedPart
-from learners.models.choice import Architecture
-from learners.models.network import Trunk
-from learners.randomness import DrawingFrom
-from learners.state import Layout, Lent, Part, Row
-from learners.task import Store
-from netsim.jobs.stacking import in_words
+from learners.networks.choice import Architecture
+from learners.networks.network import Trunk
+from learners.training.randomness import DrawingFrom
+from learners.training.state import Layout, Lent, Part, Row
+from learners.training.task import Store
+from netsim.work.batching import in_words
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}
 """What may still be rounding, relative to the largest number; what goes wrong in stacking is off by far more."""

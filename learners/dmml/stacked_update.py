@@ -22,10 +22,10 @@ from learners.dmml.generator_update import draws as generator_draws
 from learners.dmml.local_update import Trained, generator_noise
 from learners.dmml.plan import TrainingPlan
 from learners.dmml.stacked_losses import generator_loss, network_losses, weighted_total
-from learners.models.choice import Model
-from learners.optimizers import Memory, Rows
-from learners.task import Store
-from netsim.streams import derive_seed
+from learners.networks.choice import Model
+from learners.training.optimizers import Memory, Rows
+from learners.training.task import Store
+from netsim.core.streams import derive_seed
 
 Inputs = Mapping[str, Any]
 T = TypeVar("T")
@@ -240,7 +240,7 @@ class _Group:
     # The generator.
 
     def _generator(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """:class:`learners.models.generator.Generator` of each device: [K, B, noise] and [K, B] to [K, B, L̂]."""
+        """:class:`learners.networks.generator.Generator` of each device: [K, B, noise] and [K, B] to [K, B, L̂]."""
         tensors = self.bank.parts["generator"].tensors
         assert self.model.generator is not None
         one_hot = F.one_hot(labels, self.model.generator.class_count).to(noise.dtype)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from learners.dmml.local_update import Trained, local_update
-from netsim.jobs import Inline, TrainingJob
+from netsim.work.executors.inline import Inline
+from netsim.work.job import TrainingJob
 
 
 class Untrained(Inline):

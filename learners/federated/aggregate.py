@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from learners.federated.weights import attention_step
-from learners.state import Part, Row, State
+from learners.training.state import Part, Row, State
 
 
 class Update(NamedTuple):

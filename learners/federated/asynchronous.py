@@ -10,9 +10,9 @@ from learners.federated.fedavg import DROPPED, JUDGEMENTS, LOSSES, FedAvg
 from learners.federated.options import FedAsyncOptions, FedBuffOptions, StalenessOptions
 from learners.federated.promises import Upload, Version
 from learners.federated.weights import staleness_factor
-from learners.state import State
-from netsim.learning import Metric
-from netsim.options import Options
+from learners.training.state import State
+from netsim.core.options import Options
+from netsim.learner import Metric
 
 STALENESS = {
     "staleness": "versions that the server had made while its clients trained, mean over the uploads"

@@ -9,11 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learners.costs import activation_bytes, check_trunks, flops_of, head_passes, trains, trunk_passes
-from learners.flops import Passes
-from learners.models.late_fusion import FUSION, LateFusionNet, head_part, trunk_part
-from learners.state import Part, numbers
-from netsim.errors import ScenarioError
+from learners.networks.late_fusion import FUSION, LateFusionNet, head_part, trunk_part
+from learners.training.costs import (
+    activation_bytes,
+    check_trunks,
+    flops_of,
+    head_passes,
+    trains,
+    trunk_passes,
+)
+from learners.training.flops import Passes
+from learners.training.state import Part, numbers
+from netsim.core.errors import ScenarioError
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def fusion_costs(
     batch_size: int,
     costs: Any,
 ) -> FusionCosts:
-    """Costs of ``net``, which has all modalities; the convention is that of :func:`learners.costs.cost_table`.
+    """Costs of ``net``, which has all modalities; the convention is that of :func:`learners.training.costs.cost_table`.
 
     The fused head costs the same on every device, since features that a device lacks are multiplied as zeros. Where
     costs are stated, Ô and Υ (``common_flops``, ``common_bits``) are those of the fused head, once per iteration;
@@ -68,7 +75,7 @@ def fusion_costs(
     Args:
         net: On the CPU.
         state: Its parts.
-        samples: Two samples by modality [2, ...]; see :meth:`learners.task.Task.examples`.
+        samples: Two samples by modality [2, ...]; see :meth:`learners.training.task.Task.examples`.
         batch_size: Samples per step.
         costs: The scenario's ``costs`` block.
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.federated.local_update import dtype_of
-from learners.models.late_fusion import LateFusion
-from learners.randomness import drawing_from_its_seed
-from learners.state import State, lend
-from learners.task import Store
+from learners.networks.late_fusion import LateFusion
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, lend
+from learners.training.task import Store
 
 
 @drawing_from_its_seed

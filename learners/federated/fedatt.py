@@ -13,8 +13,8 @@ from learners.federated.aggregate import Rule, attention
 from learners.federated.fedavg import FedAvg
 from learners.federated.options import FedAttOptions
 from learners.federated.promises import Upload
-from netsim.options import Options
-from netsim.streams import derive_seed
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed
 
 
 class FedAtt(FedAvg):

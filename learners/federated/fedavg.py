@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.costs import BITS_PER_NUMBER, passes_facts, training_bytes
 from learners.dmml.batches import batch_sizes, iterations_per_epoch
 from learners.federated import evaluation, local_update
 from learners.federated.aggregate import Rule, aggregate, averaging
@@ -19,17 +18,18 @@ from learners.federated.plan import LocalPlan
 from learners.federated.promises import Upload, Version
 from learners.federated.samples import Client, Samples, hold_out
 from learners.federated.weights import shares
-from learners.judging import judgements
-from learners.models.choice import choose
-from learners.models.late_fusion import FUSION, LateFusion, late_fusion
-from learners.state import State, state_bytes, take
-from learners.task import Task, load_task
-from netsim.errors import ScenarioError
-from netsim.jobs.job import TrainingJob
-from netsim.jobs.torch_device import require_memory
-from netsim.learning import Budget, Message, Metric, ServerLearner, Setup, Workload
-from netsim.options import Options
-from netsim.streams import derive_seed, stream
+from learners.networks.choice import choose
+from learners.networks.late_fusion import FUSION, LateFusion, late_fusion
+from learners.training.costs import BITS_PER_NUMBER, passes_facts, training_bytes
+from learners.training.evaluation import judgements
+from learners.training.state import State, state_bytes, take
+from learners.training.task import Task, load_task
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed, stream
+from netsim.learner import Budget, Message, Metric, ServerLearner, Setup, Workload
+from netsim.work.job import TrainingJob
+from netsim.work.torch_device import require_memory
 
 LOSSES = {
     "loss_total": "what a client's training minimised, mean over the round's steps",
@@ -147,7 +147,7 @@ class FedAvg(ServerLearner):
     # The hooks.
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learning.Learner.owners`."""
+        """See :meth:`netsim.learner.Learner.owners`."""
         return {
             m: frozenset(k for k, client in self._clients.items() if m in client.modalities)
             for m in self._architecture.modalities
@@ -158,7 +158,7 @@ class FedAvg(ServerLearner):
         return {k: len(client.train) + len(client.validation) for k, client in self._clients.items()}
 
     def training_memory_bytes(self, device: int) -> float:
-        """Memory that a client's local update takes [byte]; see :func:`learners.costs.training_bytes`.
+        """Memory that a client's local update takes [byte]; see :func:`learners.training.costs.training_bytes`.
 
         Beside each weight lie its velocity, where there is momentum, and what was received, where a proximal term pulls
         back to it.

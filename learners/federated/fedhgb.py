@@ -15,10 +15,10 @@ from learners.federated.plan import LocalPlan
 from learners.federated.promises import Upload, Version
 from learners.federated.samples import Client
 from learners.federated.weights import Behaviour, Blend, behaviour, blend, blended, shares, votes
-from learners.models.late_fusion import FUSION
-from learners.state import State
-from netsim.learning import Metric
-from netsim.options import Options
+from learners.networks.late_fusion import FUSION
+from learners.training.state import State
+from netsim.core.options import Options
+from netsim.learner import Metric
 
 BEHAVIOURS = {
     "generalisation": "ΔG: how far a head's validation loss has fallen in a client's round; the fused head's has no "

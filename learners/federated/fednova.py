@@ -11,7 +11,7 @@ from learners.federated.options import FedNovaOptions
 from learners.federated.promises import Upload
 from learners.federated.samples import Client
 from learners.federated.weights import effective_steps
-from netsim.options import Options
+from netsim.core.options import Options
 
 
 class FedNova(FedAvg):

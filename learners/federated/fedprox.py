@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from learners.federated.fedavg import FedAvg
 from learners.federated.options import FedProxOptions
-from netsim.options import Options
+from netsim.core.options import Options
 
 
 class FedProx(FedAvg):

@@ -15,11 +15,11 @@ from learners.dmml.batches import mini_batches, random_numbers
 from learners.federated.plan import LocalPlan
 from learners.federated.samples import Batch, Samples, batch_of
 from learners.federated.weights import Losses, normaliser
-from learners.models.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs
-from learners.optimizers import pull_back
-from learners.randomness import drawing_from_its_seed
-from learners.state import State, lend
-from netsim.streams import derive_seed
+from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs
+from learners.training.optimizers import pull_back
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, lend
+from netsim.core.streams import derive_seed
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pydantic import Field, PositiveInt, model_validator
 from learners.dmml.batches import LastBatch
 from learners.dmml.options import LAST_BATCH
 from learners.federated.weights import Sign, Staleness
-from learners.models.choice import NetworkChoice
-from netsim.options import Options
+from learners.networks.choice import NetworkChoice
+from netsim.core.options import Options
 
 
 class FederatedOptions(Options):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from learners.federated.aggregate import Update
 from learners.federated.local_update import Trained
-from learners.state import State
+from learners.training.state import State
 
 
 class Version:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learners.data.dataset import Share
-from learners.models.late_fusion import LateFusionNet, Outputs
-from learners.task import Store
-from netsim.streams import stream
+from learners.networks.late_fusion import LateFusionNet, Outputs
+from learners.training.task import Store
+from netsim.core.streams import stream
 
 Rows = NDArray[np.int64]
 

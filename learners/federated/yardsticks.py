@@ -17,9 +17,9 @@ from learners.federated.fedavg import JUDGEMENTS, LOSSES, FedAvg, reported
 from learners.federated.local_update import Trained
 from learners.federated.promises import Upload, Version
 from learners.federated.samples import Client, Samples
-from learners.state import State
-from netsim.jobs.job import TrainingJob
-from netsim.learning import Budget, Message, Metric, Setup, Workload
+from learners.training.state import State
+from netsim.learner import Budget, Message, Metric, Setup, Workload
+from netsim.work.job import TrainingJob
 
 
 class Silent(FedAvg):

@@ -8,11 +8,11 @@ from typing import Any
 import simpy
 from pydantic import Field
 
-from netsim.devices.device import Device
-from netsim.errors import ScenarioError
-from netsim.learning import Learner, ServerLearner
-from netsim.options import Options
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.learner import Learner, ServerLearner
 from netsim.protocols.server_protocol import Errand, ServerProtocol, ending
+from netsim.world.devices.device import Device
 
 Process = Generator[simpy.Event, Any, Any]
 

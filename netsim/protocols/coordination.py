@@ -10,10 +10,10 @@ from typing import Any
 import networkx as nx
 import simpy
 
-from netsim.backlog import Backlog
-from netsim.devices.device import Device
-from netsim.learning import Learner, Report
-from netsim.network import Network
+from netsim.learner import Learner, Report
+from netsim.work.backlog import Backlog
+from netsim.world.devices.device import Device
+from netsim.world.network import Network
 
 Process = Generator[simpy.Event, Any, Any]
 

@@ -9,16 +9,16 @@ from typing import Any, Literal
 import simpy
 from pydantic import Field
 
-from netsim.backlog import Training
-from netsim.clock import deadline
-from netsim.devices.device import Device, first_of
-from netsim.errors import ScenarioError
-from netsim.learning import Learner, Message
-from netsim.options import Options
+from netsim.core.clock import deadline
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.learner import Learner, Message
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.protocols.protocol import Protocol
 from netsim.records.tables import RoundRow
+from netsim.work.backlog import Training
+from netsim.world.devices.device import Device, first_of
 
 Process = Generator[simpy.Event, Any, Any]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from netsim.devices.device import Device
-from netsim.devices.meter import Account
-from netsim.network import Network
-from netsim.observers import Observer
+from netsim.events import Observer
 from netsim.records.tables import OutsideRow
+from netsim.world.devices.device import Device
+from netsim.world.devices.meter import Account
+from netsim.world.network import Network
 
 
 class _Page(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import simpy
 
-from netsim.clock import succeed_at
+from netsim.core.clock import succeed_at
 
 NOTHING = object()
 """The sender has nothing for this receiver in this round."""

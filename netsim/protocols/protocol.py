@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import simpy
 
-from netsim.backlog import Backlog
-from netsim.learning import Learner
-from netsim.network import Network
-from netsim.observers import Observer
-from netsim.options import NoOptions, Options
+from netsim.core.options import NoOptions, Options
+from netsim.events import Observer
+from netsim.learner import Learner
 from netsim.protocols.ledger import Ledger
+from netsim.work.backlog import Backlog
+from netsim.world.network import Network
 
 
 class Protocol(ABC):

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import simpy
 
-from netsim.backlog import Step, Training
-from netsim.devices.device import Device
-from netsim.errors import ScenarioError
-from netsim.learning import Learner, ServerLearner, Workload
+from netsim.core.errors import ScenarioError
+from netsim.learner import Learner, ServerLearner, Workload
 from netsim.protocols.protocol import Protocol
 from netsim.protocols.star import Star, members
 from netsim.records.tables import RoundRow, ServerRow
-from netsim.selection import Candidate
+from netsim.work.backlog import Step, Training
+from netsim.world.devices.device import Device
+from netsim.world.selection import Candidate
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -126,8 +126,8 @@ class ServerProtocol(Protocol):
         """Process: a device's ``n``-th round from the ``payload`` that it was sent, which ``model`` makes.
 
         What happens is noted in ``errand``. Training that ``stop`` cuts off is cancelled; whoever throws away an upload
-        does the same with its training. For ``closes`` see :meth:`netsim.backlog.Backlog.train`. Acknowledgements go on
-        until ``deaf`` happens.
+        does the same with its training. For ``closes`` see :meth:`netsim.work.backlog.Backlog.train`.
+        Acknowledgements go on until ``deaf`` happens.
         """
         env, learner, k = self.network.env, self.learner, device.number
         errand.received = True

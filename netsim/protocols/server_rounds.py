@@ -8,11 +8,11 @@ from typing import Any
 import simpy
 from pydantic import Field, model_validator
 
-from netsim.clock import deadline
-from netsim.devices.device import Device, first_of
-from netsim.options import Options
+from netsim.core.clock import deadline
+from netsim.core.options import Options
 from netsim.protocols.server_protocol import Errand, ServerProtocol, ending
 from netsim.protocols.star import LOST
+from netsim.world.devices.device import Device, first_of
 
 Process = Generator[simpy.Event, Any, Any]
 

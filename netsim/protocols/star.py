@@ -8,10 +8,10 @@ from typing import Any
 
 import simpy
 
-from netsim.devices.device import Device
-from netsim.learning import Budget, Learner, Message, ServerLearner
-from netsim.network import Network
-from netsim.radio.broadcast import broadcast
+from netsim.learner import Budget, Learner, Message, ServerLearner
+from netsim.world.devices.device import Device
+from netsim.world.network import Network
+from netsim.world.radio.broadcast import broadcast
 
 Process = Generator[simpy.Event, Any, Any]
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from netsim.errors import ScenarioError
-from netsim.observers import Observer
+from netsim.core.errors import ScenarioError
+from netsim.events import Observer
 from netsim.records.tables import (
     DeviceRow,
     LinkRow,

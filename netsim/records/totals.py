@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from netsim.devices.meter import CATEGORIES
-from netsim.observers import Observer
+from netsim.events import Observer
 from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, TransferBatch, joined
+from netsim.world.devices.meter import CATEGORIES
 
 
 def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netsim import registry
+from netsim.core import registry
 from netsim.scenario.model import Component, Devices
 
 Finding = tuple[tuple[str, ...], str]

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from netsim import modules, registry
-from netsim.errors import ScenarioError
-from netsim.options import Options
+from netsim.core import modules, registry
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
 from netsim.scenario.classes import class_findings, class_networks, network_findings
 from netsim.scenario.explain import Location, explain
 from netsim.scenario.model import COMPONENTS, Component, Devices, Scenario

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from netsim.devices.processor import Processor
-from netsim.options import Options
-from netsim.radio.units import LARGEST_DB
+from netsim.core.options import Options
+from netsim.world.devices.processor import Processor
+from netsim.world.radio.units import LARGEST_DB
 
 Joules = Annotated[float, Field(gt=0, allow_inf_nan=True)]
 Decibels = Annotated[float, Field(ge=-LARGEST_DB, le=LARGEST_DB)]

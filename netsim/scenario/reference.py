@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from netsim import registry
-from netsim.errors import ScenarioError
+from netsim.core import registry
+from netsim.core.errors import ScenarioError
 from netsim.scenario.model import COMPONENTS, Component, Scenario
 
 _WORDS = {float: "number", int: "whole number", str: "text", bool: "true or false", type(None): "null"}

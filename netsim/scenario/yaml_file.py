@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
 
 
 class _Loader(yaml.SafeLoader):

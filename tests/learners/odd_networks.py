@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
-from learners.models.identity import Identity
-from learners.models.network import Network, Trunk
-from netsim.options import Options
+from learners.networks.identity import Identity
+from learners.networks.network import Network, Trunk
+from netsim.app.simulation import Simulation, build
+from netsim.core.options import Options
 from netsim.scenario.loading import load_plan
 from netsim.scenario.yaml_file import write_yaml
-from netsim.simulation import Simulation, build
 
 HIDDEN = 8
 NORMS = {

@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from learners.models.network import Network, Trunk
-from netsim.options import Options
+from learners.networks.network import Network, Trunk
+from netsim.core.options import Options
 
 CHANNELS, MOMENTS = 9, 128
 SHAPE = (CHANNELS, MOMENTS)

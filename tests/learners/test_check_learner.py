@@ -15,8 +15,8 @@ from learners.checks import BrokenPromise, check_learner
 from learners.data.dataset import MultimodalDataset, Split
 from learners.dmml import DMML
 from learners.federated import FedAvg
-from netsim.learning import Message, Metric, Workload
-from netsim.registry import load, names
+from netsim.core.registry import load, names
+from netsim.learner import Message, Metric, Workload
 
 PATH = nx.path_graph(3)
 

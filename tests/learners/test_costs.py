@@ -5,8 +5,8 @@ import torch
 from tiny_task import Deal, make_learner
 from torch import nn
 
-from learners.costs import activation_bytes, training_bytes
-from learners.models.mlp import MLPTrunk
+from learners.networks.mlp import MLPTrunk
+from learners.training.costs import activation_bytes, training_bytes
 
 
 def test_training_bytes_of_a_small_network_by_hand():

@@ -9,9 +9,9 @@ import recordings
 import torch
 from torch import Tensor, nn
 
-from learners.costs import forward_macs
-from learners.flops import count
-from netsim.errors import ScenarioError
+from learners.training.costs import forward_macs
+from learners.training.flops import count
+from netsim.core.errors import ScenarioError
 
 MOMENTS, SIZE, UNITS = 64, 20, 32
 

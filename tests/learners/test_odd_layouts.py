@@ -10,9 +10,9 @@ import torch
 from odd_networks import HIDDEN, Odd, odd_run
 from torch import nn
 
-from learners.optimizers import Rule, Single
-from learners.state import Lent, layout_of, take
-from netsim.errors import ScenarioError
+from learners.training.optimizers import Rule, Single
+from learners.training.state import Lent, layout_of, take
+from netsim.core.errors import ScenarioError
 
 PLAIN = 20 * HIDDEN + HIDDEN + 2 * (HIDDEN**2 + HIDDEN)
 """Weights and biases of three linear layers: 312."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from learners.checks import fingerprint
-from learners.randomness import DrawingFrom
-from netsim.errors import ScenarioError
+from learners.training.randomness import DrawingFrom
+from netsim.core.errors import ScenarioError
 
 X = torch.linspace(-1, 1, 60).view(3, 4, 5).requires_grad_()
 TWO_LAYERS = nn.LSTM(5, 5, 2, dropout=0.5)

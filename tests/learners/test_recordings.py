@@ -15,9 +15,9 @@ from recordings import NETWORKS, SHAPE, Costs
 from tiny_task import UNLIMITED, make_setup, run_job
 from torch.utils.flop_counter import FlopCounterMode
 
-from learners.data.generated import Generated, GeneratedOptions
-from learners.data.partition import IID, OwnerOptions
-from netsim.registry import load
+from learners.data.partitions.partition import IID, OwnerOptions
+from learners.data.sets.generated import Generated, GeneratedOptions
+from netsim.core.registry import load
 from netsim.scenario.model import Costs as CostsBlock
 
 CLASSES, BATCH, HIDDEN, AUXILIARY = 6, 8, 16, 2

@@ -9,12 +9,12 @@ import torch
 from text_task import LENGTH, Reader, Sentences
 
 from learners.data.dataset import as_input
-from learners.flops import Passes, count
-from learners.task import store_of
-from netsim.errors import ScenarioError
-from netsim.observers import Observer
+from learners.training.flops import Passes, count
+from learners.training.task import store_of
+from netsim.app.simulation import build
+from netsim.core.errors import ScenarioError
+from netsim.events import Observer
 from netsim.scenario.loading import load_plan
-from netsim.simulation import build
 
 LEARNERS: dict[str, dict[str, Any]] = {
     "dmml": {"batch_size": 8, "learning_rate": 0.02},

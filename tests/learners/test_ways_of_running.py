@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny_task import NETWORKS, Kept
 
-from netsim.errors import ScenarioError
+from netsim.app.simulation import build
+from netsim.core.errors import ScenarioError
 from netsim.scenario.loading import load_plan
-from netsim.simulation import build
 
 LEARNERS = ["dmml", "dmml_kd", "dmml_kd_balance", "isolated", "centralized"]
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}

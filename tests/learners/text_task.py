@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from learners.data.dataset import DataSource, MultimodalDataset
-from learners.models.network import Network, Trunk
-from netsim.options import Options
-from netsim.streams import stream
+from learners.networks.network import Network, Trunk
+from netsim.core.options import Options
+from netsim.core.streams import stream
 
 CLASSES, WORDS, LENGTH = 4, 50, 20
 

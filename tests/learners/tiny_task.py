@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from learners.data.dataset import DataSource, MultimodalDataset, Partition, Share
-from netsim.learning import Budget, Learner, Setup
-from netsim.observers import Observer
-from netsim.options import NoOptions
-from netsim.registry import load
+from netsim.core.options import NoOptions
+from netsim.core.registry import load
+from netsim.events import Observer
+from netsim.learner import Budget, Learner, Setup
 from netsim.scenario.model import Costs, Evaluation
 
 CLASSES = ("left", "right", "up")

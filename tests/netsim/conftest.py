@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from netsim.observers import Observer
+from netsim.app.simulation import Simulation, build
+from netsim.events import Observer
 from netsim.scenario import load_plan
-from netsim.simulation import Simulation, build
 
 
 class Log(Observer):

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netsim.backlog import Backlog
-from netsim.jobs import Executor, Inline, Stack, TrainingJob
-from netsim.jobs.auto import Auto
-from netsim.jobs.stacking import Measurement, Stacking
-from netsim.learning import Learner, Message, Metric, Workload
-from netsim.observers import Observer
+from netsim.events import Observer
+from netsim.learner import Learner, Message, Metric, Workload
+from netsim.work.backlog import Backlog
+from netsim.work.batching import Measurement, Stacking
+from netsim.work.executors.auto import Auto
+from netsim.work.executors.executor import Executor
+from netsim.work.executors.inline import Inline
+from netsim.work.job import Stack, TrainingJob
 
 WORK = Workload({}, {"all": 1.0})
 PRIME = 1_000_003

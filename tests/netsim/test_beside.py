@@ -12,16 +12,16 @@ from typing import Any, ClassVar
 import pytest
 from rich.console import Console
 
-from netsim.beside import obstacles, trial
-from netsim.beside.copy import Copy
-from netsim.errors import ScenarioError
-from netsim.jobs import Stack, TrainingJob
-from netsim.learning import Learner, Message, Metric, Workload
-from netsim.observers import Observer
-from netsim.options import Options
-from netsim.progress import JsonLines
+from netsim.app.progress import JsonLines
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.events import Observer
+from netsim.learner import Learner, Message, Metric, Workload
 from netsim.records.tables import RoundRow
 from netsim.records.totals import Totals
+from netsim.work.beside import obstacles, trial
+from netsim.work.beside.copy import Copy
+from netsim.work.job import Stack, TrainingJob
 
 PRIME = 1_000_003
 
@@ -309,7 +309,7 @@ def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monke
 
 def run_watched(simulate, *observers, rounds=9, jobs=None, **blocks):
     """As ``simulate``, with ``observers`` from the beginning."""
-    from netsim.simulation import Simulation
+    from netsim.app.simulation import Simulation
 
     run = Simulation.run
 

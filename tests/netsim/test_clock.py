@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from netsim.clock import ROUNDINGS, deadline, succeed_at
+from netsim.core.clock import ROUNDINGS, deadline, succeed_at
 
 
 def happening(env, at_s, name, seen):

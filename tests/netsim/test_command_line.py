@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from analysis import load_run
 from analysis.tables import latency_quantiles
-from netsim.cli import app
+from netsim.app.cli import app
 
 
 def netsim(*words):
@@ -251,7 +251,7 @@ def test_a_killed_run_is_readable_up_to_its_last_closed_round(write_scenario, tm
 def test_the_physics_needs_no_pytorch():
     """Devices, radio and topology, and a whole run of the stub learner, in a fresh interpreter."""
     code = (
-        "import sys; import netsim.devices, netsim.radio, netsim.topology, netsim.protocols, netsim.simulation, "
-        "netsim.cli; sys.exit('torch' in sys.modules)"
+        "import sys; import netsim.world.devices, netsim.world.radio, netsim.world.topology, netsim.protocols; "
+        "import netsim.app.simulation, netsim.app.cli; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

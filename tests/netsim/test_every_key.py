@@ -27,9 +27,9 @@ from every_key import (
     scenario_keys,
 )
 
-import netsim.cli
-from netsim.learning import ServerLearner
-from netsim.registry import KINDS, load, names
+import netsim.app.cli
+from netsim.core.registry import KINDS, load, names
+from netsim.learner import ServerLearner
 from netsim.scenario.model import COMPONENTS
 
 DEVICES = {"count": 4, "rx_power_w": 0.05, "idle_power_w": 0.02}
@@ -189,12 +189,12 @@ CONTEXT: dict[str, Tree] = {
 """What else a scenario needs for a key to mean something, by the key's name or its beginning; the first counts."""
 
 NOT_HERE = {
-    "executors.processes": "takes seconds to start: tests/netsim/jobs/test_processes.py",
-    "executors.ray": "takes seconds to start: tests/netsim/jobs/test_ray.py",
-    "jobs.device": "all but cpu need a GPU: tests/netsim/jobs/test_cuda.py",
+    "executors.processes": "takes seconds to start: tests/netsim/work/test_processes.py",
+    "executors.ray": "takes seconds to start: tests/netsim/work/test_ray.py",
+    "jobs.device": "all but cpu need a GPU: tests/netsim/work/test_cuda.py",
     "data": "tests/learners/data/test_every_key_of_data.py",
-    "links.edges.file": "needs a file: tests/netsim/topology/test_files.py",
-    "placements.coordinates.file": "needs a file: tests/netsim/topology/test_files.py",
+    "links.edges.file": "needs a file: tests/netsim/world/topology/test_files.py",
+    "placements.coordinates.file": "needs a file: tests/netsim/world/topology/test_files.py",
 }
 """Keys, by the beginning of their names, that other tests run, and which."""
 
@@ -288,7 +288,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for all runs. Nobody asks Git anew for each of them; what they set in PyTorch is undone at the end."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(netsim.cli, "commit", lambda: None)
+        patch.setattr(netsim.app.cli, "commit", lambda: None)
         yield tmp_path_factory.mktemp("runs")
     torch.set_num_threads(threads)
 

@@ -1,4 +1,4 @@
-from netsim.streams import derive_seed, stream
+from netsim.core.streams import derive_seed, stream
 
 
 def test_a_stream_is_a_function_of_seed_and_name():

@@ -9,7 +9,7 @@ import pytest
 from shipped import ROOT
 from typer.testing import CliRunner
 
-from netsim.cli import app
+from netsim.app.cli import app
 
 ALONE = ("jobs.device=cpu", "jobs.executor.name=inline", "jobs.threads=1", "jobs.stacking=off")
 """One job at a time: the same bytes on every machine."""

@@ -8,8 +8,8 @@ learnt in float32, whose rounding differs between machines and library versions,
 import pytest
 from shipped import DATA, ROOT, SHORT, needs
 
+from netsim.app.simulation import build
 from netsim.scenario import load_plan
-from netsim.simulation import build
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 BALANCED = {"rtol": 0.05, "atol": 1e-12}

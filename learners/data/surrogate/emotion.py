@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from learners.data.clips import Clip
-from netsim.streams import stream
+from learners.data.sets.clips import Clip
+from netsim.core.streams import stream
 
 # Rows: intended; columns: shown; both in the order NEU HAP SAD FEA DIS ANG. Percent.
 VOICE = np.array(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from learners.data.clips import Clip
+from learners.data.sets.clips import Clip
 from learners.data.surrogate.emotion import FACE, shown
-from netsim.streams import stream
+from netsim.core.streams import stream
 
 WIDTH, HEIGHT = 128, 96
 _FINE = 2  # drawn this many times larger, then averaged down: smooth edges

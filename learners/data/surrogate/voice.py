@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from learners.data.clips import Clip
+from learners.data.sets.clips import Clip
 from learners.data.surrogate.emotion import VOICE, shown
-from netsim.streams import stream
+from netsim.core.streams import stream
 
 SAMPLE_RATE_HZ = 16_000
 _WINDOW = 512

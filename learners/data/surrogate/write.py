@@ -14,10 +14,10 @@ from pathlib import Path
 
 import soundfile
 
-from learners.data.clips import EMOTIONS, Clip, complete, parse
+from learners.data.sets.clips import EMOTIONS, Clip, complete, parse
 from learners.data.surrogate.face import face
 from learners.data.surrogate.voice import SAMPLE_RATE_HZ, voice
-from netsim.streams import derive_seed
+from netsim.core.streams import derive_seed
 
 VERSION = 1
 """Raised whenever a generated clip changes, so that no cache of an older one is taken for it."""

@@ -7,9 +7,9 @@ import soundfile
 import torch
 from data_examples import real_data
 
-from learners.data.avdigits import AVDigits, AVDigitsOptions
 from learners.data.dataset import MultimodalDataset
-from netsim.errors import ScenarioError
+from learners.data.sets.avdigits import AVDigits, AVDigitsOptions
+from netsim.core.errors import ScenarioError
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from data_examples import real_data
 
-from learners.data.cifar10_subset import Cifar10Subset, Cifar10SubsetOptions
 from learners.data.dataset import MultimodalDataset
-from netsim.errors import ScenarioError
+from learners.data.sets.cifar10_subset import Cifar10Subset, Cifar10SubsetOptions
+from netsim.core.errors import ScenarioError
 
 CLASSES = ("cat", "dog")
 

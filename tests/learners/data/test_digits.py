@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from learners.data.dataset import MultimodalDataset
-from learners.data.digits import Digits, DigitsOptions, bundled_digits
-from learners.data.image_source import Images, balanced, standardise
-from netsim.errors import ScenarioError
-from netsim.streams import stream
+from learners.data.sets.digits import Digits, DigitsOptions, bundled_digits
+from learners.data.sets.image_source import Images, balanced, standardise
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
 
 
 def load(cache: Path, seed: int = 0, **options: object) -> MultimodalDataset:

@@ -8,9 +8,15 @@ from data_examples import dataset
 from pydantic import ValidationError
 
 from learners.data.dataset import MultimodalDataset, Share
-from learners.data.dirichlet import Dirichlet, DirichletOptions, class_counts, drawn_owners, not_recorded
-from netsim.errors import ScenarioError
-from netsim.streams import stream
+from learners.data.partitions.dirichlet import (
+    Dirichlet,
+    DirichletOptions,
+    class_counts,
+    drawn_owners,
+    not_recorded,
+)
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
 
 THREE = ("rgb", "flow", "audio")
 CASES = ("A", "mixed-B", "2M-B", "1M-B", "C")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from learners.data.dataset import MultimodalDataset
-from learners.data.generated import Generated, GeneratedOptions, class_means
-from learners.data.partition import IID, OwnerOptions
-from netsim.errors import ScenarioError
+from learners.data.partitions.partition import IID, OwnerOptions
+from learners.data.sets.generated import Generated, GeneratedOptions, class_means
+from netsim.core.errors import ScenarioError
 
 
 def load(seed: int = 0, **options: object) -> MultimodalDataset:

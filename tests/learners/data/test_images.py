@@ -12,7 +12,7 @@ from data_examples import real_data
 from torchvision import datasets
 
 from learners.data.dataset import MultimodalDataset
-from learners.data.images import (
+from learners.data.sets.images import (
     CIFAR10,
     CIFAR100,
     KMNIST,
@@ -22,7 +22,7 @@ from learners.data.images import (
     TorchvisionImages,
     TorchvisionOptions,
 )
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
 
 ALL = (MNIST, FashionMNIST, KMNIST, CIFAR10, CIFAR100, SVHN)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learners.data.dataset import MultimodalDataset, Partition, Share
-from learners.data.label_skew import (
+from learners.data.partitions.label_skew import (
     ClassesPerDevice,
     ClassesPerDeviceOptions,
     PrimaryLabels,
@@ -16,8 +16,8 @@ from learners.data.label_skew import (
     drawn_classes,
     drawn_labels,
 )
-from netsim.errors import ScenarioError
-from netsim.streams import stream
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
 
 
 def classes_per_device(**options: object) -> ClassesPerDevice:

@@ -13,15 +13,15 @@ from media_examples import RATE_HZ, Sound, grey, quarters, tone, write_film
 from PIL import Image
 from typer.testing import CliRunner
 
-from learners.data.broken import BrokenFileError
 from learners.data.cache import fingerprint
-from learners.data.cifar10_subset import Cifar10Subset
-from learners.data.crema_d import CremaD, CremaDOptions
-from learners.data.oddities import ODDITIES, flags, tell
-from learners.data.ravdess import Ravdess, RavdessOptions
-from learners.data.video import read_footage
-from netsim.cli import app
-from netsim.errors import ScenarioError
+from learners.data.sets.broken import BrokenFileError
+from learners.data.sets.cifar10_subset import Cifar10Subset
+from learners.data.sets.crema_d import CremaD, CremaDOptions
+from learners.data.sets.oddities import ODDITIES, flags, tell
+from learners.data.sets.ravdess import Ravdess, RavdessOptions
+from learners.data.transforms.video import read_footage
+from netsim.app.cli import app
+from netsim.core.errors import ScenarioError
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123456\n"
 

@@ -5,8 +5,16 @@ import pytest
 from data_examples import dataset
 
 from learners.data.dataset import Partition
-from learners.data.partition import IID, Dominant, DominantOptions, Natural, OwnerOptions, owners, table
-from netsim.errors import ScenarioError
+from learners.data.partitions.partition import (
+    IID,
+    Dominant,
+    DominantOptions,
+    Natural,
+    OwnerOptions,
+    owners,
+    table,
+)
+from netsim.core.errors import ScenarioError
 
 # Training clips of CREMA-D's published split: NEU HAP SAD FEA DIS ANG, 6,698 in all.
 CREMA_D = (973, 1148, 1131, 1138, 1142, 1166)

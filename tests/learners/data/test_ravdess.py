@@ -8,8 +8,8 @@ import torch
 from data_examples import real_data
 
 from learners.data.dataset import MultimodalDataset
-from learners.data.ravdess import Ravdess, RavdessOptions, fold_of
-from netsim.errors import ScenarioError
+from learners.data.sets.ravdess import Ravdess, RavdessOptions, fold_of
+from netsim.core.errors import ScenarioError
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from learners.data import surrogate
-from learners.data.clips import Clip
-from learners.data.crema_d import CremaD, CremaDOptions
+from learners.data.sets.clips import Clip
+from learners.data.sets.crema_d import CremaD, CremaDOptions
 from learners.data.surrogate import emotion
 from learners.data.surrogate.face import face
 from learners.data.surrogate.voice import voice

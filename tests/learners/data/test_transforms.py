@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from learners.data.transforms import Frame, Spectrogram, SpectrogramChanges, Standardise, stored_side
+from learners.data.transforms.transform import (
+    Frame,
+    Spectrogram,
+    SpectrogramChanges,
+    Standardise,
+    stored_side,
+)
 
 STILL = SpectrogramChanges(shift=0, gain=0, mask=0)
 

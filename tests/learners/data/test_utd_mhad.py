@@ -9,9 +9,9 @@ from data_examples import real_data
 from pydantic import ValidationError
 
 from learners.data.dataset import MultimodalDataset
-from learners.data.utd_mhad import UTDMHAD, UTDMHADOptions, averaged
-from learners.models.choice import choose
-from netsim.errors import ScenarioError
+from learners.data.sets.utd_mhad import UTDMHAD, UTDMHADOptions, averaged
+from learners.networks.choice import choose
+from netsim.core.errors import ScenarioError
 
 
 @pytest.fixture(autouse=True)

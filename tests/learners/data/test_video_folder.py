@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from learners.data.broken import BrokenFileError
 from learners.data.dataset import MultimodalDataset
-from learners.data.playing import Timeline
-from learners.data.video import Footage, clip_of, flow_of, mel_of, read_footage
-from learners.data.video_folder import VideoFolder, VideoFolderOptions
-from netsim.errors import ScenarioError
+from learners.data.sets.broken import BrokenFileError
+from learners.data.sets.playing import Timeline
+from learners.data.sets.video_folder import VideoFolder, VideoFolderOptions
+from learners.data.transforms.video import Footage, clip_of, flow_of, mel_of, read_footage
+from netsim.core.errors import ScenarioError
 
 pytest.importorskip("cv2", reason="the extra 'video' is not installed")
 

@@ -16,13 +16,13 @@ from tiny_task import UNLIMITED, run_job
 from torch.utils.flop_counter import FlopCounterMode
 
 from learners.checks import fingerprint
-from learners.state import Part, Row
-from netsim.learning import Message, Setup, Workload
-from netsim.observers import Observer
-from netsim.registry import load
+from learners.training.state import Part, Row
+from netsim.app.simulation import Simulation, build
+from netsim.core.registry import load
+from netsim.events import Observer
+from netsim.learner import Message, Setup, Workload
 from netsim.scenario.loading import load_plan
 from netsim.scenario.model import Costs, Evaluation
-from netsim.simulation import Simulation, build
 
 VECTORS = {"name": "generated", "samples": 60, "test_samples": 20, "shape": [8], "classes": 3}
 IMAGES = {**VECTORS, "shape": [1, 8, 8]}

@@ -10,11 +10,11 @@ import networkx as nx
 import torch
 from tiny_task import UNLIMITED, make_setup, run_job
 
-from learners.data.generated import Generated, GeneratedOptions
-from learners.data.partition import IID, OwnerOptions
+from learners.data.partitions.partition import IID, OwnerOptions
+from learners.data.sets.generated import Generated, GeneratedOptions
 from learners.distillation import MHD
-from learners.state import Part, Row, State
-from netsim.learning import Setup
+from learners.training.state import Part, Row, State
+from netsim.learner import Setup
 
 MLP = {"name": "mlp", "hidden": [6]}
 RESNET = {"name": "small_resnet", "widths": [4], "stem_kernel": 3, "stem_stride": 2}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
 from netsim.scenario import load_plan
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"

@@ -20,9 +20,9 @@ from learners.distillation.costs import network_costs
 from learners.distillation.evaluation import Judgement
 from learners.distillation.fleet import glorot
 from learners.distillation.zkt_generator import GeneratorShape
-from learners.models.choice import NetworkChoice
-from learners.state import lend, take
-from netsim.errors import ScenarioError
+from learners.networks.choice import NetworkChoice
+from learners.training.state import lend, take
+from netsim.core.errors import ScenarioError
 from netsim.scenario.model import Costs, StatedCosts
 
 IMAGE = (1, 8, 8)

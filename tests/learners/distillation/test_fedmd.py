@@ -35,10 +35,10 @@ from learners.distillation import FedMD
 from learners.distillation.fedmd import mean_scores
 from learners.distillation.fedmd_update import Consensus, Epochs, update
 from learners.dmml.batches import mini_batches
-from learners.state import Part
-from netsim.errors import ScenarioError
-from netsim.options import NoOptions
-from netsim.streams import derive_seed
+from learners.training.state import Part
+from netsim.core.errors import ScenarioError
+from netsim.core.options import NoOptions
+from netsim.core.streams import derive_seed
 
 NO_START = {"public_epochs": 0, "private_epochs": 0}
 

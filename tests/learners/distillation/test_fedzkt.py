@@ -45,11 +45,11 @@ from learners.distillation.fedzkt_update import (
 )
 from learners.distillation.losses import disagreement
 from learners.dmml.batches import mini_batches
-from learners.optimizers import Rule, Single
-from learners.state import State, lend
-from learners.task import Store
-from netsim.errors import ScenarioError
-from netsim.streams import derive_seed
+from learners.training.optimizers import Rule, Single
+from learners.training.state import State, lend
+from learners.training.task import Store
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import derive_seed
 
 LOSSES = ("sl", "kl", "l1")
 

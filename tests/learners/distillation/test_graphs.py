@@ -9,7 +9,7 @@ import pytest
 
 from learners.distillation.graphs import in_round, teachers
 from learners.distillation.options import MHDOptions
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
 
 ALL = nx.complete_graph(5)
 

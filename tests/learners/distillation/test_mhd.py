@@ -44,16 +44,16 @@ from learners.distillation.mhd_update import (
     taught_by,
 )
 from learners.dmml.batches import mini_batches, random_numbers
-from learners.models.choice import NetworkChoice
-from learners.optimizers import Rule
-from learners.state import take
-from netsim.errors import ScenarioError
-from netsim.learning import Workload
-from netsim.observers import Observer
+from learners.networks.choice import NetworkChoice
+from learners.training.optimizers import Rule
+from learners.training.state import take
+from netsim.app.simulation import build
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import derive_seed
+from netsim.events import Observer
+from netsim.learner import Workload
 from netsim.scenario.loading import load_plan
 from netsim.scenario.model import Evaluation
-from netsim.simulation import build
-from netsim.streams import derive_seed
 
 PAIR, PATH = nx.path_graph(2), nx.path_graph(3)
 ALL = nx.complete_graph(4)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_task import UNLIMITED, Deal, make_learner, play_round
 
-from learners.costs import CostTable
 from learners.dmml.energy import most_iterations, round_flops
-from netsim.learning import Budget
+from learners.training.costs import CostTable
+from netsim.learner import Budget
 from netsim.scenario.model import Costs, StatedCosts
 
 J_PER_FLOP = 2e-28 * (1e9) ** 2 / 4  # ε f²/e = 5e-11 J

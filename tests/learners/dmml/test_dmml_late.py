@@ -12,9 +12,9 @@ from test_dmml_rounds import assert_close, states
 from tiny_task import NETWORKS, Kept, make_learner, train
 
 from learners.checks import fingerprint
-from netsim.learning import Inbox
+from netsim.app.simulation import build
+from netsim.learner import Inbox
 from netsim.scenario.loading import load_plan
-from netsim.simulation import build
 
 
 def test_a_late_model_is_mixed_as_it_was_sent_beside_those_who_hear_the_newest() -> None:
@@ -105,7 +105,7 @@ def test_late_messages_give_the_same_bytes_wherever_it_is_done(run: Any, schedul
 
 
 def test_predictions_of_one_rounds_samples_are_of_no_use_later(write_scenario: Any, tmp_path: Any) -> None:
-    from netsim.errors import ScenarioError
+    from netsim.core.errors import ScenarioError
 
     for transport, late, fits in (("predictions", "keep", False), ("checkpoint", "keep", True)):
         path = write_scenario(

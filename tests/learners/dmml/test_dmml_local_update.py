@@ -11,7 +11,7 @@ from tiny_task import UNLIMITED, Deal, make_learner, run_job
 
 from learners.checks import fingerprint
 from learners.dmml.batches import active_modalities, batch_sizes, iterations_per_epoch, mini_batches
-from netsim.streams import derive_seed
+from netsim.core.streams import derive_seed
 
 
 def job_inputs(name: str = "dmml_kd", round: int = 2, **changes: Any) -> tuple[Any, dict[str, Any]]:

@@ -10,8 +10,8 @@ from tiny_task import UNLIMITED, Deal, make_learner, run_job
 
 from learners.dmml.batches import drawn_by_all, mini_batches, passes
 from learners.dmml.stacked_update import local_updates
-from learners.state import gather, rows_of
-from netsim.jobs.moving import move
+from learners.training.state import gather, rows_of
+from netsim.work.moving import move
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 UNEQUAL = Deal(rows={0: 8, 1: 17, 2: 24, 3: 11})
@@ -184,6 +184,6 @@ def test_models_and_memories_stay_what_they_are_on_their_way_to_another_device()
 
 def learner_job(inputs: dict[str, Any]) -> Any:
     from learners.dmml.local_update import local_update
-    from netsim.jobs import TrainingJob
+    from netsim.work.job import TrainingJob
 
     return TrainingJob(local_update, inputs)

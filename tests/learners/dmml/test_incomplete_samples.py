@@ -7,8 +7,8 @@ import pytest
 from tiny_task import PATH, Deal, make_learner, make_setup, train
 
 from learners.data.dataset import MultimodalDataset, Share
-from learners.task import load_task
-from netsim.errors import ScenarioError
+from learners.training.task import load_task
+from netsim.core.errors import ScenarioError
 
 
 class Incomplete(Deal):

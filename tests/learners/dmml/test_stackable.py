@@ -10,8 +10,8 @@ import torch
 from odd_networks import odd_run
 from typer.testing import CliRunner
 
-from netsim.cli import app
-from netsim.errors import ScenarioError
+from netsim.app.cli import app
+from netsim.core.errors import ScenarioError
 
 STACKABLE = [
     "plain", "frozen", "tied", "unused", "scalar", "lazy", "constant", "boolean", "integer", "complex", "bn",

@@ -13,9 +13,9 @@ from tiny_task import UNLIMITED, Deal, make_setup, run_job
 
 from learners.checks import fingerprint
 from learners.federated.aggregate import Update
-from learners.state import Entry, Layout, Part, Row
-from netsim.learning import Message, Workload
-from netsim.registry import load
+from learners.training.state import Entry, Layout, Part, Row
+from netsim.core.registry import load
+from netsim.learner import Message, Workload
 
 SMALL = {"head_hidden": 6, "batch_size": 8, "learning_rate": 0.05}
 AUDIO = {**SMALL, "modalities": ("audio",)}

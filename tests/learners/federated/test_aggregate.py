@@ -22,7 +22,7 @@ from learners.federated.aggregate import (
     normalised_averaging,
 )
 from learners.federated.weights import effective_steps, shares
-from learners.state import Part
+from learners.training.state import Part
 
 
 def uniform(holders: Sequence[int]) -> Mapping[int, float]:

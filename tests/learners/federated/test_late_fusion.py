@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from learners.models.choice import NetworkChoice
-from learners.models.late_fusion import LateFusion, late_fusion
-from netsim.errors import ScenarioError
+from learners.networks.choice import NetworkChoice
+from learners.networks.late_fusion import LateFusion, late_fusion
+from netsim.core.errors import ScenarioError
 
 SHAPES = {"audio": (5,), "visual": (1, 8, 8)}
 

@@ -19,7 +19,7 @@ from learners.data.dataset import Share
 from learners.federated.fedhgb import FedHGB
 from learners.federated.local_update import Trained
 from learners.federated.samples import hold_out
-from learners.optimizers import pull_back
+from learners.training.optimizers import pull_back
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 WHOLE = {**PLAIN, "validation_share": 0.0, "batch_size": 1000}

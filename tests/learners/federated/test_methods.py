@@ -24,12 +24,12 @@ from tiny_task import Deal, make_setup
 from torch.nn import functional as F
 
 from learners.checks import fingerprint
-from learners.costs import BITS_PER_NUMBER
 from learners.data.dataset import Share
 from learners.federated import FedHGB
 from learners.federated.local_update import Trained
 from learners.federated.weights import Losses
-from netsim.errors import ScenarioError
+from learners.training.costs import BITS_PER_NUMBER
+from netsim.core.errors import ScenarioError
 from netsim.scenario.model import Costs, Evaluation, StatedCosts
 
 METHODS = ("fedavg", "fedprox", "fednova", "fedatt", "fedhgb", "mgb", "cgb", "fedasync", "fedbuff")

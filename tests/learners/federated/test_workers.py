@@ -10,8 +10,8 @@ import pytest
 from tiny_task import NETWORKS, Kept
 
 from learners.checks import fingerprint
+from netsim.app.simulation import build
 from netsim.scenario.loading import load_plan
-from netsim.simulation import build
 
 IN_ROUNDS = [
     "cgb",

@@ -16,12 +16,12 @@ from learners.checks import fingerprint
 from learners.federated.evaluation import evaluate
 from learners.federated.local_update import local_update
 from learners.federated.samples import Client, Samples
-from learners.models.late_fusion import FUSION
-from learners.state import State
-from netsim.errors import ScenarioError
-from netsim.learning import Workload
+from learners.networks.late_fusion import FUSION
+from learners.training.state import State
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import derive_seed
+from netsim.learner import Workload
 from netsim.scenario.model import Costs, Evaluation
-from netsim.streams import derive_seed
 
 MIXED = Deal({0: ("audio",), 1: ("audio", "visual"), 2: ("visual",)})
 DIVERGING = {**AUDIO, "learning_rate": 1e12, "local_epochs": 4}

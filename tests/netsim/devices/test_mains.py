@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.devices.coverage import Coverage
-from netsim.devices.mains import receive_all
+from netsim.world.devices.coverage import Coverage
+from netsim.world.devices.unlimited import receive_all
 
 
 def test_what_lies_ahead_is_not_in_the_account(env, make_device):

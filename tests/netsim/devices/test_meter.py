@@ -8,7 +8,7 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.devices import Battery, PowerMeter
+from netsim.world.devices import Battery, PowerMeter
 
 
 def test_a_battery_of_ten_joules_feeds_two_watts_for_five_seconds(env, make_device):

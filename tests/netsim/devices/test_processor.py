@@ -1,6 +1,6 @@
 import pytest
 
-from netsim.devices import Processor
+from netsim.world.devices import Processor
 
 
 def test_the_papers_processor_does_four_gflops_at_half_a_hundred_picojoules():

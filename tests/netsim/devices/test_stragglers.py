@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from netsim.devices.stragglers import Constant, Exponential, Given, LogNormal, NoStragglers
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
+from netsim.world.devices.stragglers import Constant, Exponential, Given, LogNormal, NoStragglers
 
 
 def test_nobody_is_slow_by_default():

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
 
 COUNT = 3
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from netsim.radio.theory import harmonic_number
+from netsim.world.radio.theory import harmonic_number
 
 # 1 FLOP/s and 1 J/FLOP; no fading; 0 dB of loss at 1 m; SNR 2^10 - 1, so 10 bit/s/Hz.
 PROCESSOR = {"frequency_hz": 1.0, "flops_per_cycle": 1.0, "effective_capacitance_f": 1.0}

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from learners.federated.evaluation import evaluate
-from netsim.errors import ScenarioError
+from netsim.core.errors import ScenarioError
 
 COUNT = 4
 NOISE_W_PER_HZ = 1e-3 * 10 ** (-140 / 10)

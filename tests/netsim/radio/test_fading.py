@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from netsim.radio import theory
-from netsim.radio.fading import NoFading, Rayleigh
-from netsim.radio.rate import shannon_rate_bps
+from netsim.world.radio import theory
+from netsim.world.radio.fading import NoFading, Rayleigh
+from netsim.world.radio.rate import shannon_rate_bps
 
 DRAWS = 20_000
 

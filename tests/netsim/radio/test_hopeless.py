@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from netsim.radio.fading import Rayleigh
-from netsim.radio.path_loss import PathLoss
+from netsim.world.radio.fading import Rayleigh
+from netsim.world.radio.path_loss import PathLoss
 
 BLOCKS = {"name": "rayleigh", "coherence_time_s": 0.05}
 

@@ -9,12 +9,12 @@ import pytest
 from pydantic import Field
 from scipy.stats import kstest
 
-from netsim.errors import ScenarioError
-from netsim.options import Options
-from netsim.radio.path_loss import FreeSpace, LogDistance, PathLoss, friis_constant_db
-from netsim.radio.units import db_to_power, dbm_to_w, power_to_db
-from netsim.streams import stream
-from netsim.topology import Link
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import stream
+from netsim.world.radio.path_loss import FreeSpace, LogDistance, PathLoss, friis_constant_db
+from netsim.world.radio.units import db_to_power, dbm_to_w, power_to_db
+from netsim.world.topology import Link
 
 
 def free_space(**options):

@@ -1,7 +1,7 @@
 import pytest
 
-from netsim.radio.rate import shannon_rate_bps, snr, thermal_noise_w_per_hz
-from netsim.radio.units import power_to_db
+from netsim.world.radio.rate import shannon_rate_bps, snr, thermal_noise_w_per_hz
+from netsim.world.radio.units import power_to_db
 
 
 def test_one_bit_per_second_per_hertz_at_snr_one():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from netsim.radio import theory
+from netsim.world.radio import theory
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from netsim.radio import Air, Radio, theory
-from netsim.radio.access import Dedicated, Shared
-from netsim.radio.fading import Channel, NoFading, Rayleigh
+from netsim.world.radio import Air, Radio, theory
+from netsim.world.radio.access import Dedicated, Shared
+from netsim.world.radio.fading import Channel, NoFading, Rayleigh
 
 
 class Steps(Channel):

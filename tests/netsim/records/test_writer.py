@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from netsim.observers import Observer
+from netsim.events import Observer
 from netsim.records.run_folder import new_folder, plain_json
 from netsim.records.tables import TABLES, MetricRow, TransferBatch, TransferRow, columns, joined, runs
 from netsim.records.totals import Totals, spread

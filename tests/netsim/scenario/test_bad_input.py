@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from netsim.cli import app
-from netsim.errors import ScenarioError
+from netsim.app.cli import app
+from netsim.core.errors import ScenarioError
 from netsim.scenario import load_plan
 
 

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from netsim.cli import app
-from netsim.errors import ScenarioError
+from netsim.app.cli import app
+from netsim.app.simulation import build
+from netsim.core.errors import ScenarioError
 from netsim.scenario import load_plan
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.model import Devices
 from netsim.scenario.yaml_file import write_yaml
-from netsim.simulation import build
 
 KINDS = {
     "phone": {"processor": {"frequency_hz": 2e9}, "battery": {"capacity_j": 10.0}, "tx_power_w": 0.2},

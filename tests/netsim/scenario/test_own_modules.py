@@ -14,8 +14,8 @@ LEARNER = """
 import os
 
 from learners.stub import Stub
-from netsim.jobs import TrainingJob
-from netsim.learning import Metric
+from netsim.work.job import TrainingJob
+from netsim.learner import Metric
 
 
 def work(device):
@@ -37,8 +37,8 @@ class Mine(Stub):
 """
 
 PHYSICS = """
-from netsim.radio.path_loss import PathLoss
-from netsim.topology.placement import Placement
+from netsim.world.radio.path_loss import PathLoss
+from netsim.world.topology.placement import Placement
 import numpy as np
 
 
@@ -172,7 +172,7 @@ def test_what_is_not_found_is_said_before_pytorch_is_loaded(folder, blocks, key)
     """The line names the key and where it was looked for, in order."""
     path, elsewhere = scenario(folder, **{"learner": "stub", **blocks}), folder.parent / "elsewhere"
     code = (
-        "import sys; from pathlib import Path; from netsim.errors import ScenarioError\n"
+        "import sys; from pathlib import Path; from netsim.core.errors import ScenarioError\n"
         "from netsim.scenario import load_plan\n"
         "try: load_plan(Path(sys.argv[1]))\n"
         "except ScenarioError as error: print(error)\n"
@@ -199,10 +199,10 @@ def test_what_is_not_found_is_said_before_pytorch_is_loaded(folder, blocks, key)
         ("import json\njson.loads('{')\n", "{file}, line 2: JSONDecodeError: Expecting property name"),
         ("raise SystemExit(3)", "{file}, line 1: SystemExit: 3"),
         ("def Mine(): pass\n", "'Mine' is no class in {file}. Its classes: none."),
-        ("class Mine: pass\n", "Mine in {file} has no Options derived from netsim.options.Options"),
+        ("class Mine: pass\n", "Mine in {file} has no Options derived from netsim.core.options.Options"),
         (LEARNER.replace("class Mine", "class Mein"), "'Mine' is not there in {file}. Did you mean 'Mein'?"),
         (
-            "from netsim.learning import Learner\nclass Mine(Learner): pass\n",
+            "from netsim.learner import Learner\nclass Mine(Learner): pass\n",
             "Mine in {file} does not define apply, combine, messages, training_job, workload",
         ),
     ],
@@ -219,7 +219,7 @@ def test_a_module_that_fails_is_one_line_with_file_and_line(folder, text, words)
 
 def test_two_modules_of_one_name_are_never_taken_for_each_other(folder, tmp_path):
     """In one process, as in a notebook: the second scenario does not silently get the first one's module."""
-    from netsim.errors import ScenarioError
+    from netsim.core.errors import ScenarioError
 
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -4,12 +4,12 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from netsim.errors import ScenarioError
+from netsim.app.simulation import build
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
 from netsim.scenario import load_plan
-from netsim.simulation import build
-from netsim.streams import stream
-from netsim.topology.links import Edges
-from netsim.topology.placement import Coordinates
+from netsim.world.topology.links import Edges
+from netsim.world.topology.placement import Coordinates
 
 
 def edges(path, text):

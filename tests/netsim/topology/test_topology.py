@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from netsim.errors import ScenarioError
-from netsim.radio.theory import linked_probability
-from netsim.streams import stream
-from netsim.topology import draw_topology, metropolis_weights
-from netsim.topology.links import Edges, Range, Regular
-from netsim.topology.placement import Coordinates, Disc, Grid
-from netsim.topology.regular import _switched, regular_links
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
+from netsim.world.radio.theory import linked_probability
+from netsim.world.topology import draw_topology, metropolis_weights
+from netsim.world.topology.links import Edges, Range, Regular
+from netsim.world.topology.placement import Coordinates, Disc, Grid
+from netsim.world.topology.regular import _switched, regular_links
 
 
 def disc(diameter_m=100.0):

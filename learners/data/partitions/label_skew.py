@@ -1,0 +1,173 @@
+"""Devices that see few classes, or some classes more often than others."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.data.partitions.partition import OwnerOptions, owners
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
+
+
+class ClassesPerDeviceOptions(OwnerOptions):
+    """The ``partition`` block for ``classes_per_device``.
+
+    Attributes:
+        classes: Different classes that a device has samples of.
+    """
+
+    classes: PositiveInt = 2
+
+
+class PrimaryLabelsOptions(OwnerOptions):
+    """The ``partition`` block for ``primary_labels``.
+
+    Attributes:
+        skewness: Samples go 1 + skewness times as often to a device where their label is primary as to one where it is
+            not; 0 for samples dealt evenly, a large number for devices with primary labels only.
+        primary: Primary labels of a device.
+        assignment: ``even``: every label is primary on equally many devices, or one more. ``random``: each device
+            draws its own, and some labels may be primary nowhere.
+    """
+
+    skewness: float = Field(default=100.0, ge=0, le=1e12)
+    primary: PositiveInt = 2
+    assignment: Literal["even", "random"] = "even"
+
+
+class ClassesPerDevice(Partition):
+    """Each device has samples of a given number of classes only; who has a class, shares it equally.
+
+    It is the quantity-based label imbalance "#C = c" of Li et al. ("Federated Learning on Non-IID Data Silos: An
+    Experimental Study", ICDE 2022, Section IV-A). The first class of device k is k mod C, as in their program. The
+    others are drawn at random, but first of all those that have no owner yet.
+    """
+
+    Options = ClassesPerDeviceOptions
+    options: ClassesPerDeviceOptions
+
+    def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
+        """Shares of whole classes divided at random; a class that no device has stays unused."""
+        owned = owners(self.options, data.modalities, device_count, seed)
+        each = _at_most_all("classes", self.options.classes, data)
+        classes = drawn_classes(
+            len(data.classes), device_count, each, stream(seed, "partition", "classes_per_device", "classes")
+        )
+        random = stream(seed, "partition", "classes_per_device", "samples")
+        labels = data.labels.numpy()[data.train]
+        holder = np.full(len(labels), -1)  # the device of each training sample
+        for label in range(len(data.classes)):
+            holders = [k for k in range(device_count) if label in classes[k]]
+            if holders:
+                rows = random.permutation(np.flatnonzero(labels == label))
+                # In random order, lest the sample left over always falls to the device of the lowest number.
+                for k, part in zip(
+                    random.permutation(holders), np.array_split(rows, len(holders)), strict=True
+                ):
+                    holder[part] = k
+        way_out = "Use fewer devices, or more classes per device (partition.classes)."
+        return _shares(holder, owned, data, way_out)
+
+
+class PrimaryLabels(Partition):
+    """Each device has primary labels, whose samples come to it more often than those of others.
+
+    As in MHD (Zhmoginov et al., "Decentralized Learning with Multi-Headed Distillation", CVPR 2023, Section 3.3):
+    each sample goes to one device, drawn with a probability proportional to 1 + skewness if its label is primary
+    there and to 1 if not. A label that is primary nowhere is therefore spread evenly over all.
+    """
+
+    Options = PrimaryLabelsOptions
+    options: PrimaryLabelsOptions
+
+    def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
+        """Shares of all training samples, each drawn on its own."""
+        owned = owners(self.options, data.modalities, device_count, seed)
+        each = _at_most_all("primary", self.options.primary, data)
+        draw = dealt_labels if self.options.assignment == "even" else drawn_labels
+        primary = draw(
+            len(data.classes), device_count, each, stream(seed, "partition", "primary_labels", "labels")
+        )
+        weights = np.ones((len(data.classes), device_count))
+        for k, own in enumerate(primary):
+            weights[own, k] += self.options.skewness
+        random = stream(seed, "partition", "primary_labels", "samples")
+        labels = data.labels.numpy()[data.train]
+        holder = np.empty(len(labels), dtype=np.int64)  # the device of each training sample
+        for label, of_devices in enumerate(weights):
+            mine = labels == label
+            holder[mine] = random.choice(
+                device_count, size=np.count_nonzero(mine), p=of_devices / of_devices.sum()
+            )
+        way_out = "Use fewer devices, a smaller partition.skewness, or more labels each (partition.primary)."
+        return _shares(holder, owned, data, way_out)
+
+
+def drawn_classes(
+    class_count: int, device_count: int, each: int, random: np.random.Generator
+) -> list[list[int]]:
+    """The classes of each device, ``each`` of them, all different: k mod C for device k, and others at random.
+
+    Every class has an owner if the devices have room for all of them (devices x each >= classes).
+    """
+    own = [[k % class_count] for k in range(device_count)]
+    bare = random.permutation(np.arange(min(device_count, class_count), class_count))
+    for turn, label in enumerate(bare[: device_count * (each - 1)]):
+        own[turn % device_count].append(int(label))
+    for mine in own:
+        others = np.setdiff1d(np.arange(class_count), mine)
+        mine.extend(random.choice(others, size=each - len(mine), replace=False).tolist())
+    return own
+
+
+def dealt_labels(
+    class_count: int, device_count: int, each: int, random: np.random.Generator
+) -> list[list[int]]:
+    """The primary labels of each device, all different; a label has at most one device more than another.
+
+    Labels are dealt in turn from a random order, a new one whenever all are dealt. A device passes over a label
+    that it has, and the next device takes it.
+    """
+    pile: list[int] = []
+    own = []
+    for _ in range(device_count):
+        if len(pile) < each:
+            pile += random.permutation(class_count).tolist()
+        mine = list(dict.fromkeys(pile))[:each]
+        for label in mine:
+            pile.remove(label)
+        own.append(mine)
+    return own
+
+
+def drawn_labels(
+    class_count: int, device_count: int, each: int, random: np.random.Generator
+) -> list[list[int]]:
+    """The primary labels of each device, all different, drawn by each device on its own."""
+    return [random.choice(class_count, size=each, replace=False).tolist() for _ in range(device_count)]
+
+
+def _at_most_all(key: str, each: int, data: MultimodalDataset) -> int:
+    if each > len(data.classes):
+        raise ScenarioError(
+            f"partition.{key}: must be at most {len(data.classes)}, the number of classes of {data.name} (got {each})"
+        )
+    return each
+
+
+def _shares(
+    holder: np.ndarray, owned: list[tuple[str, ...]], data: MultimodalDataset, way_out: str
+) -> list[Share]:
+    """Shares of the training rows that ``holder`` says, -1 for none."""
+    samples = [np.sort(data.train[holder == k]) for k in range(len(owned))]
+    bare = [k for k, rows in enumerate(samples) if len(rows) == 0]
+    if bare:
+        raise ScenarioError(
+            f"partition: {len(bare)} of {len(owned)} devices, the first is device {bare[0]}, would have no sample of "
+            f"{len(holder)} training samples. {way_out}"
+        )
+    return [Share(rows, own) for rows, own in zip(samples, owned, strict=True)]

@@ -1,0 +1,144 @@
+"""What sources of labelled images share: options, class-balanced subsets, one size, one modality called ``image``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+
+from learners.data.dataset import DataSource, MultimodalDataset
+from learners.data.transforms.transform import Standardise
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import stream
+
+_AT_ONCE = 10_000  # images resized in one go
+
+
+class ImageOptions(Options):
+    """The part of a ``data`` block that all image sets have.
+
+    Attributes:
+        train_samples: Images to train on, as many of each class as can be and the same ones for every seed; null
+            for all.
+        test_samples: Images to test on, chosen in the same way; null for all.
+        size: Height and width that images are resized to, bilinearly and without aliasing [pixel]; null leaves
+            them as they are.
+    """
+
+    train_samples: PositiveInt | None = None
+    test_samples: PositiveInt | None = None
+    size: int | None = Field(default=None, ge=4, le=512)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images.
+
+    Attributes:
+        pixels: uint8 [images, channels, height, width].
+        labels: Class of each image, int64 [images].
+    """
+
+    pixels: Tensor
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, rows: np.ndarray) -> Images:
+        """The images of ``rows`` only."""
+        return Images(self.pixels[torch.from_numpy(rows)], self.labels[rows])
+
+    def resized(self, size: int | None) -> Images:
+        """Squares of ``size`` pixels; the same images if it is None or they have that size."""
+        if size is None or self.pixels.shape[-2:] == (size, size):
+            return self
+        parts = [
+            resize(part, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
+            for part in self.pixels.split(_AT_ONCE)
+        ]
+        return Images(torch.cat(parts), self.labels)
+
+
+class ImageSource(DataSource):
+    """A data set of labelled images without natural clients; a subclass says where they come from."""
+
+    Options = ImageOptions
+    MODALITIES = ("image",)
+    options: ImageOptions
+
+    def _dataset(
+        self, name: str, classes: tuple[str, ...], train: Images, test: Images, surrogate: bool = False
+    ) -> MultimodalDataset:
+        """The chosen images of both parts, resized, with a transform that standardises each channel.
+
+        Raises:
+            ScenarioError: More samples are asked for than the set has, and it is no surrogate, which gives all it has.
+        """
+        kept = []
+        for part, images, asked in (
+            ("train", train, self.options.train_samples),
+            ("test", test, self.options.test_samples),
+        ):
+            count = min(asked, len(images)) if asked is not None and surrogate else asked
+            kept.append(_chosen(name, part, images, count).resized(self.options.size))
+        count = len(kept[0]) + len(kept[1])
+        return MultimodalDataset(
+            name=name,
+            classes=classes,
+            inputs={"image": torch.cat([images.pixels for images in kept])},
+            labels=torch.from_numpy(np.concatenate([images.labels for images in kept])),
+            groups=np.zeros(count, dtype=np.int64),
+            train=np.arange(len(kept[0])),
+            test=np.arange(len(kept[0]), count),
+            transforms={"image": standardise(kept[0].pixels)},
+            surrogate=surrogate,
+        )
+
+
+def balanced(labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Rows of ``count`` samples drawn at random, as many of each class as can be; sorted, int64 [count].
+
+    Classes take turns until they have no sample left. With one stream, fewer samples are some of more.
+
+    Args:
+        labels: Class of each sample, [samples].
+        count: How many, at most as many as there are.
+        random: Where the draw comes from.
+    """
+    order = random.permutation(len(labels))
+    turn = np.empty(len(labels), dtype=np.int64)  # how many of its class are drawn before a sample
+    for label in np.unique(labels):
+        mine = order[labels[order] == label]
+        turn[mine] = np.arange(len(mine))
+    return np.sort(np.lexsort((labels, turn))[:count])
+
+
+def standardise(pixels: Tensor) -> Standardise:
+    """Each channel to mean 0 and standard deviation 1 over ``pixels``, uint8 [images, channels, height, width]."""
+    means, deviations = [], []
+    for c in range(pixels.shape[1]):
+        channel = pixels[:, c].int()
+        # Sums of whole numbers are exact, and so the same on every machine and for every number of threads.
+        mean = int(channel.sum()) / channel.numel()
+        variance = int(channel.square_().sum()) / channel.numel() - mean**2
+        means.append(mean)
+        deviations.append(max(variance, 0.0) ** 0.5 or 1.0)  # a channel of one value becomes 0
+    return Standardise(torch.tensor(means).view(-1, 1, 1), torch.tensor(deviations).view(-1, 1, 1))
+
+
+def _chosen(name: str, part: str, images: Images, count: int | None) -> Images:
+    if count is None or count == len(images):
+        return images
+    if count > len(images):
+        raise ScenarioError(
+            f"data.{part}_samples: must be at most {len(images)}, the images that {name} has to {part} "
+            f"{'on' if part == 'train' else 'with'} (got {count})"
+        )
+    return images.at(balanced(images.labels, count, stream(0, "images", name, part)))

@@ -1,0 +1,26 @@
+"""What networks for images ask of the shape of a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netsim.core.errors import ScenarioError
+
+
+def image_shape(input_shape: Sequence[int], network: str) -> tuple[int, int, int]:
+    """Channels, height and width [pixel] of an image-like input [channels, height, width].
+
+    Args:
+        input_shape: Shape of one sample.
+        network: What the error calls the network.
+
+    Raises:
+        ScenarioError: The input is of another shape.
+    """
+    if len(input_shape) != 3:
+        raise ScenarioError(
+            f"{network} takes inputs of shape [channels, height, width], but a sample has shape "
+            f"{list(input_shape)}; use the network 'mlp' for vectors"
+        )
+    channels, height, width = input_shape
+    return channels, height, width

@@ -1,0 +1,242 @@
+"""The late-fusion network of FedHGB (Section VI-A): a trunk and a head per modality, and a head on all features.
+
+With one modality there is nothing to fuse: the network is a trunk with one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from learners.networks.built import built
+from learners.networks.choice import NetworkChoice
+from learners.networks.network import Trunk
+from netsim.core.errors import ScenarioError
+
+FUSION = "fusion"
+"""The part that all devices hold, and the key of its logits and losses: the fused head, or the only one."""
+
+HIDDEN = 512
+"""Units of the heads' hidden layers where several modalities are fused and the scenario names no number."""
+
+
+def trunk_part(modality: str) -> str:
+    """The part with a modality's feature extractor ψ_m."""
+    return f"trunk/{modality}"
+
+
+def head_part(modality: str) -> str:
+    """The part with a modality's own classifier."""
+    return f"head/{modality}"
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives for a batch of B and C classes.
+
+    Attributes:
+        fused: Logits of the fused head [B, C].
+        heads: Logits of each modality's own head, for the samples that have the modality [B_m, C]; a modality that no
+            sample has is missing, and so is one without a head of its own.
+    """
+
+    fused: Tensor
+    heads: Mapping[str, Tensor]
+
+
+class LateFusionNet(nn.Module):
+    """M trunks, with a two-layer head each unless nobody trains it, and a fused head that sees all their features.
+
+    The fused head has a place for the features of every modality of the task, with zeros where the device has no trunk
+    for it or the sample lacks it; so it has the same shape everywhere and can be averaged. It is "two fully connected
+    layers and a prediction layer", of which the paper gives the width.
+
+    With one modality in the task there is one head: a prediction layer, behind one hidden layer where it has a width.
+    """
+
+    def __init__(
+        self,
+        trunks: Mapping[str, Trunk],
+        feature_counts: Mapping[str, int],
+        class_count: int,
+        hidden: int | None,
+        own_heads: bool,
+    ) -> None:
+        """The network of a device.
+
+        Args:
+            trunks: Of the modalities that the device owns.
+            feature_counts: Features of every modality of the task, in the order in which they are concatenated.
+            class_count: Classes C.
+            hidden: Units of each hidden layer of the heads; None for no hidden layer.
+            own_heads: Whether each modality has a head of its own.
+        """
+        super().__init__()
+        self.modalities = tuple(trunks)
+        self.feature_counts = dict(feature_counts)
+        self.trunks = nn.ModuleDict(trunks)
+        own = trunks if own_heads else ()
+        one_layer = () if hidden is None else (hidden,)
+        self.heads = nn.ModuleDict({m: _head(feature_counts[m], one_layer, class_count) for m in own})
+        layers = one_layer if len(feature_counts) == 1 else 2 * one_layer
+        self.fusion = _head(sum(feature_counts.values()), layers, class_count)
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], batch: int, present: Mapping[str, Tensor] | None = None
+    ) -> Outputs:
+        """Logits of all heads.
+
+        Args:
+            inputs: By modality, [B_m, ...]: the samples that have it. A modality of which there is none is left out.
+            batch: B, how many samples there are.
+            present: Places of those samples in the batch, int64 [B_m]; a modality that is not named has them all.
+        """
+        present = present or {}
+        like = next(self.fusion.parameters())
+        heads, features = {}, []
+        for m, count in self.feature_counts.items():
+            if m not in inputs:
+                features.append(like.new_zeros(batch, count))
+                continue
+            own = self.trunks[m](inputs[m])
+            if m in self.heads:
+                heads[m] = self.heads[m](own)
+            if m in present:
+                own = own.new_zeros(batch, count).index_copy(0, present[m], own)
+            features.append(own)
+        return Outputs(self.fusion(torch.cat(features, dim=1)), heads)
+
+    def own_heads(self, modality: str) -> list[nn.Module]:
+        """The modality's own head, where it has one."""
+        return [self.heads[modality]] if modality in self.heads else []
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that travel together, by the part's name: see :mod:`learners.training.state`."""
+        modules: dict[str, nn.Module] = {}
+        for m in self.modalities:
+            modules[trunk_part(m)] = self.trunks[m]
+            if m in self.heads:
+                modules[head_part(m)] = self.heads[m]
+        return {**modules, FUSION: self.fusion}
+
+
+def _head(features: int, hidden: Sequence[int], classes: int) -> nn.Sequential:
+    """Linear layers from ``features`` to logits, with ReLUs between them."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((features, *hidden, classes)):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@dataclass(frozen=True)
+class LateFusion:
+    """Everything that decides the shapes of such a network. Small, picklable, told apart by its text.
+
+    Attributes:
+        networks: The trunk of each modality that the device owns.
+        input_shapes: Shape of one sample of each of them.
+        feature_counts: Features of every modality of the task.
+        class_count: Classes C.
+        hidden: Units of each hidden layer of the heads; None for no hidden layer.
+        own_heads: Whether each modality has a head of its own.
+    """
+
+    networks: Mapping[str, NetworkChoice]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    feature_counts: Mapping[str, int]
+    class_count: int
+    hidden: int | None
+    own_heads: bool
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the device owns."""
+        return tuple(self.networks)
+
+    def restricted_to(self, modalities: tuple[str, ...]) -> LateFusion:
+        """The network of a device that owns ``modalities`` only; its fused head has room for all of them."""
+        return LateFusion(
+            {m: self.networks[m] for m in modalities},
+            {m: self.input_shapes[m] for m in modalities},
+            self.feature_counts,
+            self.class_count,
+            self.hidden,
+            self.own_heads,
+        )
+
+    def heads(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+        """Heads of a device with ``modalities``: their own where they have one, and the fused one."""
+        return (*(modalities if self.own_heads else ()), FUSION)
+
+    def parts(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of the parts that a device with ``modalities`` holds."""
+        kinds = (trunk_part, head_part) if self.own_heads else (trunk_part,)
+        return (*(part(m) for m in modalities for part in kinds), FUSION)
+
+    @cached_property
+    def text(self) -> str:
+        """What architectures can be told apart by."""
+        return repr(self)
+
+    def build(self) -> LateFusionNet:
+        """A network with weights freshly drawn from PyTorch's global generator."""
+        trunks = build_trunks(self.networks, self.input_shapes)
+        return LateFusionNet(trunks, self.feature_counts, self.class_count, self.hidden, self.own_heads)
+
+    def net(self, torch_device: str = "cpu") -> LateFusionNet:
+        """A network for this thread to work with; see :func:`learners.networks.built.built`."""
+        return built((self.text, torch_device), lambda: self.build().to(torch_device))
+
+
+def build_trunks(
+    networks: Mapping[str, NetworkChoice], input_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Trunk]:
+    """A new trunk per modality.
+
+    Raises:
+        ScenarioError: A network cannot take its inputs.
+    """
+    trunks = {}
+    for modality, choice in networks.items():
+        try:
+            trunks[modality] = choice.build(tuple(input_shapes[modality]))
+        except ScenarioError as error:
+            raise ScenarioError(f"learner.networks.{modality}: {error}") from error
+    return trunks
+
+
+def late_fusion(
+    networks: Mapping[str, NetworkChoice],
+    input_shapes: Mapping[str, tuple[int, ...]],
+    class_count: int,
+    hidden: int | None = None,
+    own_heads: bool = True,
+) -> LateFusion:
+    """The architecture of a network that has all modalities; trunks are built once to learn their feature counts.
+
+    Args:
+        networks: The trunk of each modality.
+        input_shapes: Shape of one sample of each.
+        class_count: Classes C.
+        hidden: Units of each hidden layer of the heads; None for 512, and for no hidden layer with one modality.
+        own_heads: Whether modalities' own heads are trained where there are several; else there are none.
+
+    Raises:
+        ScenarioError: A network cannot take its inputs, or a modality has the name of the head on all of them.
+    """
+    if FUSION in networks:
+        raise ScenarioError(
+            f"data: a modality is called {FUSION!r}, which is what the head on all modalities is called here; rename it"
+        )
+    with torch.random.fork_rng(devices=[]):
+        trunks = build_trunks(networks, input_shapes)
+    counts = {m: trunk.feature_count for m, trunk in trunks.items()}
+    several = len(networks) > 1
+    if hidden is None and several:
+        hidden = HIDDEN
+    return LateFusion(networks, input_shapes, counts, class_count, hidden, own_heads and several)

@@ -1,0 +1,310 @@
+"""A model as a value: named parts, each one row of numbers, that nobody changes in place.
+
+A device's state has the parts ``trunk/<modality>`` and ``specific/<modality>`` of each of its modalities,
+``common`` (common classifier and bias) and, where the algorithm has one, ``generator``. Parts are what
+messages are made of and what aggregation weights differ by. Devices that were trained or mixed together have their
+rows in one tensor, a bank; whoever changes a model makes a new bank, so a state can be handed to a job or a message
+without copying it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netsim.core.errors import ScenarioError
+from netsim.work.packing import travelling_together
+
+
+class Row:
+    """One row of a bank, [rows, ...].
+
+    Attributes:
+        bank: The tensor that has it; never changed once a row of it was handed out.
+        index: Which row.
+    """
+
+    __slots__ = ("bank", "index")
+
+    def __init__(self, bank: Tensor, index: int) -> None:
+        self.bank = bank
+        self.index = index
+
+    @property
+    def tensor(self) -> Tensor:
+        """The row, a view."""
+        return self.bank[self.index]
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Row:
+        """See :func:`netsim.work.moving.with_tensors`."""
+        own = self.tensor
+        changed = change(own)
+        return self if changed is own else _alone(changed)
+
+    def __reduce__(self) -> Any:
+        """Travel alone, without the rest of the bank; or with it, where most of it is on its way anyhow."""
+        if 1 < self.bank.shape[0] <= 1.5 * travelling_together():
+            return Row, (self.bank, self.index)
+        own = self.tensor
+        return _alone, (own if own.numel() == self.bank.numel() else own.clone(),)
+
+
+def _alone(tensor: Tensor) -> Row:
+    return Row(tensor[None], 0)
+
+
+def rows_of(bank: Tensor) -> list[Row]:
+    """All rows of ``bank``."""
+    return [Row(bank, index) for index in range(bank.shape[0])]
+
+
+def gather(rows: Sequence[Row], copy: bool = False) -> Tensor:
+    """A tensor [rows, ...] of ``rows``; the bank itself, if they are its rows in order and no ``copy`` is asked for."""
+    bank = rows[0].bank
+    if any(row.bank is not bank for row in rows):
+        return torch.stack([row.tensor for row in rows])
+    index = [row.index for row in rows]
+    if index == list(range(bank.shape[0])):
+        return bank.clone() if copy else bank
+    return bank.index_select(0, torch.from_numpy(np.array(index)).to(bank.device))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one tensor of a module lies in a row.
+
+    Attributes:
+        name: Its name in the module.
+        start: Its first number.
+        size: How many there are.
+        shape: Its shape; that of its real and imaginary parts [..., 2], if it is complex.
+        channels_last: Whether it is stored in PyTorch's channels-last order, as the module has it.
+        dtype: What the module has, where that is no floating-point number; the row has numbers in its place.
+    """
+
+    name: str
+    start: int
+    size: int
+    shape: tuple[int, ...]
+    channels_last: bool = False
+    dtype: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a module's tensors lie in a row: trained weights first, then running statistics, then what stays at home.
+
+    Running statistics are the floating-point buffers that the module's ``state_dict`` has. At home stay frozen weights
+    (``requires_grad=False``), integer, boolean and complex buffers, and buffers that are not persistent: they are part
+    of a device's model, and neither sent nor mixed.
+
+    Attributes:
+        entries: By name; a tensor with several names is there once, under the first.
+        weights: How many numbers are trained.
+        sent: How many travel: weights and running statistics.
+        size: How many there are in all.
+        twins: By each further name of a tensor, its first.
+    """
+
+    entries: Mapping[str, Entry]
+    weights: int
+    sent: int
+    size: int
+    twins: Mapping[str, str] = field(default_factory=dict)
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """The tensors in ``flat`` [..., size], as views [..., *shape]."""
+        return {name: _view(flat, entry) for name, entry in self.entries.items()}
+
+    @cached_property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the tensors that are trained."""
+        ends = {name: entry.start + entry.size for name, entry in self.entries.items()}
+        return tuple(
+            name for name, entry in self.entries.items() if entry.size and ends[name] <= self.weights
+        )
+
+
+def _view(flat: Tensor, entry: Entry) -> Tensor:
+    lead = flat.shape[:-1]
+    numbers = flat[..., entry.start : entry.start + entry.size]
+    if entry.channels_last:
+        out, channels, height, width = entry.shape
+        order = (*range(len(lead)), *(len(lead) + axis for axis in (0, 3, 1, 2)))
+        return numbers.view(*lead, out, height, width, channels).permute(order)
+    return numbers.view((*lead, *entry.shape))
+
+
+def as_in_module(numbers: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """What ``numbers`` of a row stand for in a module that has ``dtype`` there; a view where they are themselves."""
+    if dtype is None:
+        return numbers
+    return torch.view_as_complex(numbers.contiguous()) if dtype.is_complex else numbers.to(dtype)
+
+
+def as_numbers(tensor: Tensor) -> Tensor:
+    """A module's tensor as it lies in a row, before it is rounded to the row's precision."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def layout_of(module: nn.Module) -> Layout:
+    """The layout of ``module``'s parameters and buffers.
+
+    Raises:
+        ScenarioError: A weight is neither real nor floating point, and to be trained.
+    """
+    weights, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    persistent = module.state_dict(keep_vars=True)
+    groups: tuple[dict[str, Tensor], ...] = ({}, {}, {})
+    for name, weight in weights.items():
+        if weight.requires_grad and not weight.is_floating_point():
+            raise ScenarioError(
+                f"learner.networks: weight {name!r} is {weight.dtype}; train real numbers only"
+            )
+        groups[0 if weight.requires_grad else 2][name] = weight
+    for name, buffer in buffers.items():
+        groups[1 if name in persistent and buffer.is_floating_point() else 2][name] = buffer
+    entries, ends, start = {}, [], 0
+    for group in groups:
+        for name, tensor in group.items():
+            numbers = as_numbers(tensor)
+            last = (
+                tensor.dim() == 4
+                and not tensor.is_contiguous()
+                and tensor.is_contiguous(memory_format=torch.channels_last)
+            )
+            dtype = None if tensor.is_floating_point() else tensor.dtype
+            entries[name] = Entry(
+                name, start, numbers.numel(), tuple(numbers.shape), last and dtype is None, dtype
+            )
+            start += numbers.numel()
+        ends.append(start)
+    first = {id(tensor): name for name, tensor in {**weights, **buffers}.items()}
+    twins = {
+        name: first[id(tensor)]
+        for name, tensor in persistent.items()
+        if id(tensor) in first and name != first[id(tensor)]
+    }
+    return Layout(entries, ends[0], ends[1], ends[2], twins)
+
+
+class Part(Mapping[str, Tensor]):
+    """A named part of a model: a row, read as tensors by name.
+
+    Attributes:
+        row: Where its numbers are.
+        layout: How they are to be read.
+    """
+
+    __slots__ = ("layout", "row")
+
+    def __init__(self, row: Row, layout: Layout) -> None:
+        self.row = row
+        self.layout = layout
+
+    def __getitem__(self, name: str) -> Tensor:
+        entry = self.layout.entries[self.layout.twins.get(name, name)]
+        return as_in_module(_view(self.row.tensor, entry), entry.dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout.entries)
+
+    def __len__(self) -> int:
+        return len(self.layout.entries)
+
+    def __reduce__(self) -> Any:
+        return Part, (self.row, self.layout)
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Part:
+        """See :func:`netsim.work.moving.with_tensors`."""
+        row = self.row.with_tensors(change)
+        return self if row is self.row else Part(row, self.layout)
+
+    @property
+    def weights(self) -> Tensor:
+        """What is trained, as one vector."""
+        return self.row.tensor[: self.layout.weights]
+
+
+State = Mapping[str, Part]
+
+
+def modality_parts(modality: str) -> tuple[str, str]:
+    """The parts that belong to one modality: its feature extractor w^m and its classifier w̌^m."""
+    return f"trunk/{modality}", f"specific/{modality}"
+
+
+def take(modules: Mapping[str, nn.Module], dtype: torch.dtype | None = None) -> dict[str, Part]:
+    """The state of ``modules``, a copy, in ``dtype`` if one is given."""
+    return {part: _copy(module, dtype) for part, module in modules.items()}
+
+
+def _copy(module: nn.Module, dtype: torch.dtype | None) -> Part:
+    layout = layout_of(module)
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    first = next(iter(tensors.values()), torch.empty(0))
+    flat = torch.empty(1, layout.size, dtype=dtype or torch.get_default_dtype(), device=first.device)
+    part = Part(Row(flat, 0), layout)
+    with torch.no_grad():
+        for name, view in layout.views(flat[0]).items():
+            view.copy_(as_numbers(tensors[name]))
+            if layout.entries[name].dtype and not part[name].equal(tensors[name].to(part[name].dtype)):
+                raise ScenarioError(
+                    f"learner.networks: buffer {name!r} has integers that {flat.dtype} does not have; "
+                    "keep it as a plain attribute of the module, or as several smaller ones"
+                )
+    return part
+
+
+class Lent:
+    """A module whose tensors lie in a row of their own for a while: what is trained there is the new state.
+
+    Attributes:
+        flat: The row, [size].
+    """
+
+    def __init__(self, module: nn.Module, part: Part) -> None:
+        self._module, self._layout = module, part.layout
+        self.flat = part.row.tensor.clone()
+        views = part.layout.views(self.flat)
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        for name, entry in part.layout.entries.items():
+            tensors[name].data = as_in_module(views[name], entry.dtype)
+            tensors[name].grad = None
+
+    def part(self) -> Part:
+        """The state as it is now; the module is not to be changed any more."""
+        buffers = dict(self._module.named_buffers())
+        with torch.no_grad():
+            for name, view in self._layout.views(self.flat).items():
+                # What is no number of the row, or what the forward pass has put in a buffer's place.
+                if name in buffers and buffers[name].data_ptr() != view.data_ptr():
+                    view.copy_(as_numbers(buffers[name]))
+        return Part(Row(self.flat[None], 0), self._layout)
+
+
+def lend(modules: Mapping[str, nn.Module], state: State) -> dict[str, Lent]:
+    """Let ``modules`` work on copies of ``state``, part by part."""
+    return {part: Lent(module, state[part]) for part, module in modules.items()}
+
+
+def numbers(part: Part) -> int:
+    """How many numbers of ``part`` travel: trained weights and running statistics."""
+    return part.layout.sent
+
+
+def is_finite(state: State) -> bool:
+    """Whether all numbers of ``state`` are finite."""
+    return all(bool(part.row.tensor.isfinite().all()) for part in state.values())
+
+
+def state_bytes(state: State) -> float:
+    """Size of ``state`` in memory [byte]."""
+    return float(math.fsum(part.row.bank.element_size() * part.layout.size for part in state.values()))

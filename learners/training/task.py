@@ -1,0 +1,165 @@
+"""What the devices learn from: the data set, dealt to them, as tensors that jobs share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from learners.data.dataset import MultimodalDataset, Share, Transform, as_input
+from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
+from netsim.learner import Setup
+
+
+@dataclass(frozen=True)
+class Store:
+    """All samples, once, where the work is done; devices hold rows of it.
+
+    Attributes:
+        inputs: By modality, as stored [samples, ...].
+        labels: int64 [samples].
+        transforms: By modality, from stored samples to network inputs.
+        shares: Rows of each device's training samples, int64 [its samples]; arrays, for they stay on the CPU, where
+            batches are drawn.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    transforms: Mapping[str, Transform]
+    shares: Mapping[int, NDArray[np.int64]]
+
+    def rows(self, device: int) -> Tensor:
+        """Rows of ``device``'s training samples, int64 [its samples], on the CPU."""
+        return torch.from_numpy(self.shares[device])
+
+    def seen(self, modality: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """Network inputs [len(rows), ...] of samples ``rows``, without randomness; tokens stay whole numbers."""
+        return as_input(self.transforms[modality].test(self.inputs[modality].index_select(0, rows)), dtype)
+
+    def trained_on(self, modality: str, rows: Tensor, draws: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Network inputs [len(rows), ...] of samples ``rows``, augmented by ``draws``; tokens stay whole numbers."""
+        stored = self.inputs[modality].index_select(0, rows)
+        return as_input(self.transforms[modality].change(stored, draws), dtype)
+
+    def augmented(
+        self, modality: str, rows: Tensor, generator: torch.Generator, dtype: torch.dtype
+    ) -> Tensor:
+        """:meth:`trained_on` with numbers drawn from ``generator``, on the CPU as it is."""
+        draws = self.transforms[modality].draw(len(rows), generator)
+        at = self.labels.device
+        return self.trained_on(modality, rows.to(at), None if draws is None else draws.to(at), dtype)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and how it is dealt.
+
+    Attributes:
+        dataset: The data set.
+        shares: What each device holds, restricted to the modalities in use.
+        modalities: The modalities in use, in the data set's order.
+        public: Training samples that were set aside for everybody, rows of the data set, int64.
+    """
+
+    dataset: MultimodalDataset
+    shares: tuple[Share, ...]
+    modalities: tuple[str, ...]
+    public: np.ndarray
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run's metadata says of it."""
+        return {
+            "name": self.dataset.name,
+            "surrogate": self.dataset.surrogate,
+            "modalities": list(self.modalities),
+            "classes": list(self.dataset.classes),
+            "test_samples": len(self.dataset.test),
+            **self.dataset.oddities,
+        }
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of a network input by modality, as the test-time transform gives it."""
+        return {m: self._input_shape(m) for m in self.modalities}
+
+    def _input_shape(self, modality: str) -> tuple[int, ...]:
+        row = self.dataset.inputs[modality][:1]
+        return tuple(_transform(self.dataset, modality).test(row).shape[1:])
+
+    def examples(self) -> dict[str, Tensor]:
+        """Two training samples by modality, as training sees them [2, ...]: what costs are counted with."""
+        store, rows = self.store("cpu", {}), torch.from_numpy(np.resize(self.dataset.train, 2))
+        draws = torch.Generator().manual_seed(0)
+        return {m: store.augmented(m, rows, draws, torch.get_default_dtype()) for m in self.modalities}
+
+    def store(self, torch_device: str, shares: Mapping[int, Share]) -> Store:
+        """The data set's tensors on ``torch_device``, dealt as ``shares`` say."""
+        return store_of(self.dataset, self.modalities, torch_device, shares)
+
+    def test_rows(self, count: int | None, seed: int) -> np.ndarray:
+        """The whole test set, or ``count`` rows of it that only ``seed`` decides."""
+        if count is None or count >= len(self.dataset.test):
+            return self.dataset.test
+        return np.sort(stream(seed, "evaluation").choice(self.dataset.test, size=count, replace=False))
+
+
+def load_task(setup: Setup, only: tuple[str, ...] | None) -> Task:
+    """Load the data and deal it.
+
+    Args:
+        setup: What the learner is built from.
+        only: Modalities to use, or None for all of them. A device that owns none of them gets no modality.
+
+    Raises:
+        ScenarioError: There is no data or no partition, or a modality in ``only`` is not in the data.
+    """
+    for key in ("data", "partition"):
+        if getattr(setup, key) is None:
+            raise ScenarioError(f"{key}: this learner trains on data, so the scenario needs a '{key}' block")
+    dataset = setup.data.load(setup.seed, setup.cache_dir, setup.say)
+    unknown = [m for m in only or () if m not in dataset.modalities]
+    if unknown:
+        raise ScenarioError(
+            f"learner.modalities: the data has no modality {', '.join(map(repr, unknown))}; "
+            f"it has: {', '.join(dataset.modalities)}"
+        )
+    modalities = tuple(m for m in dataset.modalities if only is None or m in only)
+    split = setup.partition.split(dataset, setup.device_count, setup.seed)
+    shares = tuple(
+        Share(
+            share.samples,
+            tuple(m for m in modalities if m in share.modalities),
+            {m: rows for m, rows in share.absent.items() if m in modalities},
+        )
+        for share in split.shares
+    )
+    return Task(dataset, shares, modalities, split.public)
+
+
+def store_of(
+    dataset: MultimodalDataset,
+    modalities: Sequence[str],
+    torch_device: str,
+    shares: Mapping[int, Share] | None = None,
+) -> Store:
+    """The tensors of ``dataset`` on ``torch_device``, dealt as ``shares`` say."""
+    return Store(
+        {m: dataset.inputs[m].to(torch_device) for m in modalities},
+        dataset.labels.to(torch_device),
+        {m: _transform(dataset, m) for m in modalities},
+        {k: np.asarray(share.samples, dtype=np.int64) for k, share in (shares or {}).items()},
+    )
+
+
+def _transform(dataset: MultimodalDataset, modality: str) -> Transform:
+    return dataset.transforms.get(modality, _AS_STORED)
+
+
+_AS_STORED = Transform()

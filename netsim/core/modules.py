@@ -1,0 +1,149 @@
+"""Modules of a user's own: found beside the scenario that names them, whatever the current folder is."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any
+
+from netsim.core.errors import ScenarioError, with_its_place
+from netsim.core.options import Options
+
+_folders: list[str] = []
+
+
+class _Finder(MetaPathFinder):
+    """Finds what nothing else finds, so a file beside a scenario never takes the place of a library."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> ModuleSpec | None:
+        """Of a module at the top; what is inside a package its own path finds."""
+        return PathFinder.find_spec(name, _folders) if path is None else None
+
+
+_finder = _Finder()
+
+
+def look_in(folders: Iterable[Path | str]) -> None:
+    """From now on look for modules in these folders too: after all that is installed, before folders named earlier."""
+    if _finder not in sys.meta_path:
+        sys.meta_path.append(_finder)
+    new = list(dict.fromkeys(str(folder) for folder in folders))
+    _folders[:] = new + [folder for folder in _folders if folder not in new]
+    importlib.invalidate_caches()  # a file may have been written a moment ago
+
+
+def looked_in() -> list[str]:
+    """The folders, in order: what another process needs to find the same."""
+    return list(_folders)
+
+
+def find(name: str) -> str | None:
+    """Find the module of ``package.module:Class`` without running it, which takes no time whatever it imports.
+
+    Returns:
+        The folder of a user's own that it is in; None if it is installed.
+
+    Raises:
+        ScenarioError: There is no such module, another one has its name, or it is not Python.
+    """
+    module = name.partition(":")[0]
+    top, *inner = module.split(".")
+    spec, (folder, own) = _spec(top), _own(top)
+    if own is not None and own.origin is not None and (spec is None or spec.origin != own.origin):
+        taken = spec.origin if spec else "a module that is loaded already"
+        raise ScenarioError(
+            f"cannot load {name!r}: {own.origin} cannot be used, for {top!r} is already the name of {taken}; "
+            "give your own another name"
+        )
+    if spec is None:
+        raise ScenarioError(f"cannot load {name!r}: no module {top!r} {_places()}.{_near(top)}")
+    path = top
+    _compile(name, spec)
+    for part in inner:
+        path, within = f"{path}.{part}", list(spec.submodule_search_locations or ())
+        found = sys.modules[path].__spec__ if path in sys.modules else PathFinder.find_spec(path, within)
+        if found is None:
+            where = f"in {' or '.join(within)}" if within else f"for {spec.origin} is no folder"
+            raise ScenarioError(f"cannot load {name!r}: no module {path!r} {where}")
+        spec = found
+        _compile(name, spec)
+    return folder if own is not None and (own.origin is not None or spec.origin is None) else None
+
+
+def load_class(name: str) -> Any:
+    """The class of ``package.module:Class``, which must be whole: with options, and no method missing.
+
+    Raises:
+        ScenarioError: As :func:`find`; or the module fails when it runs, or has no such class.
+    """
+    find(name)
+    module, _, attribute = name.partition(":")
+    try:
+        loaded = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        raise ScenarioError(f"cannot load {name!r}: {with_its_place(error)}") from error
+    found = getattr(loaded, attribute, None)
+    at = getattr(loaded, "__file__", None) or module
+    if not isinstance(found, type):
+        classes = sorted(key for key, value in vars(loaded).items() if _defined_in(value, module))
+        near = difflib.get_close_matches(attribute, classes, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Its classes: {', '.join(classes) or 'none'}."
+        what = "is no class" if hasattr(loaded, attribute) else "is not there"
+        raise ScenarioError(f"cannot load {name!r}: {attribute!r} {what} in {at}. {hint}")
+    options = getattr(found, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise ScenarioError(
+            f"cannot load {name!r}: {attribute} in {at} has no Options derived from netsim.core.options.Options; "
+            "derive the class from the base of its kind"
+        )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise ScenarioError(f"cannot load {name!r}: {attribute} in {at} does not define {missing}")
+    return found
+
+
+def _defined_in(value: Any, module: str) -> bool:
+    return isinstance(value, type) and value.__module__ == module and hasattr(value, "Options")
+
+
+def _spec(top: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(top)
+    except ValueError:  # a module without a spec, like a script that runs
+        return None
+
+
+def _own(top: str) -> tuple[str, ModuleSpec | None]:
+    """What the folders of a user's own have under that name, and the first folder that has it."""
+    for folder in _folders:
+        if spec := PathFinder.find_spec(top, [folder]):
+            return folder, spec
+    return "", None
+
+
+def _places() -> str:
+    return f"in {', '.join(_folders)} or among installed packages" if _folders else "among installed packages"
+
+
+def _near(top: str) -> str:
+    there = {path.stem for folder in _folders for path in Path(folder).glob("*.py")}
+    near = difflib.get_close_matches(top, sorted(there), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _compile(name: str, spec: ModuleSpec) -> None:
+    if spec.name in sys.modules or not isinstance(spec.loader, InspectLoader):
+        return
+    try:
+        spec.loader.get_code(spec.name)
+    except (SyntaxError, ImportError) as error:
+        raise ScenarioError(f"cannot load {name!r}: {with_its_place(error)}") from error

@@ -1,0 +1,128 @@
+"""Finds components by name: Python entry points, or ``package.module:Class`` in a scenario."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from netsim.core import modules
+from netsim.core.errors import ScenarioError
+
+KINDS = {
+    "learners": "algorithms: what to train, what to send, how to combine",
+    "datasets": "data that the devices learn from",
+    "partitions": "which device holds which samples of which modalities",
+    "networks": "neural networks for a modality",
+    "channels": "small-scale fading of a link",
+    "path_losses": "loss of a link without its fading: over distance, by shadowing",
+    "accesses": "how bandwidth is divided among transfers",
+    "placements": "where the devices are",
+    "links": "which devices hear each other",
+    "stragglers": "who is slow, and by how much",
+    "protocols": "who waits for whom",
+    "selections": "which devices take part in a server's round",
+    "executors": "what runs the training jobs",
+}
+
+
+@cache
+def _entries(kind: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"netsim.{kind}")}
+
+
+def names(kind: str) -> list[str]:
+    """Names that a scenario can use for a component of ``kind``, sorted."""
+    return sorted(_entries(kind))
+
+
+def find(kind: str, name: str, where: str = "") -> str | None:
+    """Find ``name`` without loading it, which would take seconds where it brings PyTorch with it.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: A registered name, or ``package.module:Class``.
+        where: File and key, for the error.
+
+    Returns:
+        The folder of a user's own that it is in; None if it is installed.
+
+    Raises:
+        ScenarioError: Nothing of that name can be found; says where it was looked for.
+    """
+    if ":" in name:
+        with _at(where):
+            return modules.find(name)
+    if name not in _entries(kind):
+        near = difflib.get_close_matches(name, names(kind), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        with _at(where):
+            raise ScenarioError(
+                f"unknown name {name!r}.{hint} Known {kind}: {', '.join(names(kind))}; "
+                "or package.module:Class for one of your own."
+            )
+    return None
+
+
+def load(kind: str, name: str, where: str = "") -> Any:
+    """The class called ``name``.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: A registered name, or ``package.module:Class``.
+        where: File and key, for the error.
+
+    Raises:
+        ScenarioError: Nothing of that name can be found or imported.
+    """
+    if ":" not in name:
+        find(kind, name, where)
+    with _at(where):
+        if ":" in name:
+            return modules.load_class(name)
+        try:
+            return _entries(kind)[name].load()
+        except (ImportError, AttributeError) as error:
+            raise ScenarioError(f"cannot load {name!r}: {error}") from error
+
+
+@contextmanager
+def _at(where: str) -> Generator[None]:
+    """Put the file and the key before the error."""
+    try:
+        yield
+    except ScenarioError as error:
+        raise ScenarioError(f"{where}: {error}" if where else str(error)) from error
+
+
+def options_of(kind: str, name: str, given: Mapping[str, Any]) -> Any:
+    """The options of the component called ``name``, for blocks that name one of their own.
+
+    Raises:
+        ScenarioError: Nothing of that name can be found, or it has no such option.
+        pydantic.ValidationError: A value does not fit.
+    """
+    model = load(kind, name).Options
+    for key in given:
+        if key not in model.model_fields:
+            known = sorted(model.model_fields)
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(known) or 'none'}."
+            raise ScenarioError(f"{name!r} has no option {key!r}. {hint}")
+    return model.model_validate(dict(given))
+
+
+def describe(kind: str) -> list[tuple[str, str]]:
+    """Every registered component of ``kind`` with its line of explanation (the first of its docstring)."""
+    rows = []
+    for name in names(kind):
+        try:
+            text = (inspect.getdoc(_entries(kind)[name].load()) or "").partition("\n")[0]
+        except (ImportError, AttributeError) as error:
+            text = f"(cannot be loaded: {error})"
+        rows.append((name, text))
+    return rows

@@ -1,3 +1,0 @@
-from netsim.radio.radio import Air, Radio
-
-__all__ = ["Air", "Radio"]

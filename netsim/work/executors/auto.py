@@ -1,0 +1,234 @@
+"""The executor that finds out which way of running jobs is fastest here."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from netsim.core.options import Options
+from netsim.work.batching import Measurement, Stacking, measure
+from netsim.work.executors.executor import Executor
+from netsim.work.executors.inline import Inline
+from netsim.work.executors.pooled import PooledOptions
+from netsim.work.executors.processes import Processes
+from netsim.work.executors.threads import Threads
+from netsim.work.job import TrainingJob
+from netsim.work.operator_threads import Fixed
+
+LONG_S = 30.0
+"""Worker processes take seconds to start: they are tried where all jobs together take longer than this [s]."""
+
+PROCESSES = ("processes", "stacked in processes")
+
+ALONE = "alone"
+"""How jobs are run that have no company to be tried with: one by one, only the threads inside operators are chosen."""
+
+ALL_THREADS = " with all threads"
+"""The same way, with as many threads inside operators as there are; without these words it has one."""
+
+
+class Auto(Executor):
+    """Measures at the start of a run, for each kind of job, what is fastest: a loop, stacks, threads or processes.
+
+    What it chose, and the times that it measured, are in the run's record. Times differ from machine to machine and
+    from run to run; where stacks are chosen once and a loop another time, results differ by rounding. Name an executor
+    and set ``jobs.stacking`` to ``on`` or ``off`` for the same bytes every time.
+    """
+
+    Options: ClassVar[type[Options]] = PooledOptions
+    moves = "if it pays"
+
+    def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
+        super().__init__(options, stacking)
+        self._make: dict[str, Callable[[], Executor]] = {
+            ALONE: lambda: Inline(None, Stacking("off")),
+            "loop": lambda: self._inline(Stacking("off")),
+            "stacked": lambda: self._inline(self._stacks()),
+            "loop" + ALL_THREADS: lambda: self._inline(Stacking("off"), -1),
+            "stacked" + ALL_THREADS: lambda: self._inline(self._stacks(), -1),
+            "threads": lambda: Threads(options, Stacking("off")),
+            "processes": lambda: Processes(options, Stacking("off")),
+            "stacked in processes": lambda: Processes(options, self._stacks()),
+        }
+        self._children: dict[str, Executor] = {}
+        self._expected_jobs = 0
+        self._known: dict[Hashable, Measurement] = {}
+        self._tickets = itertools.count()
+        self._held: dict[int, TrainingJob] = {}
+        self._routed: dict[int, tuple[Executor, int]] = {}
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether any kind of job runs in workers."""
+        return any(known.chosen in ("threads", "processes") for known in self._known.values())
+
+    @property
+    def works_beside(self) -> bool:
+        """Whether any kind of job runs in worker processes."""
+        return any(known.chosen in PROCESSES for known in self._known.values())
+
+    @property
+    def in_one_process(self) -> bool:
+        """Whether something was measured, and no workers were chosen."""
+        return bool(self._known) and super().in_one_process
+
+    def moved(self) -> None:
+        """From now on there are the loop and stacking."""
+        for way in ("threads", *PROCESSES):
+            self._make.pop(way, None)
+            self._children.pop(way, None)
+
+    def prepare(self, torch_device: str, expected_jobs: int) -> None:
+        """Leave out what cannot work there."""
+        self._expected_jobs = expected_jobs
+        if torch_device != "cpu":
+            for way in ("threads", *PROCESSES):
+                del self._make[way]
+
+    def submit(self, job: TrainingJob) -> int:
+        """Pass ``job`` on, or hold it until others like it are there to measure with."""
+        ticket = next(self._tickets)
+        known = self._known.get(job.stack.key) if job.stack else None
+        if job.stack is not None and known is None:
+            self._held[ticket] = job
+        else:
+            self._route(ticket, job, known.chosen if known else ALONE)
+        return ticket
+
+    def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
+        """What the chosen executors have done."""
+        if any(ticket in self._held for ticket in tickets):
+            self._release()
+        asked: dict[Executor, dict[int, int]] = {}
+        for ticket in tickets:
+            if ticket in self._routed:
+                child, inner = self._routed[ticket]
+                asked.setdefault(child, {})[inner] = ticket
+        found: dict[int, Any] = {}
+        # While workers are at work, this process does its own share; only without any does it wait for them.
+        for child in sorted(asked, key=lambda child: child.works_ahead):
+            try:
+                done = child.finish(list(asked[child]), wait and not (child.works_ahead and found))
+            except Exception:
+                if not found:
+                    raise
+                break  # it is raised again when somebody asks again, and no result is lost
+            found |= {asked[child][inner]: result for inner, result in done.items()}
+        for ticket in found:
+            del self._routed[ticket]
+        self.work_wall_s = sum(child.work_wall_s for child in self._children.values())
+        self.jobs_done = sum(child.jobs_done for child in self._children.values())
+        return found
+
+    def discard(self, ticket: int) -> None:
+        """Forget the job."""
+        self._held.pop(ticket, None)
+        child, inner = self._routed.pop(ticket, (None, 0))
+        if child is not None:
+            child.discard(inner)
+
+    def facts(self) -> Mapping[str, Any]:
+        """What was measured, and chosen."""
+        return {
+            "stacking": self.stacking.facts_of(self._known.values()),
+            "threads": self.inside.facts(),
+        }
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for child in self._children.values():
+            child.close()
+
+    def _stacks(self) -> Stacking:
+        """For those that stack whatever they are given."""
+        return Stacking("on", self.stacking.limit_bytes, self.stacking.obstacles)
+
+    def _child(self, way: str) -> Executor:
+        if way not in self._children:
+            child = self._children[way] = self._make[way]()
+            if way == ALONE:
+                child.inside = self.inside
+        return self._children[way]
+
+    def _inline(self, stacking: Stacking, place: int = 0) -> Inline:
+        """A child that works here, with one of the numbers of threads that there may be inside."""
+        child = Inline(None, stacking)
+        child.inside = Fixed(self.inside, place)
+        return child
+
+    def _route(self, ticket: int, job: TrainingJob, way: str) -> None:
+        child = self._child(way)
+        self._routed[ticket] = (child, child.submit(job))
+
+    def _release(self) -> None:
+        """Decide for all that is held, kind by kind, and pass it on."""
+        groups: dict[Hashable, dict[int, TrainingJob]] = {}
+        for ticket, job in self._held.items():
+            assert job.stack is not None
+            groups.setdefault(job.stack.key, {})[ticket] = job
+        self._held.clear()
+        for key, group in groups.items():
+            way = self._decide(key, list(group.values()))
+            for ticket, job in group.items():
+                self._route(ticket, job, way)
+
+    def _decide(self, key: Hashable, jobs: Sequence[TrainingJob]) -> str:
+        here = {"on": ["stacked"], "off": ["loop", "threads"], "auto": ["loop", "stacked", "threads"]}
+        if len(jobs) == 1:  # nothing to run together, and too little to learn from
+            return ALONE
+        names = [name for name in here[self.stacking.mode] if name in self._make]
+        if "stacked" in names and self.stacking.obstacle(jobs):
+            names.remove("stacked")
+        if len(self.inside.numbers) > 1:
+            names += [name + ALL_THREADS for name in names if name + ALL_THREADS in self._make]
+        in_workers = "processes" in self._make
+        if len(names) == 1 and not in_workers:
+            return names[0]
+        measured = measure({name: self._way(name) for name in names}, jobs)
+        best, seconds = measured.chosen, measured.seconds_per_job
+        if in_workers and seconds[best] / measured.share * self._expected_jobs > LONG_S:
+            worker = "stacked in processes" if self._workers_stack(jobs, seconds) else "processes"
+            again = measure({name: self._way(name) for name in (best, worker)}, jobs)
+            measured = replace(
+                again,
+                seconds_per_job=seconds | again.seconds_per_job,
+                failed={**measured.failed, **again.failed},
+            )
+            if measured.chosen != worker and all(known.chosen != worker for known in self._known.values()):
+                self._children.pop(worker).close()  # its workers hold memory
+        self._known[key] = measured
+        return measured.chosen
+
+    def _workers_stack(self, jobs: Sequence[TrainingJob], seconds: Mapping[str, float]) -> bool:
+        """Whether stacks are faster than single jobs with one thread inside operators, as workers have it."""
+        if self.stacking.mode != "auto":
+            return self.stacking.mode == "on"
+        if "stacked" not in seconds:
+            return False
+        if self.inside.numbers[0] > 1:
+            self.inside.limit()
+            seconds = measure(
+                {name: self._way(name) for name in ("loop", "stacked")}, jobs, 1
+            ).seconds_per_job
+            self.inside.limit(False)
+        return seconds.get("stacked", math.inf) < seconds["loop"]
+
+    def _way(self, name: str) -> Callable[[Sequence[TrainingJob]], None]:
+        child = self._child(name)
+
+        def run(jobs: Sequence[TrainingJob]) -> None:
+            before = child.jobs_done, child.work_wall_s  # trials are no part of the run's work
+            tickets = [child.submit(job) for job in jobs]
+            try:
+                while tickets:
+                    done = child.finish(tickets)
+                    tickets = [ticket for ticket in tickets if ticket not in done]
+            finally:
+                for ticket in tickets:  # a way that fails owes nothing any more
+                    child.discard(ticket)
+                child.jobs_done, child.work_wall_s = before
+
+        return run

@@ -1,0 +1,74 @@
+"""The executor that runs jobs in this process when their results are due."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from netsim.work.batching import Stacking, Unit
+from netsim.work.executors.executor import Executor
+from netsim.work.job import TrainingJob, run_jobs
+
+
+class Inline(Executor):
+    """Runs jobs in this process, on the CPU or on one CUDA device, when a result is asked for.
+
+    With the job that is asked for, all that are pending and stack with it are run. A job that nobody asks for is never
+    run alone: the work of a device that died costs simulated joules and no real second.
+    """
+
+    def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
+        super().__init__(options, stacking)
+        self._tickets = itertools.count()
+        self._pending: dict[int, TrainingJob] = {}
+        self._done: dict[int, Any] = {}
+
+    def submit(self, job: TrainingJob) -> int:
+        """Keep ``job`` until it is asked for."""
+        ticket = next(self._tickets)
+        self._pending[ticket] = job
+        return ticket
+
+    def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
+        """Run the first of ``tickets``, and what stacks with it, unless some are done already."""
+        wanted = next((ticket for ticket in tickets if ticket in self._pending), None)
+        if wait and wanted is not None and not any(ticket in self._done for ticket in tickets):
+            begin = time.perf_counter()
+            try:
+                self._run(wanted)
+            finally:
+                self.work_wall_s += time.perf_counter() - begin
+        return {ticket: self._done.pop(ticket) for ticket in tickets if ticket in self._done}
+
+    def discard(self, ticket: int) -> None:
+        """Forget the job, or what it gave."""
+        self._pending.pop(ticket, None)
+        self._done.pop(ticket, None)
+
+    def _run(self, wanted: int) -> None:
+        first = self._pending[wanted]
+        group = [wanted]
+        if self.stacking.holds_back(first):
+            group = [t for t, job in self._pending.items() if job.stack and job.stack.key == first.stack.key]  # type: ignore[union-attr]
+        jobs = [self._pending[ticket] for ticket in group]
+        for unit in self.stacking.units(jobs, 1, _run_units):
+            if len(group) > 1 and len(unit) == 1 and group[unit[0]] != wanted:
+                continue  # alone, it has time until it is asked for
+            results = self._done_together([jobs[place] for place in unit])
+            for place, result in zip(unit, results, strict=True):
+                self._done[group[place]] = result
+                del self._pending[group[place]]
+            self.jobs_done += len(unit)
+
+    def _done_together(self, unit: Unit) -> list[Any]:
+        first, together = unit[0], len(unit) > 1
+        kind = first.stack.key if first.stack else first.name
+        label = first.stack.label if first.stack else first.name
+        return self.inside.run((kind, together), label, lambda: run_jobs(unit), len(unit))
+
+
+def _run_units(units: Sequence[Unit]) -> None:
+    for unit in units:
+        run_jobs(unit)

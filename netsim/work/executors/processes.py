@@ -1,0 +1,171 @@
+"""The executor that runs jobs in worker processes."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import queue
+import shutil
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from netsim.core.errors import ScenarioError
+from netsim.core.modules import look_in, looked_in
+from netsim.work.batching import Stacking, Unit
+from netsim.work.executors.pooled import Pooled
+from netsim.work.executors.remote import Receiver, Sender, results
+from netsim.work.executors.shared_memory import Block, Parcel, Reader, new_folder
+from netsim.work.operator_threads import one_thread
+
+ATTEMPTS = 3
+"""A unit whose worker dies is handed out so often before the run is given up."""
+
+
+class Processes(Pooled):
+    """Runs jobs in worker processes of this machine; states travel through shared memory. For small networks on CPUs.
+
+    Workers take seconds to start. One that is killed is replaced, and its jobs are done again, which changes no result:
+    jobs depend on their inputs alone.
+    """
+
+    def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
+        super().__init__(options, stacking)
+        self._folder = new_folder()
+        self._free = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._places = itertools.count()
+        self._sender: Sender[Parcel] = Sender(self._put)
+        self._workers = [_Worker(Path(self._folder, str(number))) for number in range(self.workers)]
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    @property
+    def works_beside(self) -> bool:
+        """Yes."""
+        return True
+
+    def _run(self, unit: Unit) -> list[Any]:
+        buffers, places = self._sender.pack(unit)
+        worker = self._idle.get()  # there are as many threads as workers, so one is free
+        try:
+            return results(worker.ask(buffers, places))
+        finally:
+            self._idle.put(worker)
+
+    def _put(self, buffers: Sequence[memoryview]) -> Parcel:
+        return Block(f"{self._folder}/kept-{next(self._places)}").write(buffers)
+
+    def close(self) -> None:
+        """Let the workers go, in the middle of their jobs if need be, and free the shared memory."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+        super().close()
+        self._free()
+
+
+class _Worker:
+    """One worker process, seen from the simulator: started when it is needed, and again when it has died.
+
+    Args:
+        path: What the files of its blocks begin with.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._block = Block(f"{path}-in")
+        self._process: Any = None
+        self._connection: Any = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def ask(self, buffers: Sequence[memoryview], places: Mapping[int, Parcel]) -> list[Any]:
+        """Have a packed unit done; the answer lies in shared memory until the next question.
+
+        Raises:
+            RuntimeError: The process died in each attempt.
+            ScenarioError: There is not enough shared memory.
+        """
+        parcel = self._block.write(buffers)
+        for _ in range(ATTEMPTS):
+            self._be_alive()
+            try:
+                self._connection.send((parcel, places))
+                answer = self._connection.recv()
+            except (EOFError, OSError):
+                self._process.kill()  # it is dead or dying; now it is dead
+                self._process.join()
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            return self._reader.read(answer)
+        raise RuntimeError(
+            f"jobs.executor: the worker process died in each of {ATTEMPTS} attempts at the same job "
+            f"(exit code {self._process.exitcode}; -9 often means that memory ran out: use fewer jobs.executor.workers)"
+        )
+
+    def close(self) -> None:
+        """Kill the process, which has nothing to lose."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+                self._process.join()
+
+    def _be_alive(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the executor was closed")
+            if self._process is not None and self._process.is_alive():
+                return
+            for left in self._path.parent.glob(f"{self._path.name}-out-*"):
+                left.unlink()
+            self._reader = Reader()  # the next process's blocks may have the names of the last one's
+            # Spawned, not forked: a forked PyTorch inherits thread pools whose threads are gone.
+            context = multiprocessing.get_context("spawn")
+            self._connection, theirs = context.Pipe()
+            arguments = (theirs, str(self._path), os.getpid(), looked_in())
+            self._process = context.Process(target=_serve, args=arguments, daemon=True)
+            self._process.start()
+            theirs.close()  # so that the end of the process is the end of the pipe
+
+
+def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str]) -> None:
+    """A worker's life."""
+    look_in(folders)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    folder = os.path.dirname(path)
+    threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
+    one_thread()
+    reader, block = Reader(), Block(f"{path}-out")
+    receiver: Receiver[Parcel] = Receiver(lambda place: Reader().read(place))
+    while True:
+        try:
+            parcel, places = connection.recv()
+        except (EOFError, OSError):
+            return _clean_up(folder)
+        answer = receiver.do(reader.read(parcel), places)
+        try:
+            connection.send(block.write(answer))
+        except ScenarioError as error:
+            connection.send(error)
+
+
+def _end_with(parent: int, folder: str) -> None:
+    """A worker does not outlive a parent that was killed, not even in the middle of a job."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    _clean_up(folder)
+    os._exit(1)
+
+
+def _clean_up(folder: str) -> None:
+    """Free the shared memory of a parent that could not do so itself."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,194 @@
+"""The executor that runs jobs on Ray: on this machine, or on all those of a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from netsim.core.errors import ScenarioError
+from netsim.core.modules import look_in, looked_in
+from netsim.core.options import Options
+from netsim.work.batching import Stacking, Unit
+from netsim.work.executors.pooled import Pooled, PooledOptions
+from netsim.work.executors.remote import Receiver, Sender, results
+from netsim.work.operator_threads import one_thread
+
+ATTEMPTS = 3
+"""A unit whose worker dies is handed out so often before the run is given up."""
+
+
+class RayOptions(PooledOptions):
+    """Block ``jobs.executor`` of ``ray``."""
+
+    address: str | None = Field(
+        None,
+        description="a cluster, as ray://host:port or host:port; null: Ray is started on this machine, for this run",
+    )
+    workers: int | None = Field(None, gt=0, description="jobs at the same time; null: one per core")
+    timeout_s: float = Field(30.0, gt=0, description="how long a cluster may take to answer [s]")
+
+
+class Ray(Pooled):
+    """Runs jobs on Ray, on this machine or on a cluster's. An extra of its own: netsim's ``ray``.
+
+    Every machine needs this package and what the scenario names. Kept inputs are put into Ray's object store once. A
+    worker that is killed is replaced by Ray, and its jobs are done again, which changes no result.
+    """
+
+    Options: ClassVar[type[Options]] = RayOptions
+
+    def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
+        options = options or RayOptions()
+        self._ray = _import()
+        self._started = not self._ray.is_initialized()
+        if self._started or options.address is not None:
+            _connect(self._ray, options)
+        cores = int(self._ray.cluster_resources().get("CPU", 1))
+        super().__init__(options, stacking, workers=options.workers or max(1, cores))
+        self._sender: Sender[Any] = Sender(lambda buffers: self._ray.put(_arrays(buffers)))
+        self._do = self._ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_do)
+        self._asked: set[Any] = set()
+
+    @property
+    def works_beside(self) -> bool:
+        """Yes."""
+        return True
+
+    def _run(self, unit: Unit) -> list[Any]:
+        buffers, places = self._sender.pack(unit)
+        # A thread waits for each answer, so that no more states are in the object store than can be worked on.
+        answer = self._do.remote(_arrays(buffers), places, sys.path, looked_in())
+        self._asked.add(answer)
+        try:
+            return results(self._ray.get(answer))
+        except self._ray.exceptions.WorkerCrashedError as error:
+            raise RuntimeError(
+                f"jobs.executor: the worker process died in each of {ATTEMPTS} attempts at the same job; "
+                "often memory ran out: use fewer jobs.executor.workers"
+            ) from error
+        finally:
+            self._asked.discard(answer)
+
+    def close(self) -> None:
+        """Drop what is left; what this executor began, Ray on this machine or a connection, ends."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for answer in tuple(self._asked):
+            self._ray.cancel(answer, force=True)
+        super().close()
+        if self._started:
+            self._ray.shutdown()
+
+
+def _import() -> Any:
+    # Both are read when Ray is imported. Nothing about anybody's runs is told to anyone.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The default of later versions of Ray, which announces itself by a warning now.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ScenarioError("jobs.executor: ray is not installed: pip install 'netsim[ray]'") from error
+    return ray
+
+
+def _connect(ray: Any, options: RayOptions) -> None:
+    """Start Ray on this machine, or find the cluster.
+
+    Raises:
+        ScenarioError: It does not answer in time.
+    """
+    quiet = {"log_to_driver": False, "configure_logging": False}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if options.address is None:
+        # "local" even where a cluster runs that Ray would find by itself.
+        ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
+        return
+    try:
+        _knock(options.address, options.timeout_s)
+        if ray.is_initialized():
+            raise ScenarioError(
+                "jobs.executor.address: Ray runs in this process already; leave out the address to use it, "
+                "or end it first (ray.shutdown())"
+            )
+        _in_time(lambda: ray.init(options.address, **quiet), options.timeout_s)
+    except ScenarioError:
+        raise
+    except Exception as error:
+        raise ScenarioError(
+            f"jobs.executor.address: no Ray cluster answers at {options.address!r} "
+            f"({error}). Start one (ray start --head), or leave out jobs.executor.address to use this machine; "
+            "a cluster that asks for a token needs RAY_AUTH_MODE=token in the environment"
+        ) from error
+
+
+def _knock(address: str, timeout_s: float) -> None:
+    """Look whether anybody listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("must be ray://host:port or host:port")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout_s):
+        pass
+
+
+def _in_time(call: Any, timeout_s: float) -> None:
+    """Call on a thread that can be left behind, for the call knows no time limit."""
+    outcome: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            call()
+            outcome.append(None)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    error = (
+        outcome[0] if outcome else TimeoutError(f"somebody listens, but is not ready within {timeout_s:g} s")
+    )
+    if error is not None:
+        raise error
+
+
+def _arrays(buffers: Sequence[memoryview]) -> list[np.ndarray]:
+    """As what Ray passes without a copy, uint8 [bytes] each."""
+    return [np.frombuffer(buffer, np.uint8) for buffer in buffers]
+
+
+def _do(
+    buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str], folders: Sequence[str]
+) -> list[np.ndarray]:
+    """What a worker does with a packed unit, whose functions it finds where the simulator would."""
+    if folders != looked_in():
+        look_in(folders)
+        # Ray puts the simulator's current folder and that of its script before all others.
+        first = {*folders, str(Path(__file__).parents[3])} - set(path)
+        sys.path[:] = [folder for folder in sys.path if folder not in first]
+    sys.path += [folder for folder in path if folder not in sys.path]
+    # Ray's store is read-only, which PyTorch warns of; jobs do not change their inputs.
+    warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+    return _arrays(_receiver().do(buffers, places))
+
+
+_receivers: list[Receiver[Any]] = []
+
+
+def _receiver() -> Receiver[Any]:
+    """This worker's."""
+    if not _receivers:
+        import ray
+
+        one_thread()
+        _receivers.append(Receiver(ray.get))
+    return _receivers[0]

@@ -1,0 +1,20 @@
+"""The executor that runs jobs on worker threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netsim.work.batching import Unit
+from netsim.work.executors.pooled import Pooled
+from netsim.work.job import run_jobs
+from netsim.work.torch_device import intra_op_threads
+
+
+class Threads(Pooled):
+    """Runs jobs on worker threads; nothing is copied. For networks whose operators outweigh the interpreter's lock."""
+
+    def _run(self, unit: Unit) -> list[Any]:
+        return run_jobs(unit)
+
+    def _enter(self) -> None:
+        intra_op_threads(1)

@@ -1,0 +1,7 @@
+from netsim.world.devices.battery import Battery
+from netsim.world.devices.device import Device
+from netsim.world.devices.meter import PowerMeter
+from netsim.world.devices.processor import Processor
+from netsim.world.devices.unlimited import MainsMeter
+
+__all__ = ["Battery", "Device", "MainsMeter", "PowerMeter", "Processor"]

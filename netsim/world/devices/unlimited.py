@@ -1,0 +1,163 @@
+"""What a device on mains power draws: there is no depletion to foresee, so there is less to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import simpy
+
+from netsim.world.devices.battery import Battery
+from netsim.world.devices.coverage import Coverage
+from netsim.world.devices.meter import BUSY, Account, Draw
+
+
+@dataclass(eq=False, slots=True)
+class Booking:
+    """Draws of equal power that began together and whose ends are known.
+
+    Attributes:
+        category: The account that they are charged to.
+        power_w: Power of each [W].
+        since_s: When they began [s].
+        end_s: When the last of them ends [s].
+        durations_s: How long each takes [s].
+        charged_j: Energy charged so far [J].
+    """
+
+    category: str
+    power_w: float
+    since_s: float
+    end_s: float
+    durations_s: Sequence[float]
+    charged_j: float = 0.0
+
+
+class MainsMeter:
+    """Adds up what a device draws that never runs out of energy.
+
+    What is known to its end is booked when it begins (:meth:`book`, :func:`receive_all`), and nobody need be there
+    when it ends. Accounts are nevertheless exact up to the present moment, whatever is booked beyond it. For everything
+    else there are ``start``, ``change`` and ``stop``, as on a :class:`~netsim.world.devices.meter.PowerMeter`.
+
+    Computing and sending cost the sum of what goes on; receiving and idling cost their power times their time,
+    however many transfers arrive at once.
+
+    Attributes:
+        battery: The accounts [J]; they lag behind until :meth:`account` is asked for.
+        dead: Never.
+    """
+
+    dead = False
+
+    def __init__(
+        self, env: simpy.Environment, battery: Battery, idle_power_w: float, rx_power_w: float
+    ) -> None:
+        self.env = env
+        self.battery = battery
+        # Receptions that overlap, as one; there are very many, so they are counted when somebody wants to know.
+        self._reception_s = self._reception_end_s = -math.inf
+        self._idle_power_w = idle_power_w
+        self._rx_power_w = rx_power_w
+        self._time = {category: Coverage(env.now) for category in BUSY}
+        self._busy = Coverage(env.now)
+        self._draws: list[Draw] = []
+        self._bookings: list[Booking] = []
+
+    def book(self, category: str, power_w: float, durations_s: Sequence[float], longest_s: float) -> None:
+        """From now on draw ``power_w`` [W] for each of ``durations_s`` [s], side by side; one is the longest."""
+        self._receive()
+        now = self.env.now
+        end_s = now + longest_s
+        self._bookings.append(Booking(category, power_w, now, end_s, durations_s))
+        self._time[category].cover(now, end_s)
+        self._busy.cover(now, end_s)
+
+    def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
+        """Begin to draw ``power_w`` [W]; ``duration_s`` is of no use here."""
+        self._receive()
+        now = self.env.now
+        draw = Draw(category, power_w, now)
+        self._draws.append(draw)
+        self._time[category].begin(now)
+        self._busy.begin(now)
+        return draw
+
+    def change(self, draw: Draw, power_w: float, duration_s: float = math.inf) -> None:
+        """From now on ``draw`` takes ``power_w`` [W]."""
+        now = self.env.now
+        self._charge(draw, now - draw.since_s)
+        draw.power_w, draw.since_s, draw.charged_j = power_w, now, 0.0
+
+    def stop(self, draw: Draw, duration_s: float | None = None) -> float:
+        """End ``draw`` and return all the energy that it took [J].
+
+        Args:
+            draw: What ends.
+            duration_s: How long its last piece took, where that is known better than by the difference of
+                two clock readings.
+        """
+        self._receive()
+        now = self.env.now
+        self._charge(draw, now - draw.since_s if duration_s is None else duration_s)
+        self._draws.remove(draw)
+        self._time[draw.category].end(now)
+        self._busy.end(now)
+        return draw.total_j
+
+    def account(self) -> Account:
+        """Time [s] and energy [J] by category up to now."""
+        self._receive()
+        now = self.env.now
+        for draw in self._draws:
+            self._charge(draw, now - draw.since_s)
+        if self._bookings:
+            for booking in self._bookings:
+                self._charge_booking(booking, now)
+            self._bookings = [booking for booking in self._bookings if booking.end_s > now]
+        compute_s, sending_s, receiving_s = (time.covered_s(now) for time in self._time.values())
+        idle_s = self._busy.gaps_s(now)
+        spent_j = self.battery.spent_j
+        receiving_j = spent_j["receiving"] = self._rx_power_w * receiving_s
+        idle_j = spent_j["idle"] = self._idle_power_w * idle_s
+        return Account(
+            compute_s, sending_s, receiving_s, idle_s,
+            spent_j["compute"], spent_j["sending"], receiving_j, idle_j,
+        )  # fmt: skip
+
+    def _receive(self) -> None:
+        """Count the receptions noted so far; whatever else begins or ends now comes after them."""
+        end_s = self._reception_end_s
+        if end_s > -math.inf:
+            self._time["receiving"].cover(self._reception_s, end_s)
+            self._busy.cover(self._reception_s, end_s)
+            self._reception_end_s = -math.inf
+
+    def _charge_booking(self, booking: Booking, now: float) -> None:
+        """Charge what a booking has cost up to now, less what was charged for it before."""
+        spent_s = booking.durations_s
+        if booking.end_s > now:
+            spent_s = [min(duration_s, now - booking.since_s) for duration_s in spent_s]
+        due_j = booking.power_w * sum(spent_s) - booking.charged_j
+        booking.charged_j += due_j
+        self.battery.spent_j[booking.category] += due_j
+
+    def _charge(self, draw: Draw, duration_s: float) -> None:
+        """Charge what ``duration_s`` seconds since ``draw.since_s`` cost, less what was charged for them before."""
+        if draw.category == "receiving":
+            return  # by time, not by draw
+        due_j = draw.power_w * duration_s - draw.charged_j
+        draw.charged_j += due_j
+        draw.total_j += due_j
+        self.battery.spent_j[draw.category] += due_j
+
+
+def receive_all(meters: Iterable[MainsMeter], now_s: float, ends_s: Iterable[float]) -> None:
+    """Transfers to several devices begin now and are on the air until ``ends_s`` [s]."""
+    for meter, end_s in zip(meters, ends_s, strict=True):
+        if now_s > meter._reception_end_s:
+            meter._receive()
+            meter._reception_s, meter._reception_end_s = now_s, end_s
+        elif end_s > meter._reception_end_s:
+            meter._reception_end_s = end_s

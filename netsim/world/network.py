@@ -1,0 +1,104 @@
+"""Devices, links and the clock that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import networkx as nx
+import simpy
+
+from netsim.learner import Budget
+from netsim.world.devices.device import Device
+from netsim.world.devices.stragglers import Stragglers
+from netsim.world.edge_server import EdgeServer
+from netsim.world.radio.radio import Radio
+from netsim.world.topology.topology import Topology
+
+
+class JoulesPerBit(Mapping[int, float]):
+    """Energy of one bit to each neighbour at the gain that it last had [J/bit]; computed when asked for: few ask."""
+
+    def __init__(self, radio: Radio, sender: Device, neighbours: Sequence[int]) -> None:
+        self._radio = radio
+        self._sender = sender
+        self._neighbours = neighbours
+        self._power_gains: Mapping[int, float] | None = None
+
+    def __getitem__(self, neighbour: int) -> float:
+        if neighbour not in self._neighbours:
+            raise KeyError(neighbour)
+        if self._power_gains is None:
+            self._power_gains = self._radio.power_gains(self._sender.number)
+        return self._radio.joules_per_bit(self._sender, neighbour, self._power_gains.get(neighbour))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._neighbours)
+
+    def __len__(self) -> int:
+        return len(self._neighbours)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The simulated world without the learning.
+
+    Attributes:
+        env: The clock.
+        devices: By number.
+        topology: Positions and links.
+        radio: Sends bits.
+        stragglers: Says who is slow.
+        server: The edge server, where the protocol has one; its number is the one after the devices'.
+    """
+
+    env: simpy.Environment
+    devices: Sequence[Device]
+    topology: Topology
+    radio: Radio
+    stragglers: Stragglers
+    server: EdgeServer | None = None
+
+    @property
+    def nodes(self) -> list[Device]:
+        """Devices, and the edge server if there is one."""
+        return [*self.devices, *([self.server.node] if self.server else [])]
+
+    @property
+    def graph(self) -> nx.Graph:
+        """All links, those of dead devices included."""
+        return self.topology.graph
+
+    def living_neighbours(self, device: Device) -> Sequence[int]:
+        """Neighbours of ``device`` whose batteries are not empty, in the order of their numbers."""
+        return self.living(self._neighbours[device.number])
+
+    def living(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Those of ``numbers`` whose batteries are not empty."""
+        if self._immortal:
+            return numbers
+        devices = self.devices
+        return [n for n in numbers if devices[n].alive]
+
+    @cached_property
+    def _immortal(self) -> bool:
+        """Whether all devices are on mains power."""
+        return all(device.mains is not None for device in self.devices)
+
+    @cached_property
+    def _neighbours(self) -> list[list[int]]:
+        """Neighbours by device, in the order of their numbers; links never change."""
+        return [sorted(self.graph[device.number]) for device in self.devices]
+
+    def living_graph(self) -> nx.Graph:
+        """Links between living devices."""
+        return self.graph.subgraph([d.number for d in self.devices if d.alive])
+
+    def budget(self, device: Device) -> Budget:
+        """What ``device`` can know of its energy before a round."""
+        return Budget(
+            device.battery.remaining_j,
+            device.processor.joules_per_flop,
+            JoulesPerBit(self.radio, device, self.living_neighbours(device)),
+        )

@@ -1,0 +1,3 @@
+from netsim.world.radio.radio import Air, Radio
+
+__all__ = ["Air", "Radio"]

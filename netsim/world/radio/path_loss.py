@@ -1,0 +1,119 @@
+"""Mean loss of a link: what does not change while a run goes on."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from netsim.core.options import NoOptions, Options
+from netsim.world.topology.topology import Link
+
+SPEED_OF_LIGHT_M_PER_S = 299_792_458.0
+
+
+def free_space_db(distance_m: float, carrier_hz: float, constant_db: float = 32.4) -> float:
+    r"""Free-space path loss :math:`PL = c_0 + 20 \log_{10} f_{GHz} + 20 \log_{10} d_m` [dB].
+
+    Args:
+        distance_m: Distance [m].
+        carrier_hz: Carrier frequency [Hz].
+        constant_db: :math:`c_0`; 32.4 is 3GPP's rounding (TR 37.885 V2V highway line of sight, and the DMML-KD
+            paper, Section V-A), :func:`friis_constant_db` is exact and 0.048 dB more.
+    """
+    return constant_db + 20 * math.log10(carrier_hz / 1e9) + 20 * math.log10(distance_m)
+
+
+def friis_constant_db() -> float:
+    """The exact constant of free space for f in GHz and d in m: 20 log10(4π·1e9/c) = 32.4478 dB."""
+    return 20 * math.log10(4 * math.pi * 1e9 / SPEED_OF_LIGHT_M_PER_S)
+
+
+def log_distance_db(
+    distance_m: float, reference_loss_db: float, exponent: float, reference_m: float
+) -> float:
+    r"""Log-distance path loss :math:`PL = PL_0 + 10 n \log_{10}(d / d_0)` [dB]."""
+    return reference_loss_db + 10 * exponent * math.log10(distance_m / reference_m)
+
+
+class PathLoss(ABC):
+    """Loss of a link in decibels: of its distance, of where its ends are, of chance (shadowing, line of sight).
+
+    It is asked once for each link, as a run begins. What it draws comes from streams of ``seed`` that are named after
+    the link's ends, ``stream(self.seed, "shadowing", *link.ends)``: then neither another device nor the order of
+    questions changes it, and uplink and downlink are shadowed alike.
+
+    Attributes:
+        Options: The model of the scenario's block.
+        seed: The run's seed.
+    """
+
+    Options: ClassVar[type[Options]] = NoOptions
+
+    def __init__(self, options: Any, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @abstractmethod
+    def loss_db(self, link: Link, carrier_hz: float) -> float:
+        """Path loss of ``link`` at ``carrier_hz`` [Hz], the same in both directions [dB]; inf: nothing gets through."""
+
+
+class OverDistance(PathLoss):
+    """A loss that depends on the distance alone; distances below ``minimum_m`` count as ``minimum_m``."""
+
+    class Options(Options):
+        """What all of them can be told."""
+
+        minimum_m: float = Field(1.0, gt=0, description="shorter distances count as this [m]")
+
+    options: OverDistance.Options
+
+    def loss_db(self, link: Link, carrier_hz: float) -> float:
+        """The loss at the link's distance."""
+        return self.at_db(max(link.distance_m, self.options.minimum_m), carrier_hz)
+
+    @abstractmethod
+    def at_db(self, distance_m: float, carrier_hz: float) -> float:
+        """Path loss [dB] at ``distance_m`` [m] and ``carrier_hz`` [Hz]."""
+
+
+class FreeSpace(OverDistance):
+    """Free space, 20 dB per decade of distance and of frequency (the paper's)."""
+
+    class Options(OverDistance.Options):
+        """Block ``radio.path_loss`` with name ``free_space``."""
+
+        form: Literal["3gpp", "friis"] = Field("3gpp", description="constant 32.4 dB (the paper's), or exact")
+
+    options: FreeSpace.Options
+
+    def at_db(self, distance_m: float, carrier_hz: float) -> float:
+        """See :func:`free_space_db`."""
+        constant_db = 32.4 if self.options.form == "3gpp" else friis_constant_db()
+        return free_space_db(distance_m, carrier_hz, constant_db)
+
+
+class LogDistance(OverDistance):
+    """Log-distance: a loss at a reference distance and an exponent."""
+
+    class Options(OverDistance.Options):
+        """Block ``radio.path_loss`` with name ``log_distance``."""
+
+        exponent: float = Field(3.0, gt=0, description="path-loss exponent n")
+        reference_m: float = Field(1.0, gt=0, description="reference distance d0 [m]")
+        reference_loss_db: float | None = Field(
+            None, description="loss at d0 [dB]; default: free space there"
+        )
+
+    options: LogDistance.Options
+
+    def at_db(self, distance_m: float, carrier_hz: float) -> float:
+        """See :func:`log_distance_db`."""
+        o = self.options
+        reference_db = o.reference_loss_db
+        if reference_db is None:
+            reference_db = free_space_db(o.reference_m, carrier_hz)
+        return log_distance_db(distance_m, reference_db, o.exponent, o.reference_m)

@@ -1,0 +1,327 @@
+"""The air: every link's gain, and transfers that take time and joules on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import simpy
+
+from netsim.records.tables import TransferBatch, TransferRow
+from netsim.world.devices.device import Device, first_of
+from netsim.world.devices.unlimited import receive_all
+from netsim.world.radio.access import Access
+from netsim.world.radio.air import Air
+from netsim.world.radio.fading import Channel
+from netsim.world.radio.precomputed import Fan, Foresight
+from netsim.world.radio.rate import shannon_rate_bps, snr
+from netsim.world.radio.units import db_to_power, power_to_db
+
+Tell = Callable[[Sequence[int], Sequence[float], Sequence[bool]], None]
+"""Is told of transfers: to whom, when each will be over [s], and whether its message gets there."""
+
+
+class Radio:
+    """Sends bits over links.
+
+    A transfer that nothing can disturb (both ends on mains power, a band and a gain of its own until it ends, no
+    deadline) is known to its end when it begins, and is computed then, together with all others of its sender. Any
+    other is a process that looks again whenever something changes. Both come to the same numbers.
+
+    Attributes:
+        path_loss_db: Path loss of each link [dB], by (lower, higher) device number.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        air: Air,
+        channel: Channel,
+        access: Access,
+        path_loss_db: Mapping[tuple[int, int], float],
+        on_transfers: Callable[[TransferBatch], None],
+    ) -> None:
+        self.env = env
+        self.air = air
+        self.channel = channel
+        self.access = access
+        self.path_loss_db = path_loss_db
+        self._path_power = {link: db_to_power(-loss) for link, loss in path_loss_db.items()}
+        self._heard: dict[int, dict[int, float]] = {}
+        self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
+        self._on_transfers = on_transfers
+
+    def _mean_power(self, a: int, b: int) -> float:
+        return self._path_power[(a, b) if a < b else (b, a)]
+
+    def mean_gain(self, a: int, b: int) -> float:
+        """Power gain of a link, path loss included, averaged over the fading."""
+        return self._mean_power(a, b) * self.channel.mean_power
+
+    def power_gains(self, sender: int) -> dict[int, float]:
+        """Power gain, path loss included, of each link that ``sender`` has used, as it last was; by receiver."""
+        gains = dict(self._heard.get(sender, {}))
+        for fan in self._fans.get(sender, {}).values():
+            gains |= fan.gains()
+        return gains
+
+    def joules_per_bit(self, sender: Device, receiver: int, power_gain: float | None = None) -> float:
+        """Energy of one bit at ``power_gain``, or if that is not known at the link's mean gain [J/bit]."""
+        if power_gain is None:
+            power_gain = self.mean_gain(sender.number, receiver)
+        ratio = snr(sender.tx_power_w, math.sqrt(power_gain), self.air.bandwidth_hz, self.air.noise_w_per_hz)
+        rate_bps = shannon_rate_bps(self.air.bandwidth_hz, ratio)
+        return sender.tx_power_w / rate_bps if rate_bps > 0 else math.inf
+
+    def send_all(
+        self,
+        sender: Device,
+        receivers: tuple[int, ...],
+        devices: Mapping[int, Device] | Sequence[Device],
+        size_bits: float,
+        round: int,
+        kind: str,
+        stop: simpy.Event | None,
+        tell: Tell,
+        answers: dict[int, bool] | None = None,
+    ) -> Generator[simpy.Event, Any, list[str]]:
+        """Process: send ``size_bits`` to each of ``receivers``, all at once; returns their outcomes, in no fixed order.
+
+        It ends when acknowledgements are in, too.
+
+        Args:
+            sender: Who sends.
+            receivers: Who is sent to, each once.
+            devices: By number.
+            size_bits: Size of the message [bit].
+            round: The sender's round.
+            kind: What the message is, for the records.
+            stop: Ends all transfers early when it fires.
+            tell: Told of each transfer once: at its start if nothing can disturb it, otherwise at its end.
+            answers: Gets, by receiver, whether its acknowledgement came back; None: nobody asks.
+        """
+        disturbed, batch = receivers, None
+        # A message of no bits is no transfer; answers that are transfers are not foreseen.
+        if stop is None and size_bits > 0 and not self.air.acknowledgement_bits:
+            fan = self._fan(sender, receivers, devices)
+            disturbed = fan.disturbed
+            if fan.numbers:
+                batch = self._fan_out(sender, fan, size_bits, round, kind, tell)
+        others = [
+            self.env.process(
+                self._send_and_tell(sender, devices[n], size_bits, round, kind, stop, tell, answers)
+            )
+            for n in disturbed
+        ]
+        outcomes: list[str] = []
+        if batch is not None:
+            yield self.env.timeout(fan.longest_s)
+            self._on_transfers(batch)
+            outcomes += batch.each("outcome")
+            if answers is not None:
+                delivered = [outcome == "delivered" for outcome in outcomes]
+                answers.update(zip(fan.numbers, delivered, strict=True))
+        if others:
+            yield self.env.all_of(others)
+            outcomes += [str(process.value) for process in others]
+        return outcomes
+
+    def _fan_out(
+        self, sender: Device, fan: Fan, size_bits: float, round: int, kind: str, tell: Tell
+    ) -> TransferBatch:
+        """Transfers that nothing can disturb: book them, tell of them, and return what is to be recorded of them."""
+        if fan.seen is None or not fan.seen.covers(round):
+            first_round, faded = self.channel.powers(sender.number, fan.numbers, round)
+            fan.seen = Foresight(self.air, sender.tx_power_w, fan.mean_power * faded, first_round)
+        seen = fan.seen
+        row = round - seen.first_round
+        fan.last = seen.power_gain[row]
+        delivered = None if seen.all_delivered[row] else seen.delivered[row]
+        taken = seen.airtimes(size_bits)
+        start_s, airtime_s = self.env.now, taken.airtime_s[row]
+        end_s = start_s + airtime_s
+        ends_s: list[float] = end_s.tolist()
+        fan.longest_s = taken.longest_s[row]
+        sender.mains.book("sending", sender.tx_power_w, taken.listed_s[row], fan.longest_s)  # type: ignore[union-attr]
+        receive_all(fan.meters, start_s, ends_s)
+        arrives = fan.all_arrive if delivered is None else delivered.tolist()
+        tell(fan.numbers, ends_s, arrives)
+        return TransferBatch(
+            round=round,
+            kind=kind,
+            sender=sender.number,
+            receiver=fan.receivers,
+            size_bits=size_bits,
+            sent_bits=size_bits if delivered is None else np.where(delivered, size_bits, 0.0),
+            start_s=start_s,
+            end_s=end_s,
+            airtime_s=airtime_s,
+            energy_j=taken.energy_j[row],
+            gain=seen.gain[row],
+            snr_db=seen.snr_db[row],
+            outcome="delivered"
+            if delivered is None
+            else ["delivered" if arrived else "outage" for arrived in arrives],
+        )
+
+    def _fan(
+        self, sender: Device, receivers: tuple[int, ...], devices: Mapping[int, Device] | Sequence[Device]
+    ) -> Fan:
+        """The links from ``sender`` to ``receivers``."""
+        fans = self._fans.setdefault(sender.number, {})
+        fan = fans.get(receivers)
+        if fan is None:
+            steady = sender.mains is not None and self.access.dedicated and self.channel.steady
+            sure = [n for n in receivers if steady and devices[n].mains is not None]
+            mean_power = np.array([self._mean_power(sender.number, n) for n in sure])
+            fan = Fan(receivers, [devices[n] for n in sure], mean_power)
+        elif len(fans) > 1:
+            del fans[receivers]  # the one that was used last is the last
+        fans[receivers] = fan
+        return fan
+
+    def _send_and_tell(
+        self,
+        sender: Device,
+        receiver: Device,
+        size_bits: float,
+        round: int,
+        kind: str,
+        stop: simpy.Event | None,
+        tell: Tell,
+        answers: dict[int, bool] | None,
+    ) -> Generator[simpy.Event, Any, str]:
+        """Process: one transfer and its acknowledgement; returns the outcome of the transfer."""
+        row = yield from self.send(sender, receiver, size_bits, round, kind, stop)
+        delivered = row.outcome == "delivered"
+        tell([receiver.number], [self.env.now], [delivered])
+        known = delivered and (yield from self.acknowledge(receiver, sender, round, stop))
+        if answers is not None:
+            answers[receiver.number] = known
+        return row.outcome
+
+    def acknowledge(
+        self, receiver: Device, sender: Device, round: int, stop: simpy.Event | None
+    ) -> Generator[simpy.Event, Any, bool]:
+        """Process: ``receiver`` tells ``sender`` that its message of ``round`` is there; returns whether that arrives.
+
+        It is a transfer of ``air.acknowledgement_bits`` back over the link, for which the receiver of the message pays;
+        of no bits it is free and sure.
+        """
+        size_bits = self.air.acknowledgement_bits
+        if not size_bits:
+            return True
+        row = yield from self.send(receiver, sender, size_bits, round, "acknowledgement", stop)
+        return row.outcome == "delivered"
+
+    def send(
+        self,
+        sender: Device,
+        receiver: Device,
+        size_bits: float,
+        round: int,
+        kind: str,
+        stop: simpy.Event | None = None,
+    ) -> Generator[simpy.Event, Any, TransferRow]:
+        """Process: send ``size_bits`` over the link; returns the record of the transfer.
+
+        The rate changes whenever the gain does and whenever somebody joins or leaves the band. The transfer ends
+        early when either end dies, when ``stop`` fires, or when the link is in outage and will stay so for the round
+        or for good; energy is charged for the time on the air, whatever comes of it.
+        """
+        env, air, start_s = self.env, self.air, self.env.now
+        link = (sender.number, receiver.number)
+        left_bits, airtime_s, outcome = size_bits, 0.0, "delivered"
+        first_gain, first_snr = math.nan, math.nan
+        band = self.access.band(*link)
+        endings = [*sender.endings(stop), *receiver.endings(None)]
+        with band.join(), receiver.listening():
+            draw = sender.meter.start("sending", 0.0)
+            duration_s: float | None = None
+            while left_bits > 0:
+                ratio, gain, until_s = self.look(sender, receiver.number, round)
+                ratio *= band.density
+                if math.isnan(first_gain):
+                    first_gain, first_snr = gain, ratio
+                on_air = ratio > 0 and ratio >= air.outage_snr
+                if not on_air and (
+                    math.isinf(until_s) or self.hopeless(sender, receiver.number, band.density)
+                ):
+                    outcome, duration_s = "outage", None
+                    break
+                share = band.share
+                rate_bps = shannon_rate_bps(air.bandwidth_hz * share, ratio) if on_air else 0.0
+                power_w = sender.tx_power_w * band.power if on_air else 0.0
+                since_s, hold_s = env.now, until_s - env.now
+                need_s = left_bits / rate_bps if on_air else math.inf
+                piece_s = min(need_s, hold_s)
+                sender.meter.change(draw, power_w, piece_s if need_s <= hold_s else math.inf)
+                piece = env.timeout(piece_s)
+                yield first_of(piece, *endings, *([band.changed] if band.shared else []))
+                duration_s = piece_s if piece.processed else None
+                spent_s = piece_s if piece.processed else env.now - since_s
+                airtime_s += spent_s if on_air else 0.0
+                # When the last bit is through, what is left *is* zero; a subtraction may leave a crumb
+                # that is too small to move the clock.
+                left_bits = (
+                    0.0 if piece.processed and need_s <= hold_s else max(left_bits - rate_bps * spent_s, 0.0)
+                )
+                if left_bits > 0 and (reason := _reason_to_stop(sender, receiver, stop)):
+                    outcome = reason
+                    break
+            energy_j = sender.meter.stop(draw, duration_s)
+        row = TransferRow(
+            round=round,
+            kind=kind,
+            sender=sender.number,
+            receiver=receiver.number,
+            size_bits=size_bits,
+            sent_bits=size_bits - left_bits,
+            start_s=start_s,
+            end_s=env.now,
+            airtime_s=airtime_s,
+            energy_j=energy_j,
+            gain=first_gain,
+            snr_db=power_to_db(first_snr) if not math.isnan(first_snr) else math.nan,
+            outcome=outcome,
+        )
+        if size_bits > 0:
+            self._on_transfers(TransferBatch.of(row))
+        return row
+
+    def look(self, sender: Device, receiver: int, round: int) -> tuple[float, float, float]:
+        """A link as it is now: SNR with all power on the whole band, amplitude gain, until when the gain holds [s]."""
+        faded, until_s = self.channel.power(sender.number, receiver, round, self.env.now)
+        power_gain = self._mean_power(sender.number, receiver) * faded
+        self._heard.setdefault(sender.number, {})[receiver] = power_gain
+        gain = math.sqrt(power_gain)
+        return snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz), gain, until_s
+
+    def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:
+        """Whether a link is in outage for good: in all but one of a million blocks, or more rarely on the air yet.
+
+        Args:
+            sender: Who sends.
+            receiver: To whom.
+            density: Power density, relative to all power spread over the whole band.
+        """
+        mean_power = self._mean_power(sender.number, receiver)
+        if mean_power == 0:
+            return True
+        gain = math.sqrt(mean_power * self.channel.rare_power)
+        best = snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz) * density
+        return best < self.air.outage_snr
+
+    def record(self, batch: TransferBatch) -> None:
+        """Tell whoever watches of transfers that are over."""
+        self._on_transfers(batch)
+
+
+def _reason_to_stop(sender: Device, receiver: Device, stop: simpy.Event | None) -> str | None:
+    if not sender.alive:
+        return "sender_died"
+    if not receiver.alive:
+        return "receiver_died"
+    return "cut_off" if stop is not None and stop.processed else None

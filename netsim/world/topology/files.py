@@ -1,0 +1,106 @@
+"""Links and positions from files of a user's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import networkx as nx
+
+from netsim.core.errors import ScenarioError
+
+
+def read_links(path: Path, count: int) -> list[tuple[int, int]]:
+    """Pairs of devices: of a CSV file, two numbers a line; or the edges of an undirected GraphML file.
+
+    Args:
+        path: Ends in ``.csv`` or ``.graphml``.
+        count: How many devices there are; their numbers are 0 to count - 1.
+
+    Raises:
+        ScenarioError: There is no such file, or something in it is no link between two devices.
+    """
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".graphml"):
+        raise ScenarioError(f"{path}: must end in .csv or .graphml")
+    pairs = []
+    for place, ends in _rows(path) if kind == ".csv" else _edges(path, count):
+        a, b = (_device(end, count, place) for end in ends)
+        if a == b:
+            raise ScenarioError(f"{place}: a link joins two different devices (got {', '.join(ends)})")
+        pairs.append((a, b))
+    return pairs
+
+
+def read_positions_m(path: Path, count: int) -> list[tuple[float, float]]:
+    """Position of each device [m], in the order of their numbers: two numbers a line of a CSV file, x and y.
+
+    Raises:
+        ScenarioError: There is no such file, a line is not two numbers, or there are not ``count`` of them.
+    """
+    if path.suffix.lower() != ".csv":
+        raise ScenarioError(f"{path}: must end in .csv")
+    positions = []
+    for place, words in _rows(path):
+        numbers = [_number(word) for word in words]
+        if not all(map(math.isfinite, numbers)):
+            raise ScenarioError(f"{place}: must be x, y in metres (got {', '.join(words)})")
+        positions.append((numbers[0], numbers[1]))
+    if len(positions) != count:
+        raise ScenarioError(f"{path}: must have one line of x, y per device ({count}), got {len(positions)}")
+    return positions
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    """Where each line of a CSV file is, and its two words; a heading, empty lines and those after # are passed over."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: cannot be read as text: {error}") from None
+    heading = True  # so far
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        words = [word.strip().strip('"') for word in line.split(",")]
+        if len(words) != 2:
+            raise ScenarioError(
+                f"{path}, line {number}: must be two values with a comma between them (got {line!r})"
+            )
+        if not heading or not all(math.isnan(_number(word)) for word in words):
+            yield f"{path}, line {number}", words
+        heading = False
+
+
+def _edges(path: Path, count: int) -> Iterator[tuple[str, Sequence[str]]]:
+    """What each edge of a GraphML file is called, and its ends."""
+    try:
+        graph = nx.read_graphml(path)
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except Exception as error:  # whatever the reader stumbles over
+        raise ScenarioError(f"{path}: not readable as GraphML: {' '.join(str(error).split())}") from None
+    if graph.is_directed():
+        raise ScenarioError(
+            f"{path}: links have no direction, so edgedefault must be 'undirected' (got 'directed')"
+        )
+    for node in graph:
+        _device(node, count, f"{path}, node")
+    for a, b in graph.edges():
+        yield f"{path}, edge from {a!r} to {b!r}", (a, b)
+
+
+def _device(word: str, count: int, place: str) -> int:
+    if not word.isdecimal() or len(word) > 18 or int(word) >= count:
+        raise ScenarioError(f"{place}: {word!r} is not the number of a device; devices are 0 to {count - 1}")
+    return int(word)
+
+
+def _number(word: str) -> float:
+    """The number that ``word`` is; nan if it is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
