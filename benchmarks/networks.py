@@ -21,7 +21,6 @@ import torch
 from measured import spread
 
 from netsim.app.simulation import build
-from netsim.learner import Budget
 from netsim.scenario.loading import load_plan
 from netsim.work.batching import Stacking
 from netsim.work.executors.auto import Auto
@@ -31,6 +30,7 @@ from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
 from netsim.work.job import TrainingJob
+from netsim.world.budget import Budget
 
 LENET = """
 rounds: 100

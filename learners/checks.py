@@ -17,8 +17,10 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from netsim.learner import Budget, Learner, Message, Metric, Report, ServerLearner, Workload
+from netsim.former.learning import Learner, Message, ServerLearner, Workload
+from netsim.learner import Metric, Report
 from netsim.work.job import TrainingJob
+from netsim.world.budget import Budget
 
 JOULES_PER_FLOP, JOULES_PER_BIT = 5e-11, 1e-8
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 from learners.dmml.dmml import DMML
 from learners.dmml.options import FusionOptions
 from netsim.core.options import Options
-from netsim.learner import Inbox, Message, Metric
+from netsim.former.learning import Inbox, Message
+from netsim.learner import Metric
 
 
 class Isolated(DMML):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from netsim.core.options import Options
-from netsim.learner import Budget, Learner, Message, Metric, Report, Setup, Workload
-from netsim.work.job import TrainingJob
+from netsim.learner import Budget, Cost, Learner, Message, Metric, Report, Setup, Step
+from netsim.work.graph import TaskGraph
 
 
 class StubOptions(Options):
@@ -17,16 +17,25 @@ class StubOptions(Options):
 
     iterations: int = Field(default=1, ge=0, description="iterations per round")
     flops: float = Field(default=1e9, ge=0, description="FLOPs of an iteration")
-    bits: float = Field(default=1e6, ge=0, description="size of the message to each neighbour [bit]")
+    bits: float = Field(
+        default=1e6, ge=0, description="size of the message to each neighbour, or to the server [bit]"
+    )
     coordinated: bool = Field(default=False, description="whether rounds end with a report to a cluster head")
     report_bits: float = Field(default=0.0, ge=0, description="size of a report, and of a decision [bit]")
+    download_bits: float = Field(
+        default=1e6, ge=0, description="size of the server's message to each device [bit]"
+    )
+    server_flops: float = Field(
+        default=0.0, ge=0, description="FLOPs of the server's own computing in a round"
+    )
 
 
 class Stub(Learner):
     """Computes and sends as much as its options say, and learns nothing."""
 
     Options: ClassVar[type[Options]] = StubOptions
-    looks_ahead: ClassVar[bool] = True
+    METRICS: ClassVar[Mapping[str, str]] = {"arrived": "uploads that a round of the server aggregated"}
+    SUITS = frozenset({"decentralized", "server", "asynchronous"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -34,35 +43,40 @@ class Stub(Learner):
         self.options = setup.options
         self.coordinated = self.options.coordinated
 
-    def workload(self, device: int, round: int, budget: Budget) -> Workload:
-        """The same every round."""
-        return Workload({}, {"stub": self.options.iterations * self.options.flops})
+    def first(self, work: TaskGraph, node: int) -> Step:
+        """Return the round before the first, 0, as the state."""
+        return Step(0, 0)
 
-    def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
-        """None: there is no real work."""
-        return None
+    def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
+        """Return the same every round."""
+        if node == self.setup.server:
+            return Cost({}, {"server": self.options.server_flops})
+        return Cost({}, {"stub": self.options.iterations * self.options.flops})
 
-    def apply(self, device: int, round: int, result: Any) -> Sequence[Metric]:
-        """Nothing changes."""
-        return ()
+    def messages(
+        self, node: int, round: int, receivers: Sequence[int], together: bool = False
+    ) -> Sequence[Message]:
+        """Return one message for all."""
+        bits = self.options.download_bits if node == self.setup.server else self.options.bits
+        return [Message(tuple(receivers), bits)] if receivers else []
 
-    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """The same to all neighbours; the payload is its sender's round."""
-        return [Message(tuple(neighbours), self.options.bits, round)] if neighbours else []
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """Send the round."""
+        return Step(round, round)
 
-    def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
-        """Nothing changes."""
-        return ()
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """Change nothing; the server counts what arrived."""
+        arrivals = (Metric("arrived", float(len(arrived))),) if node == self.setup.server else ()
+        return Step(state, metrics=arrivals)
 
-    def report(self, device: int, round: int, budget: Budget) -> Report:
-        """A report of the stated size."""
+    def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
+        """Return a report of the stated size."""
         return Report(self.options.report_bits, device)
 
     def decide(
-        self, head: int, round: int, reports: Mapping[int, Any]
+        self, work: TaskGraph, head: int, round: int, reports: Mapping[int, Any]
     ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
-        """A decision of the stated size for everybody who has reported."""
+        """Return a decision of the stated size for everybody who has reported."""
         return {k: Report(self.options.report_bits, k) for k in reports}, ()
-
-    def accept(self, device: int, round: int, decision: Any | None) -> None:
-        """Nothing changes."""

@@ -1,7 +1,8 @@
-"""The hooks of a learner: what to train, what to send, how to combine, how to judge.
+"""The contract of a learner: what to train, what it costs, what to send, how to aggregate, how to evaluate.
 
-A learner sees devices by number, rounds by number, and its own tensors; it sees no clock, no radio and
-no SimPy. The simulator sees FLOPs, bits and opaque payloads; it sees no tensor.
+A learner is a handful of functions. It owns no state: the state of a node is handed to it, and is a
+:class:`~netsim.work.graph.Future` wherever it is the result of training. It sees nodes and rounds by number; it sees
+no clock, no radio and no SimPy. The simulator sees FLOPs, bits and futures; it sees no tensor.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import networkx as nx
 
 from netsim.core.options import NoOptions, Options
-from netsim.work.job import TrainingJob
+from netsim.world.budget import Budget
+
+if TYPE_CHECKING:
+    from netsim.work.graph import Future, TaskGraph
 
 
 @dataclass(frozen=True)
-class Workload:
-    """What a device will compute in one round.
+class Cost:
+    """What a node computes in a round.
 
     Attributes:
         iterations: Optimizer steps in which each modality takes part, by modality.
@@ -35,36 +39,44 @@ class Workload:
 
     @cached_property
     def total_flops(self) -> float:
-        """FLOPs of the whole round."""
+        """Return the FLOPs of the whole round."""
         return float(sum(self.flops.values()))
 
 
 class Message(NamedTuple):
-    """What one device sends to others: a size that costs airtime and a payload that the radio never opens.
+    """What a node sends after training: to whom, and how large it is. The content is the node's outbox.
 
     Attributes:
-        receivers: The devices that it is for; each gets a transfer of its own.
+        receivers: The nodes that it is for; each gets a transfer of its own.
         size_bits: Its size [bit].
-        payload: Whatever the learner needs on the other side. It must not change after it was handed over; a learner
-            that looks ahead hands over a promise, which ``apply`` fulfils once.
     """
 
     receivers: tuple[int, ...]
     size_bits: float
-    payload: Any = None
 
 
-class Inbox(NamedTuple):
-    """What arrived for a device in a round: payloads by sender, in the order of device numbers."""
+class Step(NamedTuple):
+    """What training or aggregation makes of a node. All of it may still be in the future.
 
-    device: int
-    round: int
-    arrived: Mapping[int, Any]
+    Attributes:
+        state: The node's new state: a future, or any arrangement of futures and values.
+        outbox: What the node's messages contain from now on. Every receiver gets the same one, and takes from it what
+            the size of its message stands for.
+        metrics: A sequence of :class:`Metric`, or a future of one.
+    """
+
+    state: Any = None
+    outbox: Any = None
+    metrics: Any = ()
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a device tells the cluster head after a round, or is told by it: a size and a payload."""
+class Report(NamedTuple):
+    """What a device tells the cluster head after a round, or is told by it.
+
+    Attributes:
+        size_bits: Its size [bit].
+        payload: Its content.
+    """
 
     size_bits: float
     payload: Any = None
@@ -84,21 +96,6 @@ class Metric(NamedTuple):
     modality: str = ""
 
 
-class Budget(NamedTuple):
-    """What a device's battery allows, as far as the device can know before a round.
-
-    Attributes:
-        remaining_j: Joules left [J]; infinite for mains power.
-        joules_per_flop: Energy of one FLOP on its processor [J].
-        joules_per_bit: Energy of one bit to each neighbour at the gain it last saw [J/bit]. A neighbour
-            that was never heard is rated at its mean gain.
-    """
-
-    remaining_j: float
-    joules_per_flop: float
-    joules_per_bit: Mapping[int, float]
-
-
 @dataclass(frozen=True)
 class Setup:
     """All that a learner is built from.
@@ -113,14 +110,15 @@ class Setup:
         costs: The scenario's ``costs`` block.
         evaluation: The scenario's ``evaluation`` block.
         torch_device: Where the real work runs, in PyTorch's words: ``cpu``, ``cuda:0``.
-        precision: What it computes in: ``float32``, ``tf32``, ``bf16`` or ``float64``.
-        memory_bytes: Memory that the real work may take [byte].
         cache_dir: A folder that the learner may keep pre-processed data in.
         say: Tells the user something that takes time ("pre-processing 7,442 clips ...").
+        precision: What it computes in: ``float32``, ``tf32``, ``bf16`` or ``float64``.
+        memory_bytes: Memory that the real work may take [byte].
         networks: What the scenario's classes of devices say about networks, by device and modality: a name, or a block
             with a name and options, as written. Devices of classes that say nothing are not in it. Only learners with
             ``network_per_device`` ever find anything here.
         device_classes: The class of each device that has one.
+        has_server: Whether the devices learn through an edge server.
     """
 
     seed: int
@@ -138,178 +136,158 @@ class Setup:
     memory_bytes: float = math.inf
     networks: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     device_classes: Mapping[int, str] = field(default_factory=dict)
+    has_server: bool = False
+
+    @property
+    def server(self) -> int | None:
+        """Return the edge server's number, the one after the devices'; None where there is no server."""
+        return self.device_count if self.has_server else None
 
 
 class Learner(ABC):
-    """An algorithm. Five methods make one: ``workload``, ``training_job``, ``apply``, ``messages``, ``combine``.
+    """An algorithm. Five methods make one: ``first``, ``cost``, ``messages``, ``train`` and ``aggregate``.
 
-    Life of a round on one device, in this order: ``workload``, ``training_job``, ``apply`` with the job's
-    result, ``messages``, ``combine`` with what arrived, ``evaluation_job``, ``judge``; then, for learners with
-    ``coordinated = True``, ``report``, ``decide`` (on the cluster head) and ``accept``. Devices are in different
-    rounds at the same simulated time, so nothing may be kept per learner that belongs to a device. Where a learner
-    looks ahead, ``messages`` and the next ``workload`` may come before ``apply``, but ``report`` never does.
+    A node is a device or the edge server. Under decentralized rounds a node's round is: ``cost`` and ``train``,
+    ``messages`` to its neighbours, ``aggregate`` with what arrived, ``evaluate``. Under rounds of a server a device
+    begins with ``aggregate`` of what the server sent, then ``cost``, ``train``, ``evaluate`` and ``messages`` to the
+    server; the server begins with ``aggregate`` of what the devices sent, then ``cost``, ``train``, ``evaluate`` and,
+    as the next round begins, ``messages`` to the devices.
+
+    ``cost`` and ``messages`` give numbers and are answered at once. ``train``, ``aggregate`` and ``evaluate`` order
+    work with ``work.do`` or ``work.together`` and give futures of its results. A learner that needs a learnt value in
+    order to go on asks ``work.value`` for it; only there the clock waits. Nothing that belongs to a node may be kept
+    in the learner, for nodes are in different rounds at the same simulated time.
 
     Attributes:
         Options: The model of the learner's block in the scenario.
         METRICS: Every metric that the learner emits, with a line of explanation each.
-        coordinated: Whether rounds end with reports to a cluster head and its decisions.
-        looks_ahead: Whether ``workload`` and ``messages`` can be answered while the device's earlier training is still
-            to be done: they depend on options, budget and decisions, and on nothing learnt. The simulation then
-            runs ahead of the learning, and the training of a whole round is there to be done together.
-        movable: Whether a copy of the learner in another process can do the work while this one answers: ``workload``
-            and ``messages`` are asked here and, ``messages`` alone, there; everything else of a round there only.
-            What ``training_job`` needs of ``workload`` must then be in the workload itself. In the end
-            ``take_home`` is called here with what ``learnt`` gave there.
+        SUITS: The families of protocols that the method can be run under: of ``decentralized``, ``server`` and
+            ``asynchronous`` (an edge server that does not wait).
+        coordinated: Whether rounds end with reports to a cluster head and its decisions (``report``, ``decide``).
         network_per_device: Whether devices can have different networks, as ``Setup.networks`` says; not so where they
             exchange parameters.
-        takes_late: Whether ``combine`` can use what a neighbour sent in an earlier round.
+        takes_late: Whether ``aggregate`` can use what a neighbour sent in an earlier round.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     METRICS: ClassVar[Mapping[str, str]] = {}
+    SUITS: ClassVar[frozenset[str]] = frozenset({"decentralized"})
     coordinated: bool = False
-    looks_ahead: ClassVar[bool] = False
-    movable: ClassVar[bool] = False
     network_per_device: ClassVar[bool] = False
     takes_late: bool = True
 
     def __init__(self, setup: Setup) -> None:
+        """Load data and build networks; the links are not there yet."""
         self.setup = setup
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """Which devices own each modality; empty where the learner has no modalities."""
+        """Return which devices own each modality; empty where the learner has no modalities."""
         return {}
 
     def sample_counts(self) -> Mapping[int, int]:
-        """How many training samples each device holds; devices not named hold none."""
+        """Return how many training samples each device holds; devices not named hold none."""
         return {}
 
     def facts(self) -> Mapping[str, Any]:
-        """What belongs in the run's metadata: data set, whether it is a surrogate, counted FLOPs and bits ..."""
+        """Return what belongs in the run's metadata: data set, surrogate or real, counted FLOPs and bits."""
         return {}
 
-    def training_memory_bytes(self, device: int) -> float:
-        """What training takes on ``device`` [byte]; 0 where it is not known, or nothing is trained there.
+    def prepare(self, graph: nx.Graph) -> None:
+        """Get ready for the first round on the network ``graph``: devices are its nodes, links its edges."""
+        self.graph = graph
 
-        Weights, gradients, what the optimizer remembers, and what a mini-batch's forward pass keeps. Asked after
-        ``begin``, of devices whose class says how much memory they have.
+    def training_memory_bytes(self, device: int) -> float:
+        """Return the memory that training takes on ``device`` [byte]; 0 where it is not known.
+
+        Weights, gradients, optimizer state, and what a mini-batch's forward pass keeps. Asked after ``prepare``, of
+        devices whose class says how much memory they have.
         """
         return 0.0
 
-    def begin(self, graph: nx.Graph) -> None:
-        """The network stands: ``graph`` has the devices as nodes and the links as edges."""
-        self.graph = graph
-
     @abstractmethod
-    def workload(self, device: int, round: int, budget: Budget) -> Workload:
-        """What ``device`` will compute in ``round`` (1, 2, ...)."""
+    def first(self, work: TaskGraph, node: int) -> Step:
+        """Return the state of ``node`` before its first round, and what the server's first message contains.
 
-    @abstractmethod
-    def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
-        """The real work behind ``workload``, with its inputs fixed now; None if there is none."""
-
-    @abstractmethod
-    def apply(self, device: int, round: int, result: Any) -> Sequence[Metric]:
-        """The simulated computation has ended: the job's ``result`` becomes the device's state."""
-
-    @abstractmethod
-    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """What ``device`` sends after training; each of its living ``neighbours`` gets one at most."""
-
-    def acknowledged(self, device: int, round: int, delivered: Mapping[int, bool]) -> None:  # noqa: B027 (a hook)
-        """All that ``device`` sent in ``round`` is over; ``delivered``, by receiver: an acknowledgement came back.
-
-        Its cost is the scenario's ``radio.acknowledgement_bits``. It is told as soon as the device knows, which may be
-        before ``apply`` and ``combine`` of this round and earlier ones are asked for. So note it by round. ``workload``
-        and ``messages`` of later rounds may depend on it, and everything of later rounds where the protocol keeps no
-        late messages.
+        The state is None where the node has nothing to learn, or learns from what it will be sent.
         """
 
-    @property
-    def hears_acknowledgements(self) -> bool:
-        """Whether :meth:`acknowledged` is of any use here."""
-        return type(self).acknowledged is not Learner.acknowledged
+    @abstractmethod
+    def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
+        """Return what ``node`` computes in ``round`` (1, 2, ...).
+
+        Args:
+            node: A device, or the edge server.
+            round: The round.
+            peers: The nodes that it exchanges messages with: a device's living neighbours or the server; the server's
+                participants.
+            budget: What the node knows of its energy.
+            plan: The cluster head's decision for this node, or None.
+        """
 
     @abstractmethod
-    def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
-        """Take in what ``arrived``: payloads by sender, in the order of device numbers.
+    def messages(
+        self, node: int, round: int, receivers: Sequence[int], together: bool = False
+    ) -> Sequence[Message]:
+        """Return the messages of ``node``; each of ``receivers`` gets one at most.
+
+        Args:
+            node: The sender.
+            round: Its round.
+            receivers: Living neighbours, the server, or the server's participants.
+            together: Whether all receivers hear one transmission. There is one message then, with whatever any of them
+                needs.
+        """
+
+    @abstractmethod
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """Order the local update that ``cost`` stands for, from ``state``.
+
+        A node that computes nothing of its own (the server of FedAvg) passes its state on: ``Step(state, state)``.
+        """
+
+    @abstractmethod
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """Order the aggregation of ``state`` with what ``arrived``: outboxes by sender, in the order of numbers.
 
         A payload is of the same round, unless the protocol keeps what came too late (``takes_late``).
         """
 
-    def combine_all(self, inboxes: Sequence[Inbox]) -> Sequence[Sequence[Metric]]:
-        """``combine`` for several devices, whose rounds may differ; override it where they can be done together."""
-        return [self.combine(inbox.device, inbox.round, inbox.arrived) for inbox in inboxes]
+    def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
+        """Order the evaluation of ``state`` after ``round``; it costs no simulated time or energy.
 
-    def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
-        """The real work of judging the device's model after ``round``; it costs no simulated time or energy."""
+        Returns:
+            A future of metrics, or None: this node is not evaluated in this round.
+        """
         return None
 
-    def judge(self, device: int, round: int, result: Any) -> Sequence[Metric]:
-        """Turn the evaluation job's ``result`` into metrics."""
-        return ()
+    def acknowledged(self, node: int, round: int, delivered: Mapping[int, bool]) -> None:  # noqa: B027 (a hook)
+        """Note what ``node`` knows of the messages that it sent in ``round``.
 
-    def forget(self, round: int) -> None:  # noqa: B027 (a hook)
-        """``round`` and those before it are over for everybody; nobody asks about them any more."""
+        Its cost is the scenario's ``radio.acknowledgement_bits``. Later calls of ``cost``, ``messages`` and ``train``
+        may depend on it. So note it by node and round.
 
-    def learnt(self) -> Any:
-        """All that was learnt, for another copy of this learner to take over; can be pickled."""
-        raise NotImplementedError
+        Args:
+            node: The sender.
+            round: Its round.
+            delivered: By receiver, whether an acknowledgement came back.
+        """
 
-    def take_home(self, learnt: Any) -> None:
-        """Take over what another copy has ``learnt``."""
-        raise NotImplementedError
+    @property
+    def hears_acknowledgements(self) -> bool:
+        """Return whether :meth:`acknowledged` is of any use here."""
+        return type(self).acknowledged is not Learner.acknowledged
 
-    def report(self, device: int, round: int, budget: Budget) -> Report:
-        """What ``device`` tells the cluster head after ``round``, with ``budget`` left for the next."""
+    def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
+        """Return what ``device`` tells the cluster head after ``round``, with ``budget`` left for the next."""
         raise NotImplementedError
 
     def decide(
-        self, head: int, round: int, reports: Mapping[int, Any]
+        self, work: TaskGraph, head: int, round: int, reports: Mapping[int, Any]
     ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
-        """On the head: from all reports, what each device is told; and metrics of the network as a whole."""
-        raise NotImplementedError
+        """Return what each device is told by the head, and metrics of the network as a whole.
 
-    def accept(self, device: int, round: int, decision: Any | None) -> None:  # noqa: B027 (a hook)
-        """The head's decision for the next round has arrived; None if it never will (the head died)."""
-
-
-class ServerLearner(Learner):
-    """An algorithm whose devices learn through an edge server.
-
-    The server is a node like the devices, with the number that follows theirs (:attr:`server`). In each of its rounds
-    the server picks participants, and then, in this order: ``download`` (what the server sends to them); on each
-    participant ``receive``, ``workload``, ``training_job``, ``apply``, ``messages`` (what it sends to the server: one
-    message, for receiver :attr:`server`); on the server ``combine`` with what arrived, ``workload``,
-    ``training_job`` and ``apply`` with :attr:`server` as the device (what it computes itself: a job, or FLOPs alone,
-    or nothing), ``evaluation_job`` and ``judge``. A device's rounds are those of the server, except with an
-    asynchronous protocol, where each device counts its own trainings; ``download`` and ``combine`` always take the
-    server's round.
-
-    Where a learner looks ahead, ``download`` hands out a promise of the model that ``combine`` of the round before will
-    make, and ``messages`` one of what ``apply`` will be given. ``training_job`` is asked when what the
-    device received is there, and must start from that: an asynchronous server may have moved on.
-
-    Attributes:
-        judges_devices: Whether ``evaluation_job`` is also asked for each device, right after its training.
-        in_rounds_only: Whether all devices must be in the same round, so that an asynchronous server does not suit it.
-    """
-
-    judges_devices: ClassVar[bool] = False
-    in_rounds_only: ClassVar[bool] = False
-
-    @property
-    def server(self) -> int:
-        """The server's number."""
-        return self.setup.device_count
-
-    @abstractmethod
-    def download(self, round: int, devices: Sequence[int], together: bool = False) -> Sequence[Message]:
-        """What the server sends as ``round`` begins; each of ``devices`` gets one message at most.
-
-        Where all are reached by one transmission, ``together``, this is one message with whatever any of them needs.
+        The payload of what a device is told is the ``plan`` of its next round.
         """
-
-    @abstractmethod
-    def receive(self, device: int, round: int, payload: Any) -> None:
-        """``payload`` has arrived on ``device``, which trains from it in its ``round``."""
+        raise NotImplementedError

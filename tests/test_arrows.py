@@ -42,6 +42,8 @@ def test_physics_and_protocols_know_no_torch(part):
 def test_learners_see_no_clock_and_no_radio():
     allowed = (
         "netsim.learner",
+        "netsim.former.learning",
+        "netsim.world.budget",
         "netsim.work",
         "netsim.core.options",
         "netsim.core.errors",

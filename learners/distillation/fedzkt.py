@@ -33,9 +33,11 @@ from learners.training.state import State, state_bytes, take
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed
-from netsim.learner import Budget, Message, Metric, ServerLearner, Setup, Workload
+from netsim.former.learning import Message, ServerLearner, Workload
+from netsim.learner import Metric, Setup
 from netsim.work.job import TrainingJob
 from netsim.work.torch_device import require_memory
+from netsim.world.budget import Budget
 
 GLOBAL = NetworkChoice(name="cnn")
 """The server's network where the scenario names none; the paper does not say which it used."""

@@ -19,7 +19,8 @@ from learners.training.state import State, state_bytes, take
 from learners.training.task import Store, Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
-from netsim.learner import Learner, Setup
+from netsim.former.learning import Learner
+from netsim.learner import Setup
 from netsim.work.job import TrainingJob
 
 Initialisation = Literal["pytorch", "glorot"]

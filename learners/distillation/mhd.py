@@ -23,9 +23,11 @@ from learners.training.state import State
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
-from netsim.learner import Budget, Learner, Message, Metric, Setup, Workload
+from netsim.former.learning import Learner, Message, Workload
+from netsim.learner import Metric, Setup
 from netsim.work.job import TrainingJob
 from netsim.work.torch_device import require_memory
+from netsim.world.budget import Budget
 
 Entry = TypeVar("Entry")
 HEADS = ("main", *(f"aux{k}" for k in range(1, MOST_HEADS + 1)))

@@ -28,9 +28,11 @@ from learners.training.task import Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed
-from netsim.learner import Budget, Inbox, Learner, Message, Metric, Setup, Workload
+from netsim.former.learning import Inbox, Learner, Message, Workload
+from netsim.learner import Metric, Setup
 from netsim.work.job import Stack, TrainingJob
 from netsim.work.torch_device import require_memory
+from netsim.world.budget import Budget
 from netsim.world.topology.mixing import metropolis_weights
 
 LOSSES = {

@@ -15,7 +15,8 @@ from learners.dmml.options import DMMLKDBalanceOptions
 from learners.training.costs import BITS_PER_NUMBER
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed
-from netsim.learner import Budget, Metric, Report, Setup
+from netsim.learner import Metric, Report, Setup
+from netsim.world.budget import Budget
 
 BALANCE_METRICS = {
     "gamma": "γ of a modality in the coming round (eq. 19), with the iterations that Algorithm 2 decided",

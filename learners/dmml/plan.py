@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from learners.dmml.batches import LastBatch
 from learners.training.optimizers import Rule
-from netsim.learner import Workload
+from netsim.former.learning import Workload
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,11 @@ from learners.training.task import Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
-from netsim.learner import Budget, Message, Metric, ServerLearner, Setup, Workload
+from netsim.former.learning import Message, ServerLearner, Workload
+from netsim.learner import Metric, Setup
 from netsim.work.job import TrainingJob
 from netsim.work.torch_device import require_memory
+from netsim.world.budget import Budget
 
 LOSSES = {
     "loss_total": "what a client's training minimised, mean over the round's steps",

@@ -18,8 +18,10 @@ from learners.federated.local_update import Trained
 from learners.federated.promises import Upload, Version
 from learners.federated.samples import Client, Samples
 from learners.training.state import State
-from netsim.learner import Budget, Message, Metric, Setup, Workload
+from netsim.former.learning import Message, Workload
+from netsim.learner import Metric, Setup
 from netsim.work.job import TrainingJob
+from netsim.world.budget import Budget
 
 
 class Silent(FedAvg):

@@ -17,15 +17,23 @@ from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.core.registry import load, names
 from netsim.events import Observer, Observers
-from netsim.learner import Learner, ServerLearner, Setup
+from netsim.former.backlog import Backlog
+from netsim.former.beside import BacklogBeside, obstacle
+from netsim.former.learning import ServerLearner as FormerServerLearner
+from netsim.former.protocols import asynchronous_server as former_asynchronous
+from netsim.former.protocols import decentralized as former_decentralized
+from netsim.former.protocols import server_rounds as former_rounds
+from netsim.learner import Learner, Setup
+from netsim.protocols.asynchronous_server import AsynchronousServer
+from netsim.protocols.decentralized import DecentralizedRounds
+from netsim.protocols.server_rounds import ServerRounds
 from netsim.records.tables import DeviceRow, LinkRow
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, Difference, RadioOptions
-from netsim.work.backlog import Backlog
 from netsim.work.batching import Stacking
-from netsim.work.beside import BacklogBeside, obstacle
 from netsim.work.executors.executor import Executor
+from netsim.work.graph import TaskGraph
 from netsim.work.operator_threads import Inside
 from netsim.work.torch_device import choose_torch_device, free_memory_bytes, set_precision
 from netsim.world.devices.device import Device
@@ -51,15 +59,17 @@ class Simulation:
         torch_device: Where they run.
         observer: Who looks on; ``watch`` adds to them.
         execution: How jobs were run, for the record, as far as it is known.
+        states: The state of each node after the run, by number.
     """
 
     plan: Plan
-    learner: Learner
+    learner: Any
     network: Network
     executor: Executor
     torch_device: str
     observer: Observers = field(default_factory=Observers)
     execution: Mapping[str, Any] = field(init=False)
+    states: Mapping[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.execution = self.executor.facts()
@@ -71,7 +81,8 @@ class Simulation:
     def run(self) -> None:
         """Run to the end of the last round, or of the last device. It ends at an event, never on an empty queue."""
         part, work = self.plan.parts["protocol"], self._work()
-        protocol = part.cls(
+        protocol_class: Any = protocol_class_of(part.cls, self.plan.parts["learner"].cls)
+        protocol = protocol_class(
             part.options,
             self.network,
             self.learner,
@@ -84,16 +95,21 @@ class Simulation:
                 work.begin()
                 self.network.env.run(until=protocol.start())
                 protocol.ledger.close()
-                work.finish()
+                if isinstance(work, TaskGraph):
+                    self.states = work.finish(protocol.states)
+                else:
+                    work.finish()
         finally:
             work.end()
             self.execution = work.facts()
 
-    def _work(self) -> Backlog:
+    def _work(self) -> Backlog | TaskGraph:
         """What is to be done: here, or beside the clock if the executor may move and nothing is in the way."""
         scenario = self.plan.scenario
         stated, count = scenario.jobs.max_pending, scenario.devices.count
         pending, behind = (stated, stated) if stated is not None else (2 * count, 8 * count)
+        if isinstance(self.learner, Learner):
+            return TaskGraph(self.executor, self.observer, 4 * pending)
         given = self.learner, self.executor, self.observer, pending
         if self.executor.moves != "never" and not _obstacle(self.plan, self.learner):
             return BacklogBeside(*given, scenario.rounds, behind)
@@ -171,12 +187,12 @@ def _torch_device(plan: Plan) -> str:
     return device
 
 
-def _obstacle(plan: Plan, learner: Learner | type[Learner]) -> str:
+def _obstacle(plan: Plan, learner: Any) -> str:
     """Why the learning has to stay in the clock's process; empty if it need not."""
     return obstacle(learner, plan.parts["protocol"].cls.needs_server)
 
 
-def _check_executor(plan: Plan, learner: Learner | type[Learner]) -> None:
+def _check_executor(plan: Plan, learner: Any) -> None:
     """Whether the learning can have a process of its own, if that is asked for.
 
     Raises:
@@ -189,7 +205,7 @@ def _check_executor(plan: Plan, learner: Learner | type[Learner]) -> None:
         )
 
 
-def _topology(plan: Plan, learner: Learner) -> Topology:
+def _topology(plan: Plan, learner: Any) -> Topology:
     """Where everybody is, and the links."""
     scenario = plan.scenario
     placement, count = plan.parts["topology.placement"].make(), scenario.devices.count
@@ -205,10 +221,25 @@ def _topology(plan: Plan, learner: Learner) -> Topology:
     )
 
 
+def protocol_class_of(cls: Any, learner: Any) -> Any:
+    """Return the class of a protocol that this class of learners runs under."""
+    return cls if issubclass(learner, Learner) else FORMER.get(cls, cls)
+
+
+FORMER: dict[Any, Any] = {
+    DecentralizedRounds: former_decentralized.DecentralizedRounds,
+    ServerRounds: former_rounds.ServerRounds,
+    AsynchronousServer: former_asynchronous.AsynchronousServer,
+}
+
+
 def _check_protocol(plan: Plan) -> None:
     """Whether learner and protocol fit: both with an edge server, or both without."""
     protocol, learner = plan.parts["protocol"], plan.parts["learner"]
-    with_server = issubclass(learner.cls, ServerLearner)
+    if issubclass(learner.cls, Learner):
+        _check_suits(plan)
+        return
+    with_server = issubclass(learner.cls, FormerServerLearner)
     if protocol.cls.needs_server and not with_server:
         raise ScenarioError(
             f"{plan.file}: learner.name: {learner.name!r} learns without a server, but protocol {protocol.name!r} has "
@@ -222,13 +253,41 @@ def _check_protocol(plan: Plan) -> None:
         )
 
 
+def _check_suits(plan: Plan) -> None:
+    """See whether the learner's method can be run under the protocol.
+
+    Raises:
+        ScenarioError: It cannot; says which protocols suit it, and which learners suit the protocol.
+    """
+    protocol, learner = plan.parts["protocol"], plan.parts["learner"]
+    if protocol.cls.FAMILY in learner.cls.SUITS:
+        return
+    suiting = [name for name in names("protocols") if load("protocols", name).FAMILY in learner.cls.SUITS]
+    others = [name for name in names("learners") if protocol.cls.FAMILY in _suits(load("learners", name))]
+    raise ScenarioError(
+        f"{plan.file}: learner.name: {learner.name!r} cannot be run under protocol {protocol.name!r}; use protocol: "
+        f"{' or '.join(suiting)}, or a learner that suits {protocol.name}: {', '.join(others)}"
+    )
+
+
+def _suits(learner: Any) -> frozenset[str]:
+    """Return the families of protocols that a learner of either contract suits."""
+    if issubclass(learner, Learner):
+        return frozenset(learner.SUITS)
+    if not issubclass(learner, FormerServerLearner):
+        return frozenset({"decentralized"})
+    return frozenset({"server"} if learner.in_rounds_only else {"server", "asynchronous"})
+
+
 def _learners(with_server: bool) -> str:
     """Names of all learners that have a server, or none."""
-    fitting = (issubclass(load("learners", name), ServerLearner) == with_server for name in names("learners"))
+    fitting = (
+        issubclass(load("learners", name), FormerServerLearner) == with_server for name in names("learners")
+    )
     return ", ".join(itertools.compress(names("learners"), fitting))
 
 
-def _check_memory(options: Devices, learner: Learner) -> None:
+def _check_memory(options: Devices, learner: Any) -> None:
     """Whether each device can train in the memory that its class says it has; a line for each class that is too small.
 
     Raises:
@@ -348,7 +407,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
 
     env = simpy.Environment()
     with plan.named():
-        learner: Learner = parts["learner"].cls(
+        learner: Any = parts["learner"].cls(
             Setup(
                 seed=seed,
                 device_count=scenario.devices.count,
@@ -369,10 +428,13 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
                     if (block := scenario.devices.classes[name]).networks
                 },
                 device_classes=device_classes,
+                has_server=parts["protocol"].cls.needs_server,
             )
         )
         protocol = parts["protocol"]
-        protocol.cls.check(protocol.options, learner, scenario.devices.count)
+        protocol_class_of(protocol.cls, type(learner)).check(
+            protocol.options, learner, scenario.devices.count
+        )
         topology = _topology(plan, learner)
         devices = build_devices(env, scenario.devices)
         stragglers = parts["devices.stragglers"].make(scenario.devices.count, seed)
@@ -390,7 +452,10 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     network = Network(env, devices, topology, radio, stragglers, server)
     _check_executor(plan, learner)  # its options may have made it one that cannot
     with plan.named():
-        learner.begin(topology.graph)
+        if isinstance(learner, Learner):
+            learner.prepare(topology.graph)
+        else:
+            learner.begin(topology.graph)
         _check_memory(scenario.devices, learner)
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
     executor.inside = Inside(scenario.jobs.threads, open=torch_device == "cpu")

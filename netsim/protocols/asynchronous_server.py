@@ -8,9 +8,8 @@ from typing import Any
 import simpy
 from pydantic import Field
 
-from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
-from netsim.learner import Learner, ServerLearner
+from netsim.protocols.node import Update
 from netsim.protocols.server_protocol import Errand, ServerProtocol, ending
 from netsim.world.devices.device import Device
 
@@ -30,6 +29,7 @@ class AsynchronousServer(ServerProtocol):
     upload waits in the buffer is not chosen again before it is used.
     """
 
+    FAMILY = "asynchronous"
     MEMBERS = ("concurrency", "buffer")
 
     class Options(Options):
@@ -44,16 +44,6 @@ class AsynchronousServer(ServerProtocol):
         )
 
     options: AsynchronousServer.Options
-
-    @classmethod
-    def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
-        """Whether there are so many devices, and whether the learner can do without rounds."""
-        super().check(options, learner, device_count)
-        if isinstance(learner, ServerLearner) and learner.in_rounds_only:
-            raise ScenarioError(
-                "protocol.name: asynchronous_server has no rounds that devices share, and this learner needs them; use "
-                "server_rounds"
-            )
 
     def start(self) -> simpy.Event:
         """Devices are sent off until all rounds are done, or nobody is left."""
@@ -109,16 +99,14 @@ class AsynchronousServer(ServerProtocol):
     def _send(self, device: Device, n: int) -> Process:
         """Process: a device's n-th errand, from the download to the upload."""
         env, k, begin_s = self.network.env, device.number, self.network.env.now
-        version, model, errand = self._version, self._model, Errand()
+        version, outbox, errand = self._version, self._outbox, Errand()
         self.ledger.outside(device)  # it waited until it was chosen
-        (message,) = self.learner.download(version + 1, [k])
+        (message,) = self.learner.messages(self.server.number, version + 1, [k])
         row = yield from self.server.downlink.send(
             self.server.node, device, message.size_bits, n, "download", self._stop
         )
         if row.outcome == "delivered":
-            yield from self._train_and_upload(
-                device, n, message.payload, errand, model, self._stop, closes=0, deaf=self._stop
-            )
+            yield from self._train_and_upload(device, n, outbox, errand, self._stop, deaf=self._stop)
         else:
             errand.outcome = ending(device, self._stop)
         if errand.arrived:
@@ -126,8 +114,8 @@ class AsynchronousServer(ServerProtocol):
             limit = self.options.max_staleness
             if limit is None or self._version - version <= limit:
                 self._buffer[k] = errand
-        if errand.training and k not in self._buffer:
-            self.work.cancel(errand.training)
+        if k not in self._buffer:
+            self.work.cancel(errand.update.tasks)
         if errand.outcome == "lost":
             yield env.any_of([env.timeout(RETRY_S), *device.endings(self._stop)])
         self._tell_device(device, n, begin_s, errand)
@@ -135,15 +123,17 @@ class AsynchronousServer(ServerProtocol):
         if not self._news.triggered:
             self._news.succeed()
 
+    def _trained(self, device: Device, n: int, update: Update) -> None:
+        """Measure nothing yet: an update counts in the round in which the server uses it."""
+
     def _use_buffer(self) -> Process:
         """Process: make a new model of what is in the buffer."""
         t = self._version + 1
         errands, self._buffer = dict(sorted(self._buffer.items())), {}
-        trainings = [errand.training for errand in errands.values() if errand.training]
-        for training in trainings:
-            self.work.adopt(training, t)
-        arrived = {k: errand.payload for k, errand in errands.items()}
-        flops = yield from self._aggregate(t, arrived, trainings)
+        for k, errand in errands.items():
+            self._measure_update(k, t, errand.update)
+        arrived = {k: errand.update.step.outbox for k, errand in errands.items()}
+        flops = yield from self._aggregate(t, list(errands), arrived)
         self._version = t
         self._tell_server(t, self._since_s, len(self._away) + len(errands), len(errands), flops)
         self._since_s = self.network.env.now

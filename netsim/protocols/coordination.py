@@ -11,7 +11,7 @@ import networkx as nx
 import simpy
 
 from netsim.learner import Learner, Report
-from netsim.work.backlog import Backlog
+from netsim.work.graph import TaskGraph
 from netsim.world.devices.device import Device
 from netsim.world.network import Network
 
@@ -46,21 +46,21 @@ class Coordination:
     head dies, or a message is lost on its way, the devices concerned go on without a decision.
     """
 
-    def __init__(self, network: Network, learner: Learner, work: Backlog) -> None:
+    def __init__(self, network: Network, learner: Learner, work: TaskGraph) -> None:
         self.network = network
         self.learner = learner
         self.work = work
         self._meetings: dict[int, Meeting] = {}
 
-    def take_part(self, device: Device, round: int) -> Process:
-        """Process: report, wait for the decision, accept it."""
+    def take_part(self, device: Device, round: int, state: Any) -> Process:
+        """Process: report, wait for the decision, and return it; None if none arrives."""
         meeting = self._meetings.get(round) or self._convene(round)
         answer = meeting.answers[device.number] = self.network.env.event()
-        report = self.learner.report(device.number, round, self.network.budget(device))
+        report = self.learner.report(self.work, device.number, round, state, self.network.budget(device))
         route = meeting.routes.get(device.number, [])
         arrived = yield from self._relay(route[::-1], report, round, "report")
         if not device.alive:
-            return
+            return None
         if arrived:
             meeting.reports[device.number] = report.payload
         else:
@@ -68,8 +68,7 @@ class Coordination:
             answer.succeed(None)
         self._decide_if_complete(round)
         yield self.network.env.any_of([answer, device.died, meeting.head.died])
-        if device.alive:
-            self.learner.accept(device.number, round, answer.value if answer.triggered else None)
+        return answer.value if answer.triggered else None
 
     def look_again(self, _: Device) -> None:
         """A device has died: a meeting may have been waiting for its report only."""
@@ -94,7 +93,7 @@ class Coordination:
             return
         meeting.decided = True
         reports = {k: meeting.reports[k] for k in sorted(meeting.reports)}
-        decisions, metrics = self.learner.decide(meeting.head.number, round, reports)
+        decisions, metrics = self.learner.decide(self.work, meeting.head.number, round, reports)
         self.work.measure(-1, round, self.network.env.now, metrics)
         for number in sorted(meeting.answers):
             if not meeting.answers[number].triggered:

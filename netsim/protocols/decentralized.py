@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from typing import Any, Literal
 
@@ -15,9 +14,9 @@ from netsim.core.options import Options
 from netsim.learner import Learner, Message
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
+from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
 from netsim.records.tables import RoundRow
-from netsim.work.backlog import Training
 from netsim.world.devices.device import Device, first_of
 
 Process = Generator[simpy.Event, Any, Any]
@@ -86,8 +85,10 @@ class DecentralizedRounds(Protocol):
         self._shared: dict[int, simpy.Event] = {}  # deadlines, by round
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
         self._coordination = Coordination(self.network, self.learner, self.work)
+        self._plans: dict[int, Any] = {}  # decisions of the cluster head
         for device in self.network.devices:
             device.on_death.append(self._mourn)
+            self.states[device.number] = self.learner.first(self.work, device.number).state
         return env.all_of([env.process(self._life(device)) for device in self.network.devices])
 
     def _life(self, device: Device) -> Process:
@@ -122,26 +123,33 @@ class DecentralizedRounds(Protocol):
 
         Returns the sending that goes on when it ends.
         """
-        env, learner, k = self.network.env, self.learner, device.number
+        env, learner, work, k = self.network.env, self.learner, self.work, device.number
         begin_s = env.now
         stop = self._deadline(t)
         sending_stop = self._deadline(t, 2) if self._keeps_late else stop
         neighbours = self.network.living_neighbours(device)
 
         # Local update: what it depends on is fixed now, its result is due when the simulated computation ends.
-        workload = learner.workload(k, t, self.network.budget(device))
-        training = self.work.train(k, t, workload)
         slowdown = self.network.stragglers.factor(k, t)
-        trained = yield from device.compute(workload.total_flops, slowdown, stop)
-        compute_end_s = env.now if trained else math.nan
-        if trained:
-            self.work.trained(training, env.now)
-        else:
-            self.work.cancel(training)
+        update: Update = yield from local_update(
+            learner,
+            work,
+            device,
+            t,
+            self.states[k],
+            peers=neighbours,
+            budget=self.network.budget(device),
+            plan=self._plans.pop(k, None),
+            slowdown=slowdown,
+            stop=stop,
+        )
+        if update.done:
+            self.states[k] = update.step.state
+            work.measure(k, t, env.now, update.step.metrics)
 
         # Exchange.
-        messages = self.work.messages(k, t, self.network.living_neighbours(device)) if trained else ()
-        sending = self._send_all(device, t, messages, neighbours, training, trained, sending_stop)
+        messages = learner.messages(k, t, self.network.living_neighbours(device)) if update.done else ()
+        sending = self._send_all(device, t, messages, neighbours, update, sending_stop)
         outcomes: Sequence[str]
         going_on: simpy.Process | None = None
         if self._keeps_late and stop is not None:
@@ -155,15 +163,17 @@ class DecentralizedRounds(Protocol):
         # Combine.
         post = self._mailboxes[k].close(t)
         if device.alive:
-            combined = self.work.combine(k, t, env.now, post.arrived, after=post.made_by)
+            step = learner.aggregate(work, k, t, self.states[k], post.arrived)
+            self.states[k] = step.state
+            work.measure(k, t, env.now, step.metrics)
+            work.measure(k, t, env.now, learner.evaluate(work, k, t, step.state))
             if learner.coordinated and t < self.rounds:
-                self.work.settle(combined)  # a report speaks of what was learnt
-                yield from self._coordination.take_part(device, t)
+                self._plans[k] = yield from self._coordination.take_part(device, t, step.state)
         if self.options.schedule == "shared" and stop is not None and not stop.processed and device.alive:
             yield first_of(stop, *device.endings(None))
 
         delivered, self._delivered[k] = self._delivered[k], 0
-        cut_off = not trained or "cut_off" in outcomes
+        cut_off = not update.done or "cut_off" in outcomes
         self.observer.on_round_end(
             RoundRow(
                 t,
@@ -171,17 +181,17 @@ class DecentralizedRounds(Protocol):
                 "died" if not device.alive else "cut_off" if cut_off else "finished",
                 begin_s,
                 env.now,
-                compute_end_s,
+                update.end_s,
                 *self.ledger.take(device, t),
                 battery_j=device.battery.remaining_j,
-                flops=workload.total_flops,
+                flops=update.cost.total_flops,
                 slowdown=slowdown,
                 sent=delivered,
                 received=len(post.arrived),
                 missed=len(neighbours) - post.in_time - post.silent,
                 late=post.late,
             ),
-            workload.iterations,
+            update.cost.iterations,
         )
         return going_on
 
@@ -191,8 +201,7 @@ class DecentralizedRounds(Protocol):
         t: int,
         messages: Sequence[Message],
         neighbours: Sequence[int],
-        training: Training,
-        trained: bool,
+        update: Update,
         stop: simpy.Event | None,
     ) -> Process:
         """Process: send everything at once, and leave word with the neighbours that get nothing; returns outcomes."""
@@ -201,14 +210,13 @@ class DecentralizedRounds(Protocol):
             receivers = {n for message in messages for n in message.receivers}
             for n in neighbours:
                 if n not in receivers:
-                    mailboxes[n].put(t, k, NOTHING if trained else LOST, env.now)
+                    mailboxes[n].put(t, k, NOTHING if update.done else LOST, env.now)
         answers: dict[int, bool] | None = {} if self.learner.hears_acknowledgements else None
 
         def send(message: Message) -> Process:
             def tell(receivers: Sequence[int], ends_s: Sequence[float], delivered: Sequence[bool]) -> None:
-                payload = message.payload
-                payloads = [payload if arrives else LOST for arrives in delivered]
-                put_all([mailboxes[n] for n in receivers], t, k, payloads, ends_s, training)
+                payloads = [update.step.outbox if arrives else LOST for arrives in delivered]
+                put_all([mailboxes[n] for n in receivers], t, k, payloads, ends_s)
                 self._delivered[k] += delivered.count(True)
 
             found: list[str] = yield from self.network.radio.send_all(
@@ -233,7 +241,7 @@ class DecentralizedRounds(Protocol):
                 yield env.all_of(processes)
                 outcomes += [outcome for process in processes for outcome in process.value or []]
         if answers and device.alive:
-            self.work.acknowledged(k, t, {n: answers[n] for n in sorted(answers)})
+            self.learner.acknowledged(k, t, {n: answers[n] for n in sorted(answers)})
         return outcomes
 
     def _gather(self, device: Device, t: int, neighbours: Sequence[int], stop: simpy.Event | None) -> Process:

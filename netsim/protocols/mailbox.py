@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import simpy
@@ -16,8 +16,8 @@ LOST = object()
 """The sender tried, and its message will not arrive."""
 
 
-Letter = tuple[float, Any, Any]
-"""A message: when it arrives [s], its payload, and the work that makes what is in it."""
+Letter = tuple[float, Any]
+"""A message: when it arrives [s], and its payload."""
 
 
 Letters = dict[int, Letter]
@@ -40,14 +40,12 @@ class Post(NamedTuple):
         in_time: How many of them are of this round; the others were kept.
         silent: How many senders left word that they have nothing.
         late: How many messages of earlier rounds arrived, kept or not.
-        made_by: The work that makes what arrived; None where all of it is the senders' of this round.
     """
 
     arrived: dict[int, Any]
     in_time: int
     silent: int
     late: int = 0
-    made_by: Sequence[Any] | None = None
 
 
 class Mailbox:
@@ -115,7 +113,7 @@ class Mailbox:
         self._closed, self._waited_round = round, 0
         arrived, silent = {}, 0
         for sender in sorted(letters):
-            at_s, payload, _ = letters[sender]
+            at_s, payload = letters[sender]
             if at_s > now or payload is LOST:
                 continue
             if payload is NOTHING:
@@ -138,7 +136,6 @@ class Mailbox:
             len(arrived),
             silent,
             len(late),
-            [made_by for _, _, made_by in taken.values()],
         )
 
     def _wake(self, at_s: float, complete: bool = True) -> None:
@@ -153,21 +150,20 @@ def put_all(
     sender: int,
     payloads: Iterable[Any],
     ends_s: Iterable[float],
-    made_by: Any = None,
 ) -> None:
-    """:meth:`Mailbox.put` for several receivers of one sender; ``made_by`` is the work that makes the payloads.
+    """Put the messages of one sender into the mailboxes of several receivers, as :meth:`Mailbox.put` does.
 
     Much of what a message costs is spent here, on memory that is far away: little of each mailbox is touched.
     """
     for box, payload, at_s in zip(mailboxes, payloads, ends_s, strict=True):
         if round <= box._closed:
             if payload is not NOTHING and payload is not LOST:
-                box._late.append(Late(round, sender, (at_s, payload, made_by)))
+                box._late.append(Late(round, sender, (at_s, payload)))
             continue
         letters = box._rounds.get(round)
         if letters is None:
             letters = box._rounds[round] = {}
-        letters[sender] = (at_s, payload, made_by)
+        letters[sender] = (at_s, payload)
         if (
             round == box._waited_round
             and len(letters) >= len(box._waiting_for)
@@ -178,4 +174,4 @@ def put_all(
 
 def _last_s(letters: Letters) -> float:
     """When the last of them arrives [s]."""
-    return max([at_s for at_s, _, _ in letters.values()])
+    return max([at_s for at_s, _ in letters.values()])

@@ -11,7 +11,7 @@ from netsim.core.options import NoOptions, Options
 from netsim.events import Observer
 from netsim.learner import Learner
 from netsim.protocols.ledger import Ledger
-from netsim.work.backlog import Backlog
+from netsim.work.graph import TaskGraph
 from netsim.world.network import Network
 
 
@@ -20,12 +20,15 @@ class Protocol(ABC):
 
     Attributes:
         Options: The model of the scenario's ``protocol`` block.
+        FAMILY: Which learners suit it, as in ``Learner.SUITS``: ``decentralized``, ``server`` or ``asynchronous``.
         needs_server: Whether devices learn through an edge server, over links of a star.
+        states: The state of each node as it is now, by number.
         ledger: What nodes spent that no row has yet; each row of a round takes its own from there, and what is left
             when the run ends gets rows of its own.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
+    FAMILY: ClassVar[str] = "decentralized"
     needs_server: ClassVar[bool] = False
 
     def __init__(
@@ -33,7 +36,7 @@ class Protocol(ABC):
         options: Any,
         network: Network,
         learner: Learner,
-        work: Backlog,
+        work: TaskGraph,
         rounds: int,
         observer: Observer,
     ) -> None:
@@ -43,6 +46,7 @@ class Protocol(ABC):
         self.work = work
         self.rounds = rounds
         self.observer = observer
+        self.states: dict[int, Any] = {}
         self.ledger = Ledger(network, observer)
 
     @classmethod  # noqa: B027 (a hook)

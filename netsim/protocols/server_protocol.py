@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -10,11 +9,11 @@ from typing import Any, ClassVar
 import simpy
 
 from netsim.core.errors import ScenarioError
-from netsim.learner import Learner, ServerLearner, Workload
+from netsim.learner import Learner
+from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
 from netsim.protocols.star import Star, members
 from netsim.records.tables import RoundRow, ServerRow
-from netsim.work.backlog import Step, Training
 from netsim.world.devices.device import Device
 from netsim.world.selection import Candidate
 
@@ -28,25 +27,17 @@ class Errand:
     Attributes:
         outcome: As in the table ``rounds``; "idle" until something happens.
         received: Whether the download arrived.
-        workload: What it was to compute.
         slowdown: Its straggler factor.
-        compute_s: How long it computed [s]; None if it did not get to the end, as for the times below.
-        compute_end_s: When its computing ended [s]; NaN if it did not.
-        training: The work behind it.
-        payload: What it uploaded.
-        arrived: Whether that reached the server.
-        upload_s: How long the upload took [s].
+        update: Its local update.
+        arrived: Whether its upload reached the server.
+        upload_s: How long the upload took [s]; None if it did not get to the end.
         on_arrival: Called when an upload reaches the server.
     """
 
     outcome: str = "idle"
     received: bool = False
-    workload: Workload = field(default_factory=Workload)
     slowdown: float = 1.0
-    compute_s: float | None = None
-    compute_end_s: float = math.nan
-    training: Training | None = None
-    payload: Any = None
+    update: Update = field(default_factory=Update)
     arrived: bool = False
     upload_s: float | None = None
     on_arrival: Callable[[], None] = lambda: None
@@ -59,9 +50,9 @@ class ServerProtocol(Protocol):
         MEMBERS: Options that say how many devices with samples there must be.
     """
 
+    FAMILY = "server"
     needs_server = True
     MEMBERS: ClassVar[tuple[str, ...]] = ()
-    learner: ServerLearner
 
     @classmethod
     def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
@@ -82,7 +73,10 @@ class ServerProtocol(Protocol):
         env = self.network.env
         for device in self.network.devices:
             device.on_death.append(lambda dead: self.observer.on_death(dead.number, env.now))
-        self._model: Step | None = None  # what makes the model that the server would send now
+        for k in self.star.members:
+            self.states[k] = self.learner.first(self.work, k).state
+        step = self.learner.first(self.work, self.server.number)
+        self.states[self.server.number], self._outbox = step.state, step.outbox
         self._last: dict[int, Errand] = {}
         self._chosen_times = dict.fromkeys(self.star.members, 0)
         return env.process(self._life())
@@ -101,7 +95,7 @@ class ServerProtocol(Protocol):
                     k,
                     device.battery.remaining_j,
                     self.star.power_gain(device),
-                    last.compute_s,
+                    last.update.compute_s,
                     last.upload_s,
                     self._chosen_times[k],
                 )
@@ -116,69 +110,86 @@ class ServerProtocol(Protocol):
         self,
         device: Device,
         n: int,
-        payload: Any,
+        outbox: Any,
         errand: Errand,
-        model: Step | None,
         stop: simpy.Event,
-        closes: int | None = None,
         deaf: simpy.Event | None = None,
     ) -> Process:
-        """Process: a device's ``n``-th round from the ``payload`` that it was sent, which ``model`` makes.
+        """Process: a device's ``n``-th round from the server's ``outbox`` that it was sent.
 
         What happens is noted in ``errand``. Training that ``stop`` cuts off is cancelled; whoever throws away an upload
-        does the same with its training. For ``closes`` see :meth:`netsim.work.backlog.Backlog.train`.
-        Acknowledgements go on until ``deaf`` happens.
+        does the same with its tasks. Acknowledgements go on until ``deaf`` happens.
         """
-        env, learner, k = self.network.env, self.learner, device.number
+        env, learner, k, server = self.network.env, self.learner, device.number, self.server.number
         errand.received = True
-        learner.receive(k, n, payload)
-        errand.workload = learner.workload(k, n, self.star.budget(device))
-        training = errand.training = self.work.train(
-            k, n, errand.workload, after=model, closes=closes, judged=learner.judges_devices
-        )
         errand.slowdown = self.network.stragglers.factor(k, n)
-        begin_s = env.now
-        if not (yield from device.compute(errand.workload.total_flops, errand.slowdown, stop)):
-            self.work.cancel(training)
+        update: Update = yield from local_update(
+            learner,
+            self.work,
+            device,
+            n,
+            self.states[k],
+            peers=(server,),
+            budget=self.star.budget(device),
+            arrived={server: outbox},
+            slowdown=errand.slowdown,
+            stop=stop,
+            into=errand.update,
+        )
+        if not update.done:
             errand.outcome = ending(device, stop)
             return
-        errand.compute_s, errand.compute_end_s = env.now - begin_s, env.now
-        self.work.trained(training, env.now)
-        for message in learner.messages(k, n, [self.server.number]):
+        self.states[k] = update.step.state
+        self._trained(device, n, update)
+        for message in learner.messages(k, n, [server]):
             begin_s = env.now
             row = yield from self.server.uplink.send(
                 device, self.server.node, message.size_bits, n, "upload", stop
             )
             delivered = row.outcome == "delivered"
             if delivered:
-                errand.upload_s, errand.payload, errand.arrived = env.now - begin_s, message.payload, True
+                errand.upload_s, errand.arrived = env.now - begin_s, True
                 errand.on_arrival()
             known = delivered and (
                 yield from self.server.downlink.acknowledge(self.server.node, device, n, deaf)
             )
             if learner.hears_acknowledgements and device.alive:
-                self.work.acknowledged(k, n, {self.server.number: known})
+                learner.acknowledged(k, n, {server: known})
             if not delivered:
                 errand.outcome = ending(device, stop)
                 return
         errand.outcome = "finished"
 
-    def _aggregate(self, t: int, arrived: dict[int, Any], trainings: Sequence[Training]) -> Process:
-        """Process: round ``t`` takes in what arrived; returns the FLOPs of the server's own computing.
+    def _trained(self, device: Device, n: int, update: Update) -> None:
+        """Measure what ``device`` has trained in its ``n``-th round, which is the server's round."""
+        self._measure_update(device.number, n, update)
 
-        The model is judged when that is done. Where nothing arrived it is what it was, and nothing is computed.
+    def _measure_update(self, number: int, t: int, update: Update) -> None:
+        """Keep the metrics of a local update, and those of its evaluation, for round ``t``."""
+        self.work.measure(number, t, update.end_s, update.step.metrics)
+        evaluation = self.learner.evaluate(self.work, number, t, update.step.state)
+        self.work.measure(number, t, update.end_s, evaluation)
+
+    def _aggregate(self, t: int, peers: Sequence[int], arrived: dict[int, Any]) -> Process:
+        """Process: let the server take in what ``arrived`` in round ``t``; return the FLOPs of its own computing.
+
+        The model is evaluated when that is done. Where nothing arrived it is what it was, and nothing is computed.
         """
-        env, number = self.network.env, self.server.number
-        combined = self.work.combine(number, t, env.now, arrived, after=trainings, judged=not arrived)
-        workload = self.learner.workload(number, t, self.star.server_budget)
+        env, learner, number = self.network.env, self.learner, self.server.number
+        step = learner.aggregate(self.work, number, t, self.states[number], arrived)
+        self.work.measure(number, t, env.now, step.metrics)
         if not arrived:
-            self._model = combined
+            self.states[number] = step.state
+            self._outbox = self._outbox if step.outbox is None else step.outbox
+            self.work.measure(number, t, env.now, learner.evaluate(self.work, number, t, step.state))
             return 0.0
-        own = self.work.train(number, t, workload, judged=True)
-        yield from self.server.node.compute(workload.total_flops)
-        self.work.trained(own, env.now)
-        self._model = own  # not before: until now the server has the model of the round before
-        return workload.total_flops
+        update: Update = yield from local_update(
+            learner, self.work, self.server.node, t, step.state, peers=peers, budget=self.star.server_budget
+        )
+        self._measure_update(number, t, update)
+        # Not before: until now the server has the model of the round before.
+        self.states[number], self._outbox = update.step.state, update.step.outbox
+        return update.cost.total_flops
 
     def _tell_device(self, device: Device, n: int, begin_s: float, errand: Errand | None) -> None:
         """A row of ``rounds``, from ``begin_s`` [s] to now; without an ``errand`` the device was not chosen."""
@@ -190,16 +201,16 @@ class ServerProtocol(Protocol):
                 visit.outcome if device.alive else "died",
                 begin_s,
                 self.network.env.now,
-                visit.compute_end_s,
+                visit.update.end_s,
                 *self.ledger.take(device, n),
                 battery_j=device.battery.remaining_j,
-                flops=visit.workload.total_flops,
+                flops=visit.update.cost.total_flops,
                 slowdown=visit.slowdown,
                 sent=int(visit.arrived),
                 received=int(visit.received),
                 missed=int(errand is not None and not visit.received),
             ),
-            visit.workload.iterations,
+            visit.update.cost.iterations,
         )
 
     def _tell_server(self, t: int, begin_s: float, chosen: int, arrived: int, flops: float) -> None:

@@ -90,9 +90,8 @@ class ServerRounds(ServerProtocol):
             stop.succeed()
             yield env.all_of(clients)  # anew: a condition inside another that was met is deaf from then on
 
-        arrived = {k: errand.payload for k, errand in errands.items() if errand.arrived}
-        trainings = [errands[k].training for k in arrived]
-        flops = yield from self._aggregate(t, arrived, [training for training in trainings if training])
+        arrived = {k: errand.update.step.outbox for k, errand in errands.items() if errand.arrived}
+        flops = yield from self._aggregate(t, chosen, arrived)
         for device in living:
             self._tell_device(device, t, begin_s, errands.get(device.number))
         self._tell_server(t, begin_s, len(chosen), len(arrived), flops)
@@ -103,10 +102,11 @@ class ServerRounds(ServerProtocol):
         """Send the model; for each participant the event that brings it, or word that it is lost."""
         env = self.network.env
         events = {k: env.event() for k in chosen}
-        for message in self.learner.download(t, chosen, together=self.server.broadcasts):
+        messages = self.learner.messages(self.server.number, t, chosen, together=self.server.broadcasts)
+        for message in messages:
 
-            def tell(k: int, delivered: bool, payload: Any = message.payload) -> None:
-                events[k].succeed(payload if delivered else LOST)
+            def tell(k: int, delivered: bool, outbox: Any = self._outbox) -> None:
+                events[k].succeed(outbox if delivered else LOST)
 
             env.process(self.star.send_down(message, t, stop, tell))
         return events
@@ -125,4 +125,4 @@ class ServerRounds(ServerProtocol):
         if not download.processed or download.value is LOST:
             errand.outcome = ending(device, stop)
             return
-        yield from self._train_and_upload(device, t, download.value, errand, self._model, stop, deaf=limit)
+        yield from self._train_and_upload(device, t, download.value, errand, stop, deaf=limit)

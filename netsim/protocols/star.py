@@ -8,7 +8,8 @@ from typing import Any
 
 import simpy
 
-from netsim.learner import Budget, Learner, Message, ServerLearner
+from netsim.learner import Learner, Message
+from netsim.world.budget import Budget
 from netsim.world.devices.device import Device
 from netsim.world.network import Network
 from netsim.world.radio.broadcast import broadcast
@@ -33,7 +34,7 @@ class Star:
         members: Devices that hold samples, by number.
     """
 
-    def __init__(self, network: Network, learner: ServerLearner) -> None:
+    def __init__(self, network: Network, learner: Learner) -> None:
         assert network.server is not None
         self.network = network
         self.server = network.server

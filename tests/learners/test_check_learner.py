@@ -16,7 +16,8 @@ from learners.data.dataset import MultimodalDataset, Split
 from learners.dmml import DMML
 from learners.federated import FedAvg
 from netsim.core.registry import load, names
-from netsim.learner import Message, Metric, Workload
+from netsim.former.learning import Message, Workload
+from netsim.learner import Metric
 
 PATH = nx.path_graph(3)
 

@@ -14,8 +14,10 @@ from learners.data.dataset import DataSource, MultimodalDataset, Partition, Shar
 from netsim.core.options import NoOptions
 from netsim.core.registry import load
 from netsim.events import Observer
-from netsim.learner import Budget, Learner, Setup
+from netsim.former.learning import Learner
+from netsim.learner import Setup
 from netsim.scenario.model import Costs, Evaluation
+from netsim.world.budget import Budget
 
 CLASSES = ("left", "right", "up")
 TRAIN, TEST = 96, 30

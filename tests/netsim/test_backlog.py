@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netsim.events import Observer
-from netsim.learner import Learner, Message, Metric, Workload
-from netsim.work.backlog import Backlog
+from netsim.former.backlog import Backlog
+from netsim.former.learning import Learner, Message, Workload
+from netsim.learner import Metric
 from netsim.work.batching import Measurement, Stacking
 from netsim.work.executors.auto import Auto
 from netsim.work.executors.executor import Executor

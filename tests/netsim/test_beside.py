@@ -16,11 +16,12 @@ from netsim.app.progress import JsonLines
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.events import Observer
-from netsim.learner import Learner, Message, Metric, Workload
+from netsim.former.beside import obstacles, trial
+from netsim.former.beside.copy import Copy
+from netsim.former.learning import Learner, Message, Workload
+from netsim.learner import Metric
 from netsim.records.tables import RoundRow
 from netsim.records.totals import Totals
-from netsim.work.beside import obstacles, trial
-from netsim.work.beside.copy import Copy
 from netsim.work.job import Stack, TrainingJob
 
 PRIME = 1_000_003
@@ -323,7 +324,7 @@ def run_watched(simulate, *observers, rounds=9, jobs=None, **blocks):
     return log
 
 
-SERVER = {"learner": {"name": "server_stub"}, "protocol": {"name": "server_rounds", "participants": 2}}
+SERVER = {"learner": {"name": "stub"}, "protocol": {"name": "server_rounds", "participants": 2}}
 
 
 @pytest.mark.parametrize(

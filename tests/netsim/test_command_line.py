@@ -86,7 +86,7 @@ def test_the_summary_and_the_tables_mean_the_same_by_a_median(run):
         devices={"count": 6},
         topology=None,
         protocol={"name": "server_rounds", "participants": 3, "first": 2},
-        learner={"name": "server_stub", "flops": 4e9, "upload_bits": 1e6, "download_bits": 1e6},
+        learner={"name": "stub", "flops": 4e9, "bits": 1e6, "download_bits": 1e6},
     )
     assert result.exit_code == 0, result.output
     summary, read = json.loads((folder / "summary.json").read_text()), load_run(folder)

@@ -29,7 +29,7 @@ from every_key import (
 
 import netsim.app.cli
 from netsim.core.registry import KINDS, load, names
-from netsim.learner import ServerLearner
+from netsim.former.learning import ServerLearner
 from netsim.scenario.model import COMPONENTS
 
 DEVICES = {"count": 4, "rx_power_w": 0.05, "idle_power_w": 0.02}
@@ -45,10 +45,10 @@ SERVER: Tree = {
     **STUB,
     "protocol": {"name": "server_rounds"},
     "learner": {
-        "name": "server_stub",
+        "name": "stub",
         "flops": 4e8,
         "server_flops": 1e9,
-        "upload_bits": 1e6,
+        "bits": 1e6,
         "download_bits": 1e5,
     },
 }
@@ -247,7 +247,7 @@ def of_learner(name: str) -> Tree:
     """The learner called ``name``, small, and the protocol and samples that it needs."""
     cls = load("learners", name)
     tree: Tree = {"learner": {"name": name}}
-    if name in ("stub", "server_stub"):
+    if name == "stub":
         pass
     elif name in DISTILLING:
         networks = {"features": SMALL_CNN}

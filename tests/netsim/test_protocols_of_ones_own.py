@@ -9,10 +9,10 @@ from test_beside import Gossip, no_gpu, told  # noqa: F401 (a fixture)
 
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
+from netsim.former.beside import trial
+from netsim.former.beside.deposit import Deposit
 from netsim.learner import Metric
 from netsim.protocols import Protocol
-from netsim.work.beside import trial
-from netsim.work.beside.deposit import Deposit
 
 LEARNER = {"name": "test_beside:Gossip"}
 ROUNDS = 9
@@ -180,7 +180,7 @@ class Counted(Deposit):
 @pytest.mark.parametrize("executor", ["auto", "beside"])
 def test_payloads_that_nobody_can_ask_for_are_forgotten(simulate, monkeypatch, executor):
     """Three devices send to two each in a round, and are at most one round apart."""
-    monkeypatch.setattr("netsim.work.beside.backlog.Deposit", Counted)
+    monkeypatch.setattr("netsim.former.beside.backlog.Deposit", Counted)
     Counted.most = 0
     simulate(rounds=40, learner=LEARNER, jobs={"executor": executor})
     assert 6 <= Counted.most <= 12

@@ -9,7 +9,7 @@ class Beside(Inline):
     """Runs jobs in one process beside the clock's, which holds all models: for many small ones. Linux, CPUs only.
 
     Not jobs travel but what the clock has decided: who trains, who hears whom. While that process trains and combines
-    one round, this one simulates the next. See :mod:`netsim.work.beside`.
+    one round, this one simulates the next. See :mod:`netsim.former.beside`.
     """
 
     cpu_only = True

@@ -24,7 +24,7 @@ class Executor(ABC):
         stacking: Which jobs are run together as one batch.
         inside: How many threads operators have that are called in this process.
         cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
-        moves: When the learning, executor and all, goes on in a process beside the clock's (:mod:`netsim.work.beside`).
+        moves: When the learning, executor and all, goes on in a process beside the clock's.
     """
 
     Options: ClassVar[type[Options]] = NoOptions

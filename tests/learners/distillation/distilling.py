@@ -20,7 +20,8 @@ from learners.training.state import Part, Row
 from netsim.app.simulation import Simulation, build
 from netsim.core.registry import load
 from netsim.events import Observer
-from netsim.learner import Message, Setup, Workload
+from netsim.former.learning import Message, Workload
+from netsim.learner import Setup
 from netsim.scenario.loading import load_plan
 from netsim.scenario.model import Costs, Evaluation
 

@@ -51,7 +51,7 @@ from netsim.app.simulation import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.events import Observer
-from netsim.learner import Workload
+from netsim.former.learning import Workload
 from netsim.scenario.loading import load_plan
 from netsim.scenario.model import Evaluation
 

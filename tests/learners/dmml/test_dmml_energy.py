@@ -11,8 +11,8 @@ from tiny_task import UNLIMITED, Deal, make_learner, play_round
 
 from learners.dmml.energy import most_iterations, round_flops
 from learners.training.costs import CostTable
-from netsim.learner import Budget
 from netsim.scenario.model import Costs, StatedCosts
+from netsim.world.budget import Budget
 
 J_PER_FLOP = 2e-28 * (1e9) ** 2 / 4  # ε f²/e = 5e-11 J
 STATED = StatedCosts(

@@ -13,7 +13,7 @@ from tiny_task import NETWORKS, Kept, make_learner, train
 
 from learners.checks import fingerprint
 from netsim.app.simulation import build
-from netsim.learner import Inbox
+from netsim.former.learning import Inbox
 from netsim.scenario.loading import load_plan
 
 

@@ -11,7 +11,7 @@ from tiny_task import UNLIMITED, Deal, make_learner, play_round, train
 
 from learners.checks import fingerprint
 from learners.dmml.dmml_kd_balance import BalanceReport
-from netsim.learner import Message
+from netsim.former.learning import Message
 from netsim.scenario.model import Evaluation
 
 MIXED = Deal({0: ("audio",), 1: ("audio", "visual"), 2: ("visual",), 3: ("audio", "visual")})

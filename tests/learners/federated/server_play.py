@@ -15,7 +15,7 @@ from learners.checks import fingerprint
 from learners.federated.aggregate import Update
 from learners.training.state import Entry, Layout, Part, Row
 from netsim.core.registry import load
-from netsim.learner import Message, Workload
+from netsim.former.learning import Message, Workload
 
 SMALL = {"head_hidden": 6, "batch_size": 8, "learning_rate": 0.05}
 AUDIO = {**SMALL, "modalities": ("audio",)}

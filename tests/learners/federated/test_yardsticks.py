@@ -20,7 +20,7 @@ from learners.networks.late_fusion import FUSION
 from learners.training.state import State
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
-from netsim.learner import Workload
+from netsim.former.learning import Workload
 from netsim.scenario.model import Costs, Evaluation
 
 MIXED = Deal({0: ("audio",), 1: ("audio", "visual"), 2: ("visual",)})

@@ -6,7 +6,6 @@ import pytest
 from test_decentralized import RADIO, by, conserve, line, world
 from test_server_rounds import COUNT, rate_bps, star  # noqa: F401 (a fixture)
 
-from learners.server_stub import ServerStub
 from learners.stub import Stub
 
 
@@ -20,16 +19,6 @@ class Hears(Stub):
     def acknowledged(self, device, round, delivered):
         assert (device, round) not in self.heard
         self.heard[device, round] = delivered
-
-
-class ServerHears(ServerStub):
-    """Notes what it is told."""
-
-    def __init__(self, setup):
-        super().__init__(setup)
-        self.heard = {}
-
-    acknowledged = Hears.acknowledged
 
 
 def hearing(answer_bits=0.0, **more):
@@ -106,7 +95,7 @@ def test_what_is_kept_is_acknowledged_when_it_is_there(simulate):
 
 def test_uploads_are_acknowledged_over_the_downlink(star):  # noqa: F811
     """Four answers at once share the server's band and power: each takes four times as long as one alone."""
-    learner = {"name": "test_acknowledgements:ServerHears"}
+    learner = {"name": "test_acknowledgements:Hears"}
     free, plain = star(learner=learner)
     simulation, log = star(learner=learner, radio={"acknowledgement_bits": 1e5})
     assert free.learner.heard == simulation.learner.heard == {(k, 1): {COUNT: True} for k in range(COUNT)}
@@ -123,7 +112,7 @@ def test_an_upload_that_does_not_get_through_is_not_acknowledged(star):  # noqa:
     rate = rate_bps(free, 0.1)
     threshold_db = 10 * math.log10(2 ** (rate / 1e6) - 1) + 7.0
     simulation, log = star(
-        learner={"name": "test_acknowledgements:ServerHears"},
+        learner={"name": "test_acknowledgements:Hears"},
         radio={"outage_snr_db": threshold_db, "acknowledgement_bits": 1e5},
     )
     assert {row.outcome for row in log.rounds} == {"lost"}
@@ -137,7 +126,7 @@ def test_the_first_uploads_are_counted_as_they_arrive_not_as_they_are_acknowledg
     Answers of 1e7 bits take seconds: without counting on arrival the third upload would arrive meanwhile.
     """
     slow = {"stragglers": {"name": "given", "factors": {1: 2.0, 2: 3.0, 3: 4.0}}}
-    learner = {"name": "test_acknowledgements:ServerHears"}
+    learner = {"name": "test_acknowledgements:Hears"}
     simulation, log = star(
         {"first": 2}, devices=slow, learner=learner, radio={"acknowledgement_bits": answer_bits}
     )
@@ -161,7 +150,7 @@ def test_the_first_uploads_are_counted_as_they_arrive_not_as_they_are_acknowledg
 
 def test_a_deadline_ends_acknowledgements_too(star):  # noqa: F811
     """All uploads are there before it, no answer of an hour is."""
-    learner = {"name": "test_acknowledgements:ServerHears"}
+    learner = {"name": "test_acknowledgements:Hears"}
     simulation, log = star(
         {"deadline_s": 5.0, "first": 4}, learner=learner, radio={"acknowledgement_bits": 1e10}
     )

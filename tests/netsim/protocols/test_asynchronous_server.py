@@ -27,7 +27,7 @@ def star(simulate):
             radio={"channel": "none", **blocks.pop("radio", {})},
             protocol={"name": "asynchronous_server", **(protocol or {})},
             **{
-                "learner": {"name": "server_stub", "flops": 4e9, "upload_bits": 1e-3, "download_bits": 1e-3},
+                "learner": {"name": "stub", "flops": 4e9, "bits": 1e-3, "download_bits": 1e-3},
                 **blocks,
             },
         )

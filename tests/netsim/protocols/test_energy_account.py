@@ -35,7 +35,7 @@ def worlds(draw):
     protocol = draw(protocols)
     server = protocol["name"] != "decentralized_rounds"
     learner = (
-        {"name": "server_stub", "flops": 4e9, "server_flops": 1e10, "upload_bits": 1e6}
+        {"name": "stub", "flops": 4e9, "server_flops": 1e10, "bits": 1e6}
         if server
         else {
             "name": "stub",
@@ -150,10 +150,10 @@ def test_a_device_that_waits_in_the_buffer_is_in_a_row(simulate):
         "radio": {"channel": "none"},
         "protocol": {"name": "asynchronous_server", "buffer": 2},
         "learner": {
-            "name": "server_stub",
+            "name": "stub",
             "flops": 4e8,
             "server_flops": 0.0,
-            "upload_bits": 1e-3,
+            "bits": 1e-3,
             "download_bits": 1e-3,
         },
     }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, Post, put_all
+from netsim.former.protocols.mailbox import LOST, NOTHING, Mailbox, Post, put_all
 
 
 def post(arrived, silent=0, **more):

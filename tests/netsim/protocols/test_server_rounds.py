@@ -32,7 +32,7 @@ def star(simulate):
             protocol={"name": "server_rounds", **(protocol or {})},
             server={"uplink": {"bandwidth_hz": 1e6}, "downlink": {"bandwidth_hz": 1e6}, **(server or {})},
             learner={
-                "name": "server_stub", "flops": 4e9, "upload_bits": 1e6, "download_bits": 2e6, **(learner or {})
+                "name": "stub", "flops": 4e9, "bits": 1e6, "download_bits": 2e6, **(learner or {})
             },
         )  # fmt: skip
 
@@ -226,10 +226,8 @@ def test_what_cannot_be_is_refused_before_the_first_event(star, protocol, words)
 
 
 def test_learner_and_protocol_must_fit(simulate):
-    with pytest.raises(ScenarioError, match=r"learner\.name: 'stub' learns without a server"):
-        simulate(protocol={"name": "server_rounds"})
-    with pytest.raises(ScenarioError, match=r"learner\.name: 'server_stub' learns through an edge server"):
-        simulate(learner={"name": "server_stub"})
+    with pytest.raises(ScenarioError, match=r"learner\.name: 'dmml_kd_balance' learns without a server"):
+        simulate(protocol="asynchronous_server", learner="dmml_kd_balance")
 
 
 def test_what_is_uploaded_in_the_very_moment_of_the_deadline_is_in_time(star):

@@ -15,7 +15,7 @@ def star(simulate):
             radio={"channel": "none", **blocks.pop("radio", {})},
             protocol={"name": "server_rounds"},
             server={"downlink": {"bandwidth_hz": 1e5}},
-            learner={"name": "server_stub", "flops": 0, "upload_bits": 0, "download_bits": 1e6},
+            learner={"name": "stub", "flops": 0, "bits": 0, "download_bits": 1e6},
         )
 
     return run

@@ -23,7 +23,7 @@ WALL = {"path_loss": f"{__name__}:Wall"}
 
 def world(name, radio, **blocks):
     server = name != "decentralized_rounds"
-    learner = {"name": "server_stub", "flops": 1e8, "upload_bits": 1e4, "download_bits": 1e4}
+    learner = {"name": "stub", "flops": 1e8, "bits": 1e4, "download_bits": 1e4}
     return {
         "rounds": 2,
         "devices": {"count": 3},

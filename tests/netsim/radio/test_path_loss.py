@@ -113,7 +113,7 @@ def world(count, **blocks):
 
 def star(count, uplink, downlink, **blocks):
     server = {"position_m": [0, 30], "uplink": {"path_loss": uplink}, "downlink": {"path_loss": downlink}}
-    return world(count, protocol="server_rounds", server=server, learner="server_stub", **blocks)
+    return world(count, protocol="server_rounds", server=server, learner="stub", **blocks)
 
 
 def losses_db(radio):

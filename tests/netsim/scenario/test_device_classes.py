@@ -63,7 +63,7 @@ def test_classes_resolve_to_themselves_and_can_be_set(write_scenario, tmp_path):
 
 
 def test_records_say_of_which_class_a_device_is(write_scenario, tmp_path):
-    blocks = {"protocol": "server_rounds", "learner": {"name": "server_stub"}}
+    blocks = {"protocol": "server_rounds", "learner": {"name": "stub"}}
     path = write_scenario(devices={"count": 3, "classes": KINDS}, topology=None, **blocks)
     options = ["--runs", str(tmp_path), "--run-id", "a", "--quiet", "--no-plots"]
     result = CliRunner().invoke(app, ["run", str(path), *options])

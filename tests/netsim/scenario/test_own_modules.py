@@ -202,7 +202,7 @@ def test_what_is_not_found_is_said_before_pytorch_is_loaded(folder, blocks, key)
         ("class Mine: pass\n", "Mine in {file} has no Options derived from netsim.core.options.Options"),
         (LEARNER.replace("class Mine", "class Mein"), "'Mine' is not there in {file}. Did you mean 'Mein'?"),
         (
-            "from netsim.learner import Learner\nclass Mine(Learner): pass\n",
+            "from netsim.former.learning import Learner\nclass MineLearner: pass\n"
             "Mine in {file} does not define apply, combine, messages, training_job, workload",
         ),
     ],

@@ -13,22 +13,23 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from netsim.events import Observer
-from netsim.learner import Metric, Workload
+from netsim.former.backlog import Step, Training
+from netsim.former.beside.copy import Answer
+from netsim.former.beside.deposit import Deposit
+from netsim.former.learning import Workload
+from netsim.learner import Metric
 from netsim.records.tables import MetricRow
-from netsim.work.backlog import Step, Training
-from netsim.work.beside.copy import Answer
-from netsim.work.beside.deposit import Deposit
 from netsim.work.executors.remote import portable
 from netsim.work.packing import company, pack
 
 if TYPE_CHECKING:
-    from netsim.work.beside.backlog import BacklogBeside
+    from netsim.former.beside.backlog import BacklogBeside
 
 
 class Service:
     """Does on a backlog, with a learner, what was said in the clock's process.
 
-    Its methods are those of :class:`netsim.work.backlog.Backlog`, with places for steps and numbers for
+    Its methods are those of :class:`netsim.former.backlog.Backlog`, with places for steps and numbers for
     payloads: only what is small travels.
 
     Args:

@@ -10,12 +10,13 @@ from typing import Any
 
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer
-from netsim.learner import Learner, Message, Metric, Workload
-from netsim.work.backlog import Backlog, Step, Training
-from netsim.work.beside.copy import Copy, Said
-from netsim.work.beside.deposit import Claim, Deposit
-from netsim.work.beside.service import Service
-from netsim.work.beside.trial import Trial
+from netsim.former.backlog import Backlog, Step, Training
+from netsim.former.beside.copy import Copy, Said
+from netsim.former.beside.deposit import Claim, Deposit
+from netsim.former.beside.service import Service
+from netsim.former.beside.trial import Trial
+from netsim.former.learning import Learner, Message, Workload
+from netsim.learner import Metric
 from netsim.work.executors.executor import Executor
 
 GRACE_S = 5.0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from netsim.work.packing import copied, unpack
 
 Said = tuple[Any, ...]
-"""One thing to do: the name of a method of :class:`netsim.work.beside.service.Service`, and its arguments."""
+"""One thing to do: the name of a method of :class:`netsim.former.beside.service.Service`, and its arguments."""
 
 
 class Answer(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from netsim.learner import Learner
+from netsim.former.learning import Learner
 from netsim.work.torch_device import sees_gpu
 
 
@@ -12,6 +12,8 @@ def obstacle(learner: Learner | type[Learner], needs_server: bool) -> str:
     """Why this learner's work cannot be done in a forked copy of this process; empty if it can."""
     if sys.platform != "linux":
         return "processes are split on Linux only"
+    if not hasattr(learner, "movable"):
+        return "not yet"
     if needs_server:
         return "it knows no server yet"
     if not (learner.looks_ahead and learner.movable):

@@ -16,7 +16,8 @@ from operator import attrgetter
 from typing import Any
 
 from netsim.events import Observer
-from netsim.learner import Inbox, Learner, Message, Metric, Workload
+from netsim.former.learning import Inbox, Learner, Message, Workload
+from netsim.learner import Metric
 from netsim.records.tables import MetricRow
 from netsim.work.executors.executor import Executor
 from netsim.work.job import TrainingJob

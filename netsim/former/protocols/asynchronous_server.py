@@ -1,0 +1,150 @@
+"""An edge server that waits for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+from pydantic import Field
+
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.former.learning import Learner, ServerLearner
+from netsim.former.protocols.server_protocol import Errand, ServerProtocol, ending
+from netsim.world.devices.device import Device
+
+Process = Generator[simpy.Event, Any, Any]
+
+
+RETRY_S = 1.0
+"""A device whose link is in outage is out of reach for its round; it is not sent off again for so long [s]."""
+
+
+class AsynchronousServer(ServerProtocol):
+    """A server that keeps some devices training, and aggregates whenever ``buffer`` uploads are in.
+
+    Each device trains at its own pace from the model that it was sent; by the time its upload arrives the server's
+    model may be newer by some aggregations, the upload's *staleness*. A buffer of 1 is FedAsync's server
+    (Xie, Koyejo and Gupta 2019), a larger one FedBuff's (Nguyen et al. 2022). A round is an aggregation. A device whose
+    upload waits in the buffer is not chosen again before it is used.
+    """
+
+    MEMBERS = ("concurrency", "buffer")
+
+    class Options(Options):
+        """Block ``protocol`` with name ``asynchronous_server``."""
+
+        concurrency: int | None = Field(
+            None, ge=1, description="devices that train at the same time; null: all of them"
+        )
+        buffer: int = Field(1, ge=1, description="uploads that make an aggregation")
+        max_staleness: int | None = Field(
+            None, ge=0, description="older uploads are thrown away; null: none is"
+        )
+
+    options: AsynchronousServer.Options
+
+    @classmethod
+    def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
+        """Whether there are so many devices, and whether the learner can do without rounds."""
+        super().check(options, learner, device_count)
+        if isinstance(learner, ServerLearner) and learner.in_rounds_only:
+            raise ScenarioError(
+                "protocol.name: asynchronous_server has no rounds that devices share, and this learner needs them; use "
+                "server_rounds"
+            )
+
+    def start(self) -> simpy.Event:
+        """Devices are sent off until all rounds are done, or nobody is left."""
+        env = self.network.env
+        self._version = 0
+        self._away: set[int] = set()
+        self._buffer: dict[int, Errand] = {}
+        self._choices = 0
+        self._since_s = env.now
+        self._news, self._stop = env.event(), env.event()
+        life = super().start()
+        at_once = self.options.concurrency or len(self.star.members)
+        self.server.division.divide(at_once)
+        self._within_reach = [d for d in self.star.members.values() if self.star.reaches(d, at_once)]
+        return life
+
+    def _life(self) -> Process:
+        """Process: keep devices busy, aggregate, until all rounds are done."""
+        env = self.network.env
+        while self._version < self.rounds:
+            self._send_off()
+            if len(self._buffer) >= self.options.buffer or (self._buffer and not self._more_may_come()):
+                yield from self._use_buffer()
+                continue
+            if not self._more_may_come():
+                break  # all are dead, or out of reach for good
+            self._news = env.event()
+            yield self._news
+        self._stop.succeed()
+        while self._away:
+            self._news = env.event()
+            yield self._news
+
+    def _more_may_come(self) -> bool:
+        """Whether anybody's upload can arrive before those in the buffer are used."""
+        return any(
+            device.number in self._away or (device.alive and device.number not in self._buffer)
+            for device in self._within_reach
+        )
+
+    def _send_off(self) -> None:
+        """Choose devices until as many are away as may be."""
+        members = self.star.members
+        free = [k for k in members if k not in self._away and k not in self._buffer and members[k].alive]
+        room = min((self.options.concurrency or len(members)) - len(self._away), len(free))
+        if room <= 0:
+            return
+        self._choices += 1
+        for k in self._choose(free, room, self._choices):
+            self._away.add(k)
+            self.network.env.process(self._send(members[k], self._chosen_times[k]))
+
+    def _send(self, device: Device, n: int) -> Process:
+        """Process: a device's n-th errand, from the download to the upload."""
+        env, k, begin_s = self.network.env, device.number, self.network.env.now
+        version, model, errand = self._version, self._model, Errand()
+        self.ledger.outside(device)  # it waited until it was chosen
+        (message,) = self.learner.download(version + 1, [k])
+        row = yield from self.server.downlink.send(
+            self.server.node, device, message.size_bits, n, "download", self._stop
+        )
+        if row.outcome == "delivered":
+            yield from self._train_and_upload(
+                device, n, message.payload, errand, model, self._stop, closes=0, deaf=self._stop
+            )
+        else:
+            errand.outcome = ending(device, self._stop)
+        if errand.arrived:
+            self._last[k] = errand
+            limit = self.options.max_staleness
+            if limit is None or self._version - version <= limit:
+                self._buffer[k] = errand
+        if errand.training and k not in self._buffer:
+            self.work.cancel(errand.training)
+        if errand.outcome == "lost":
+            yield env.any_of([env.timeout(RETRY_S), *device.endings(self._stop)])
+        self._tell_device(device, n, begin_s, errand)
+        self._away.discard(k)
+        if not self._news.triggered:
+            self._news.succeed()
+
+    def _use_buffer(self) -> Process:
+        """Process: make a new model of what is in the buffer."""
+        t = self._version + 1
+        errands, self._buffer = dict(sorted(self._buffer.items())), {}
+        trainings = [errand.training for errand in errands.values() if errand.training]
+        for training in trainings:
+            self.work.adopt(training, t)
+        arrived = {k: errand.payload for k, errand in errands.items()}
+        flops = yield from self._aggregate(t, arrived, trainings)
+        self._version = t
+        self._tell_server(t, self._since_s, len(self._away) + len(errands), len(errands), flops)
+        self._since_s = self.network.env.now
+        self.work.close(t, self._since_s)

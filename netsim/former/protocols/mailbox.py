@@ -1,0 +1,181 @@
+"""What has arrived for a device, and what never will."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import simpy
+
+from netsim.core.clock import succeed_at
+
+NOTHING = object()
+"""The sender has nothing for this receiver in this round."""
+
+LOST = object()
+"""The sender tried, and its message will not arrive."""
+
+
+Letter = tuple[float, Any, Any]
+"""A message: when it arrives [s], its payload, and the work that makes what is in it."""
+
+
+Letters = dict[int, Letter]
+"""What is known of one round, by sender."""
+
+
+class Late(NamedTuple):
+    """A message that arrives when its round is over here."""
+
+    round: int
+    sender: int
+    letter: Letter
+
+
+class Post(NamedTuple):
+    """What a round brought.
+
+    Attributes:
+        arrived: Payloads by sender, in the order of numbers.
+        in_time: How many of them are of this round; the others were kept.
+        silent: How many senders left word that they have nothing.
+        late: How many messages of earlier rounds arrived, kept or not.
+        made_by: The work that makes what arrived; None where all of it is the senders' of this round.
+    """
+
+    arrived: dict[int, Any]
+    in_time: int
+    silent: int
+    late: int = 0
+    made_by: Sequence[Any] | None = None
+
+
+class Mailbox:
+    """Messages by round and sender.
+
+    A sender may be a round ahead, so messages wait here for their round. Senders that have nothing, or whose transfer
+    failed, leave word: control signalling is taken to be free and sure.
+
+    A message may be put in before it arrives, with the time at which it will: a promise. It lets the mailbox wake
+    its owner once, when the last message is there, instead of at each. Nobody sees a promise before its time.
+
+    A message that comes when its round is over is late. It is counted in the round in which it arrives, and with
+    ``keeps_late`` it belongs to that round, unless the same sender has something newer there.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_complete",
+        "_keeps_late",
+        "_late",
+        "_rounds",
+        "_waited_round",
+        "_waiting_for",
+        "env",
+    )
+
+    def __init__(self, env: simpy.Environment, keeps_late: bool = False) -> None:
+        self.env = env
+        self._keeps_late = keeps_late
+        self._late: list[Late] = []
+        self._rounds: dict[int, Letters] = {}
+        self._closed = 0
+        self._waiting_for: Collection[int] = ()
+        self._waited_round = 0
+        self._complete: simpy.Event = env.event()
+
+    def put(self, round: int, sender: int, payload: Any, at_s: float) -> None:
+        """Something (or :data:`NOTHING`, or :data:`LOST`) from ``sender``, that arrives at ``at_s`` [s]."""
+        put_all([self], round, sender, [payload], [at_s])
+
+    def complete(self, round: int, senders: Collection[int]) -> simpy.Event | None:
+        """An event that happens as soon as all ``senders`` are heard in ``round``; None if they are by now.
+
+        Its value is true then; false if it happens because whoever waits must look again.
+        """
+        letters = self._rounds.get(round) or {}
+        self._waited_round, self._waiting_for = round, senders
+        self._complete = self.env.event()
+        if letters.keys() >= set(senders):
+            last_s = _last_s(letters) if letters else self.env.now
+            if last_s <= self.env.now:
+                self._waited_round = 0
+                return None
+            self._wake(last_s)
+        return self._complete
+
+    def poke(self) -> None:
+        """Something happened elsewhere (a neighbour died): whoever waits looks again."""
+        if self._waited_round:
+            self._wake(self.env.now, False)
+
+    def close(self, round: int) -> Post:
+        """Take out what arrived in ``round`` by now; the round is over here."""
+        now, letters = self.env.now, self._rounds.pop(round, None) or {}
+        self._closed, self._waited_round = round, 0
+        arrived, silent = {}, 0
+        for sender in sorted(letters):
+            at_s, payload, _ = letters[sender]
+            if at_s > now or payload is LOST:
+                continue
+            if payload is NOTHING:
+                silent += 1
+            else:
+                arrived[sender] = payload
+        if not self._late:
+            return Post(arrived, len(arrived), silent)
+        return self._with_late(arrived, silent, letters)
+
+    def _with_late(self, arrived: dict[int, Any], silent: int, letters: Letters) -> Post:
+        """The same with what came too late; of several from one sender the newest."""
+        late, self._late = sorted(self._late, key=lambda one: one.round), []
+        kept = {one.sender: one.letter for one in late if self._keeps_late and one.sender not in arrived}
+        if not kept:
+            return Post(arrived, len(arrived), silent, len(late))
+        taken = {sender: letters[sender] for sender in arrived} | kept
+        return Post(
+            {sender: taken[sender][1] for sender in sorted(taken)},
+            len(arrived),
+            silent,
+            len(late),
+            [made_by for _, _, made_by in taken.values()],
+        )
+
+    def _wake(self, at_s: float, complete: bool = True) -> None:
+        """Have whoever waits go on at ``at_s``; from then on nobody is waited for."""
+        self._waited_round = 0
+        succeed_at(self._complete, max(at_s, self.env.now), complete)
+
+
+def put_all(
+    mailboxes: Iterable[Mailbox],
+    round: int,
+    sender: int,
+    payloads: Iterable[Any],
+    ends_s: Iterable[float],
+    made_by: Any = None,
+) -> None:
+    """:meth:`Mailbox.put` for several receivers of one sender; ``made_by`` is the work that makes the payloads.
+
+    Much of what a message costs is spent here, on memory that is far away: little of each mailbox is touched.
+    """
+    for box, payload, at_s in zip(mailboxes, payloads, ends_s, strict=True):
+        if round <= box._closed:
+            if payload is not NOTHING and payload is not LOST:
+                box._late.append(Late(round, sender, (at_s, payload, made_by)))
+            continue
+        letters = box._rounds.get(round)
+        if letters is None:
+            letters = box._rounds[round] = {}
+        letters[sender] = (at_s, payload, made_by)
+        if (
+            round == box._waited_round
+            and len(letters) >= len(box._waiting_for)
+            and letters.keys() >= set(box._waiting_for)
+        ):
+            box._wake(_last_s(letters))
+
+
+def _last_s(letters: Letters) -> float:
+    """When the last of them arrives [s]."""
+    return max([at_s for at_s, _, _ in letters.values()])

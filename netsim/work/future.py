@@ -1,0 +1,93 @@
+"""A result that is not there yet, and values that many tasks share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from netsim.work.graph import Task
+
+
+class Future:
+    """The result of a task, or one field of it. Whoever holds one can pass it on, but not open it.
+
+    Attributes:
+        task: The task.
+        path: Fields to follow from its result: keys of mappings, or names of attributes.
+    """
+
+    __slots__ = ("path", "task")
+
+    def __init__(self, task: Task, path: tuple[Any, ...] = ()) -> None:
+        self.task = task
+        self.path = path
+
+    def __getitem__(self, field: Any) -> Future:
+        """Return a future of one field of the result."""
+        return Future(self.task, (*self.path, field))
+
+    def opened(self) -> Any:
+        """Return the value; its task is done."""
+        value = self.task.result
+        for field in self.path:
+            value = value[field] if isinstance(value, Mapping) else getattr(value, field)
+        return value
+
+
+class Shared:
+    """A value that is the very same in many tasks, such as data: a worker elsewhere keeps its copy of it.
+
+    Attributes:
+        value: The value. It must not change.
+        number: Its number in this process, and in copies of it.
+    """
+
+    _numbers = itertools.count()
+    known: ClassVar[WeakValueDictionary[int, Shared]] = WeakValueDictionary()
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.number = next(self._numbers)
+        self.known[self.number] = self
+
+
+def futures(value: Any) -> Iterator[Future]:
+    """Yield the futures in ``value``: in dictionaries, lists, tuples and what these hold."""
+    if type(value) is Future:
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from futures(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from futures(item)
+
+
+def opened(value: Any) -> Any:
+    """Return ``value`` with results in place of futures, and values in place of what is shared; all tasks are done."""
+    return replaced(value, Future.opened, _value)
+
+
+def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shared], Any]) -> Any:
+    """Return ``value`` with ``future(f)`` in place of each future and ``shared(s)`` of what is shared."""
+    kind = type(value)
+    if kind is Future:
+        return future(value)
+    if kind is Shared:
+        return shared(value)
+    if isinstance(value, dict):
+        items = {key: replaced(item, future, shared) for key, item in value.items()}
+        return items if any(items[key] is not item for key, item in value.items()) else value
+    if isinstance(value, list | tuple):
+        parts = [replaced(part, future, shared) for part in value]
+        if all(a is b for a, b in zip(parts, value, strict=True)):
+            return value
+        return kind(*parts) if hasattr(value, "_fields") else kind(parts)
+    return value
+
+
+def _value(shared: Shared) -> Any:
+    return shared.value
