@@ -283,15 +283,15 @@ def _report(
     for measured in facts.get("threads", {}).get("measured", ()):
         times = ", ".join(f"{number}: {1e3 * s:.3g} ms" for number, s in measured["seconds"].items())
         table.add_row("", f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
-    beside = facts.get("beside", {})
-    if beside.get("after_round") is not None:
+    forked = facts.get("forked", {})
+    if forked.get("after_round") is not None:
         measured_s = [
             f"{key.removesuffix('_s').replace('_', ' ')} {1e3 * s:.3g} ms"
-            for key, s in beside.items()
+            for key, s in forked.items()
             if key.endswith("_s")
         ]
         times = f" (a round: {', '.join(measured_s)})" if measured_s else ""
-        table.add_row("", f"learning in a process of its own from round {beside['after_round'] + 1}{times}")
+        table.add_row("", f"learning in a process of its own from round {forked['after_round'] + 1}{times}")
     table.add_row("records", str(folder))
     out.print(table)
 

@@ -18,7 +18,6 @@ from netsim.core.options import NoOptions
 from netsim.core.registry import load, names
 from netsim.events import Observer, Observers
 from netsim.former.backlog import Backlog
-from netsim.former.beside import BacklogBeside, obstacle
 from netsim.former.learning import ServerLearner as FormerServerLearner
 from netsim.former.protocols import asynchronous_server as former_asynchronous
 from netsim.former.protocols import decentralized as former_decentralized
@@ -33,6 +32,8 @@ from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, Difference, RadioOptions
 from netsim.work.batching import Stacking
 from netsim.work.executors.executor import Executor
+from netsim.work.forked.graph import ForkableGraph
+from netsim.work.forked.obstacles import obstacle
 from netsim.work.graph import TaskGraph
 from netsim.work.operator_threads import Inside
 from netsim.work.torch_device import choose_torch_device, free_memory_bytes, set_precision
@@ -108,12 +109,12 @@ class Simulation:
         scenario = self.plan.scenario
         stated, count = scenario.jobs.max_pending, scenario.devices.count
         pending, behind = (stated, stated) if stated is not None else (2 * count, 8 * count)
-        if isinstance(self.learner, Learner):
-            return TaskGraph(self.executor, self.observer, 4 * pending)
-        given = self.learner, self.executor, self.observer, pending
-        if self.executor.moves != "never" and not _obstacle(self.plan, self.learner):
-            return BacklogBeside(*given, scenario.rounds, behind)
-        return Backlog(*given)
+        if not isinstance(self.learner, Learner):
+            return Backlog(self.learner, self.executor, self.observer, pending)
+        # A device's round has about four tasks.
+        if self.executor.moves != "never" and not obstacle():
+            return ForkableGraph(self.executor, self.observer, 4 * pending, scenario.rounds, behind)
+        return TaskGraph(self.executor, self.observer, 4 * pending)
 
     @property
     def modalities(self) -> list[str]:
@@ -187,19 +188,14 @@ def _torch_device(plan: Plan) -> str:
     return device
 
 
-def _obstacle(plan: Plan, learner: Any) -> str:
-    """Why the learning has to stay in the clock's process; empty if it need not."""
-    return obstacle(learner, plan.parts["protocol"].cls.needs_server)
-
-
 def _check_executor(plan: Plan, learner: Any) -> None:
-    """Whether the learning can have a process of its own, if that is asked for.
+    """See whether the work can be done in a forked process, if that is asked for.
 
     Raises:
         ScenarioError: It cannot.
     """
     executor = plan.parts["jobs.executor"]
-    if executor.cls.moves == "at once" and (reason := _obstacle(plan, learner)):
+    if executor.cls.moves == "at once" and (reason := obstacle()):
         raise ScenarioError(
             f"{plan.file}: jobs.executor: {executor.name!r} cannot be used here: {reason}; use auto or inline"
         )
