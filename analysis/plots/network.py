@@ -25,7 +25,7 @@ LABELLED = 40  # more device numbers than this are only clutter
 
 @styled
 def network_figure(run: Run) -> Figure | None:
-    """Positions and links; colour: battery left, or energy spent on mains power; shape: modalities owned."""
+    """Positions and links; colour: battery left, or energy spent with unlimited power; shape: modalities owned."""
     if run.devices.empty:
         return None
     figure = new_figure(COLUMN_IN, 3.3)

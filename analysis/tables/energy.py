@@ -53,7 +53,7 @@ def energy_account(run: Run) -> pd.DataFrame:
 
     Returns:
         Columns ``device``, ``start_j``, ``left_j``, ``spent_j`` (sum of the categories) and ``missing_j``
-        (start - left - spent: zero but for rounding; NaN for mains power) [J].
+        (start - left - spent: zero but for rounding; NaN for unlimited power) [J].
     """
     spent = energy_by_category(run).set_index("device")["total_j"]
     start = run.devices.set_index("device")["battery_j"].astype(float)

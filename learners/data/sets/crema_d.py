@@ -13,9 +13,9 @@ import torch
 from pydantic import Field
 
 from learners.data import surrogate
-from learners.data.sets import splits
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset, Transform
+from learners.data.sets import splits
 from learners.data.sets.broken import POINTER, BrokenFileError, is_pointer
 from learners.data.sets.clips import EMOTIONS, Clip, parse
 from learners.data.sets.oddities import ODDITIES, Note, flags, tell
