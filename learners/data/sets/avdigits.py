@@ -45,7 +45,7 @@ _WAY_OUT = (
 
 
 class AVDigitsOptions(Options):
-    """The ``data`` block for ``avdigits``. Clean digits are too easy to compare methods, hence the noise.
+    """The ``data`` block for ``avdigits``. Noise makes the digits harder, so that methods differ.
 
     Attributes:
         root: Folder with ``MNIST/raw`` and ``fsdd/recordings``; if that is not there, the variable AVDIGITS_ROOT.

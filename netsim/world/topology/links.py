@@ -81,7 +81,7 @@ class Range(LinkRule):
 
 
 class Edges(LinkRule):
-    """Given links, whatever the distance: listed here, or in a file."""
+    """Given links, regardless of distance: listed here, or in a file."""
 
     class Options(Options):
         """Block ``topology.links`` with name ``edges``."""

@@ -1,4 +1,4 @@
-"""With unlimited power nothing is foreseen, and every account is exact at every moment."""
+"""Meters of unlimited power: every account is exact at every moment."""
 
 import math
 from itertools import pairwise
