@@ -1,4 +1,4 @@
-"""Hooks for looking at a simulation; whoever uses them never changes it."""
+"""Hooks that report what happens in a simulation and cannot change it."""
 
 from __future__ import annotations
 
@@ -8,71 +8,71 @@ from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, Tr
 
 
 class Observer:
-    """Override the hooks you need. Observers look; a run with them is the run without them."""
+    """A receiver of events with hooks to override; a run with observers equals the run without them."""
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Transfers of one sender have ended, well or badly; ``batch.rows()`` gives them one by one.
+        """Receive transfers of one sender that have ended, with any outcome; ``batch.rows()`` lists them.
 
         Transfers that nothing could disturb come together when the last of them is over; any other comes alone
         when it ends.
         """
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """What was measured in a round, in the order of simulated time."""
+        """Receive the measurements of a round, in the order of simulated time."""
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """One device has ended a round."""
+        """Receive the record of a round that one device has ended."""
 
     def on_server_round(self, row: ServerRow) -> None:
-        """The edge server has ended a round."""
+        """Receive the record of a round that the edge server has ended."""
 
     def on_outside(self, row: OutsideRow) -> None:
-        """A device, or the server, has spent something outside its rounds."""
+        """Receive the record of time and energy that a device or the server spent outside its rounds."""
 
     def on_death(self, device: int, time_s: float) -> None:
-        """A device's battery is empty."""
+        """Receive the time at which a device's battery became empty [s]."""
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """Every living device has ended ``round``, and its evaluations are in."""
+        """Receive the end of ``round``: every living device has ended it and its evaluations are done."""
 
 
 class Observers(Observer):
-    """Several observers as one."""
+    """A group of observers that acts as one observer."""
 
     def __init__(self, *observers: Observer) -> None:
         self.observers = list(observers)
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Pass on."""
+        """Pass the transfers on to each observer."""
         for observer in self.observers:
             observer.on_transfers(batch)
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """Pass on."""
+        """Pass the measurements on to each observer."""
         for observer in self.observers:
             observer.on_metrics(rows)
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """Pass on."""
+        """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_round_end(row, iterations)
 
     def on_server_round(self, row: ServerRow) -> None:
-        """Pass on."""
+        """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_server_round(row)
 
     def on_outside(self, row: OutsideRow) -> None:
-        """Pass on."""
+        """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_outside(row)
 
     def on_death(self, device: int, time_s: float) -> None:
-        """Pass on."""
+        """Pass the time on to each observer."""
         for observer in self.observers:
             observer.on_death(device, time_s)
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """Pass on."""
+        """Pass the end of the round on to each observer."""
         for observer in self.observers:
             observer.on_round_closed(round, time_s)

@@ -1,4 +1,4 @@
-"""Which network each modality gets, and the model that comes of it, as values that travel to workers."""
+"""Choice of the network of each modality, and the model built from it, as values that can be sent to workers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class NetworkChoice(Choice):
     KIND: ClassVar[str] = "networks"
 
     def build(self, input_shape: tuple[int, ...]) -> Trunk:
-        """A new trunk; see :meth:`learners.networks.network.Network.build`. Lazy layers have their sizes.
+        """Build a new trunk; see :meth:`learners.networks.network.Network.build`. Lazy layers get their sizes.
 
         Raises:
-            ScenarioError: The network or its lazy layers cannot take such inputs; or it builds no trunk.
+            ScenarioError: The network or its lazy layers cannot take such inputs, or it does not build a trunk.
         """
         network = load(self.KIND, self.name)
         try:
@@ -67,7 +67,7 @@ DEFAULTS = {
     3: NetworkChoice(name="small_resnet"),
     4: NetworkChoice(name="r3d_18"),
 }
-"""By the number of axes of a sample: vectors, images, clips."""
+"""Default network by the number of axes of a sample: vectors, images, clips."""
 
 
 def choose(
@@ -75,10 +75,10 @@ def choose(
     input_shapes: Mapping[str, tuple[int, ...]],
     known: Collection[str],
 ) -> dict[str, NetworkChoice]:
-    """A network for each modality in use; one that the scenario does not name gets a small default.
+    """Return a network for each modality in use; a small default if the scenario names none.
 
     Args:
-        choices: What the scenario names, by modality.
+        choices: Networks that the scenario names, by modality.
         input_shapes: Shape of one sample of each modality in use.
         known: All modalities of the data; a choice for one that is not in use is no error.
 
@@ -96,7 +96,7 @@ def choose(
 
 @dataclass(frozen=True)
 class GeneratorShape:
-    """Sizes of the generator, beside those that the network gives."""
+    """Sizes of the generator that do not follow from the network."""
 
     noise_size: int
     hidden: int
@@ -104,14 +104,14 @@ class GeneratorShape:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides the shapes of a model. Small, picklable, hashable by its text.
+    """The architecture of a model: all that its shapes depend on. Small, picklable, compared by its text.
 
     Attributes:
         networks: The trunk of each modality.
         input_shapes: Shape of one sample of each modality.
         class_count: Classes C.
-        decomposed: The network of Fig. 4, or the concatenating one of Fig. 3.
-        generator: The generator's sizes; None where the algorithm has none.
+        decomposed: True for the network of Fig. 4, False for the concatenating one of Fig. 3.
+        generator: The generator's sizes; None if the algorithm has none.
     """
 
     networks: Mapping[str, NetworkChoice]
@@ -121,7 +121,7 @@ class Architecture:
     generator: GeneratorShape | None = None
 
     def restricted_to(self, modalities: tuple[str, ...]) -> Architecture:
-        """The architecture of a device that owns ``modalities`` only."""
+        """Return the architecture of a device that owns ``modalities`` only."""
         return Architecture(
             {m: self.networks[m] for m in modalities},
             {m: self.input_shapes[m] for m in modalities},
@@ -131,24 +131,24 @@ class Architecture:
         )
 
     def model(self, torch_device: str = "cpu") -> Model:
-        """A model of this architecture for this thread to work with; see :func:`learners.networks.built.built`."""
+        """Return a model of this architecture from this thread's cache; see :func:`learners.networks.built.built`."""
         return built((self.text, torch_device), lambda: _build_on(self, torch_device))
 
     @cached_property
     def text(self) -> str:
-        """What architectures can be told apart by."""
+        """Return a text that identifies the architecture."""
         return repr(self)
 
 
 @dataclass
 class Model:
-    """A multi-modal network and, where the algorithm has one, its generator."""
+    """A multi-modal network and, if the algorithm has one, its generator."""
 
     net: DecomposedNet
     generator: Generator | None
 
     def parts(self) -> dict[str, torch.nn.Module]:
-        """The modules by the name of the part, generator included."""
+        """Return the modules by the name of the part, generator included."""
         return {**self.net.parts(), **({"generator": self.generator} if self.generator else {})}
 
 
@@ -161,7 +161,7 @@ def _build_on(architecture: Architecture, torch_device: str) -> Model:
 
 
 def build(architecture: Architecture) -> Model:
-    """A model with weights freshly drawn from PyTorch's global generator.
+    """Build a model with weights newly drawn from PyTorch's global generator.
 
     Raises:
         ScenarioError: A network cannot take its inputs, or the networks' features do not fit together.

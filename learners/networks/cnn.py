@@ -16,7 +16,7 @@ from netsim.core.options import Options
 
 
 class CNNOptions(Options):
-    """The block of a ``cnn``."""
+    """Options of a ``cnn``."""
 
     channels: tuple[PositiveInt, ...] = Field(
         default=(32, 64),
@@ -32,7 +32,7 @@ class CNN(Network):
     Options = CNNOptions
 
     def build(self, input_shape: Sequence[int]) -> ChainTrunk:
-        """See :meth:`Network.build`; images of any number of channels that leave a cell after the last pooling."""
+        """Build the trunk; see :meth:`Network.build`. An image must be large enough for all poolings."""
         assert isinstance(self.options, CNNOptions)
         channels, height, width = image_shape(input_shape, "cnn")
         widths = self.options.channels

@@ -17,11 +17,11 @@ SMALLEST = 12
 """Height and width [pixel] that leave one cell after two convolutions and two poolings."""
 
 SMALLEST_OF_ONE = 2
-"""The same after one of each."""
+"""Height and width [pixel] that leave one cell after one convolution and one pooling."""
 
 
 class LeNetOptions(Options):
-    """The block of a ``lenet``."""
+    """Options of a ``lenet``."""
 
     channels: tuple[PositiveInt, ...] = Field(
         default=(6, 16),
@@ -34,11 +34,11 @@ class LeNetOptions(Options):
 
 
 class LeNetTrunk(ChainTrunk):
-    """Two convolutions of 5×5, each pooled 2×2, and two linear layers with 120 and 84 units, unless told otherwise.
+    """By default two convolutions of 5×5, each pooled 2×2, and two linear layers with 120 and 84 units.
 
     The layers are those of LeCun et al. 1998 ("Gradient-based learning applied to document recognition", Fig. 2)
-    with ReLUs and maxima, as it is written today, in place of scaled tangents and trainable averages, and with
-    every map of the second convolution seeing every one of the first.
+    but with ReLUs and maxima, as is usual today, in place of scaled tangents and trainable averages. Every map of the
+    second convolution uses every map of the first.
     Images below 32 × 32 are padded by 2, so 28 × 28 gives 5 × 5 cells as 32 × 32 does. Convolutions after the second
     are of 3×3 and keep the size of the map, which is pooled where it is at least 4 × 4.
     """
@@ -63,7 +63,7 @@ class LeNet(Network):
     Options = LeNetOptions
 
     def build(self, input_shape: Sequence[int]) -> LeNetTrunk:
-        """See :meth:`Network.build`; images of at least 12 × 12, or 2 × 2 with one convolution."""
+        """Build the trunk; see :meth:`Network.build`. Images are at least 12 × 12, or 2 × 2 with one convolution."""
         assert isinstance(self.options, LeNetOptions)
         channels, height, width = image_shape(input_shape, "lenet")
         smallest = SMALLEST if len(self.options.channels) > 1 else SMALLEST_OF_ONE

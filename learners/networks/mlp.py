@@ -28,12 +28,12 @@ class MLPTrunk(Trunk):
         self.feature_count = sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, ...] to [batch, feature_count]."""
+        """Map [batch, ...] to [batch, feature_count]."""
         features: Tensor = self.layers(x.flatten(1))
         return features
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
+        """Compute :meth:`Trunk.stacked` with one batched matrix product a layer."""
         x = x.flatten(2).transpose(1, 2)
         for index in range(0, len(self.layers), 2):
             x = F.relu(connect(x, tensors, f"layers.{index}"))
@@ -41,7 +41,7 @@ class MLPTrunk(Trunk):
 
 
 class MLPOptions(Options):
-    """The block of an ``mlp``."""
+    """Options of an ``mlp``."""
 
     hidden: tuple[PositiveInt, ...] = Field(
         default=(64, 32), min_length=1, description="Units of each layer; the last are the features."
@@ -54,6 +54,6 @@ class MLP(Network):
     Options = MLPOptions
 
     def build(self, input_shape: Sequence[int]) -> MLPTrunk:
-        """See :meth:`Network.build`; any shape is taken, flattened."""
+        """Build the trunk; see :meth:`Network.build`. Inputs of any shape are flattened."""
         assert isinstance(self.options, MLPOptions)
         return MLPTrunk(math.prod(input_shape), self.options.hidden)

@@ -19,7 +19,7 @@ SHUFFLENETS = {
     1.5: torchvision.models.shufflenet_v2_x1_5,
     2.0: torchvision.models.shufflenet_v2_x2_0,
 }
-"""By the paper's size: how many channels there are, relative to the one of about 140 M operations."""
+"""Network by the paper's size: number of channels relative to the network of about 140 M operations."""
 
 SMALL_STAGES = [
     [1, 16, 1, 1],
@@ -34,7 +34,7 @@ SMALL_STAGES = [
 
 
 class StemOptions(Options):
-    """What the networks of this file have in common."""
+    """Options common to the networks of this file."""
 
     stem: Literal["small", "imagenet"] = Field(
         default="small",
@@ -44,7 +44,7 @@ class StemOptions(Options):
 
 
 class ShuffleNetV2Options(StemOptions):
-    """The block of a ``shufflenet_v2``."""
+    """Options of a ``shufflenet_v2``."""
 
     size: float = Field(default=1.0, description="Width of the network as published: 0.5, 1, 1.5 or 2.")
 
@@ -57,7 +57,7 @@ class ShuffleNetV2Options(StemOptions):
 
 
 class MobileNetV2Options(StemOptions):
-    """The block of a ``mobilenet_v2``."""
+    """Options of a ``mobilenet_v2``."""
 
     width: PositiveFloat = Field(
         default=1.0,
@@ -86,7 +86,7 @@ class ShuffleNetV2Trunk(Trunk):
             self.net.maxpool = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, feature_count]."""
+        """Map [batch, channels, height, width] to [batch, feature_count]."""
         features: Tensor = self.net(x)
         return features
 
@@ -114,13 +114,13 @@ class MobileNetV2Trunk(Trunk):
             first[0].stride = (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, feature_count]."""
+        """Map [batch, channels, height, width] to [batch, feature_count]."""
         features: Tensor = self.layers(x).mean((2, 3))
         return features
 
 
 def for_channels(first: nn.Conv2d, channels: int) -> nn.Conv2d:
-    """A new convolution like ``first`` for images of ``channels`` channels."""
+    """Return a new convolution like ``first`` for images of ``channels`` channels."""
     return nn.Conv2d(
         channels, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False  # type: ignore[arg-type]
     )  # fmt: skip
@@ -132,7 +132,7 @@ class ShuffleNetV2(Network):
     Options = ShuffleNetV2Options
 
     def build(self, input_shape: Sequence[int]) -> ShuffleNetV2Trunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         assert isinstance(self.options, ShuffleNetV2Options)
         return ShuffleNetV2Trunk(image_shape(input_shape, "shufflenet_v2")[0], self.options)
 
@@ -143,6 +143,6 @@ class MobileNetV2(Network):
     Options = MobileNetV2Options
 
     def build(self, input_shape: Sequence[int]) -> MobileNetV2Trunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         assert isinstance(self.options, MobileNetV2Options)
         return MobileNetV2Trunk(image_shape(input_shape, "mobilenet_v2")[0], self.options)

@@ -1,6 +1,6 @@
-"""The rows that a run leaves behind: one named tuple per table, every column with its type and its meaning.
+"""Rows of a run's records: one named tuple per table; every column has a type and a description.
 
-``docs/records.md`` is written from these descriptions, so they are the documentation.
+``docs/records.md`` repeats these descriptions.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class DeviceRow(NamedTuple):
     flops_per_cycle: Annotated[float, "FLOPs per cycle e"]
     effective_capacitance_f: Annotated[float, "effective capacitance ε of the processor [F]"]
     tx_power_w: Annotated[float, "transmit power p [W]"]
-    battery_j: Annotated[float, "battery at the start [J]; inf for mains power"]
+    battery_j: Annotated[float, "battery at the start [J]; inf for unlimited power"]
 
 
 class LinkRow(NamedTuple):
-    """A pair of devices that can hear each other (table ``links``)."""
+    """A pair of devices that can send to each other (table ``links``)."""
 
     a: Annotated[int, "the device with the lower number"]
     b: Annotated[int, "the device with the higher number"]
@@ -41,12 +41,12 @@ class LinkRow(NamedTuple):
 
 
 class RoundRow(NamedTuple):
-    """What one device did in one round (table ``rounds``).
+    """Time, energy and messages of one device in one round (table ``rounds``).
 
-    Each device has its own rounds: one ends when the device has sent and received all that it waits for, or is cut
+    Each device has its own rounds. A round ends when the device has sent and received all that it waits for, or is cut
     off, or dies; with a deadline and a shared schedule it lasts until the deadline. The next begins in the same moment.
     The three busy times may overlap each other (a radio receives while it sends), so they need not add up to the
-    round's length; idle is what none of them covers.
+    round's length. The idle time is the time outside all three.
     Columns ``iterations_<modality>`` follow, one per modality of the data.
     """
 
@@ -68,7 +68,7 @@ class RoundRow(NamedTuple):
     sending_j: Annotated[float, "energy of sending, summed over its transfers [J]"]
     receiving_j: Annotated[float, "energy of receiving [J]"]
     idle_j: Annotated[float, "energy of idling [J]"]
-    battery_j: Annotated[float, "battery left at the end of the round [J]; inf for mains power"]
+    battery_j: Annotated[float, "battery left at the end of the round [J]; inf for unlimited power"]
     flops: Annotated[float, "FLOPs of the round's workload"]
     slowdown: Annotated[float, "straggler factor: computing took so many times longer than C/(f e)"]
     sent: Annotated[int, "messages of its own that were delivered while the round lasted"]
@@ -84,18 +84,18 @@ class RoundRow(NamedTuple):
 
     @property
     def asked(self) -> bool:
-        """Whether the device was to take part; not one that a server did not choose, also if it died meanwhile."""
+        """Return whether the device was to take part, also if it died meanwhile; False if not chosen by the server."""
         if self.outcome == "died":
             return bool(self.flops or self.received or self.missed)
         return self.outcome != "idle"
 
 
 class OutsideRow(NamedTuple):
-    """What a device, or the edge server, spent outside its rounds (table ``outside``).
+    """Time and energy that a device, or the edge server, spent outside its rounds (table ``outside``).
 
-    A device that is done with its last round idles, and may still be sent to, until the run ends. A device of a server
-    that waits for nobody waits to be chosen again. With the rows of ``rounds`` and ``server`` these are all joules
-    until the end of the run: a device's battery at the start is their sum and what is left.
+    A device that has ended its last round idles until the run ends, and may still receive. A device of an asynchronous
+    server waits to be chosen again. Together with ``rounds`` and ``server`` these rows hold all energy until the end
+    of the run: a device's battery at the start equals their sum plus the energy left.
     """
 
     device: Annotated[int, "number of the device; the server's is the one after the last"]
@@ -111,7 +111,7 @@ class OutsideRow(NamedTuple):
     sending_j: Annotated[float, "energy of sending [J]"]
     receiving_j: Annotated[float, "energy of receiving [J]"]
     idle_j: Annotated[float, "energy of idling [J]"]
-    battery_j: Annotated[float, "battery left at its end [J]; inf for mains power"]
+    battery_j: Annotated[float, "battery left at its end [J]; inf for unlimited power"]
 
 
 class ServerRow(NamedTuple):
@@ -157,12 +157,12 @@ class TransferRow(NamedTuple):
 
 
 SINGLE = (str, int, float)
-"""What one value for all transfers of a batch is an instance of."""
+"""Types of a value that is the same for all transfers of a batch."""
 
 
 @dataclass(eq=False)
 class TransferBatch:
-    """Transfers of one sender that began together, by column.
+    """Transfers of one sender that began together, stored by column.
 
     The columns are those of :class:`TransferRow`: one value where it is the same for all, arrays [transfers] otherwise
     (texts as a plain sequence, which Arrow takes faster than NumPy's).
@@ -187,24 +187,24 @@ class TransferBatch:
 
     @classmethod
     def of(cls, row: TransferRow) -> TransferBatch:
-        """A batch of one."""
+        """Return a batch of one transfer."""
         single = {name: np.array([getattr(row, name)]) for name in _ARRAYS}
         return cls(**row._asdict() | single)
 
     def each(self, column: str) -> Sequence[Any]:
-        """The values of ``column``, one for each transfer."""
+        """Return the values of ``column``, one for each transfer."""
         value = getattr(self, column)
         if isinstance(value, np.ndarray):
             return list(value.tolist())
         return [value] * len(self) if isinstance(value, SINGLE) else list(value)
 
     def rows(self) -> list[TransferRow]:
-        """The same, row by row."""
+        """Return the transfers, row by row."""
         return [TransferRow(*row) for row in zip(*map(self.each, TransferRow._fields), strict=True)]
 
 
 def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> NDArray[Any]:
-    """One column of what batches of these lengths have of it: numbers, or an array of them."""
+    """Return one column of several batches as an array, from ``pieces``: numbers, or arrays of numbers."""
     if set(map(type, pieces)) == {np.ndarray}:
         return np.concatenate(pieces)
     values, times = runs(pieces, lengths)
@@ -212,7 +212,7 @@ def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> NDArray[Any]:
 
 
 def runs(pieces: Sequence[Any], lengths: Sequence[int]) -> tuple[Sequence[Any], Sequence[int]]:
-    """Values, and how often each comes one after the other, of what batches of these lengths have of a column."""
+    """Return the values of a column of several batches, and the number of times that each is repeated."""
     if set(map(type, pieces)) <= {*SINGLE}:
         return pieces, lengths
     values: list[Any] = []
@@ -232,7 +232,7 @@ _ARRAYS = ("receiver", "end_s", "airtime_s", "energy_j", "gain", "snr_db")
 
 
 class MetricRow(NamedTuple):
-    """One measured value (table ``metrics``), in long form: learners add names, never columns."""
+    """One measured value (table ``metrics``) in long form: learners add names, not columns."""
 
     round: Annotated[int, "the device's round"]
     device: Annotated[int, "number of the device; -1 for the network as a whole"]
@@ -254,7 +254,7 @@ TABLES: dict[str, type] = {
 
 
 class Column(NamedTuple):
-    """A column of a table: its name, the type of its values, and what they mean."""
+    """A column of a table: its name, the type of its values, and its description."""
 
     name: str
     type: type
@@ -262,6 +262,6 @@ class Column(NamedTuple):
 
 
 def columns(table: str) -> list[Column]:
-    """Every column of ``table``, in order."""
+    """Return every column of ``table``, in order."""
     hints = get_type_hints(TABLES[table], include_extras=True)
     return [Column(name, hint.__origin__, hint.__metadata__[0]) for name, hint in hints.items()]

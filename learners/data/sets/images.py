@@ -27,15 +27,15 @@ from netsim.core.errors import ScenarioError
 
 ROOT_VARIABLE = "NETSIM_DATA_ROOT"
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
-"""Which of scikit-learn's digits stand in for a set: a private and a public stand-in share no image."""
+"""Subsets of scikit-learn's digits that replace a set: a private and a public replacement share no image."""
 
-# What torchvision's readers raise at damaged files: they check with assertions, look-ups and md5 sums.
+# Errors of torchvision's readers for damaged files: they check with assertions, look-ups and md5 sums.
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError, AssertionError)
 _DAMAGED_PICKLE = (*_DAMAGED, pickle.UnpicklingError, zlib.error)
 
 
 class TorchvisionOptions(ImageOptions):
-    """The ``data`` block for the image sets that torchvision reads. Nothing is downloaded unless it says so.
+    """The ``data`` block for torchvision's image sets. Nothing is downloaded unless ``download`` is true.
 
     Attributes:
         root: Folder with the set's files; if that is not there, the variable NETSIM_DATA_ROOT.
@@ -51,13 +51,13 @@ class TorchvisionOptions(ImageOptions):
 
 
 class TorchvisionImages(ImageSource):
-    """A set of images in torchvision's layout; digits that scikit-learn brings along may stand in for it.
+    """A set of images in torchvision's layout; scikit-learn's digits may replace it.
 
     Attributes:
-        TITLE: What the set is called.
+        TITLE: Name of the set.
         READER: torchvision's class.
         SHAPE: Channels, height and width of an image.
-        STAND_IN: Which of the digits stand in for the set.
+        STAND_IN: Subset of the digits that may replace the set.
     """
 
     Options = TorchvisionOptions
@@ -68,19 +68,19 @@ class TorchvisionImages(ImageSource):
     STAND_IN: ClassVar[slice]
 
     def check(self) -> None:
-        """Look whether the set's files are there; a set that may be downloaded or replaced need not be.
+        """Check that the set's files exist, unless it may be downloaded or replaced.
 
         Raises:
-            ScenarioError: They are not; says what was looked for, where, and the way out.
+            ScenarioError: They do not; names the files, the place searched, and the way out.
         """
         if not self.options.download and self.options.stand_in is None:
             self._found()
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
-        """Read the set, or what stands in for it; subsets are the same for every ``seed``.
+        """Read the set, or the digits that replace it; subsets are the same for every ``seed``.
 
         ``inputs["image"]`` is uint8 [images, channels, height, width], of the set's own height and width or of
-        those that ``size`` says.
+        height and width ``size``.
         """
         try:
             root = self._found()
@@ -98,26 +98,26 @@ class TorchvisionImages(ImageSource):
 
     @abstractmethod
     def _files(self) -> list[str]:
-        """All files that torchvision reads, as paths from the root."""
+        """Return all files that torchvision reads, as paths from the root."""
 
     @abstractmethod
     def _arrays(self, opened: Any) -> tuple[Tensor, np.ndarray]:
-        """Pixels uint8 [images, channels, height, width] and labels [images] of torchvision's data set."""
+        """Return pixels uint8 [images, channels, height, width] and labels [images] of a torchvision data set."""
 
     def _open(self, root: Path, part: str, download: bool) -> Any:
-        """The ``part`` called train or test, as torchvision gives it."""
+        """Return the ``part``, train or test, as torchvision's data set."""
         return self.READER(root, train=part == "train", download=download)
 
     def _there(self, root: Path, name: str) -> Path | None:
-        """The file called ``name``, if it is there in a form that can be used."""
+        """Return the file ``name`` if it exists in a usable form, otherwise None."""
         return root / name if (root / name).is_file() else None
 
     def _readable(self, root: Path, cache_dir: Path, say: Callable[[str], None]) -> Path:
-        """A folder from which torchvision can read: ``root``, or a copy of it in another form."""
+        """Return a folder from which torchvision can read: ``root``, or a converted copy."""
         return root
 
     def _found(self) -> Path:
-        """The folder that holds all of the set's files.
+        """Return the folder that holds all of the set's files.
 
         Raises:
             ScenarioError: There is none.
@@ -140,7 +140,7 @@ class TorchvisionImages(ImageSource):
         return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
     def _downloaded(self, cache_dir: Path, say: Callable[[str], None]) -> Path:
-        """The folder where torchvision has put the set, now or in an earlier run."""
+        """Return the folder of the set that torchvision has downloaded, now or in an earlier run."""
         root = self.options.root.expanduser() if self.options.root is not None else cache_dir / "images"
         if any(self._there(root, name) is None for name in self._files()):
             say(f"downloading {self.TITLE} to {root}")
@@ -156,7 +156,7 @@ class TorchvisionImages(ImageSource):
         return root
 
     def _read(self, readable: Path, part: str, root: Path) -> tuple[Images, tuple[str, ...]]:
-        """One part of the set, and the names of its classes; ``root`` is where the files came from."""
+        """Return one part of the set, and the names of its classes; ``root`` is the origin of the files."""
         try:
             opened = self._open(readable, part, download=False)
             pixels, labels = self._arrays(opened)
@@ -176,7 +176,7 @@ class TorchvisionImages(ImageSource):
         return Images(pixels, labels.astype(np.int64)), classes
 
     def _replaced(self, say: Callable[[str], None]) -> MultimodalDataset:
-        """Digits of the set's shape, half of those there are."""
+        """Return digits in the set's shape: half of all digits."""
         say(
             f"{self.TITLE} is not here: scikit-learn's digits stand in for it, and no accuracy measured on them is an "
             f"accuracy on {self.TITLE}"
@@ -196,7 +196,7 @@ class TorchvisionImages(ImageSource):
 
 
 class _IdxImages(TorchvisionImages):
-    """A set in MNIST's format. It is often kept compressed, which torchvision does not read."""
+    """A set in MNIST's format. Files are often compressed, and torchvision does not read these."""
 
     SHAPE = (1, 28, 28)
 
@@ -210,7 +210,7 @@ class _IdxImages(TorchvisionImages):
         return super()._there(root, name) or super()._there(root, f"{name}.gz")
 
     def _readable(self, root: Path, cache_dir: Path, say: Callable[[str], None]) -> Path:
-        """``root`` if its files are unpacked, else a folder of the cache in which they are."""
+        """Return ``root`` if its files are unpacked, otherwise a folder of the cache with unpacked files."""
         sources = {name: cast(Path, self._there(root, name)) for name in self._files()}
         if all(path.suffix != ".gz" for path in sources.values()):
             return root
@@ -287,7 +287,7 @@ class SVHN(TorchvisionImages):
 
 
 def _unpack(source: Path, target: Path) -> None:
-    """Copy ``source``, unpacked if it is compressed; whole or not at all under the name ``target``.
+    """Copy ``source``, unpacked if it is compressed; ``target`` appears only when complete.
 
     Raises:
         ScenarioError: It is damaged.
