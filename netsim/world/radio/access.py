@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -24,11 +24,14 @@ class Band:
         changed: Event that fires, and is replaced, whenever a transfer joins or leaves.
     """
 
+    senders_keep_power: ClassVar[bool] = False
+
     def __init__(self, env: simpy.Environment, shared: bool) -> None:
         self.env = env
         self.shared = shared
         self.transfers = 0
         self.changed: simpy.Event = env.event()
+        self.watchers: list[Callable[[], None]] = []
 
     @property
     def share(self) -> float:
@@ -60,6 +63,8 @@ class Band:
         changed, self.changed = self.changed, self.env.event()
         if changed.callbacks:
             changed.succeed()
+        for watcher in self.watchers:
+            watcher()
 
 
 class UplinkBand(Band):
@@ -71,6 +76,8 @@ class UplinkBand(Band):
     Attributes:
         parts: Number of equal parts of the band; None for the number of running transfers.
     """
+
+    senders_keep_power = True
 
     def __init__(self, env: simpy.Environment, parts: int | None = None) -> None:
         super().__init__(env, shared=parts is None)

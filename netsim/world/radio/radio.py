@@ -12,11 +12,12 @@ import simpy
 from netsim.records.tables import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.devices.unlimited import receive_all
-from netsim.world.radio.access import Access
+from netsim.world.radio.access import Access, Band
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.precomputed import Fan, PrecomputedLinks
 from netsim.world.radio.rate import shannon_rate_bps, snr
+from netsim.world.radio.shared_band import SharedTransfers
 from netsim.world.radio.units import db_to_power, power_to_db
 
 Tell = Callable[[Sequence[int], Sequence[float], Sequence[bool]], None]
@@ -49,6 +50,7 @@ class Radio:
         self.access = access
         self.path_loss_db = path_loss_db
         self._path_power = {link: db_to_power(-loss) for link, loss in path_loss_db.items()}
+        self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
         self._on_transfers = on_transfers
@@ -242,7 +244,18 @@ class Radio:
         with band.join(), receiver.listening():
             draw = sender.meter.start("sending", 0.0)
             duration_s: float | None = None
-            while left_bits > 0:
+            if size_bits > 0 and (shared := self._shared_by_many(sender, receiver, round, band)):
+                transfers, first_gain, ratio = shared
+                first_snr = ratio * band.density
+                sender.meter.change(draw, sender.tx_power_w)
+                done = transfers.start(ratio, size_bits)
+                yield first_of(done, *endings)
+                if done.triggered:
+                    left_bits, airtime_s = 0.0, float(done.value or 0.0)
+                else:
+                    left_bits, airtime_s = transfers.withdraw(done)
+                    outcome = _reason_to_stop(sender, receiver, stop) or outcome
+            while left_bits > 0 and outcome == "delivered":
                 ratio, gain, until_s = self.look(sender, receiver.number, round)
                 ratio *= band.density
                 if math.isnan(first_gain):
@@ -292,6 +305,24 @@ class Radio:
         if size_bits > 0:
             self._on_transfers(TransferBatch.of(row))
         return row
+
+    def _shared_by_many(
+        self, sender: Device, receiver: Device, round: int, band: Band
+    ) -> tuple[SharedTransfers, float, float] | None:
+        """Return the shared transfers that one from ``sender`` can be computed with, its amplitude gain, and its SNR.
+
+        None if something but the others in the band can disturb it: an end of a battery, a new gain, an outage.
+        """
+        immortal = sender.unlimited is not None and receiver.unlimited is not None
+        if not (band.shared and band.senders_keep_power and immortal) or self.air.outage_snr > 0:
+            return None
+        ratio, gain, until_s = self.look(sender, receiver.number, round)
+        if not math.isinf(until_s) or not ratio > 0:
+            return None
+        if band not in self._shared:
+            self._shared[band] = SharedTransfers(self.env, band, self.air.bandwidth_hz)
+            band.watchers.append(self._shared[band].update)
+        return self._shared[band], gain, ratio
 
     def look(self, sender: Device, receiver: int, round: int) -> tuple[float, float, float]:
         """Return the link's SNR now (all power, whole band), its amplitude gain, and how long the gain holds [s]."""
