@@ -16,7 +16,7 @@ from netsim.app.collector import patient_collector
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.core.registry import load, names
-from netsim.events import Observer, Observers
+from netsim.events import DeviceRow, LinkRow, Observer, Observers
 from netsim.former.backlog import Backlog
 from netsim.former.learning import ServerLearner as FormerServerLearner
 from netsim.former.protocols import asynchronous_server as former_asynchronous
@@ -26,7 +26,6 @@ from netsim.learner import Learner, Setup
 from netsim.protocols.asynchronous_server import AsynchronousServer
 from netsim.protocols.decentralized import DecentralizedRounds
 from netsim.protocols.server_rounds import ServerRounds
-from netsim.records.tables import DeviceRow, LinkRow
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, Difference, RadioOptions

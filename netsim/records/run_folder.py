@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from netsim.core.errors import ScenarioError
-from netsim.events import Observer
-from netsim.records.tables import (
+from netsim.events import (
     DeviceRow,
     LinkRow,
     MetricRow,
+    Observer,
     OutsideRow,
     RoundRow,
     ServerRow,

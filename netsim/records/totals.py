@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netsim.events import Observer
-from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, TransferBatch, joined
+from netsim.events import MetricRow, Observer, OutsideRow, RoundRow, ServerRow, TransferBatch, joined
 from netsim.world.devices.meter import CATEGORIES
 
 

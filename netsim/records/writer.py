@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from netsim.records.tables import columns, joined, runs
+from netsim.events import columns, joined, runs
 
 ROW_GROUP = 65_536
 """Rows of a row group; memory holds at most this many rows and those flushed last."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import simpy
 
-from netsim.records.tables import TransferBatch, TransferRow
+from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.radio.radio import Radio
 from netsim.world.radio.rate import shannon_rate_bps

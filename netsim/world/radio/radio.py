@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import simpy
 
-from netsim.records.tables import TransferBatch, TransferRow
+from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.devices.unlimited import receive_all
 from netsim.world.radio.access import Access, Band

@@ -23,7 +23,9 @@ def worlds(simulate, **changes):
     for power in ({}, {"battery": ENDLESS}):
         speeds = [{"devices": [k], "processor": {"frequency_hz": 1e9 * (1 + k % 4)}} for k in range(9)]
         log = simulate(**{**BLOCKS, "devices": {"count": 9, **power, "overrides": speeds}, **changes})[1]
-        log.transfers.sort(key=lambda row: (row.end_s, row.sender, row.receiver))  # several may end in one moment
+        log.transfers.sort(
+            key=lambda row: (row.end_s, row.sender, row.receiver)
+        )  # several may end in one moment
         yield log
 
 
