@@ -13,6 +13,7 @@ from typing import Any
 import simpy
 
 from netsim.app.collector import patient_collector
+from netsim.app.dealing import check_data
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.core.registry import load, names
@@ -65,7 +66,7 @@ class Simulation:
         self.execution = self.executor.facts()
 
     def watch(self, *observers: Observer) -> None:
-        """From now on ``observers`` look on too."""
+        """Let ``observers`` look on too from now on."""
         self.observer.observers.extend(observers)
 
     def run(self) -> None:
@@ -90,7 +91,7 @@ class Simulation:
             self.execution = work.facts()
 
     def _work(self) -> Backlog:
-        """What is to be done: here, or beside the clock if the executor may move and nothing is in the way."""
+        """Make the backlog: here, or beside the clock if the executor may move and nothing is in the way."""
         scenario = self.plan.scenario
         stated, count = scenario.jobs.max_pending, scenario.devices.count
         pending, behind = (stated, stated) if stated is not None else (2 * count, 8 * count)
@@ -101,11 +102,11 @@ class Simulation:
 
     @property
     def modalities(self) -> list[str]:
-        """Modalities of the data, in the learner's order."""
+        """Return the modalities of the data, in the learner's order."""
         return list(self.learner.owners())
 
     def device_rows(self) -> list[DeviceRow]:
-        """The devices as they are now, for the records."""
+        """Describe the devices as they are now, for the records."""
         owners: Mapping[str, frozenset[int]] = self.learner.owners()
         classes = class_by_device(self.plan.scenario.devices)
         samples = self.learner.sample_counts()
@@ -129,7 +130,7 @@ class Simulation:
         ]
 
     def link_rows(self) -> list[LinkRow]:
-        """The links, for the records; those of an edge server with the loss of the uplink."""
+        """Describe the links for the records; those of an edge server have the loss of the uplink."""
         server = self.network.server
         radio = server.uplink if server else self.network.radio
         return [
@@ -139,7 +140,7 @@ class Simulation:
 
 
 def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
-    """The devices of the scenario, with what their classes and then ``overrides`` change; later entries win."""
+    """Make the scenario's devices, with what their classes and then ``overrides`` change; later entries win."""
     devices, classes = [], class_by_device(options)
     for number in range(options.count):
         processor, battery = options.processor, options.battery
@@ -157,7 +158,7 @@ def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
 
 
 def _torch_device(plan: Plan) -> str:
-    """Where the jobs will work; a scenario that learns nothing does not even import PyTorch to find out."""
+    """Choose where the jobs will work; a scenario that learns nothing does not import PyTorch to find out."""
     jobs, executor = plan.scenario.jobs, plan.parts["jobs.executor"]
     asked = "cpu" if jobs.device == "auto" and executor.cls.cpu_only else jobs.device
     if "data" not in plan.parts and asked in ("auto", "cpu"):
@@ -172,12 +173,12 @@ def _torch_device(plan: Plan) -> str:
 
 
 def _obstacle(plan: Plan, learner: Learner | type[Learner]) -> str:
-    """Why the learning has to stay in the clock's process; empty if it need not."""
+    """Say why the learning has to stay in the clock's process; empty if it need not."""
     return obstacle(learner, plan.parts["protocol"].cls.needs_server)
 
 
 def _check_executor(plan: Plan, learner: Learner | type[Learner]) -> None:
-    """Whether the learning can have a process of its own, if that is asked for.
+    """Check that the learning can have a process of its own, if that is asked for.
 
     Raises:
         ScenarioError: It cannot.
@@ -190,7 +191,7 @@ def _check_executor(plan: Plan, learner: Learner | type[Learner]) -> None:
 
 
 def _topology(plan: Plan, learner: Learner) -> Topology:
-    """Where everybody is, and the links."""
+    """Draw where everybody is, and the links."""
     scenario = plan.scenario
     placement, count = plan.parts["topology.placement"].make(), scenario.devices.count
     if plan.parts["protocol"].cls.needs_server:
@@ -206,7 +207,11 @@ def _topology(plan: Plan, learner: Learner) -> Topology:
 
 
 def _check_protocol(plan: Plan) -> None:
-    """Whether learner and protocol fit: both with an edge server, or both without."""
+    """Check that learner and protocol fit: both have an edge server, or neither.
+
+    Raises:
+        ScenarioError: One of them has.
+    """
     protocol, learner = plan.parts["protocol"], plan.parts["learner"]
     with_server = issubclass(learner.cls, ServerLearner)
     if protocol.cls.needs_server and not with_server:
@@ -223,16 +228,16 @@ def _check_protocol(plan: Plan) -> None:
 
 
 def _learners(with_server: bool) -> str:
-    """Names of all learners that have a server, or none."""
+    """List the learners that have a server, or those that have none."""
     fitting = (issubclass(load("learners", name), ServerLearner) == with_server for name in names("learners"))
     return ", ".join(itertools.compress(names("learners"), fitting))
 
 
 def _check_memory(options: Devices, learner: Learner) -> None:
-    """Whether each device can train in the memory that its class says it has; a line for each class that is too small.
+    """Check that each device can train in the memory that its class says it has.
 
     Raises:
-        ScenarioError: A device cannot.
+        ScenarioError: A device cannot; a line for each class that is too small.
     """
     classes, findings = class_by_device(options), []
     for name, block in options.classes.items():
@@ -254,23 +259,12 @@ def _check_memory(options: Devices, learner: Learner) -> None:
 
 
 def _readable(size_bytes: float) -> str:
-    """A size for people: ``2,097,152 bytes (2 MiB)``."""
+    """Write a size for people: ``2,097,152 bytes (2 MiB)``."""
     return f"{size_bytes:,.0f} bytes ({size_bytes / 2**20:.3g} MiB)"
 
 
-def check_data(plan: Plan) -> None:
-    """Look whether the data is where the scenario says.
-
-    Raises:
-        ScenarioError: It is not.
-    """
-    if "data" in plan.parts:
-        with plan.named():
-            plan.parts["data"].make().check()
-
-
 def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
-    """What all links of a radio with ``bandwidth_hz`` have in common."""
+    """Gather what all links of a radio with ``bandwidth_hz`` have in common."""
     threshold_db = options.outage_snr_db
     return Air(
         bandwidth_hz,
@@ -281,7 +275,7 @@ def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
 
 
 def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int], float]:
-    """Path loss of each link [dB], by (lower, higher) number, of the component that ``key`` names.
+    """Compute the path loss of each link [dB], by (lower, higher) number, with the component that ``key`` names.
 
     Raises:
         ScenarioError: One of them is no loss.
@@ -303,7 +297,7 @@ def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int]
 def _server(
     plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float], Radio]
 ) -> EdgeServer:
-    """The edge server, with radios that ``radio_of`` makes of path loss, access and bandwidth."""
+    """Make the edge server, with radios that ``radio_of`` makes of path loss, access and bandwidth."""
     scenario, options = plan.scenario, plan.scenario.server
     uplink, downlink = options.uplink, options.downlink
     division = Uplink(env, uplink.division == "redivided")

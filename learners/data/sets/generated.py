@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt
 
 from learners.data.dataset import DataSource, MultimodalDataset
@@ -64,6 +63,8 @@ class Generated(DataSource):
         It is no surrogate: it stands in for no other data. Two of C equally distant clouds, d apart, are told
         apart by their best classifier in Φ(d/2) of cases.
         """
+        import torch
+
         self.check()
         options = self.options
         count = options.samples + options.test_samples

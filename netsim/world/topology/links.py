@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import networkx as nx
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.spatial import cKDTree
 
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions, Options
@@ -72,6 +71,8 @@ class Range(LinkRule):
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
         """All pairs with distance <= range_m, as the table ``links`` has it, rounding aside."""
+        from scipy.spatial import cKDTree  # takes longer to import than a scenario to check
+
         longest_m = self.options.range_m * (1 + self.ROUNDING)
         # The tree computes distances in its own way, so it looks a little farther, and theirs decides.
         near = cKDTree(positions).query_pairs(longest_m * (1 + self.ROUNDING), output_type="ndarray")
