@@ -43,6 +43,7 @@ def test_learners_see_no_clock_and_no_radio():
     allowed = (
         "netsim.learner",
         "netsim.work",
+        "netsim.core.entry",
         "netsim.core.options",
         "netsim.core.errors",
         "netsim.core.streams",

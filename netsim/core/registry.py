@@ -30,9 +30,12 @@ KINDS = {
 }
 
 
+_installed = cache(entry_points)  # reading them takes as long for one kind as for all
+
+
 @cache
 def _entries(kind: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"netsim.{kind}")}
+    return {entry.name: entry for entry in _installed().select(group=f"netsim.{kind}")}
 
 
 def names(kind: str) -> list[str]:
