@@ -16,12 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.columns import Columns
 from rich.console import Console
-from rich.markup import escape
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 import netsim
 from netsim.core import registry
@@ -29,6 +24,7 @@ from netsim.core.errors import ScenarioError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
     from netsim.scenario.loading import Plan
 
@@ -260,6 +256,9 @@ def _report(
     facts: Mapping[str, Any],
     explained: Mapping[str, str],
 ) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
     from netsim.app.progress import hours, joules
 
     energy = summary["energy_per_device_j"]
@@ -334,6 +333,9 @@ def _median_and_tail(spread_s: Mapping[str, float]) -> str:
 
 def _add_in_short(table: Table, metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     """Add what was measured beside the accuracy, side by side and without explanations."""
+    from rich.columns import Columns
+    from rich.text import Text
+
     if metrics:
         short = [Text(f"{name} {_first_to_last(ends)}") for name, ends in metrics.items()]
         table.add_row("also measured", Columns(short, padding=(0, 3, 0, 0)))
@@ -420,6 +422,10 @@ def partition(
 
 def _print_holdings(out: Console, frame: pd.DataFrame, classes: list[str]) -> None:
     """Print who holds what; of many classes, how many a device has and which most of."""
+    from rich.markup import escape
+    from rich.measure import Measurement
+    from rich.table import Table
+
     if len(classes) > COLUMNS:
         counts = frame[classes]
         most = [f"{100 * row.max() / max(1, row.sum()):.0f} % {row.idxmax()}" for _, row in counts.iterrows()]
@@ -454,6 +460,9 @@ def list_(
             out.print(f"[bold]{name}[/bold]  {about}")
             out.print("    " + ", ".join(registry.names(name)))
         return
+
+    from rich.table import Table
+
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
