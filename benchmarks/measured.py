@@ -63,10 +63,10 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         path = scenario.resolve() if isinstance(scenario, Path) else Path(folder) / "case.yaml"
         if not isinstance(scenario, Path):
-            path.write_text(scenario)
+            path.write_text(version.spelt(scenario) if version else scenario)
         words = [sys.executable, "-c", _CHILD, "run", str(path), "--quiet", "--no-plots", "--runs", folder]
         for setting in settings:
-            words += ["--set", setting]
+            words += ["--set", version.spelt(setting) if version else setting]
         done = subprocess.run(
             words,
             capture_output=True,

@@ -36,9 +36,6 @@ from versions import HERE, Version, add_before, version
 
 ALONE = "jobs={device: cpu, threads: 1, stacking: off, executor: inline}"
 
-OLD_SPELLING: Mapping[str, str] = {}
-"""Words of a scenario in this version, and how the other one spells them; replaced in variants and in settings."""
-
 OLD_SETTINGS: Mapping[str, tuple[str, ...]] = {}
 """By scenario or variant, what is set for the other version alone."""
 
@@ -138,12 +135,10 @@ class Host:
 
     Attributes:
         version: The version.
-        old: Whether it is the other one, to which scenarios are translated.
         scratch: A folder for its runs.
     """
 
     version: Version
-    old: bool
     scratch: Path
 
     def __post_init__(self) -> None:
@@ -164,11 +159,11 @@ class Host:
         path = self.version.folder / "scenarios" / f"{case.scenario}.yaml"
         if "\n" in case.scenario:
             path = folder / "variant.yaml"
-            path.write_text(self._spelt(case.scenario))
+            path.write_text(self.version.spelt(case.scenario))
         words = ["run", str(path), "--quiet", "--no-plots", "--runs", str(folder), "--run-id", "run"]
         words += ["--cache", str(self.scratch / "cache"), "--seed", str(case.seed)]
-        settings = [self._spelt(text) for text in (ALONE, *case.settings)]
-        for text in (*settings, *(OLD_SETTINGS.get(case.name, ()) if self.old else ())):
+        settings = [self.version.spelt(text) for text in (ALONE, *case.settings)]
+        for text in (*settings, *(OLD_SETTINGS.get(case.name, ()) if self.version.old else ())):
             words += ["--set", text]
         log = folder / "log.txt"
         assert self._process.stdin and self._process.stdout
@@ -180,12 +175,6 @@ class Host:
             return made[0]
         said = log.read_text().strip().splitlines() if log.exists() else []
         return said[-1] if said else f"ended with status {status or 'unknown'}"
-
-    def _spelt(self, text: str) -> str:
-        if self.old:
-            for new, old in OLD_SPELLING.items():
-                text = text.replace(new, old)
-        return text
 
     def close(self) -> None:
         """End the process."""
@@ -316,7 +305,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
         scratch = Path(name)
         hosts = [
-            Host(version(folder, scratch / f"{word} registered"), word == "before", scratch / word)
+            Host(version(folder, scratch / f"{word} registered", word == "before"), scratch / word)
             for word, folder in (("before", words.before), ("after", HERE))
         ]
         print(f"before: {hosts[0].version.commit}, after: {hosts[1].version.commit}\n")

@@ -10,11 +10,15 @@ import argparse
 import os
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 """This checkout."""
+
+OLD_SPELLING: Mapping[str, str] = {}
+"""Words of a scenario in this checkout, and how the version before spells them: replaced in its texts and settings."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,12 @@ class Version:
     Attributes:
         folder: The checkout.
         environment: Environment variables for a process that runs it.
+        old: Whether it is the version before.
     """
 
     folder: Path
     environment: dict[str, str]
+    old: bool = False
 
     @property
     def commit(self) -> str:
@@ -35,13 +41,21 @@ class Version:
         words = ["git", "-C", str(self.folder), "describe", "--always", "--exclude=*", "--dirty=+changes"]
         return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
+    def spelt(self, text: str) -> str:
+        """Return ``text``, a scenario or a setting of this checkout, as the version spells it."""
+        if self.old:
+            for new, old in OLD_SPELLING.items():
+                text = text.replace(new, old)
+        return text
 
-def version(folder: Path, scratch: Path) -> Version:
+
+def version(folder: Path, scratch: Path, old: bool = False) -> Version:
     """Prepare the checkout in ``folder`` to be run.
 
     Args:
         folder: A checkout of the program.
         scratch: A folder for what it registers, one for each version.
+        old: Whether it is the version before.
 
     Raises:
         SystemExit: There is no checkout in ``folder``.
@@ -63,7 +77,7 @@ def version(folder: Path, scratch: Path) -> Version:
     (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
     dropped = ("CREMA_D_ROOT", "NETSIM_DATA_ROOT", "NETSIM_CACHE")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return Version(folder, {**kept, "PYTHONPATH": os.pathsep.join((str(scratch), str(folder)))})
+    return Version(folder, {**kept, "PYTHONPATH": os.pathsep.join((str(scratch), str(folder)))}, old)
 
 
 def add_before(parser: argparse.ArgumentParser) -> None:
