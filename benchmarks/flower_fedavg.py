@@ -51,7 +51,10 @@ def main() -> None:
             evaluate_fn=evaluate,
         )
 
-    resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": {"num_cpus": 2}}
+    resources = {
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        "init_args": {"num_cpus": 2, "include_dashboard": False},
+    }
     run_simulation(app, flower_client.app, clients, backend_config=resources)
     print(json.dumps({"seconds": (ends[-1] - ends[1]) / (rounds - 1), "accuracy": found[0]}))
 

@@ -53,6 +53,8 @@ NETWORKS = {"logistic": "identity", "mlp": "{name: mlp, hidden: [64]}"}
 AUTO = "{device: cpu}"
 STACKED = "{device: cpu, threads: 1, executor: inline, stacking: on}"
 FLOWER = ("flwr[simulation]==1.42.0", "ray==2.55.1")
+ATTEMPTS = 3
+"""How often Flower is tried: Ray gives up where a busy machine does not start it within half a minute."""
 
 Measured = tuple[float, float]
 """Seconds a round, and the final accuracy."""
@@ -88,22 +90,33 @@ def looped(model: str, rounds: int) -> Measured:
 
 def flowered(python: Path, model: str, rounds: int) -> Measured:
     """Run Flower's simulation."""
-    with tempfile.TemporaryDirectory() as home:
-        done = subprocess.run(
-            [str(python), "-W", "ignore", str(HERE / "benchmarks" / "flower_fedavg.py"), model, str(rounds)],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(HERE / "benchmarks"),
-                "FLWR_HOME": home,
-                "FLWR_TELEMETRY_ENABLED": "0",
-                "RAY_USAGE_STATS_ENABLED": "0",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores()),
-        )
-    if done.returncode:
+    for _ in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                [
+                    str(python),
+                    "-W",
+                    "ignore",
+                    str(HERE / "benchmarks" / "flower_fedavg.py"),
+                    model,
+                    str(rounds),
+                ],
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(HERE / "benchmarks"),
+                    "FLWR_HOME": home,
+                    "FLWR_TELEMETRY_ENABLED": "0",
+                    "RAY_USAGE_STATS_ENABLED": "0",
+                    "RAY_worker_niceness": "0",  # else Ray's workers give way to whatever runs beside them
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+                preexec_fn=lambda: os.sched_setaffinity(0, cores()),
+            )
+        if not done.returncode:
+            break
+    else:
         raise SystemExit(f"Flower failed:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return found["seconds"], found["accuracy"]
