@@ -86,13 +86,15 @@ def main() -> None:
 
 def fused(words: argparse.Namespace, ways: Mapping[str, Way]) -> None:
     """Print the table of the methods on UTD-MHAD, if its data is here."""
-    root = SHIPPED["DATA"]["fedhgb_utd"]
+    root, methods = SHIPPED["DATA"]["fedhgb_utd"], [one for one in FUSION if words.only in one]
+    if not methods:
+        return
     if not root.is_dir():
         print("\nUTD-MHAD is not here; NETSIM_DATA names the folder that holds it. Left out.")
         return
     print(f"\n{words.rounds} rounds on UTD-MHAD, MLPs\n\n| method | before [s] | after [s] | times faster |")
     print("| --- | --- | --- | --- |")
-    for method in (one for one in FUSION if words.only in one):
+    for method in methods:
         settings = [f"learner.name={method}", f"rounds={words.rounds}", f"data.root={root}"]
         settings += [f"learner.networks.{modality}={MLP}" for modality in ("inertial", "skeleton", "depth")]
         found = measure("fedhgb_utd", tuple(settings), ways, words.repeats)
@@ -105,6 +107,9 @@ def fused(words: argparse.Namespace, ways: Mapping[str, Way]) -> None:
 
 def distilled(words: argparse.Namespace, ways: Mapping[str, Way]) -> None:
     """Print the table of the methods that distil."""
+    scenarios = [one for one in DISTILLATION if words.only in one]
+    if not scenarios:
+        return
     print(
         f"\n{words.distillation_rounds} rounds of the shipped scenarios; Fashion-MNIST, or digits in its place\n"
     )
@@ -112,7 +117,7 @@ def distilled(words: argparse.Namespace, ways: Mapping[str, Way]) -> None:
         "| scenario | before [s] | after [s] | times faster | after, one core [s] | two cores against one |"
     )
     print("| --- | --- | --- | --- | --- | --- |")
-    for scenario in (one for one in DISTILLATION if words.only in one):
+    for scenario in scenarios:
         roots = (text.format(root=SHIPPED["DATA_FOLDER"]) for text in DISTILLATION[scenario])
         settings = (f"rounds={words.distillation_rounds}", *roots)
         found = measure(scenario, settings, ways, words.repeats)

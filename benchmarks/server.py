@@ -78,7 +78,7 @@ def flower_environment(folder: Path) -> Path:
 def simulated(model: str, rounds: int, jobs: str, which: Version) -> Measured:
     """Run it in ``which`` version of the program."""
     text = SCENARIO.format(rounds=rounds, network=NETWORKS[model], jobs=jobs, case=plain_fedavg.Case())
-    done = run(text, version=which, cores=cores())
+    done = run(text, version=which)
     return done.seconds / rounds, done.summary["accuracy"]["fused"]["final"]
 
 
@@ -112,7 +112,6 @@ def flowered(python: Path, model: str, rounds: int) -> Measured:
                 capture_output=True,
                 text=True,
                 check=False,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores()),
             )
         if not done.returncode:
             break
@@ -120,11 +119,6 @@ def flowered(python: Path, model: str, rounds: int) -> Measured:
         raise SystemExit(f"Flower failed:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return found["seconds"], found["accuracy"]
-
-
-def cores() -> list[int]:
-    """Return the two cores that everything is measured on."""
-    return sorted(os.sched_getaffinity(0))[:2]
 
 
 def main() -> None:
@@ -141,6 +135,9 @@ def main() -> None:
     parser.add_argument("--before-rounds", type=int, help="fewer for the other version; default: as many")
     parser.add_argument("--flower-rounds", type=int, default=5)
     words = parser.parse_args()
+    os.sched_setaffinity(
+        0, sorted(os.sched_getaffinity(0))[:2]
+    )  # two cores, also for all that is started here
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         after, before = version(HERE, scratch / "after"), version(words.before, scratch / "before", old=True)
@@ -181,8 +178,8 @@ def compare(
     print("| --- | --- | --- | --- | --- |")
     for way, turns in found.items():
         print(
-            f"| {way} | {spread(seconds[way], 3)} | {ratios(seconds[way], seconds['after, auto'], 1)} "
-            f"| {ratios(seconds[way], seconds['after, stacked'], 1)} "
+            f"| {way} | {spread(seconds[way], 3)} | {ratios(seconds[way], seconds['after, auto'])} "
+            f"| {ratios(seconds[way], seconds['after, stacked'])} "
             f"| {100 * statistics.median(one[1] for one in turns):.1f} % |",
             flush=True,
         )
