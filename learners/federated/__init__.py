@@ -4,12 +4,10 @@ from learners.federated.fedavg import FedAvg
 from learners.federated.fedhgb import CGB, MGB, FedHGB
 from learners.federated.fednova import FedNova
 from learners.federated.fedprox import FedProx
-from learners.federated.yardsticks import CentralizedServer, IsolatedClients
 
 __all__ = [
     "CGB",
     "MGB",
-    "CentralizedServer",
     "FedAsync",
     "FedAtt",
     "FedAvg",
@@ -17,5 +15,4 @@ __all__ = [
     "FedHGB",
     "FedNova",
     "FedProx",
-    "IsolatedClients",
 ]

@@ -1,10 +1,6 @@
-"""Judging the server's model on the test samples."""
+"""Evaluation of a model on the test samples."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,11 +17,11 @@ from learners.training.task import Store
 def evaluate(
     architecture: LateFusion, state: State, store: Store, rows: Tensor, batch_size: int, torch_device: str
 ) -> dict[str, float]:
-    """Test loss and accuracies of a model that has all modalities, on samples that have them all.
+    """Test loss and accuracies of a model, on samples that have all its modalities.
 
     Args:
-        architecture: Of all modalities.
-        state: The server's model.
+        architecture: Of the model's modalities.
+        state: The model.
         store: All samples.
         rows: The test samples, int64 [samples].
         batch_size: Samples per forward pass.
@@ -52,17 +48,3 @@ def evaluate(
     names = ["accuracy", *(f"accuracy/{m}" for m in own)]
     right = {name: count / len(rows) for name, count in zip(names, correct.tolist(), strict=True)}
     return {"loss": loss.item() / len(rows), **right}
-
-
-def evaluate_each(models: Sequence[tuple[LateFusion, State]], **shared: Any) -> dict[str, float]:
-    """Means of :func:`evaluate` over several models; of a modality's own head, over those that have it.
-
-    Args:
-        models: Architectures and states.
-        **shared: The other inputs of :func:`evaluate`, by name.
-    """
-    found: dict[str, list[float]] = {}
-    for architecture, state in models:
-        for name, value in evaluate(architecture=architecture, state=state, **shared).items():
-            found.setdefault(name, []).append(value)
-    return {name: math.fsum(values) / len(values) for name, values in found.items()}
