@@ -243,7 +243,8 @@ class FedAvg(Learner):
             return Step(state)
         if self.setup.server is not None:
             return Step(arrived[self.setup.server])
-        inputs = {"device": node, "model": state, "arrived": arrived, "neighbours": self._neighbours}
+        heard = {k: upload.trained for k, upload in arrived.items()}
+        inputs = {"device": node, "own": state.parts, "arrived": heard, "neighbours": self._neighbours}
         mixed = work.together(neighbours.mix, inputs, round)
         return Step(Model(round, mixed["parts"], state.head_weights), metrics=mixed["metrics"])
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx as nx
 
-from learners.federated.averaging import Combined
-from learners.federated.exchange import Upload
+from learners.federated.local_update import Trained
 from learners.training.mixing import Mixing, surviving_weights
 from learners.training.state import Layout, Part, Row, State, gather
 from netsim.learner import Metric
@@ -42,41 +41,51 @@ class Neighbours:
     drops: bool
 
 
+class Mixed(NamedTuple):
+    """What a device has after its round.
+
+    Attributes:
+        parts: Its model.
+        metrics: What was measured meanwhile.
+    """
+
+    parts: State
+    metrics: list[Metric]
+
+
 def owners(graph: nx.Graph, devices: Sequence[int], parts: State) -> Owners:
     """Return the owners ``devices`` of ``parts``, with Metropolis-Hastings weights."""
     layouts = {name: part.layout for name, part in parts.items()}
     return Owners(metropolis_weights(graph.subgraph(devices)), layouts)
 
 
-def mix(inputs: Sequence[Mapping[str, Any]]) -> list[Combined]:
+def mix(inputs: Sequence[Mapping[str, Any]]) -> list[Mixed]:
     """Mix each device's model with those that arrived: w_k ← Σ ξ_{k,k'} w_k' (Lian et al. 2017, eq. 3).
 
     The weight of a neighbour that was not heard stays at home. Counters and frozen weights are the device's own.
 
     Args:
-        inputs: Of each receiver: ``device``, its ``model``, uploads that ``arrived`` by sender, and ``neighbours``, the
-            same for all.
+        inputs: Of each receiver: ``device``, the parts of its ``own`` model, what ``arrived`` by sender as it was
+            trained, and ``neighbours``, the same for all.
     """
     neighbours: Neighbours = inputs[0]["neighbours"]
     devices = [one["device"] for one in inputs]
-    own = [one["model"].parts for one in inputs]
+    own = [one["own"] for one in inputs]
     heard = [_finite(one["arrived"]) for one in inputs]
     mixed: list[dict[str, Part]] = [{} for _ in inputs]
     for group in neighbours.groups:
         places = [place for place, device in enumerate(devices) if device in group.weights]
         if places:
             _mix_parts(group, places, devices, own, heard, mixed)
-    dropped = [len(one["arrived"]) - len(uploads) for one, uploads in zip(inputs, heard, strict=True)]
+    left_out = [len(one["arrived"]) - len(states) for one, states in zip(inputs, heard, strict=True)]
     return [
-        Combined(
-            parts, one["model"].head_weights, [Metric("dropped", float(count))] if neighbours.drops else []
-        )
-        for one, parts, count in zip(inputs, mixed, dropped, strict=True)
+        Mixed(parts, [Metric("dropped", float(count))] if neighbours.drops else [])
+        for parts, count in zip(mixed, left_out, strict=True)
     ]
 
 
-def _finite(arrived: Mapping[int, Upload]) -> dict[int, State]:
-    return {k: upload.trained.state for k, upload in arrived.items() if upload.trained.finite}
+def _finite(arrived: Mapping[int, Trained]) -> dict[int, State]:
+    return {k: trained.state for k, trained in arrived.items() if trained.finite}
 
 
 def _mix_parts(

@@ -16,7 +16,7 @@ from torch import Tensor
 from learners.checks import fingerprint
 from learners.federated import FedAvg, FedProx
 from learners.federated.evaluation import evaluate
-from learners.federated.exchange import Model, Upload
+from learners.federated.exchange import Model
 from learners.federated.local_update import Trained, local_update
 from learners.federated.neighbours import Neighbours, mix, owners
 from learners.training.state import Part, State
@@ -153,12 +153,12 @@ def test_who_has_nothing_to_train_on_sends_and_learns_nothing() -> None:
 PATH = nx.path_graph(3)
 
 
-def uploaded(own: Part, finite: bool = True) -> Upload:
-    return Upload(0, None, Trained({"fusion": own}, 0.0, {}, 1, 1.0, {}, {}, finite))
+def trained(own: Part, finite: bool = True) -> Trained:
+    return Trained({"fusion": own}, 0.0, {}, 1, 1.0, {}, {}, finite)
 
 
 def mixed(
-    own: Mapping[int, Part], arrived: Mapping[int, Mapping[int, Upload]], drops: bool = False
+    own: Mapping[int, Part], arrived: Mapping[int, Mapping[int, Trained]], drops: bool = False
 ) -> list[Any]:
     parts = {"fusion": next(iter(own.values()))}
     network = Neighbours([owners(PATH, sorted(PATH), parts)], drops)
@@ -166,7 +166,7 @@ def mixed(
         [
             {
                 "device": k,
-                "model": Model(0, {"fusion": mine}, {}),
+                "own": {"fusion": mine},
                 "arrived": arrived[k],
                 "neighbours": network,
             }
@@ -183,7 +183,7 @@ def numbers(combined: Any) -> list[float]:
 def test_the_weight_of_a_neighbour_that_was_not_heard_stays_at_home() -> None:
     """Device 1 at 3, its neighbours at 0 and 9: (0 + 3 + 9)/3 = 4, or 2/3 · 3 + 1/3 · 9 = 5. Counters are its own."""
     own = part([3.0], running=[6.0], counters=[7.0])
-    low, high = (uploaded(part([x], running=[2 * x], counters=[0.0])) for x in (0.0, 9.0))
+    low, high = (trained(part([x], running=[2 * x], counters=[0.0])) for x in (0.0, 9.0))
     (both,) = mixed({1: own}, {1: {0: low, 2: high}})
     (one,) = mixed({1: own}, {1: {2: high}})
     (none,) = mixed({1: own}, {1: {}})
@@ -195,7 +195,7 @@ def test_the_weight_of_a_neighbour_that_was_not_heard_stays_at_home() -> None:
 def test_who_is_mixed_at_the_same_time_does_not_matter() -> None:
     """Not even where one neighbour hears a sender's model of the round before, late, and another its newest."""
     states = {k: part([float(np.pi * (k + 1))], running=[1.0 / (k + 3)]) for k in range(3)}
-    newest, late = {k: uploaded(own) for k, own in states.items()}, uploaded(part([50.0], running=[7.0]))
+    newest, late = {k: trained(own) for k, own in states.items()}, trained(part([50.0], running=[7.0]))
     arrived = {0: {1: late}, 1: {0: newest[0], 2: newest[2]}, 2: {1: newest[1]}}
     together = mixed(states, arrived)
     for k, own in states.items():
@@ -206,8 +206,8 @@ def test_who_is_mixed_at_the_same_time_does_not_matter() -> None:
 
 
 def test_models_that_diverged_are_left_out_and_counted() -> None:
-    bad = uploaded(part([float("nan")]), finite=False)
-    (found,) = mixed({1: part([3.0])}, {1: {0: bad, 2: uploaded(part([9.0]))}}, drops=True)
+    bad = trained(part([float("nan")]), finite=False)
+    (found,) = mixed({1: part([3.0])}, {1: {0: bad, 2: trained(part([9.0]))}}, drops=True)
     assert numbers(found) == pytest.approx([5.0]) and metrics_of(found.metrics) == {("dropped", ""): 1.0}
 
 
