@@ -28,7 +28,7 @@ from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
 from netsim.learner import Budget, Message, Metric, ServerLearner, Setup, Workload
-from netsim.work.job import TrainingJob
+from netsim.work.job import Stack, TrainingJob
 from netsim.work.torch_device import require_memory
 
 LOSSES = {
@@ -87,6 +87,7 @@ class FedAvg(ServerLearner):
         self._uploads: dict[int, dict[int, Upload]] = {}  # by device and its round
         self._asked: dict[int, float] = {}
         self._architectures: dict[tuple[str, ...], LateFusion] = {}
+        self._stacks: dict[tuple[str, ...], Stack] = {}
 
     # What the methods differ in.
 
@@ -375,7 +376,30 @@ class FedAvg(ServerLearner):
             "seed": derive_seed(self.setup.seed, "training", device, round),
             "torch_device": self.setup.torch_device,
         }
-        return TrainingJob(local_update.local_update, inputs, frozenset({"samples"}))
+        stack = self._stack(client.modalities, inputs["steps"])
+        return TrainingJob(local_update.local_update, inputs, frozenset({"samples"}), stack)
+
+    def _stack(self, modalities: tuple[str, ...], steps: int) -> Stack:
+        """How local updates of clients with these modalities are done as one."""
+        if modalities not in self._stacks:
+            plan, parts = self._plan(), self._architecture.parts(modalities)
+            self._stacks[modalities] = Stack(
+                f"local update {self._restricted(modalities).text} {plan} {len(parts)} parts",
+                local_update.local_updates,
+                local_update.shortened,
+                max(
+                    (
+                        self.training_memory_bytes(k)
+                        for k, one in self._clients.items()
+                        if one.modalities == modalities
+                    ),
+                    default=0.0,
+                ),
+                f"training {'+'.join(modalities)}",
+                steps,
+                local_update.obstacle,
+            )
+        return self._stacks[modalities]
 
     def _steps(self, client: Client, device: int, round: int) -> int:
         """τ_i: as stated, or as many mini-batches as the local epochs have."""
