@@ -1,7 +1,7 @@
 """What a federated round's local updates take: each client's job alone, or all of them as one batch.
 
-100 clients with 200 samples of 57 features each, batches of 32, an epoch a round; logistic regression, or a network with one
-hidden layer. Loop and stack take turns in one process, on one thread, so the ratio is fair on a noisy machine.
+100 clients with 200 samples of 57 features each, batches of 32, an epoch a round; logistic regression, or a network
+with one hidden layer. Loop and stack take turns in one process, on one thread, so the ratio is fair on a noisy machine.
 
 python benchmarks/local_updates.py
 python benchmarks/local_updates.py --clients 20 --repeats 9

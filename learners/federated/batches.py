@@ -117,8 +117,8 @@ def together(
         modalities: Those that the clients own.
         dtype: Of the inputs.
         generators: What training samples are augmented with; None for samples as a test sees them.
-        mixed: Whether, in the mode that the network is in, samples of a batch meet in the network. Then nothing is padded: only clients with equally many
-            samples of each modality are taken together.
+        mixed: Whether samples of a batch meet in the network, in the mode that it is in as the first batch is taken.
+            Then nothing is padded: only clients with equally many samples of each modality are taken together.
     """
     having = _having(samples, clients, seen, modalities)
     for step in steps_together(sizes, _kinds(having, sizes) if mixed() else None):
@@ -132,6 +132,8 @@ def _having(
     found: dict[str, Tensor] = {}
     for m in modalities:
         for place, device in enumerate(clients):
+            if m not in samples.clients[device].absent:
+                continue
             own = samples.having(device, m, seen[place])
             if own is not None:
                 found.setdefault(m, torch.ones_like(seen, dtype=torch.bool))[place] = own

@@ -365,18 +365,19 @@ class FedAvg(ServerLearner):
     def _local_update(self, client: Client, device: int, round: int, version: Version) -> TrainingJob:
         """Train ``version`` on the samples of ``client``, which is ``device``."""
         assert version.state is not None, "a device trains from what it has received"
+        steps = self._steps(client, device, round)
         inputs = {
             "architecture": self._restricted(client.modalities),
             "state": {part: version.state[part] for part in self._architecture.parts(client.modalities)},
             "samples": self._samples,
             "device": device,
-            "steps": self._steps(client, device, round),
+            "steps": steps,
             "head_weights": self._head_weights(version, client.modalities),
             "plan": self._plan(),
             "seed": derive_seed(self.setup.seed, "training", device, round),
             "torch_device": self.setup.torch_device,
         }
-        stack = self._stack(client.modalities, inputs["steps"])
+        stack = self._stack(client.modalities, steps)
         return TrainingJob(local_update.local_update, inputs, frozenset({"samples"}), stack)
 
     def _stack(self, modalities: tuple[str, ...], steps: int) -> Stack:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from learners.federated.plan import LocalPlan
 from learners.federated.samples import Client, Samples
 from learners.federated.weights import Losses, normaliser
 from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs, head_part, trunk_part
+from learners.networks.network import Trunk
 from learners.training.batched import Alone, Mask, Means, Together, Way
 from learners.training.objectives import cross_entropy
 from learners.training.randomness import drawing_from_its_seed
@@ -134,7 +135,9 @@ def _mixes(net: LateFusionNet, state: State, samples: Samples) -> bool:
     some = torch.linspace(0, len(store.labels) - 1, MIXED_SAMPLES).long()
     dtype = state[FUSION].row.bank.dtype
     return any(
-        mixes_samples(trunk, state[trunk_part(m)], store.seen(m, some.to(store.labels.device), dtype))
+        mixes_samples(
+            cast(Trunk, trunk), state[trunk_part(m)], store.seen(m, some.to(store.labels.device), dtype)
+        )
         for m, trunk in net.trunks.items()
     )
 
@@ -192,13 +195,13 @@ def _updated(
     return [
         Trained(
             states[k],
-            loss := losses_of[k].pop(TOTAL, 0.0),
+            minimised_loss := losses_of[k].pop(TOTAL, 0.0),
             losses_of[k],
             len(sizes[k]),
             normaliser(len(sizes[k]), plan.momentum, plan.learning_rate * plan.proximal),
             _by_head({key: own[k] for key, own in before.items()}),
             _by_head({key: own[k] for key, own in after.items()}),
-            math.isfinite(loss) and finite[k],
+            math.isfinite(minimised_loss) and finite[k],
         )
         for k in range(way.count)
     ]

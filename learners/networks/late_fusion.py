@@ -144,7 +144,10 @@ class LateFusionNet(nn.Module):
             if m in self.heads:
                 heads[m] = through(head_part(m), own)
             features.append(_placed(own, present[m], batch) if m in present else own)
-        return Outputs(through(FUSION, torch.cat(features, dim=-1)), heads)
+        together = (
+            torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        )  # cat copies a single one too
+        return Outputs(through(FUSION, together), heads)
 
     def own_heads(self, modality: str) -> list[nn.Module]:
         """The modality's own head, where it has one."""

@@ -9,13 +9,13 @@ How a learner uses it. The update is a function of a *way* and of one or several
             losses = ...                                    # [] of one device, [devices] of several
             way.step(losses, {})
             means.add("loss", losses, batch.devices)
-        return [Result(state, own) for state, own in zip(way.states(), means.by_device(), strict=True)]
+        return [Result(*own) for own in zip(way.states(), means.by_device(), strict=True)]
 
 With :class:`Alone` it is the job of one device: its network as it is, and PyTorch's optimizer. With :class:`Together`
-it is that of many: the states lie in a bank, the network's ``stacked`` takes inputs through all of them, and a loss is one
-number per device. Devices do not depend on each other, so one backward pass through the sum of their losses gives the
-gradient of each. The learner's own part is small: its losses broadcast over a first axis of devices, and padding does not
-count in a device's mean (:func:`learners.training.objectives.cross_entropy`).
+it is that of many: the states lie in a bank, the network's ``stacked`` takes inputs through all of them, and a loss is
+one number per device. Devices do not depend on each other, so one backward pass through the sum of their losses gives
+the gradient of each. The learner's own part is small: its losses broadcast over a first axis of devices, and padding
+does not count in a device's mean (:func:`learners.training.objectives.cross_entropy`).
 
 Mini-batches of several devices are brought together by :func:`steps_together`. A device whose steps are over has no
 place in a step: its weights, running statistics and momentum stay as they are.
@@ -25,7 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -95,7 +96,7 @@ class Together:
     """
 
     def __init__(self, net: Stackable, states: Sequence[State], rule: Rule) -> None:
-        self.net = net
+        self.net: Any = net
         self.count = len(states)
         self.dtype = _dtype(states[0])
         self._bank = Bank.of(net.parts(), states)
@@ -104,7 +105,8 @@ class Together:
             for part, stacked in self._bank.parts.items()
             if stacked.leaves  # a part without weights has nothing to step
         }
-        self._devices, self._some = ALL, self._bank
+        self._devices: Devices = ALL
+        self._some = self._bank
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
         """Pass ``inputs`` [some, ...] through the networks of ``devices``."""
@@ -112,7 +114,7 @@ class Together:
             everybody = not isinstance(devices, Tensor) and devices.indices(self.count) == (0, self.count, 1)
             self._devices, self._some = devices, self._bank if everybody else self._bank.some(devices)
         outputs = self.net.stacked(self._some.tensors, *inputs)
-        if isinstance(devices, Tensor) and self.net.training:  # type: ignore[attr-defined]
+        if isinstance(devices, Tensor) and self.net.training:
             for part, own in self._some.parts.items():
                 self._bank.parts[part].statistics[devices] = own.statistics
         return outputs
@@ -136,7 +138,10 @@ class Together:
             ]
             if len(resting) < len(found):
                 self._optimizers[part].take_step(
-                    own.gradient(found), None if mask is True else mask, self._devices, resting
+                    own.gradient(found),
+                    mask if isinstance(mask, Tensor) else None,
+                    self._devices,
+                    resting,
                 )
 
     def finite(self) -> list[bool]:
@@ -216,7 +221,7 @@ class Step:
     counts: tuple[int, ...]
     starts: tuple[int, ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Samples of the largest; the others are padded."""
         return max(self.counts)
@@ -228,19 +233,25 @@ class Step:
             return None
         return torch.arange(self.size) < torch.tensor(self.counts)[:, None]
 
-    def cut(self, seen: Tensor) -> Tensor:
-        """Its samples [some, size] of what all devices see [devices, most]; padding is any of them."""
-        own = seen[self.devices]
+    @cached_property
+    def _places(self) -> slice | Tensor:
+        """Places of its samples in a row of all that a device sees: the same for all, or [some, size]."""
         first = self.starts[0]
         if all(start == first for start in self.starts):
-            return own[:, first : first + self.size]
-        places = torch.tensor(self.starts)[:, None] + torch.arange(self.size)
-        return own.gather(1, places.clamp_(max=seen.shape[1] - 1).to(seen.device))
+            return slice(first, first + self.size)
+        return torch.tensor(self.starts)[:, None] + torch.arange(self.size)
+
+    def cut(self, seen: Tensor) -> Tensor:
+        """Its samples [some, size] of what all devices see [devices, most]; padding is any of them."""
+        own, places = seen[self.devices], self._places
+        if isinstance(places, slice):
+            return own[:, places]
+        return own.gather(1, places.clamp(max=seen.shape[1] - 1))
 
 
 def steps_together(
     sizes: Sequence[Sequence[int]], kinds: Sequence[Sequence[Hashable]] | None = None
-) -> list[Step]:
+) -> tuple[Step, ...]:
     """Let each device take its n-th mini-batch with the n-th of the others.
 
     Those whose steps are over stay behind. Devices that are sorted by their numbers of steps, longest first, are
@@ -250,10 +261,16 @@ def steps_together(
         sizes: Of each device the samples of its mini-batches, in their order.
         kinds: Of each mini-batch what it must have in common with those that it is taken with; None for nothing.
     """
-    starts = [[0] for _ in sizes]
-    for own, counts in zip(starts, sizes, strict=True):
-        for count in counts:
-            own.append(own[-1] + count)
+    alike = None if kinds is None else tuple(map(tuple, kinds))
+    return _steps_together(tuple(map(tuple, sizes)), alike)
+
+
+@lru_cache(maxsize=64)
+def _steps_together(
+    sizes: tuple[tuple[int, ...], ...], kinds: tuple[tuple[Hashable, ...], ...] | None
+) -> tuple[Step, ...]:
+    """:func:`steps_together`, which is the same in most rounds."""
+    starts = [tuple(accumulate(own, initial=0)) for own in sizes]
     found = []
     for n in range(max(map(len, sizes), default=0)):
         groups: dict[Hashable, list[int]] = {}
@@ -261,16 +278,11 @@ def steps_together(
             if n < len(own):
                 groups.setdefault(None if kinds is None else kinds[k][n], []).append(k)
         for group in groups.values():
-            found.append(
-                Step(
-                    _places(group),
-                    tuple(sizes[k][n] for k in group),
-                    tuple(starts[k][n] for k in group),
-                )
-            )
-    return found
+            counts, firsts = tuple(sizes[k][n] for k in group), tuple(starts[k][n] for k in group)
+            found.append(Step(_neighbours(group), counts, firsts))
+    return tuple(found)
 
 
-def _places(group: Sequence[int]) -> Devices:
+def _neighbours(group: Sequence[int]) -> Devices:
     first, last = group[0], group[-1]
     return slice(first, last + 1) if last - first == len(group) - 1 else torch.tensor(group)

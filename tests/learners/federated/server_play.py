@@ -49,8 +49,12 @@ def play(
     participants: Mapping[int, Sequence[int]] | None = None,
     ahead: bool = False,
     together: bool = False,
+    stacked: bool = False,
 ) -> list[Turn]:
-    """Rounds of everybody, or of those given by round; ``ahead``: all clocks first, all learning later."""
+    """Rounds of everybody, or of those given by round; ``ahead``: all clocks first, all learning later.
+
+    ``stacked``: local updates that may be done as one are.
+    """
     everybody = range(learner.setup.device_count)
     turns = [Turn(round) for round in range(1, rounds + 1)]
     if ahead:
@@ -64,7 +68,7 @@ def play(
         return turns
     for turn in turns:
         begin(learner, turn, (participants or {}).get(turn.round, everybody), together)
-        train(learner, turn)
+        (train_stacked if stacked else train)(learner, turn)
         upload(learner, turn)
         combine(learner, turn)
         turn.workloads[learner.server] = learner.workload(learner.server, turn.round, UNLIMITED)
@@ -88,6 +92,24 @@ def train(learner: Any, turn: Turn) -> None:
         turn.results[k] = run_job(job)
         assert fingerprint(dict(job.inputs)) == before
         assert fingerprint(run_job(copied)) == fingerprint(turn.results[k])
+        note(learner, turn, k, learner.apply(k, turn.round, turn.results[k]))
+
+
+def train_stacked(learner: Any, turn: Turn) -> None:
+    """Local updates, one call for all with the same key; inputs must not change."""
+    jobs = {
+        k: learner.training_job(k, turn.round, turn.workloads[k])
+        for k in turn.workloads
+        if k != learner.server
+    }
+    before = fingerprint({k: dict(job.inputs) for k, job in jobs.items()})
+    for key in dict.fromkeys(job.stack.key for job in jobs.values()):
+        group = [k for k, job in jobs.items() if job.stack.key == key]
+        stack, inputs = jobs[group[0]].stack, [jobs[k].inputs for k in group]
+        assert stack.obstacle(2 * inputs[:1]) == ""
+        turn.results |= dict(zip(group, stack.function(inputs), strict=True))
+    assert fingerprint({k: dict(job.inputs) for k, job in jobs.items()}) == before
+    for k in jobs:
         note(learner, turn, k, learner.apply(k, turn.round, turn.results[k]))
 
 
