@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.federated.local_update import dtype_of
-from learners.networks.late_fusion import LateFusion
+from learners.networks.late_fusion import FUSION, LateFusion
 from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, lend
 from learners.training.task import Store
@@ -33,6 +32,7 @@ def evaluate(
     """
     net = architecture.net(torch_device)
     lend(net.parts(), state)
+    dtype = state[FUSION].row.bank.dtype
     net.eval()
     own = tuple(net.heads)
     loss = torch.zeros((), dtype=torch.float64, device=torch_device)
@@ -40,7 +40,7 @@ def evaluate(
     with torch.inference_mode():
         for part in rows.to(torch_device).split(batch_size):
             labels = store.labels[part]
-            inputs = {m: store.seen(m, part, dtype_of(net)) for m in net.modalities}
+            inputs = {m: store.seen(m, part, dtype) for m in net.modalities}
             outputs = net(inputs, len(part))
             logits = torch.stack([outputs.fused, *(outputs.heads[m] for m in own)])  # [1 + M, B, C]
             correct += (logits.argmax(-1) == labels).sum(1)

@@ -19,6 +19,7 @@ from netsim.core.streams import derive_seed
 from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
 from netsim.work.graph import TaskGraph
+from netsim.work.job import Stack
 
 LOSSES = {
     "loss_total": "what a client's training minimised, mean over the round's steps",
@@ -58,6 +59,7 @@ class FedAvg(Learner):
         self._clients = self._federation.clients
         self._plan = self._make_plan()
         self._server_method = Shared(self._method())
+        self._stacks: dict[tuple[str, ...], Stack] = {}
 
     # What the methods differ in.
 
@@ -215,7 +217,8 @@ class FedAvg(Learner):
             "seed": derive_seed(self.setup.seed, "training", node, round),
             "torch_device": self.setup.torch_device,
         }
-        trained = work.do(local_update.local_update, inputs, round)
+        stack = self._stack(client.modalities, inputs["steps"])
+        trained = work.do(local_update.local_update, inputs, round, stack)
         told = work.together(
             report.report,
             {
@@ -232,6 +235,22 @@ class FedAvg(Learner):
         if self.setup.server is not None:  # it will train from what it is sent then
             return Step(None, upload, told["metrics"])
         return Step(Model(round, told["parts"], model.head_weights), upload, told["metrics"])
+
+    def _stack(self, modalities: tuple[str, ...], steps: int) -> Stack:
+        """Return how local updates of clients with these modalities are done as one."""
+        if modalities not in self._stacks:
+            alike = [k for k, client in self._clients.items() if client.modalities == modalities]
+            parts = self._federation.architecture.parts(modalities)
+            self._stacks[modalities] = Stack(
+                f"local update {self._federation.restricted(modalities).value.text} {self._plan} {len(parts)} parts",
+                local_update.local_updates,
+                local_update.shortened,
+                max((self.training_memory_bytes(k) for k in alike), default=0.0),
+                f"training {'+'.join(modalities)}",
+                steps,
+                local_update.obstacle,
+            )
+        return self._stacks[modalities]
 
     def aggregate(
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]

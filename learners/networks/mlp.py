@@ -8,9 +8,8 @@ from itertools import pairwise
 
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from learners.networks.folded import connect
+from learners.networks.folded import connect_all
 from learners.networks.network import Network, Trunk
 from netsim.core.options import Options
 
@@ -34,10 +33,7 @@ class MLPTrunk(Trunk):
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
-        x = x.flatten(2).transpose(1, 2)
-        for index in range(0, len(self.layers), 2):
-            x = F.relu(connect(x, tensors, f"layers.{index}"))
-        return x.transpose(1, 2)
+        return connect_all(x.flatten(2), tensors, "layers.", self.layers)
 
 
 class MLPOptions(Options):
