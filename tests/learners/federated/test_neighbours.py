@@ -14,9 +14,10 @@ from tiny_task import UNLIMITED, Deal, Kept, TinyData, make_setup
 from torch import Tensor
 
 from learners.checks import fingerprint
-from learners.federated import FedAvg, FedProx
 from learners.federated.evaluation import evaluate
 from learners.federated.exchange import Model
+from learners.federated.fedavg import FedAvg
+from learners.federated.fedprox import FedProx
 from learners.federated.local_update import Trained, local_update
 from learners.federated.neighbours import Neighbours, mix, owners
 from learners.training.state import Part, State
