@@ -156,6 +156,7 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
         try:
             cls = registry.load(kind, component.name, f"{where((*key, 'name'))}: {'.'.join(key)}.name")
             given = component.given
+            cls = _made_for(cls, given, key, where)
             if before[key] not in (None, component.name) and (*key, "name") in changed:
                 # Another learner by --set learner.name=...: options of the old one that the new one does not have
                 # go, but not silently; options that the command line itself sets stay and must fit.
@@ -205,6 +206,19 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
     return Plan(scenario, parts, path, tuple(notes), found_in)
 
 
+def _made_for(cls: Any, given: Mapping[str, Any], key: Location, where: Callable[[Location], str]) -> Any:
+    """Return the class for a block with the options ``given``; see :meth:`netsim.learner.Learner.made_for`.
+
+    Raises:
+        ScenarioError: As there.
+    """
+    try:
+        return cls.made_for(given) if hasattr(cls, "made_for") else cls
+    except ScenarioError as error:
+        option = str(error).partition(":")[0]
+        raise ScenarioError(f"{where((*key, option))}: {'.'.join(map(str, key))}.{error}") from error
+
+
 def _find_all(scenario: Scenario, folder: Path, where: Callable[[Location], str]) -> tuple[Path, ...]:
     """Find all that the scenario names before anything is loaded, since loading may take PyTorch's seconds.
 
@@ -249,7 +263,7 @@ def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tu
             yield from (((key, *inner), name) for inner, name in _own_names_in(value, key == "networks"))
         elif (
             isinstance(value, str)
-            and (named or key == "name")
+            and (named or key in ("name", "of"))
             and re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", value)
         ):
             yield (key,), value
