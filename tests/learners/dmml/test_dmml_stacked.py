@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_task import UNLIMITED, Deal, make_learner, run_job
+from tiny_task import Deal, make_learner, play_of, run_job
 
 from learners.dmml.batches import drawn_by_all, mini_batches, passes
 from learners.dmml.stacked_update import local_updates
@@ -39,7 +39,7 @@ def assert_same(stacked: Any, alone: Any, precision: str) -> None:
 
 
 def jobs_of(learner: Any, round: int, devices: range = range(4)) -> list[Any]:
-    return [learner.training_job(k, round, learner.workload(k, round, UNLIMITED)) for k in devices]
+    return [play_of(learner).job(k, round) for k in devices]
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
