@@ -30,7 +30,7 @@ class Tasks:
         self._store, self._rows = Shared(store), Shared(test_rows)
         self._test_samples = len(test_rows)
         self._names = tuple(model.architecture.networks)
-        self._stacks: dict[tuple[str, TrainingPlan | None, int], Stack] = {}
+        self._stacks: dict[tuple[tuple[str, ...], int | None, int], Stack] = {}  # by modalities, plan, batch size
 
     def train(
         self,
@@ -83,10 +83,13 @@ class Tasks:
     def _training_stack(
         self, modalities: tuple[str, ...], plan: TrainingPlan, batch_size: int, steps: int
     ) -> Stack:
-        """Return how local updates by ``plan`` are done together; full batches must have the same size."""
-        architecture = self.model.restricted_to(modalities)
-        known = (architecture.text, plan, batch_size)
+        """Return how local updates by ``plan``, one of few that live on, are done together.
+
+        Full batches must have the same size.
+        """
+        known = (modalities, id(plan), batch_size)
         if known not in self._stacks:
+            architecture = self.model.restricted_to(modalities)
             self._stacks[known] = Stack(
                 f"training {architecture.text} {plan} {batch_size}",
                 local_updates,
@@ -102,9 +105,9 @@ class Tasks:
 
     def _evaluation_stack(self, modalities: tuple[str, ...], batch_size: int) -> Stack:
         """Return how evaluations are done together."""
-        architecture = self.model.restricted_to(modalities)
-        known = (architecture.text, None, batch_size)
+        known = (modalities, None, batch_size)
         if known not in self._stacks:
+            architecture = self.model.restricted_to(modalities)
             self._stacks[known] = Stack(
                 f"evaluation {architecture.text} {batch_size}",
                 evaluation.evaluate_stacked,

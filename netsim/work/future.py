@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -19,7 +19,7 @@ class Future:
         path: Fields to follow from its result: keys of mappings, or names of attributes.
     """
 
-    __slots__ = ("path", "task")
+    __slots__ = ("_value", "path", "task")
 
     def __init__(self, task: Task, path: tuple[Any, ...] = ()) -> None:
         self.task = task
@@ -31,10 +31,14 @@ class Future:
 
     def opened(self) -> Any:
         """Return the value; its task is done."""
-        value = self.task.result
-        for field in self.path:
-            value = value[field] if isinstance(value, Mapping) else getattr(value, field)
-        return value
+        try:
+            return self._value  # many receivers open the same message
+        except AttributeError:
+            value = self.task.result
+            for field in self.path:
+                value = value[field] if isinstance(value, Mapping) else getattr(value, field)
+            self._value = value
+            return value
 
 
 class Shared:
@@ -54,16 +58,22 @@ class Shared:
         self.known[self.number] = self
 
 
-def futures(value: Any) -> Iterator[Future]:
-    """Yield the futures in ``value``: in dictionaries, lists, tuples and what these hold."""
-    if type(value) is Future:
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from futures(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from futures(item)
+def futures(value: Any) -> list[Future]:
+    """Return the futures in ``value``: in dictionaries, lists, tuples and what these hold."""
+    found: list[Future] = []
+    _collect((value,), found)
+    return found
+
+
+def _collect(values: Iterable[Any], found: list[Future]) -> None:
+    for value in values:
+        kind = type(value)
+        if kind is Future:
+            found.append(value)
+        elif isinstance(value, dict):
+            _collect(value.values(), found)
+        elif isinstance(value, list | tuple):
+            _collect(value, found)
 
 
 def opened(value: Any) -> Any:
@@ -79,7 +89,10 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
     if kind is Shared:
         return shared(value)
     if isinstance(value, dict):
-        items = {key: replaced(item, future, shared) for key, item in value.items()}
+        items = {
+            key: future(item) if type(item) is Future else replaced(item, future, shared)
+            for key, item in value.items()
+        }
         return items if any(items[key] is not item for key, item in value.items()) else value
     if isinstance(value, list | tuple):
         parts = [replaced(part, future, shared) for part in value]

@@ -104,8 +104,7 @@ def test_total_loss_is_the_weighted_sum_of_its_terms() -> None:
 def test_optimizer_memory_can_be_reset() -> None:
     for choice, kept in (("keep", True), ("reset", False)):
         learner = make_learner("dmml_kd", optimizer_state=choice)
-        job = play_of(learner).job(0, 1)
-        learner.apply(0, 1, run_job(job))
+        play_of(learner).train(0, 1)
         assert bool(play_of(learner).job(0, 2).inputs["memories"]) == kept
 
 
