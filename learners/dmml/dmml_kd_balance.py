@@ -107,7 +107,9 @@ class DMMLKDBalance(DMMLKD):
 
     def _bits(self, modalities: Sequence[str]) -> float:
         """Return the size of a message; where φ is taken per iteration it says how many there were [bit]."""
-        return super()._bits(modalities) + (self._size_bits(len(modalities)) if self._counts_iterations else 0)
+        return super()._bits(modalities) + (
+            self._size_bits(len(modalities)) if self._counts_iterations else 0
+        )
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
         """Order the local update, and note how often each modality takes part in it."""
@@ -133,7 +135,9 @@ class DMMLKDBalance(DMMLKD):
             counted = work.together(per_iteration, inputs, round)
             coefficients, known = counted["coefficients"], counted["known"]
         balance = Balance({}, self._count(node, tuple(arrived)), coefficients, known)
-        return Step(state._replace(parts=mixed["parts"], before=None, balance=balance), metrics=mixed["metrics"])
+        return Step(
+            state._replace(parts=mixed["parts"], before=None, balance=balance), metrics=mixed["metrics"]
+        )
 
     def _count(self, device: int, senders: Sequence[int]) -> int:
         """Return how many coefficients ``device`` has of itself and ``senders``."""

@@ -132,9 +132,11 @@ class SharedModel:
         }
 
     def costs_of(self, samples: int, full: int) -> CostTable:
-        """Return the costs of mini-batches of mean size, of which there are ``samples`` where ``full`` ones have ``full``.
+        """Return the costs of mini-batches of mean size; what is stated is stated for an iteration, whatever its size.
 
-        What is stated is stated for an iteration, whatever its size.
+        Args:
+            samples: Of all the mini-batches of a round.
+            full: As many as they would be if all were full.
         """
         if self.costs_stated or samples == full:
             return self.costs

@@ -30,7 +30,9 @@ class Tasks:
         self._store, self._rows = Shared(store), Shared(test_rows)
         self._test_samples = len(test_rows)
         self._names = tuple(model.architecture.networks)
-        self._stacks: dict[tuple[tuple[str, ...], int | None, int], Stack] = {}  # by modalities, plan, batch size
+        self._stacks: dict[
+            tuple[tuple[str, ...], int | None, int], Stack
+        ] = {}  # by modalities, plan, batch size
 
     def train(
         self,

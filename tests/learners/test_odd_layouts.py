@@ -170,7 +170,7 @@ def test_the_step_count_of_a_part_whose_first_weight_is_frozen_goes_on(tmp_path:
     simulation: Any = odd_run(tmp_path, "frozen", rounds=3)
     simulation.run()
     steps = 3 * simulation.learner.facts()["iterations_per_round"][0]
-    assert float(simulation.learner._memories[0]["trunk/features"]["step"]) == steps > 0
+    assert float(simulation.states[0].memories["trunk/features"]["step"]) == steps > 0
 
 
 def test_a_frozen_layer_keeps_its_weights_where_others_are_drawn_anew() -> None:

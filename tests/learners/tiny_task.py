@@ -170,7 +170,18 @@ class Play:
         """The job of the local update that the device would order now; None if it would not."""
         made = self.work.trace()
         self.learner.train(self.work, device, round, self.states[device], self.cost(device, round, budget))
-        jobs = [TrainingJob(t.function, self.work.value(t.inputs), stack=t.stack) for t in made if not t.light]
+        return self._job(made)
+
+    def evaluation_job(self, device: int, round: int = 1) -> Any:
+        """The job of the evaluation that would be ordered now."""
+        made = self.work.trace()
+        self.learner.evaluate(self.work, device, round, self.states[device])
+        return self._job(made)
+
+    def _job(self, made: list[Any]) -> Any:
+        jobs = [
+            TrainingJob(t.function, self.work.value(t.inputs), stack=t.stack) for t in made if not t.light
+        ]
         self.work.cancel(made)
         return jobs[0] if jobs else None
 
@@ -180,9 +191,7 @@ class Play:
         self.states[device], self.sent[device] = step.state, step.outbox
         return self.known(step.metrics)
 
-    def aggregate(
-        self, device: int, round: int, arrived: dict[int, Any]
-    ) -> dict[tuple[str, str], float]:
+    def aggregate(self, device: int, round: int, arrived: dict[int, Any]) -> dict[tuple[str, str], float]:
         step = self.learner.aggregate(self.work, device, round, self.states[device], arrived)
         self.states[device] = step.state
         return self.known(step.metrics)

@@ -36,7 +36,12 @@ def run(write_scenario: Any, tmp_path: Any) -> Callable[..., tuple[Simulation, K
         learner: dict[str, Any], rounds: int = 3, protocol: str = "server_rounds"
     ) -> tuple[Simulation, Kept]:
         kd = {"generator_hidden": 8, "noise_size": 4, "generator_iterations": 3}
-        own = {"networks": NETWORKS, "batch_size": 8, **(kd if "kd" in learner.get("of", learner["name"]) else {}), **learner}
+        own = {
+            "networks": NETWORKS,
+            "batch_size": 8,
+            **(kd if "kd" in learner.get("of", learner["name"]) else {}),
+            **learner,
+        }
         path = write_scenario(
             rounds=rounds,
             devices={"count": 4},
@@ -63,7 +68,12 @@ def test_each_part_is_the_mean_over_those_that_hold_it_by_samples() -> None:
         k: {name: moved(part, float(k + 1)) for name, part in learner._model.first(share.modalities).items()}
         for k, share in learner._shares.items()
     }
-    inputs = {"own": own, "arrived": models, "samples": {0: 16, 1: 8, 2: 24}, "extractors": {"audio": "trunk/audio"}}
+    inputs = {
+        "own": own,
+        "arrived": models,
+        "samples": {0: 16, 1: 8, 2: 24},
+        "extractors": {"audio": "trunk/audio"},
+    }
     (found,) = averaged([inputs])
     shifts = {"trunk/audio": (16 * 1 + 8 * 2) / 24, "trunk/visual": (8 * 2 + 24 * 3) / 32}
     shifts["common"] = (16 * 1 + 8 * 2 + 24 * 3) / 48
@@ -84,7 +94,12 @@ def moved(part: Part, by: float) -> Part:
 def test_a_part_that_nobody_sent_and_integer_counters_stay_the_server_s_own() -> None:
     learner = server_learner()
     own = learner._model.first(("audio", "visual"))
-    inputs = {"own": own, "arrived": {0: learner._model.first(("audio",))}, "samples": {0: 16}, "extractors": {}}
+    inputs = {
+        "own": own,
+        "arrived": {0: learner._model.first(("audio",))},
+        "samples": {0: 16},
+        "extractors": {},
+    }
     (found,) = averaged([inputs])
     assert found.parts["trunk/visual"] is own["trunk/visual"]
     counted = {"trunk/visual": own["trunk/visual"]}

@@ -152,7 +152,7 @@ def test_evaluation_stacked_is_evaluation_alone(name: str) -> None:
     for k in range(4):
         play_of(learner).train(k, 1)
         play_of(learner).aggregate(k, 1, {})
-    jobs = [learner.evaluation_job(k, 1) for k in range(4)]
+    jobs = [play_of(learner).evaluation_job(k, 1) for k in range(4)]
     stacked = jobs[0].stack.function([job.inputs for job in jobs])
     for one, job in zip(stacked, jobs, strict=True):
         assert one == pytest.approx(run_job(job), rel=1e-12)
