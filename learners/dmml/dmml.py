@@ -235,7 +235,7 @@ class DMML(Learner):
         assert isinstance(cost, LocalCost)
         modalities, plan = self._shares[node].modalities, self._plan(round)
         trained = self._tasks.train(work, node, round, modalities, state.parts, state.memories, cost, plan)
-        memories = trained["memories"] if self._training_options.optimizer_state == "keep" else {}
+        memories: Any = trained["memories"] if self._training_options.optimizer_state == "keep" else {}
         parts = trained["state"]
         return Step(DeviceState(parts, memories, state.parts, state.balance), parts, trained["metrics"])
 

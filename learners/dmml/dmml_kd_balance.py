@@ -50,13 +50,13 @@ class Balance(NamedTuple):
 
     Attributes:
         iterations: N^m of the local update since the last aggregation; empty where there was none.
-        count: How many coefficients it has.
+        size: How many coefficients it has.
         coefficients: Those of the last round, a future.
         known: Those per iteration that it knew last of each sender, a future.
     """
 
     iterations: Mapping[str, int]
-    count: int
+    size: int
     coefficients: Any
     known: Any
 
@@ -153,7 +153,7 @@ class DMMLKDBalance(DMMLKD):
         if state is None:
             return Report(0.0, None)
         report = BalanceReport(self._affordable(device, budget), state.balance.coefficients)
-        return Report(self._size_bits(1 + state.balance.count), report)
+        return Report(self._size_bits(1 + state.balance.size), report)
 
     def decide(
         self, work: TaskGraph, head: int, round: int, reports: Mapping[int, Any]

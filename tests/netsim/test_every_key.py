@@ -132,8 +132,6 @@ GIVEN: dict[str, list[Any]] = {
     "stragglers.given.factors": [{1: 2.0}],
     "protocols.decentralized_rounds.deadline_s": [0.35],
     "protocols.server_rounds.deadline_s": [0.35],
-    "learners.centralized.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
-    "learners.centralized.modalities": [["features"]],
     "learners.centralized_server.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
     "learners.centralized_server.modalities": [["features"]],
     "learners.centralized_server.epochs_range": [[1, 2]],
