@@ -20,6 +20,7 @@ class Future:
     """
 
     __slots__ = ("_value", "path", "task")
+    _value: Any  # not there before it is opened
 
     def __init__(self, task: Task, path: tuple[Any, ...] = ()) -> None:
         self.task = task
