@@ -210,7 +210,7 @@ class FedAsyncOptions(StalenessOptions):
 FEDASYNC = Entry(
     "learners.federated.asynchronous:FedAsync",
     FedAsyncOptions,
-    "w ← (1 − α_t) w + α_t w_k with α_t = α s(t − τ), for each upload that arrives.",
+    "The server moves towards each upload as it comes, less the later it is; see :class:`Moving`."
     suits=frozenset({"server", "asynchronous"}),
 )
 
