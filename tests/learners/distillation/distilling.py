@@ -174,7 +174,11 @@ def prepare(
                 **({"links": {"name": "range", "range_m": 200}} if links else {}),
             },
             "protocol": {"name": "server_rounds"},
-            **({} if links else {"server": {"uplink": band, "downlink": {**band, "mode": "unicast"}, **(server or {})}}),
+            **(
+                {}
+                if links
+                else {"server": {"uplink": band, "downlink": {**band, "mode": "unicast"}, **(server or {})}}
+            ),
             "data": VECTORS if name == "fedmd" else IMAGES,
             "partition": {"name": "iid"},
             "learner": {"name": name, **options, **(learner or {})},

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from distilling import CNN, MLP, RESNET, make
+from learners.distillation.fleet import glorot
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,7 +19,6 @@ from learners.distillation.classifier import (
 )
 from learners.distillation.costs import network_costs
 from learners.distillation.evaluation import Judgement
-from learners.distillation.fleet import glorot
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.networks.choice import NetworkChoice
 from learners.training.state import lend, take

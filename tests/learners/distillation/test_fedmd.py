@@ -240,7 +240,9 @@ def test_more_public_samples_are_not_asked_for_than_there_are() -> None:
 
 def test_a_union_has_a_place_for_every_class_and_all_of_them_count() -> None:
     learner = make("fedmd", public_epochs=60, private_epochs=0, learning_rate=0.02)
-    assert learner._devices.architectures[0].class_counts == (5,) and learner.facts()["label_space"] == "union"
+    assert (
+        learner._devices.architectures[0].class_counts == (5,) and learner.facts()["label_space"] == "union"
+    )
     play = Play(learner)
     (turn,) = play.rounds(1)
     state, store = play[0]["model"], learner._public_set.value.store
