@@ -116,7 +116,7 @@ class Counted(Play):
 
 
 def charged_and_computed(learner: Any, rounds: int) -> list[tuple[float, float]]:
-    """FLOPs of each training of some rounds, as charged and as computed; means of scores are no products of matrices."""
+    """FLOPs of each training of some rounds, as charged and as computed; a mean is no product of matrices."""
     play = Counted(learner)
     play.rounds(rounds)
     return play.found

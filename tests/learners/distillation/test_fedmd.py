@@ -420,7 +420,7 @@ def test_each_party_digests_the_mean_of_its_own_scores_and_its_neighbours() -> N
 
 
 def test_where_all_hear_each_other_parties_learn_as_with_a_server() -> None:
-    """The mean of everybody's scores is the server's consensus, summed in the same order: the same models, bit for bit."""
+    """The mean of everybody's scores is the server's consensus, in the same order: the same models, bit for bit."""
     alone, served = Play(make("fedmd", nx.complete_graph(3))), Play(make("fedmd"))
     alone.rounds(3), served.rounds(3)
     assert fingerprints(alone) == fingerprints(served)
@@ -463,16 +463,15 @@ def test_a_device_without_samples_is_nobody_s_neighbour() -> None:
 
 
 @pytest.mark.parametrize(
-    "blocks",
+    ("outcome", "blocks"),
     [
-        {},
-        {"protocol": {"name": "decentralized_rounds", "deadline_s": 0.02}},
-        {"devices": {"battery": {"capacity_j": 2e-4}}},
+        ("finished", {}),
+        ("cut_off", {"protocol": {"name": "decentralized_rounds", "deadline_s": 2e-4}}),
+        ("died", {"devices": {"battery": {"capacity_j": 2e-4}}}),
     ],
-    ids=["plain", "deadline", "deaths"],
 )
 def test_workers_give_the_same_records_without_a_server(
-    write_scenario: Callable[..., Path], blocks: dict[str, Any]
+    write_scenario: Callable[..., Path], outcome: str, blocks: dict[str, Any]
 ) -> None:
     jobs = {"device": "cpu", "threads": 1, "stacking": "off"}
     inline, threads = (
@@ -487,6 +486,7 @@ def test_workers_give_the_same_records_without_a_server(
     )
     assert inline[1].everything == threads[1].everything and inline[1].metrics
     assert fingerprint(inline[0].states) == fingerprint(threads[0].states)
+    assert outcome in {row.outcome for row in inline[1].rounds}
     assert {"model"} == {row.kind for row in inline[1].transfers}
 
 
