@@ -233,7 +233,7 @@ def test_the_guides_protocol_runs_as_it_stands_and_gives_the_same_bytes_everywhe
     assert (
         0 < rounds.received.sum() <= (transfers.outcome == "delivered").sum() == rounds.sent.sum() == 6 * 12
     )
-    for executor in ("auto", "beside"):
+    for executor in ("auto", "forked"):
         for table, same in zip(
             (metrics, rounds, transfers),
             tables(executor, f"jobs.executor={executor}", "jobs.stacking=off"),

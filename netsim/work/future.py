@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
@@ -45,13 +44,19 @@ class Shared:
         number: Its number in this process, and in copies of it.
     """
 
-    _numbers = itertools.count()
+    _count: ClassVar[int] = 0
     known: ClassVar[WeakValueDictionary[int, Shared]] = WeakValueDictionary()
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, number: int | None = None) -> None:
         self.value = value
-        self.number = next(self._numbers)
+        self.number = Shared._count if number is None else number
+        Shared._count = max(Shared._count, self.number + 1)
         self.known[self.number] = self
+
+    @classmethod
+    def count(cls) -> int:
+        """Return how many there have been."""
+        return cls._count
 
 
 def futures(value: Any) -> Iterator[Future]:

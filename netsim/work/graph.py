@@ -15,8 +15,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from netsim.events import Observer
-from netsim.records.tables import MetricRow
+from netsim.events import MetricRow, Observer
 from netsim.work.executors.executor import Executor
 from netsim.work.future import Future, Shared, futures, opened
 from netsim.work.job import Inputs, Stack, TrainingJob
@@ -114,7 +113,7 @@ class TaskGraph:
             round: The round that it belongs to.
             stack: How it is done together with others like it; None if it cannot be.
         """
-        return self._add(Task(function, inputs, round, next(self._numbers), stack, light=False))
+        return self.add(Task(function, inputs, round, next(self._numbers), stack, light=False))
 
     def together(
         self, function: Callable[[Sequence[Inputs]], Sequence[Any]], inputs: Inputs, round: int
@@ -127,7 +126,7 @@ class TaskGraph:
             inputs: As for :meth:`do`.
             round: The round that it belongs to.
         """
-        return self._add(Task(function, inputs, round, next(self._numbers), None, light=True))
+        return self.add(Task(function, inputs, round, next(self._numbers), None, light=True))
 
     def value(self, future: Any) -> Any:
         """Return what ``future`` stands for, or an arrangement of futures. The clock waits for it."""
@@ -216,7 +215,8 @@ class TaskGraph:
 
     # How it is done.
 
-    def _add(self, task: Task) -> Future:
+    def add(self, task: Task) -> Future:
+        """Add a task and return a future of its result."""
         self._trace.append(task)
         waits = {id(one.task): one.task for one in futures(task.inputs) if not one.task.done}
         task.waiting = len(waits)

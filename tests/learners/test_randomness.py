@@ -98,7 +98,7 @@ def test_one_seed_gives_the_same_bytes_on_every_executor(learner: str, kind: str
         away, _ = run_of(tmp_path, kind, learner, executor={"name": executor, "workers": 2})
         assert away == first, executor
     if learner == "dmml":
-        beside, _ = run_of(tmp_path, kind, learner, executor="beside")
+        beside, _ = run_of(tmp_path, kind, learner, executor="forked")
         assert beside == first
 
 

@@ -75,7 +75,7 @@ class Auto(Executor):
         """Whether something was measured, and no workers were chosen."""
         return bool(self._known) and super().in_one_process
 
-    def moved(self) -> None:
+    def forked(self) -> None:
         """From now on there are the loop and stacking."""
         for way in ("threads", *PROCESSES):
             self._make.pop(way, None)

@@ -38,8 +38,8 @@ class Executor(ABC):
         self.work_wall_s = 0.0
         self.jobs_done = 0
 
-    def moved(self) -> None:  # noqa: B027 (a hook)
-        """This is the copy in the other process: no worker is here, and operators have one thread."""
+    def forked(self) -> None:  # noqa: B027 (a hook)
+        """Get ready in the forked process: no worker is here, and operators have one thread."""
 
     @property
     def works_ahead(self) -> bool:

@@ -28,10 +28,9 @@ from tiny_task import UNLIMITED
 from torch.nn import functional as F
 
 from learners.checks import fingerprint
-from learners.distillation import MHD
 from learners.distillation.classifier import Classifier, ClassifierNet
 from learners.distillation.evaluation import Evaluated, evaluate
-from learners.distillation.mhd import head_metrics
+from learners.distillation.mhd import MHD, head_metrics
 from learners.distillation.mhd_update import (
     Lesson,
     MHDPlan,

@@ -94,7 +94,7 @@ def test_late_messages_give_the_same_bytes_wherever_it_is_done(run: Any, schedul
     protocol = {"deadline_s": length_s, "schedule": schedule, "late": "keep"}
     here = run(protocol, **loop)
     assert 5 < sum(here.late) < len(here.airtimes_s) / 2
-    for executor in ("threads", "beside"):
+    for executor in ("threads", "forked"):
         there = run(protocol, executor=executor, stacking="off")
         assert (there.rows, there.late) == (here.rows, here.late)
     as_it_comes = run(protocol)

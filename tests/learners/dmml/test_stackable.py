@@ -78,7 +78,7 @@ def test_a_network_that_cannot_be_stacked_is_run_in_the_loop_and_the_run_says_wh
         learnt(tmp_path, kind, stacking="on")
 
 
-@pytest.mark.parametrize("executor", ["threads", "processes", "beside"])
+@pytest.mark.parametrize("executor", ["threads", "processes", "forked"])
 def test_workers_do_without_stacks_too(executor: str, tmp_path: Path) -> None:
     alone, _ = learnt(tmp_path, "item")
     away, facts = learnt(tmp_path, "item", stacking="auto", executor=executor)

@@ -15,19 +15,19 @@ from rich.console import Console
 from netsim.app.progress import JsonLines
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
-from netsim.events import Observer
-from netsim.former.beside import obstacles, trial
-from netsim.former.beside.copy import Copy
-from netsim.former.learning import Learner, Message, Workload
-from netsim.learner import Metric
-from netsim.records.tables import RoundRow
+from netsim.events import Observer, RoundRow
+from netsim.learner import Cost, Learner, Message, Metric, Report, Step
 from netsim.records.totals import Totals
-from netsim.work.job import Stack, TrainingJob
+from netsim.work.forked import obstacles, trial
+from netsim.work.forked.process import ForkedProcess
+from netsim.work.future import Shared
+from netsim.work.job import Stack
 
 PRIME = 1_000_003
 
 
-def step(value, device, round, fails):
+def step(value, device, round, fails, shared):
+    assert shared == "the very same everywhere"
     if (device, round) == (1, fails):
         raise ValueError("no such luck")
     if (device, -round) == (1, fails) and multiprocessing.parent_process() is not None:
@@ -43,8 +43,19 @@ def same(value):
     return value
 
 
-class Sent:
-    value: int | None = None
+def combined(inputs):
+    """Light work: who hears whom matters, and in which order."""
+    found = []
+    for one in inputs:
+        value = one["value"]
+        for k, sent in one["arrived"].items():
+            value = (13 * value + k * sent) % PRIME
+        found.append({"state": value, "metrics": [Metric("combined", value)]})
+    return found
+
+
+def reported(inputs):
+    return [[Metric(one["name"], one["value"])] * one["times"] for one in inputs]
 
 
 class Gossip(Learner):
@@ -56,69 +67,62 @@ class Gossip(Learner):
         fails: int = 0
         talk: int = 1
 
-    METRICS: ClassVar = {"trained": "", "combined": "", "judged": ""}
-    looks_ahead = movable = True
+    METRICS: ClassVar = {"trained": "", "combined": "", "evaluated": ""}
+    SUITS = frozenset({"decentralized", "server", "asynchronous"})
 
     def __init__(self, setup):
         super().__init__(setup)
-        self.values = dict.fromkeys(range(setup.device_count), 1)
-        self.sent: dict[tuple[int, int], Sent] = {}
-        self.forgotten: list[int] = []
+        self.shared = Shared("the very same everywhere")
+        self.stack = Stack("step", steps)
 
-    def workload(self, device, round, budget):
+    def first(self, work, node):
+        return Step(1, 1)
+
+    def cost(self, node, round, peers, budget, plan):
         iterations = {f"m{i}": 1 for i in range(self.setup.options.talk)}
-        return Workload(iterations, {"all": 1e9 * (1 + (device + round) % 3)})
+        return Cost(iterations, {"all": 1e9 * (1 + (node + round) % 3)})
 
-    def training_job(self, device, round, workload):
+    def messages(self, node, round, receivers, together=False):
+        return [Message((k,), 1e6) for k in receivers]
+
+    def train(self, work, node, round, state, cost):
+        options = self.setup.options
         inputs = {
-            "value": self.values[device],
-            "device": device,
+            "value": state,
+            "device": node,
             "round": round,
-            "fails": self.setup.options.fails,
+            "fails": options.fails,
+            "shared": self.shared,
         }
-        return TrainingJob(step, inputs, stack=Stack("step", steps))
+        trained = work.do(step, inputs, round, self.stack)
+        told = {"name": "trained", "value": trained, "times": options.talk}
+        return Step(trained, trained, work.together(reported, told, round))
 
-    def promise(self, device, round):
-        return self.sent.setdefault((device, round), Sent())
+    def aggregate(self, work, node, round, state, arrived):
+        done = work.together(combined, {"value": state, "arrived": dict(arrived)}, round)
+        return Step(done["state"], done["state"], done["metrics"])
 
-    def apply(self, device, round, result):
-        self.promise(device, round).value = self.values[device] = result
-        return [Metric("trained", result)] * self.setup.options.talk
-
-    def messages(self, device, round, neighbours):
-        return [Message((k,), 1e6, self.promise(device, round)) for k in neighbours]
-
-    def combine(self, device, round, arrived):
-        for k, sent in arrived.items():
-            self.values[device] = (13 * self.values[device] + k * sent.value) % PRIME
-        return [Metric("combined", self.values[device])]
-
-    def evaluation_job(self, device, round):
-        return TrainingJob(same, {"value": self.values[device]})
-
-    def judge(self, device, round, result):
-        return [Metric("judged", result)]
-
-    def forget(self, round):
-        self.forgotten.append(round)
-
-    def learnt(self):
-        return self.values
-
-    def take_home(self, learnt):
-        self.values = learnt
+    def evaluate(self, work, node, round, state):
+        found = work.do(same, {"value": state}, round)
+        return work.together(reported, {"name": "evaluated", "value": found, "times": 1}, round)
 
 
-class Homebody(Gossip):
-    """Stays where it is."""
+class Waiting(Gossip):
+    """Asks for what was learnt before it goes on."""
 
-    movable = False
-
-
-class Reporting(Gossip):
-    """Has a cluster head."""
+    def cost(self, node, round, peers, budget, plan):
+        return Cost({}, {"all": 1e9 * (1 + (plan or 0) % 3)})
 
     coordinated = True
+
+    def report(self, work, device, round, state, budget):
+        return Report(1e3, state)
+
+    def decide(self, work, head, round, reports):
+        values = work.value(dict(reports))
+        return {k: Report(1e3, value) for k, value in values.items()}, [
+            Metric("combined", sum(values.values()))
+        ]
 
 
 @pytest.fixture(autouse=True)
@@ -127,18 +131,21 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(obstacles, "sees_gpu", lambda: False)
 
 
-LEARNER = {"name": "test_beside:Gossip"}
+LEARNER = {"name": "test_forked:Gossip"}
 WORLDS: dict[str, dict[str, Any]] = {
-    "on mains": {},
+    "unlimited power": {},
     "batteries run out": {"devices": {"count": 3, "battery": {"capacity_j": 0.7}}},
     "a deadline cuts off": {"protocol": {"name": "decentralized_rounds", "deadline_s": 0.5}},
     "the clock waits": {"jobs": {"max_pending": 0}},
+    "the head decides": {"learner": {"name": "test_forked:Waiting"}},
+    "a server": {"protocol": {"name": "server_rounds", "participants": 2}},
+    "a server that waits for nobody": {"protocol": {"name": "asynchronous_server", "buffer": 2}},
     "much is said": {"learner": {**LEARNER, "talk": 20_000}, "rounds": 3},
 }
 
 
 def told(log):
-    return log.rounds, log.transfers, log.metrics, log.deaths, log.closed
+    return log.rounds, log.transfers, log.metrics, log.deaths, log.closed, log.server
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -146,23 +153,25 @@ def test_the_same_is_learnt_and_recorded(simulate, world):
     blocks = {"rounds": 7, "learner": LEARNER, **WORLDS[world]}
     jobs = {"stacking": "on", **blocks.pop("jobs", {})}
     here, log = simulate(**blocks, jobs={**jobs, "executor": "inline"})
-    there, same = simulate(**blocks, jobs={**jobs, "executor": "beside"})
+    there, same = simulate(**blocks, jobs={**jobs, "executor": "forked"})
     outcomes = {row.outcome for row in log.rounds}
     assert outcomes == {
         "batteries run out": {"finished", "died"},
         "a deadline cuts off": {"finished", "cut_off"},
+        "a server": {"finished", "idle"},
     }.get(world, {"finished"})
     assert told(same) == told(log)
-    assert there.learner.values == here.learner.values
+    assert there.states == here.states
+    assert set(here.states) >= {0, 1, 2}
     assert there.executor.jobs_done == here.executor.jobs_done
-    assert there.execution["beside"] == {"after_round": 0}
+    assert there.execution["forked"] == {"after_round": 0}
     assert multiprocessing.active_children() == []
 
 
 def test_what_scripts_see_of_a_round_is_what_had_happened_by_its_end(simulate):
     """Whoever does the work, and however far the clock is by now."""
     seen: dict[str, list[dict[str, Any]]] = {}
-    for executor in ("inline", "beside"):
+    for executor in ("inline", "forked"):
         file = io.StringIO()
         totals = Totals(3)
         lines = JsonLines(Console(file=file, soft_wrap=True), totals)
@@ -174,15 +183,9 @@ def test_what_scripts_see_of_a_round_is_what_had_happened_by_its_end(simulate):
             ended = [row for row in log.rounds if row.end_s <= said["simulated_s"]]
             spent_j = sum(r.compute_j + r.sending_j + r.receiving_j + r.idle_j for r in ended)
             assert said["mean_energy_j"] == pytest.approx(spent_j / 3)
-    assert seen["beside"] == seen["inline"]
+    assert seen["forked"] == seen["inline"]
     assert [said["dead"] for said in seen["inline"]] == sorted(said["dead"] for said in seen["inline"])
     assert {said["dead"] for said in seen["inline"]} >= {0, 1}
-
-
-def test_learners_are_told_what_is_over(simulate):
-    for executor in ("inline", "beside"):
-        simulation, _ = simulate(rounds=4, learner=LEARNER, jobs={"executor": executor})
-        assert simulation.learner.forgotten == [1, 2, 3, 4]
 
 
 # When auto moves.
@@ -193,7 +196,7 @@ def test_auto_moves_after_a_trial_that_went_well(simulate, monkeypatch):
     monkeypatch.setattr(trial, "WORTHWHILE_S", -1e9)
     monkeypatch.setattr(trial, "WORTHWHILE_SHARE", -1e9)
     simulation, same = simulate(rounds=9, learner=LEARNER)
-    facts = simulation.execution["beside"]
+    facts = simulation.execution["forked"]
     assert facts["after_round"] == 5
     assert min(facts["clock_s"], facts["learning_s"], facts["learning_with_one_thread_s"]) > 0
     assert told(same) == told(log)
@@ -202,14 +205,7 @@ def test_auto_moves_after_a_trial_that_went_well(simulate, monkeypatch):
 
 def test_auto_stays_where_little_is_to_be_saved(simulate):
     simulation, _ = simulate(rounds=9, learner=LEARNER)
-    assert simulation.execution["beside"]["after_round"] is None
-
-
-def test_auto_stays_where_the_learner_does(simulate, monkeypatch):
-    monkeypatch.setattr(trial, "WORTHWHILE_S", -1e9)
-    monkeypatch.setattr(trial, "WORTHWHILE_SHARE", -1e9)
-    simulation, _ = simulate(rounds=9, learner={"name": "test_beside:Homebody"})
-    assert "beside" not in simulation.execution
+    assert simulation.execution["forked"]["after_round"] is None
 
 
 @pytest.mark.parametrize(
@@ -281,12 +277,12 @@ def test_an_error_over_there_is_one_here_and_what_came_before_is_told(simulate):
 
 def test_a_process_that_is_killed_is_named_with_a_way_out(simulate):
     with pytest.raises(RuntimeError, match=r"exit code -9.*jobs\.executor: inline"):
-        simulate(rounds=9, learner={**LEARNER, "fails": -3}, jobs={"executor": "beside"})
+        simulate(rounds=9, learner={**LEARNER, "fails": -3}, jobs={"executor": "forked"})
 
 
 def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monkeypatch):
     handed_over, closed = [], []
-    tell = Copy.tell
+    tell = ForkedProcess.tell
 
     def spy(self, said):
         handed_over.extend(given[0] for name, *given in said if name == "close")
@@ -300,7 +296,7 @@ def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monke
         def on_round_closed(self, round, time_s):
             closed.append(round)
 
-    monkeypatch.setattr(Copy, "tell", spy)
+    monkeypatch.setattr(ForkedProcess, "tell", spy)
     with pytest.raises(KeyboardInterrupt):
         run_watched(simulate, Interrupting(), learner=LEARNER)
     assert len(handed_over) >= 4
@@ -320,30 +316,14 @@ def run_watched(simulate, *observers, rounds=9, jobs=None, **blocks):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Simulation, "run", watched)
-        _, log = simulate(rounds=rounds, jobs=jobs or {"executor": "beside"}, **blocks)
+        _, log = simulate(rounds=rounds, jobs=jobs or {"executor": "forked"}, **blocks)
     return log
-
-
-SERVER = {"learner": {"name": "stub"}, "protocol": {"name": "server_rounds", "participants": 2}}
-
-
-@pytest.mark.parametrize(
-    ("blocks", "reason"),
-    [
-        (SERVER, "no server"),
-        ({"learner": {"name": "test_beside:Homebody"}}, "Learner.movable"),
-        ({"learner": {"name": "test_beside:Reporting"}}, "cluster head"),
-    ],
-)
-def test_what_cannot_be_beside_is_refused_with_the_reason(simulate, blocks, reason):
-    with pytest.raises(ScenarioError, match=rf"jobs\.executor: 'beside'.*{reason}.*use auto or inline"):
-        simulate(**blocks, jobs={"executor": "beside"})
 
 
 def test_no_split_where_pytorch_sees_a_gpu_or_the_system_is_another(simulate, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ScenarioError, match="CUDA_VISIBLE_DEVICES"):
         patch.setattr(obstacles, "sees_gpu", lambda: True)
-        simulate(learner=LEARNER, jobs={"executor": "beside"})
+        simulate(learner=LEARNER, jobs={"executor": "forked"})
     monkeypatch.setattr(obstacles.sys, "platform", "darwin")
     with pytest.raises(ScenarioError, match="on Linux only"):
-        simulate(learner=LEARNER, jobs={"executor": "beside"})
+        simulate(learner=LEARNER, jobs={"executor": "forked"})

@@ -1,4 +1,4 @@
-"""The other process, seen from the clock's."""
+"""The forked process, seen from the clock's."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 from netsim.work.packing import copied, unpack
 
 Said = tuple[Any, ...]
-"""One thing to do: the name of a method of :class:`netsim.former.beside.service.Service`, and its arguments."""
+"""One thing to do: the name of a method of :class:`netsim.work.forked.service.Service`, and its arguments."""
 
 
 class Answer(NamedTuple):
-    """What the copy sends for each message.
+    """What the forked process sends for each message.
 
     Attributes:
         told: What observers are to be told: names of their hooks, and arguments.
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
         jobs_done: Of its executor.
         facts: Of its executor.
         error: What it ended with.
-        buffers: How many follow, with what was learnt; after the last message.
+        buffers: How many follow, with a value that was asked for.
     """
 
     told: Sequence[tuple[str, tuple[Any, ...]]]
@@ -35,8 +35,8 @@ class Answer(NamedTuple):
     buffers: int = 0
 
 
-class Copy:
-    """A copy of this process, and the pipe to it.
+class ForkedProcess:
+    """A forked copy of this process, and the pipe to it.
 
     Args:
         serve: What it does, given its end of the pipe.
@@ -89,8 +89,8 @@ class Copy:
         self._buffers = answer.buffers
         return answer
 
-    def learnt(self) -> Any:
-        """What follows the last answer."""
+    def value(self) -> Any:
+        """Return the value that follows the last answer."""
         return unpack([copied(self._connection.recv_bytes()) for _ in range(self._buffers)])
 
     def end(self) -> None:
@@ -102,6 +102,6 @@ class Copy:
     def _death(self) -> RuntimeError:
         self._process.join()
         return RuntimeError(
-            f"the process that did the learning has died (exit code {self._process.exitcode}; -9 often means that "
+            f"the forked process has died (exit code {self._process.exitcode}; -9 often means that "
             "memory ran out); jobs.executor: inline needs no second one"
         )
