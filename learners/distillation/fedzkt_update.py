@@ -228,6 +228,7 @@ def play(
     rises = Single(plan.generator, {GENERATOR: made_up}, layouts, memories)
     falls = Single(Rule("sgd", plan.learning_rate, plan.momentum), student.parts(), layouts, memories)
     noise = random_numbers(derive_seed(seed, "noise"))
+    teachers = teaching(devices, torch_device)
 
     def images() -> Tensor:
         z = torch.randn(plan.batch_size, shape.noise_size, generator=noise)
@@ -241,11 +242,11 @@ def play(
     sums = dict.fromkeys(("loss_generator", "loss_global", "input_gradient"), 0.0)
     made_up.train()
     for _ in range(plan.iterations):
-        gap, gradient = generator_step(images(), student, devices, plan.loss, rises)
+        gap, gradient = generator_step(images(), student, teachers, plan.loss, rises)
         sums["loss_generator"] -= gap
         sums["input_gradient"] += gradient
         for _ in range(plan.student_steps):
-            loss = student_step(fixed_images(), student, devices, plan.loss, falls)
+            loss = student_step(fixed_images(), student, teachers, plan.loss, falls)
             sums["loss_global"] += loss / plan.student_steps
     new_global = {part: held.part() for part, held in lent_student.items()}
     new_generator = {part: held.part() for part, held in lent_generator.items()}
@@ -262,15 +263,25 @@ def play(
     )
 
 
-def ensemble(devices: Mapping[int, tuple[Classifier, State]], x: Tensor) -> Tensor:
-    """Logits [K, B, C] of all devices' models for ``x``."""
-    return torch.stack([one.predict(state, x).logits[0] for one, state in devices.values()])
+def teaching(devices: Mapping[int, tuple[Classifier, State]], torch_device: str) -> list[ClassifierNet]:
+    """Return a network with each device's model for this thread to ask, in evaluation mode."""
+    nets = []
+    for place, (architecture, state) in enumerate(devices.values(), start=1):
+        net = architecture.net(torch_device, place)
+        lend(net.parts(), state)
+        nets.append(net.eval())
+    return nets
+
+
+def ensemble(teachers: Sequence[ClassifierNet], x: Tensor) -> Tensor:
+    """Return the logits [K, B, C] of all devices' models for ``x``."""
+    return torch.stack([net(x).logits[0] for net in teachers])
 
 
 def generator_step(
     x: Tensor,
     student: ClassifierNet,
-    devices: Mapping[int, tuple[Classifier, State]],
+    teachers: Sequence[ClassifierNet],
     loss: Disagreement,
     rises: Single,
 ) -> tuple[float, float]:
@@ -281,8 +292,8 @@ def generator_step(
     """
     student.eval()
     x.retain_grad()
-    with frozen(student):
-        gap = disagreement(loss, student(x).logits[0], ensemble(devices, x))
+    with frozen(student, *teachers):
+        gap = disagreement(loss, student(x).logits[0], ensemble(teachers, x))
         (-gap).backward()
     assert x.grad is not None
     rises.step()
@@ -292,15 +303,15 @@ def generator_step(
 def student_step(
     x: Tensor,
     student: ClassifierNet,
-    devices: Mapping[int, tuple[Classifier, State]],
+    teachers: Sequence[ClassifierNet],
     loss: Disagreement,
     falls: Single,
 ) -> float:
     """Narrow the disagreement about ``x`` by changing the global model; returns what it was before."""
     student.train()
     with torch.no_grad():
-        teachers = ensemble(devices, x)
-    gap = disagreement(loss, student(x).logits[0], teachers)
+        taught = ensemble(teachers, x)
+    gap = disagreement(loss, student(x).logits[0], taught)
     gap.backward()
     falls.step()
     return gap.item()
@@ -364,9 +375,9 @@ def _statistics(net: nn.Module, statistics: Statistics) -> Iterator[None]:
 
 
 @contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """While this lasts, gradients pass through ``net`` but are not gathered in it."""
-    trained = [weight for weight in net.parameters() if weight.requires_grad]
+def frozen(*nets: nn.Module) -> Iterator[None]:
+    """While this lasts, gradients pass through ``nets`` but are not gathered in them."""
+    trained = [weight for net in nets for weight in net.parameters() if weight.requires_grad]
     for weight in trained:
         weight.requires_grad_(False)
     try:

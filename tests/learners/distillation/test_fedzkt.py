@@ -41,6 +41,7 @@ from learners.distillation.fedzkt_update import (
     local_update,
     play,
     student_step,
+    teaching,
     transfer,
     transfer_step,
 )
@@ -109,6 +110,7 @@ class Game:
         inputs = server_inputs(learner)
         architecture, state = student or (inputs["architecture"], inputs["state"])
         self.devices = inputs["devices"]
+        self.teachers = teaching(self.devices, "cpu")
         self.generator = learner._shape.net("cpu")
         self.student = architecture.net("cpu")
         self._generator = lend({GENERATOR: self.generator}, inputs["generator"])
@@ -124,7 +126,7 @@ class Game:
         with torch.no_grad():
             x = self.generator(self.z)
             self.student.train(training)
-            return disagreement(loss, self.student(x).logits[0], ensemble(self.devices, x)).item()
+            return disagreement(loss, self.student(x).logits[0], ensemble(self.teachers, x)).item()
 
     def known(self) -> tuple[str, str, str]:
         """Digests of generator, global model and devices' models, buffers and counters included."""
@@ -132,7 +134,7 @@ class Game:
         return (
             fingerprint(parts[0]),
             fingerprint(parts[1]),
-            fingerprint([s for _, s in self.devices.values()]),
+            fingerprint([net.state_dict() for net in self.teachers]),
         )
 
 
@@ -143,7 +145,7 @@ class Game:
 def test_a_generator_s_step_raises_the_loss_and_changes_nothing_else(learner: Any, loss: Any) -> None:
     game = Game(learner, rate=1e-5)
     own, *others = game.known()
-    before, norm = generator_step(game.generator(game.z), game.student, game.devices, loss, game.rises)
+    before, norm = generator_step(game.generator(game.z), game.student, game.teachers, loss, game.rises)
     own_then, *others_then = game.known()
     assert others_then == others and own_then != own
     assert all(weight.grad is None and weight.requires_grad for weight in game.student.parameters())
@@ -156,7 +158,7 @@ def test_the_global_model_s_step_lowers_the_loss_and_changes_nothing_else(learne
     with torch.no_grad():
         x = game.generator(game.z)
     generator, own, devices = game.known()
-    before = student_step(x, game.student, game.devices, loss, game.falls)
+    before = student_step(x, game.student, game.teachers, loss, game.falls)
     generator_then, own_then, devices_then = game.known()
     assert (generator_then, devices_then) == (generator, devices) and own_then != own
     assert 0 < game.gap(loss, training=True) < before
