@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from distilling import CNN, MLP, RESNET, make
-from learners.distillation.fleet import glorot
+from learners.distillation.per_device import glorot
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,7 +18,7 @@ from learners.distillation.classifier import (
     running_statistics_kept,
 )
 from learners.distillation.costs import network_costs
-from learners.distillation.evaluation import Judgement
+from learners.distillation.evaluation import Evaluated
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.networks.choice import NetworkChoice
 from learners.training.state import lend, take
@@ -142,11 +142,11 @@ def test_costs_by_hand() -> None:
 
 
 def test_accuracy_of_all_samples_and_of_classes_as_they_are_weighted() -> None:
-    judgement = Judgement(0.0, ((3, 0, 1), (0, 0, 0)), (4, 0, 2))
-    assert judgement.accuracy() == pytest.approx(4 / 6) and judgement.accuracy(1) == 0
-    assert judgement.weighted_accuracy([1, 1, 1]) == pytest.approx((3 / 4 + 1 / 2) / 2)
-    assert judgement.weighted_accuracy([0.2, 0.5, 0.3]) == pytest.approx((0.2 * 3 / 4 + 0.3 / 2) / 0.5)
-    assert judgement.weighted_accuracy([0, 1, 0]) == 0.0
+    evaluated = Evaluated(0.0, ((3, 0, 1), (0, 0, 0)), (4, 0, 2))
+    assert evaluated.accuracy() == pytest.approx(4 / 6) and evaluated.accuracy(1) == 0
+    assert evaluated.weighted_accuracy([1, 1, 1]) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert evaluated.weighted_accuracy([0.2, 0.5, 0.3]) == pytest.approx((0.2 * 3 / 4 + 0.3 / 2) / 0.5)
+    assert evaluated.weighted_accuracy([0, 1, 0]) == 0.0
 
 
 @pytest.mark.parametrize("size", [14, 28, 32, 7])
