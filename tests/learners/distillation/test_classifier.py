@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from distilling import CNN, MLP, RESNET, make
-from learners.distillation.per_device import glorot
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from learners.distillation.classifier import (
 )
 from learners.distillation.costs import network_costs
 from learners.distillation.evaluation import Evaluated
+from learners.distillation.per_device import glorot
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.networks.choice import NetworkChoice
 from learners.training.state import lend, take
@@ -108,12 +108,12 @@ def test_glorot_draws_within_its_bounds_and_leaves_batchnorm_alone(resnet: Class
 
 
 def test_first_weights_are_the_architecture_s_and_the_seed_s() -> None:
-    first, again, other = (make("fedmd", seed=seed)._fleet for seed in (0, 0, 1))
+    first, again, other = (make("fedmd", seed=seed)._devices for seed in (0, 0, 1))
     assert fingerprint(first.initial(0)) == fingerprint(first.initial(2)) == fingerprint(again.initial(0))
     assert fingerprint(first.initial(0)["heads"]) != fingerprint(first.initial(1)["heads"])
     assert fingerprint(first.initial(0)) != fingerprint(other.initial(0))
     assert first.initial(0)["trunk"].row.bank.dtype == torch.float32
-    assert make("fedmd", precision="float64")._fleet.initial(0)["trunk"].row.bank.dtype == torch.float64
+    assert make("fedmd", precision="float64")._devices.initial(0)["trunk"].row.bank.dtype == torch.float64
 
 
 def test_building_draws_no_number_of_anybody_else_s() -> None:
