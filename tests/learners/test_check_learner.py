@@ -11,10 +11,10 @@ import pytest
 import torch
 from tiny_task import Deal, make_setup
 
+from learners.algorithms.dmml import DMML
+from learners.algorithms.fedavg import FedAvg
 from learners.checks import BrokenPromise, check_learner
 from learners.data.dataset import MultimodalDataset, Split
-from learners.dmml.dmml import DMML
-from learners.federated.fedavg import FedAvg
 from netsim.core.registry import load, names
 from netsim.former.learning import Learner, Message, Workload
 from netsim.learner import Metric
@@ -178,5 +178,5 @@ def test_a_job_that_changes_its_inputs_is_caught() -> None:
 
 
 def test_the_stub_and_the_checker_need_no_pytorch() -> None:
-    code = "import learners.stub, learners.checks, sys; assert 'torch' not in sys.modules"
+    code = "import learners.algorithms.stub, learners.checks, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

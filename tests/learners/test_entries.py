@@ -25,7 +25,7 @@ def test_learners_and_networks_that_need_pytorch_have_one():
     assert light == {"learners", "networks"}
 
 
-@pytest.mark.parametrize("where", ["learners.nowhere:Nothing", "learners.stub:Nothing"])
+@pytest.mark.parametrize("where", ["learners.nowhere:Nothing", "learners.algorithms.stub:Nothing"])
 def test_a_class_that_is_not_there_is_one_line(where):
     with pytest.raises(ScenarioError, match=f"cannot load '{where}': .*no"):
         Entry(where, NoOptions, "Nothing.").load()

@@ -176,7 +176,7 @@ def test_the_step_count_of_a_part_whose_first_weight_is_frozen_goes_on(tmp_path:
 
 
 def test_a_frozen_layer_keeps_its_weights_where_others_are_drawn_anew() -> None:
-    from learners.distillation.per_device import glorot
+    from learners.training.distillation.per_device import glorot
 
     net = Odd("frozen", 20)
     before = net.a.weight.clone()

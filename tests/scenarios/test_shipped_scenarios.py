@@ -98,7 +98,7 @@ WITH_A_SERVER = ("fedavg", "fedprox", "fednova", "fedatt", "fedhgb", "mgb", "cgb
 
 
 def test_methods_with_a_server_see_the_same_placement_fading_and_partition(run_scenario):
-    """Common random numbers there too; first weights: ``tests/learners/federated/test_methods.py``."""
+    """Common random numbers there too; first weights: ``tests/learners/training/late_fusion/test_methods.py``."""
     import pandas as pd
 
     needs("fedhgb_utd")

@@ -11,9 +11,9 @@ import torch
 from at_once import Play, Turn
 from tiny_task import make_setup
 
+from learners.algorithms.mhd import MHD
 from learners.data.partitions.partition import IID, OwnerOptions
 from learners.data.sets.generated import Generated, GeneratedOptions
-from learners.distillation.mhd import MHD
 from learners.training.state import Part, Row, State
 from netsim.learner import Setup
 

@@ -11,16 +11,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from learners.checks import fingerprint
-from learners.distillation.classifier import (
+from learners.networks.choice import NetworkChoice
+from learners.training.distillation.classifier import (
     Classifier,
     classifiers,
     running_statistics_kept,
 )
-from learners.distillation.costs import network_costs
-from learners.distillation.evaluation import Evaluated
-from learners.distillation.per_device import glorot
-from learners.distillation.zkt_generator import GeneratorShape
-from learners.networks.choice import NetworkChoice
+from learners.training.distillation.costs import network_costs
+from learners.training.distillation.evaluation import Evaluated
+from learners.training.distillation.per_device import glorot
+from learners.training.distillation.zkt_generator import GeneratorShape
 from learners.training.state import lend, take
 from netsim.core.errors import ScenarioError
 from netsim.scenario.model import Costs, StatedCosts

@@ -28,11 +28,11 @@ from distilling import (
 from tiny_task import UNLIMITED
 from torch.nn import functional as F
 
+from learners.algorithms.fedmd import Upload, mean_scores
 from learners.checks import fingerprint
 from learners.data.dataset import MultimodalDataset, Partition, Share
-from learners.distillation.fedmd import Upload, mean_scores
-from learners.distillation.fedmd_update import Consensus, Epochs, update
-from learners.dmml.batches import mini_batches
+from learners.training.batches import mini_batches
+from learners.training.distillation.fedmd_update import Consensus, Epochs, update
 from learners.training.state import Part
 from learners.training.task import Store
 from netsim.core.errors import ScenarioError

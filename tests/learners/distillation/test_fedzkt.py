@@ -32,7 +32,8 @@ from torch.optim import SGD
 
 from learners.checks import fingerprint
 from learners.data.dataset import MultimodalDataset
-from learners.distillation.fedzkt_update import (
+from learners.training.batches import mini_batches
+from learners.training.distillation.fedzkt_update import (
     GENERATOR,
     Played,
     ServerPlan,
@@ -45,8 +46,7 @@ from learners.distillation.fedzkt_update import (
     transfer,
     transfer_step,
 )
-from learners.distillation.losses import disagreement
-from learners.dmml.batches import mini_batches
+from learners.training.distillation.losses import disagreement
 from learners.training.optimizers import Rule, Single
 from learners.training.state import State, lend
 from learners.training.task import Store

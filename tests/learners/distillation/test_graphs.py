@@ -7,8 +7,8 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from learners.distillation.graphs import in_round, teachers
-from learners.distillation.options import MHDOptions
+from learners.training.distillation.graphs import in_round, teachers
+from learners.training.distillation.options import MHDOptions
 from netsim.core.errors import ScenarioError
 
 ALL = nx.complete_graph(5)

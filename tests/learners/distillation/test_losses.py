@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from learners.distillation.losses import (
+from learners.training.distillation.losses import (
     absolute_error,
     chosen,
     disagreement,

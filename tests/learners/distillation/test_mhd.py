@@ -27,11 +27,13 @@ from mhd_play import (
 from tiny_task import UNLIMITED
 from torch.nn import functional as F
 
+from learners.algorithms.mhd import MHD, head_metrics
 from learners.checks import fingerprint
-from learners.distillation.classifier import Classifier, ClassifierNet
-from learners.distillation.evaluation import Evaluated, evaluate
-from learners.distillation.mhd import MHD, head_metrics
-from learners.distillation.mhd_update import (
+from learners.networks.choice import NetworkChoice
+from learners.training.batches import mini_batches, random_numbers
+from learners.training.distillation.classifier import Classifier, ClassifierNet
+from learners.training.distillation.evaluation import Evaluated, evaluate
+from learners.training.distillation.mhd_update import (
     Lesson,
     MHDPlan,
     Pool,
@@ -44,8 +46,6 @@ from learners.distillation.mhd_update import (
     taught_by,
     update,
 )
-from learners.dmml.batches import mini_batches, random_numbers
-from learners.networks.choice import NetworkChoice
 from learners.training.optimizers import Rule
 from learners.training.state import take
 from netsim.app.simulation import build

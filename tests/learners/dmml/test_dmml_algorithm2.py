@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.dmml.balance import Balanced, balance, gamma, influence
+from learners.training.decomposed.balance import Balanced, balance, gamma, influence
 
 BOTH = ("audio", "visual")
 

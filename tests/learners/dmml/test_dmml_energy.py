@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_task import UNLIMITED, Deal, make_learner, play_of, play_round
 
-from learners.dmml.energy import most_iterations, round_flops
 from learners.training.costs import CostTable
+from learners.training.decomposed.energy import most_iterations, round_flops
 from netsim.scenario.model import Costs, StatedCosts
 from netsim.world.budget import Budget
 

@@ -10,7 +10,7 @@ import torch
 from tiny_task import UNLIMITED, Deal, make_learner, play_of, run_job
 
 from learners.checks import fingerprint
-from learners.dmml.batches import active_modalities, batch_sizes, iterations_per_epoch, mini_batches
+from learners.training.batches import active_modalities, batch_sizes, iterations_per_epoch, mini_batches
 from netsim.core.streams import derive_seed
 
 

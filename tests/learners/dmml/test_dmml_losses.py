@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.dmml import losses
+from learners.training.decomposed import losses
 
 
 def logits_of(*probabilities: list[float]) -> torch.Tensor:

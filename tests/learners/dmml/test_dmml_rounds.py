@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_task import UNLIMITED, Deal, make_learner, play_of, play_round
 
+from learners.algorithms.dmml_kd_balance import per_iteration
 from learners.checks import fingerprint
-from learners.dmml.aggregate import aggregate
-from learners.dmml.dmml_kd_balance import per_iteration
+from learners.training.decomposed.aggregate import aggregate
 from netsim.learner import Message
 from netsim.scenario.model import Evaluation
 

@@ -12,7 +12,7 @@ import torch
 from tiny_task import NETWORKS, Deal, Kept, make_setup
 
 from learners.checks import fingerprint
-from learners.dmml.server import averaged, received
+from learners.training.decomposed.server import averaged, received
 from learners.training.state import Part, Row
 from netsim.app.simulation import Simulation, build
 from netsim.core.errors import ScenarioError

@@ -12,8 +12,8 @@ import torch
 from tiny_task import UNLIMITED, Deal, make_setup
 
 from learners.checks import fingerprint
-from learners.federated.aggregate import Update
-from learners.federated.local_update import Trained, local_update
+from learners.training.late_fusion.aggregate import Update
+from learners.training.late_fusion.local_update import Trained, local_update
 from learners.training.state import Entry, Layout, Part, Row
 from netsim.core.registry import load
 from netsim.events import Observer

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server_play import numbers, part, update
 
-from learners.federated.aggregate import (
+from learners.training.late_fusion.aggregate import (
     Rule,
     Update,
     aggregate,
@@ -22,7 +22,7 @@ from learners.federated.aggregate import (
     moving,
     normalised_averaging,
 )
-from learners.federated.weights import effective_steps, shares
+from learners.training.late_fusion.weights import effective_steps, shares
 from learners.training.state import Part, Row
 
 

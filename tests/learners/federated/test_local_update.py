@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from learners.checks import fingerprint
 from learners.data.dataset import Share
-from learners.federated.local_update import Trained
-from learners.federated.samples import hold_out
+from learners.training.late_fusion.local_update import Trained
+from learners.training.late_fusion.samples import hold_out
 from learners.training.optimizers import pull_back
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}

@@ -22,13 +22,13 @@ from server_play import (
 from tiny_task import Deal, make_setup
 from torch.nn import functional as F
 
+from learners.algorithms.fedhgb import FedHGB, own_shares
 from learners.checks import fingerprint
 from learners.data.dataset import Share
-from learners.federated.exchange import Upload
-from learners.federated.fedhgb import FedHGB, own_shares
-from learners.federated.local_update import Trained
-from learners.federated.weights import Losses
 from learners.training.costs import BITS_PER_NUMBER
+from learners.training.late_fusion.exchange import Upload
+from learners.training.late_fusion.local_update import Trained
+from learners.training.late_fusion.weights import Losses
 from netsim.core.errors import ScenarioError
 from netsim.scenario.model import Costs, Evaluation, StatedCosts
 

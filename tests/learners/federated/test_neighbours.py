@@ -13,13 +13,13 @@ from server_play import SMALL, metrics_of, part
 from tiny_task import UNLIMITED, Deal, Kept, TinyData, make_setup
 from torch import Tensor
 
+from learners.algorithms.fedavg import FedAvg
+from learners.algorithms.fedprox import FedProx
 from learners.checks import fingerprint
-from learners.federated.evaluation import evaluate
-from learners.federated.exchange import Model
-from learners.federated.fedavg import FedAvg
-from learners.federated.fedprox import FedProx
-from learners.federated.local_update import Trained, local_update
-from learners.federated.neighbours import Neighbours, mix, owners
+from learners.training.late_fusion.evaluation import evaluate
+from learners.training.late_fusion.exchange import Model
+from learners.training.late_fusion.local_update import Trained, local_update
+from learners.training.late_fusion.neighbours import Neighbours, mix, owners
 from learners.training.state import Part, State
 from netsim.app.simulation import build
 from netsim.core.errors import ScenarioError

@@ -15,7 +15,7 @@ from server_play import jobs_of as first_jobs
 from tiny_task import Deal, run_job
 
 from learners.data.dataset import MultimodalDataset, Share
-from learners.federated.local_update import Trained, local_updates
+from learners.training.late_fusion.local_update import Trained, local_updates
 from netsim.core.errors import ScenarioError
 
 LEARNERS = [
@@ -205,7 +205,7 @@ def test_networks_that_pytorch_vectorises_are_stacked(
         sizes.append(len(jobs))
         return local_updates(jobs)
 
-    monkeypatch.setattr("learners.federated.local_update.local_updates", counted)
+    monkeypatch.setattr("learners.training.late_fusion.local_update.local_updates", counted)
     stacked, facts = learnt(tmp_path, kind, precision="float64", stacking="on")
     assert distance(stacked, alone) < 1e-12
     assert sizes == [4, 4] and facts["obstacles"] == []

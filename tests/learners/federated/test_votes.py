@@ -2,7 +2,7 @@
 
 import pytest
 
-from learners.federated.fedhgb import voted
+from learners.algorithms.fedhgb import voted
 
 
 def test_a_head_that_nobody_has_keeps_its_share():

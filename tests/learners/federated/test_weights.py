@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from learners.federated.weights import (
+from learners.training.late_fusion.weights import (
     Behaviour,
     Losses,
     attention_step,

@@ -6,7 +6,7 @@ import pytest
 from test_decentralized import RADIO, by, conserve, line, world
 from test_server_rounds import COUNT, rate_bps, star  # noqa: F401 (a fixture)
 
-from learners.stub import Stub
+from learners.algorithms.stub import Stub
 
 
 class Hears(Stub):

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from learners.federated.evaluation import evaluate
+from learners.training.late_fusion.evaluation import evaluate
 from netsim.core.errors import ScenarioError
 
 COUNT = 4

@@ -76,7 +76,7 @@ def test_a_learner_that_takes_networks_by_device_finds_them_in_its_setup(
     write_scenario, tmp_path, monkeypatch
 ):
     """As written, by device; the classes by device beside them."""
-    from learners.stub import Stub
+    from learners.algorithms.stub import Stub
 
     monkeypatch.setattr(Stub, "network_per_device", True)
     networks = {"image": {"name": "cnn", "channels": [4]}}

@@ -1,0 +1,361 @@
+"""Decentralized multi-modal learning (DMML-KD, Sections II-A to II-C); see docs/learners/dmml_kd.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import networkx as nx
+import torch
+
+from learners.data.dataset import Share
+from learners.networks.architecture import GeneratorShape
+from learners.training.batches import batch_sizes, iterations_per_epoch
+from learners.training.costs import CostTable
+from learners.training.decomposed.aggregate import aggregate
+from learners.training.decomposed.energy import most_iterations, round_flops
+from learners.training.decomposed.metrics import JUDGEMENTS, LOSSES, VARIATIONS
+from learners.training.decomposed.mixture import Neighbourhood
+from learners.training.decomposed.model import SharedModel
+from learners.training.decomposed.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
+from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPlan
+from learners.training.decomposed.server import averaged, received
+from learners.training.decomposed.tasks import Tasks
+from learners.training.optimizers import Rule
+from learners.training.state import modality_parts, state_bytes
+from learners.training.task import Task, load_task
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.learner import Cost, Learner, Message, Setup, Step
+from netsim.work.future import Future, Shared
+from netsim.work.graph import TaskGraph
+from netsim.work.torch_device import require_memory
+from netsim.world.budget import Budget
+
+
+class DeviceState(NamedTuple):
+    """What a device keeps. The server keeps its parts alone.
+
+    Attributes:
+        parts: Its model: W_{k,t} after aggregation, w_{k,t} after training.
+        memories: What its optimizers remember; it is never sent.
+        before: W_{k,t-1}, between training and aggregation; None where nothing has been trained since.
+        balance: What training balance needs to know; see :mod:`learners.algorithms.dmml_kd_balance`.
+    """
+
+    parts: Any
+    memories: Any
+    before: Any = None
+    balance: Any = None
+
+
+class DMML(Learner):
+    """Decentralized multi-modal learning: train on the task's loss, exchange models with neighbours, mix.
+
+    A device trains the parts of the modalities that it owns, sends them to the neighbours that own them too,
+    and mixes what arrives with Metropolis-Hastings weights of the graph that the part's owners form. With an edge
+    server devices exchange the same parts with it, and it averages each over those that sent it.
+    """
+
+    Options: ClassVar[type[Options]] = DMMLOptions
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **JUDGEMENTS}
+    SUITS = frozenset({"decentralized", "server"})
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._task: Task | None = load_task(setup, self._training_options.modalities)
+        self._modalities = self._task.modalities
+        self._model = SharedModel(
+            setup, self._task, self._decomposes(self._task.modalities), self._generator_shape()
+        )
+        self._shares = {
+            k: _trained_on(k, share) for k, share in enumerate(self._task.shares) if share.modalities
+        }
+        self._held = {k: len(share.samples) for k, share in enumerate(self._task.shares)}
+        self._data_facts = self._task.facts
+        self._parcels: dict[int, tuple[tuple[int, ...], list[Message]]] = {}
+        self._plans: dict[int, TrainingPlan] = {}
+        self._costs: dict[int, LocalCost] = {}
+
+    # What the three algorithms differ in.
+
+    @property
+    def _training_options(self) -> TrainingOptions:
+        options = self.setup.options
+        assert isinstance(options, TrainingOptions)
+        return options
+
+    def _generator_shape(self) -> GeneratorShape | None:
+        return None
+
+    def _decomposes(self, modalities: Sequence[str]) -> bool:
+        """Return whether features are split in two; of one modality, with no generator, both halves are one."""
+        options = self._training_options
+        return not isinstance(options, FusionOptions) or (
+            options.architecture == "decomposed" and len(modalities) > 1
+        )
+
+    def _training_plan(self, round: int = 1) -> TrainingPlan:
+        options = self._training_options
+        return TrainingPlan(
+            LossWeights(),
+            self._rule,
+            options.batch_size,
+            self.setup.evaluation.batch_size,
+            options.last_batch,
+            bf16=self.setup.precision == "bf16",
+        )
+
+    @property
+    def _rule(self) -> Rule:
+        options = self._training_options
+        return Rule(options.optimizer, options.learning_rate, options.momentum)
+
+    def _generator_iterations(self) -> int:
+        return 0
+
+    def _iterations(self, device: int, total: int, plan: Any) -> dict[str, int]:
+        """Return N^m of ``device``: without balance every modality takes part in every iteration."""
+        return dict.fromkeys(self._shares[device].modalities, total)
+
+    def _bits(self, modalities: Sequence[str]) -> float:
+        """Return the size of a message with the parts of ``modalities`` [bit]."""
+        return self._model.bits(modalities)
+
+    _epsilon: float | None = None
+    """ε of the balance metric; None where there is no balance."""
+
+    # What it is built from.
+
+    def owners(self) -> Mapping[str, frozenset[int]]:
+        """See :meth:`netsim.learner.Learner.owners`."""
+        return {
+            m: frozenset(k for k, share in self._shares.items() if m in share.modalities)
+            for m in self._modalities
+        }
+
+    def sample_counts(self) -> Mapping[int, int]:
+        """Return what each device holds; with a server those that train nothing hold nothing."""
+        held = self._held
+        return {k: held[k] for k in self._shares} if self.setup.has_server else held
+
+    def training_memory_bytes(self, device: int) -> float:
+        """See :meth:`learners.training.decomposed.model.SharedModel.training_memory_bytes`."""
+        share = self._shares.get(device)
+        if share is None:
+            return 0.0
+        full = self._training_options.batch_size
+        batch = min(full, len(share.samples))
+        return self._model.training_memory_bytes(share.modalities, batch, full, self._rule)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return data set, sizes and costs, for the run's metadata."""
+        return {
+            "data": self._data_facts,
+            "iterations_per_round": {k: self._iteration_limit(k) for k in sorted(self._shares)},
+            "samples": {k: len(share.samples) for k, share in sorted(self._shares.items())},
+            **self._model.facts(),
+        }
+
+    def prepare(self, graph: nx.Graph) -> None:
+        """Find the mixing weights, and bring the data to where the work is done."""
+        super().prepare(graph)
+        assert self._task is not None, "prepare() is called once"
+        modalities = {k: share.modalities for k, share in self._shares.items()}
+        if not self.setup.has_server:
+            self._neighbourhood = Shared(Neighbourhood(graph, modalities, self._modalities))
+        # Each device's model, its successor under way, what it sent, and what its optimizer remembers.
+        held = sum(state_bytes(self._model.first(own)) for own in modalities.values())
+        require_memory(
+            (3 + len(self._rule.memories)) * held,
+            self.setup.memory_bytes,
+            f"the models of {len(self._shares)} devices",
+            "use fewer devices (devices.count) or smaller networks (learner.networks), or allow more",
+        )
+        store = self._task.store(self.setup.torch_device, self._shares)
+        rows = self._task.test_rows(self.setup.evaluation.samples, self.setup.seed)
+        self._tasks = Tasks(self.setup, self._model, store, torch.as_tensor(rows, dtype=torch.int64))
+        self._task = None  # the store has the data; where the work is done elsewhere, it is there only
+
+    # What a node does.
+
+    def first(self, work: TaskGraph, node: int) -> Step:
+        """Return the first weights, the same everywhere."""
+        if node == self.setup.server:
+            parts = self._model.first(self._modalities)
+            return Step(parts, parts)
+        share = self._shares.get(node)
+        return Step(DeviceState(self._model.first(share.modalities), {}) if share else None)
+
+    def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
+        """Return N^m iterations of each modality and the generator's, as many as the battery allows (eq. 20).
+
+        The server's sums are two FLOPs per number of each participant, as if all had answered.
+        """
+        if node == self.setup.server:
+            asked = sum(self._model.sent_numbers(self._shares[k].modalities) for k in peers)
+            return Cost({}, {"aggregation": 2.0 * asked})
+        if node not in self._shares:
+            return Cost()
+        total = self._affordable(node, budget)
+        iterations = self._iterations(node, total, plan)
+        known = self._costs.get(node)  # most devices do the same round after round
+        if known is None or known.total_iterations != total or known.iterations != iterations:
+            costs = self._device_costs(node, total)
+            flops = round_flops(costs, iterations, total, self._generator_iterations())
+            known = self._costs[node] = LocalCost(iterations, flops, total)
+        return known
+
+    def messages(
+        self, node: int, round: int, receivers: Sequence[int], together: bool = False
+    ) -> Sequence[Message]:
+        """Return what goes to whom: the modalities that both own (Algorithm 1, line 11) and the common parts.
+
+        The server has all modalities.
+        """
+        if together:
+            owned = [m for m in self._modalities if any(m in self._shares[k].modalities for k in receivers)]
+            return [Message(tuple(receivers), self._bits(owned))]
+        if node != self.setup.server and node not in self._shares:
+            return ()
+        known = self._parcels.get(node)
+        if known is None or known[0] != tuple(receivers):
+            groups: dict[tuple[str, ...], list[int]] = {}
+            for n in receivers:
+                if n == self.setup.server or n in self._shares:
+                    groups.setdefault(self._shared(node, n), []).append(n)
+            parcels = [Message(tuple(to), self._bits(shared)) for shared, to in groups.items()]
+            known = self._parcels[node] = (tuple(receivers), parcels)
+        return known[1]
+
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """Order the local update; see :func:`learners.training.decomposed.local_update.local_update`."""
+        if node == self.setup.server or node not in self._shares:
+            return Step(state, state)
+        assert isinstance(cost, LocalCost)
+        modalities, plan = self._shares[node].modalities, self._plan(round)
+        trained = self._tasks.train(work, node, round, modalities, state.parts, state.memories, cost, plan)
+        memories: Any = trained["memories"] if self._training_options.optimizer_state == "keep" else {}
+        parts = trained["state"]
+        return Step(DeviceState(parts, memories, state.parts, state.balance), parts, trained["metrics"])
+
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """Order the mixing with neighbours' parts (eqs. 13 and 15), or the server's mean, or what it sent.
+
+        The weight of a neighbour that was not heard stays at home.
+        """
+        if node == self.setup.server:
+            return self._average(work, round, state, arrived)
+        if node not in self._shares:
+            return Step(state)
+        if self.setup.server is not None:
+            inputs = {"own": state.parts, "sent": arrived[self.setup.server]}
+            return Step(DeviceState(work.together(received, inputs, round), state.memories))
+        mixed = self._mix(work, node, round, state, arrived)
+        return Step(DeviceState(mixed["parts"], state.memories), metrics=mixed["metrics"])
+
+    def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
+        """Order the evaluation of the aggregated model: the server's, or without one every device's."""
+        if node == self.setup.server:
+            return self._tasks.evaluate(work, node, round, self._modalities, state)
+        if self.setup.server is not None or node not in self._shares:
+            return None
+        return self._tasks.evaluate(work, node, round, self._shares[node].modalities, state.parts)
+
+    # What these are made of.
+
+    def _mix(
+        self, work: TaskGraph, device: int, round: int, state: DeviceState, arrived: Mapping[int, Any]
+    ) -> Future:
+        """Order aggregation among neighbours; return a future of :class:`~decomposed.aggregate.Aggregated`."""
+        inputs = {
+            "device": device,
+            "parts": state.parts,
+            "before": state.parts if state.before is None else state.before,
+            "arrived": arrived,
+            "neighbourhood": self._neighbourhood,
+            "epsilon": self._epsilon,
+        }
+        return work.together(aggregate, inputs, round)
+
+    def _average(self, work: TaskGraph, round: int, parts: Any, arrived: Mapping[int, Any]) -> Step:
+        if not arrived:
+            return Step(parts)
+        inputs = {
+            "own": parts,
+            "arrived": arrived,
+            "samples": {k: len(self._shares[k].samples) for k in arrived},
+            "extractors": {m: modality_parts(m)[0] for m in self._modalities},
+        }
+        new = work.together(averaged, inputs, round)
+        return Step(new["parts"], new["parts"], new["metrics"])
+
+    def _plan(self, round: int) -> TrainingPlan:
+        """Return how local updates of ``round`` go; from the second on they all go alike."""
+        key = min(round, 2)
+        return self._plans.get(key) or self._plans.setdefault(key, self._training_plan(key))
+
+    def _iteration_limit(self, device: int) -> int:
+        """Return N_k: as stated, or as many mini-batches as the local epochs have."""
+        if self._model.costs.iterations is not None:
+            return self._model.costs.iterations
+        options = self._training_options
+        samples = len(self._shares[device].samples)
+        return options.local_epochs * iterations_per_epoch(samples, options.batch_size, options.last_batch)
+
+    def _affordable(self, device: int, budget: Budget) -> int:
+        """Return N^max of a coming round (Section IV-A)."""
+        options, limit = self._training_options, self._iteration_limit(device)
+        if not (isinstance(options, BatteryOptions) and options.spare_battery):
+            return limit
+        modalities = self._shares[device].modalities
+        sending_j = 0.0
+        for n, joules in budget.joules_per_bit.items():
+            if options.energy_bits == "paper_eq20":
+                sending_j += joules * self._bits(modalities)
+            elif n == self.setup.server or n in self._shares:
+                sending_j += joules * self._bits(self._shared(device, n))
+
+        def needed_j(total: int) -> float:
+            costs, iterations = self._device_costs(device, total), dict.fromkeys(modalities, total)
+            flops = round_flops(costs, iterations, total, self._generator_iterations())
+            return budget.joules_per_flop * sum(flops.values()) + sending_j
+
+        return most_iterations(limit, needed_j, budget.remaining_j)
+
+    def _device_costs(self, device: int, total: int) -> CostTable:
+        """Return the costs of the device's mini-batches in a round of so many: of one of mean size."""
+        if not total:
+            return self._model.costs
+        options, samples = self._training_options, len(self._shares[device].samples)
+        seen = sum(batch_sizes(samples, options.batch_size, total, options.last_batch))
+        return self._model.costs_of(seen, total * options.batch_size)
+
+    def _shared(self, node: int, other: int) -> tuple[str, ...]:
+        """Return the modalities that both own; the server has all."""
+        if node == self.setup.server:
+            return self._shares[other].modalities
+        own = self._shares[node].modalities
+        if other == self.setup.server:
+            return own
+        theirs = self._shares[other].modalities
+        return tuple(m for m in own if m in theirs)
+
+
+def _trained_on(device: int, share: Share) -> Share:
+    """Return the complete samples of ``share``: the fused loss needs every modality that the device owns.
+
+    Raises:
+        ScenarioError: There is none.
+    """
+    if not share.absent:
+        return share
+    if len(share.complete) == 0:
+        raise ScenarioError(
+            f"partition: none of device {device}'s {len(share.samples)} samples has all of "
+            f"{', '.join(share.modalities)}, and this learner trains on complete samples only. "
+            "Raise partition.kept or partition.min_samples, or use another seed."
+        )
+    return Share(share.complete, share.modalities)

@@ -1,0 +1,300 @@
+"""Federated averaging of a late-fusion network, with and without a server, and what all such methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import networkx as nx
+
+from learners.networks.late_fusion import FUSION, head_part, trunk_part
+from learners.training.costs import BITS_PER_NUMBER
+from learners.training.late_fusion import averaging, evaluation, local_update, neighbours, report
+from learners.training.late_fusion.exchange import Model, Upload
+from learners.training.late_fusion.federation import Client, Federation
+from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions
+from learners.training.late_fusion.plan import LocalPlan
+from netsim.core.options import Options
+from netsim.core.streams import derive_seed
+from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
+from netsim.work.future import Future, Shared
+from netsim.work.graph import TaskGraph
+from netsim.work.job import Stack
+
+LOSSES = {
+    "loss_total": "what a client's training minimised, mean over the round's steps",
+    "loss_task": "cross-entropy of the prediction in a client's training, mean over the round's steps",
+    "loss_head": "cross-entropy of a modality's own head in a client's training, mean over the round's steps",
+}
+EVALUATION = {
+    "accuracy": "test accuracy of the server's model, or without a server of each device's; per modality it is that of "
+    "the modality's own head",
+    "loss_test": "cross-entropy of that model's prediction on the test samples",
+}
+DROPPED = {
+    "dropped": "models that arrived in the round and were left out of the aggregation, for their training had diverged"
+}
+WITH_SERVER = frozenset({"server", "asynchronous"})
+
+
+class FedAvg(Learner):
+    """Each client trains on its own samples, and what comes of it is averaged (McMahan et al. 2017).
+
+    Clients hold the parts of the modalities that they own and the fused head. A server averages each part over those of
+    the round's clients that hold it, weighed by numbers of samples. Without a server each device averages its own parts
+    with those of the neighbours that hold them, by Metropolis-Hastings weights: D-PSGD (Lian et al. 2017) with local
+    steps.
+
+    Subclasses say what a server does with the uploads (:meth:`_method`), what is minimised (:meth:`_head_weights`,
+    :meth:`_make_plan`) and what travels beside the model.
+    """
+
+    Options: ClassVar[type[Options]] = FedAvgOptions
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **DROPPED, **EVALUATION}
+    SUITS = WITH_SERVER | {"decentralized"}
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._federation = Federation(setup, self._options, self._trains_own_heads)
+        self._clients = self._federation.clients
+        self._plan = self._make_plan()
+        self._server_method = Shared(self._method())
+        self._stacks: dict[tuple[str, ...], Stack] = {}
+
+    # What the methods differ in.
+
+    @property
+    def _options(self) -> FederatedOptions:
+        options = self.setup.options
+        assert isinstance(options, FederatedOptions)
+        return options
+
+    @property
+    def _trains_own_heads(self) -> bool:
+        """Whether modalities' own heads are ever trained."""
+        return getattr(self._options, "losses", "mean") == "mean"
+
+    def _make_plan(self) -> LocalPlan:
+        options = self._options
+        return LocalPlan(
+            options.batch_size,
+            options.learning_rate,
+            options.last_batch,
+            options.momentum,
+            options.weight_decay,
+            proximal=getattr(options, "mu", 0.0),
+            evaluation_batch_size=self.setup.evaluation.batch_size,
+            bf16=self.setup.precision == "bf16",
+        )
+
+    def _method(self) -> averaging.Averaging:
+        """Return what the server does with uploads."""
+        return averaging.Averaging(self._federation.amounts, self._options.on_nan == "drop")
+
+    def _head_weights(self, work: TaskGraph, round: int, model: Model, client: Client) -> Any:
+        """Return how much each of a client's heads counts in what it minimises, or a future; they sum to 1."""
+        heads = self._federation.architecture.heads(client.modalities)
+        return dict.fromkeys(heads, 1 / len(heads))
+
+    def _upload_numbers(self, client: Client) -> int:
+        """Return how many numbers a client sends to the server beside its model."""
+        return 0
+
+    def _download_numbers(self) -> int:
+        """Return how many numbers the server sends beside its model."""
+        return 0
+
+    def _measured_samples(self, client: Client) -> int:
+        """Return samples of forward passes that only measure losses, in one round."""
+        return 0
+
+    # The contract.
+
+    def owners(self) -> Mapping[str, frozenset[int]]:
+        """See :meth:`netsim.learner.Learner.owners`."""
+        return self._federation.owners
+
+    def sample_counts(self) -> Mapping[int, int]:
+        """Return training samples of each client, and those that it holds out."""
+        return {k: len(client.train) + len(client.validation) for k, client in self._clients.items()}
+
+    def training_memory_bytes(self, device: int) -> float:
+        """See :meth:`Federation.training_memory_bytes`."""
+        return self._federation.training_memory_bytes(device, self._plan)
+
+    def facts(self) -> Mapping[str, Any]:
+        """See :meth:`Federation.facts`."""
+        return self._federation.facts()
+
+    def prepare(self, graph: nx.Graph) -> None:
+        """Place the samples; without a server, find the mixing weights."""
+        super().prepare(graph)
+        federation = self._federation
+        federation.place_samples()
+        if self.setup.server is not None:
+            return
+        holders = {
+            (trunk_part(m), head_part(m)): sorted(devices) for m, devices in federation.owners.items()
+        } | {(FUSION,): list(self._clients)}
+        groups = [
+            neighbours.owners(
+                graph, devices, {p: federation.initial[p] for p in parts if p in federation.initial}
+            )
+            for parts, devices in holders.items()
+        ]
+        self._neighbours = Shared(neighbours.Neighbours(groups, self._options.on_nan == "drop"))
+
+    def first(self, work: TaskGraph, node: int) -> Step:
+        """Return the first weights, for the server or else for each client; with equal z."""
+        federation, server = self._federation, self.setup.server
+        heads = federation.architecture.heads(federation.modalities)
+        z = dict.fromkeys(heads, 1 / len(heads))
+        if node == server:
+            model = Model(0, federation.initial, z)
+        elif server is None and node in self._clients:
+            model = Model(0, federation.own(federation.initial, self._clients[node].modalities), z)
+        else:
+            return Step()
+        return Step(model, model)
+
+    def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
+        """Return a client's steps and measurements, or the server's sums: two FLOPs per number of each participant.
+
+        The server's is counted as if everybody that it asked had answered.
+        """
+        federation = self._federation
+        if node == self.setup.server:
+            asked = sum(federation.numbers(self._clients[k].modalities) for k in peers if k in self._clients)
+            return Cost({}, {"aggregation": 2.0 * asked})
+        client = self._clients.get(node)
+        if client is None:
+            return Cost()
+        return federation.cost(node, federation.steps(node, round), self._measured_samples(client))
+
+    def messages(
+        self, node: int, round: int, receivers: Sequence[int], together: bool = False
+    ) -> Sequence[Message]:
+        """Return what ``node`` sends: to the server all parts that it holds, to others the parts that both hold.
+
+        Where ``together``, all of the server's participants hear one message that has the parts of all of them.
+        """
+        federation, server = self._federation, self.setup.server
+        client = self._clients.get(node)
+        if client is not None and server is not None:
+            extra = BITS_PER_NUMBER * self._upload_numbers(client)
+            return [Message((server,), federation.costs.message_bits(client.modalities) + extra)]
+        if client is None and node != server:
+            return ()
+        others = [k for k in receivers if k in self._clients]
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for k in others:
+            both = self._clients[k].modalities if node == server else federation.shared(node, k)
+            groups.setdefault(both, []).append(k)
+        if together and groups:
+            owned = {m for group in groups for m in group}
+            groups = {tuple(m for m in federation.modalities if m in owned): others}
+        extra = BITS_PER_NUMBER * self._download_numbers() if node == server else 0
+        return [
+            Message(tuple(to), federation.costs.message_bits(modalities) + extra)
+            for modalities, to in groups.items()
+        ]
+
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """Order a client's local update from its model; the server has none of its own, and sends its model."""
+        client = self._clients.get(node)
+        if client is None:
+            return Step(state, state)
+        federation, model = self._federation, state
+        before = federation.own(model.parts, client.modalities)
+        inputs = {
+            "architecture": federation.restricted(client.modalities),
+            "state": before,
+            "samples": federation.samples,
+            "device": node,
+            "steps": next(iter(cost.iterations.values())),
+            "head_weights": self._head_weights(work, round, model, client),
+            "plan": self._plan,
+            "seed": derive_seed(self.setup.seed, "training", node, round),
+            "torch_device": self.setup.torch_device,
+        }
+        stack = self._stack(client.modalities, inputs["steps"])
+        trained = work.do(local_update.local_update, inputs, round, stack)
+        told = work.together(
+            report.report,
+            {
+                "trained": trained,
+                "before": before,
+                "device": node,
+                "round": round,
+                "learning_rate": self._options.learning_rate,
+                "stops": self._options.on_nan == "stop",
+            },
+            round,
+        )
+        upload = Upload(model.number, model.parts, trained)
+        if self.setup.server is not None:  # it will train from what it is sent then
+            return Step(None, upload, told["metrics"])
+        return Step(Model(round, told["parts"], model.head_weights), upload, told["metrics"])
+
+    def _stack(self, modalities: tuple[str, ...], steps: int) -> Stack:
+        """Return how local updates of clients with these modalities are done as one."""
+        if modalities not in self._stacks:
+            alike = [k for k, client in self._clients.items() if client.modalities == modalities]
+            parts = self._federation.architecture.parts(modalities)
+            self._stacks[modalities] = Stack(
+                f"local update {self._federation.restricted(modalities).value.text} {self._plan} {len(parts)} parts",
+                local_update.local_updates,
+                local_update.shortened,
+                max((self.training_memory_bytes(k) for k in alike), default=0.0),
+                f"training {'+'.join(modalities)}",
+                steps,
+                local_update.obstacle,
+            )
+        return self._stacks[modalities]
+
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """Order the server's next model, or a device's mix with its neighbours'; under a server a device takes its."""
+        if node == self.setup.server:
+            return self._combine(work, round, state, arrived)
+        if node not in self._clients:
+            return Step(state)
+        if self.setup.server is not None:
+            return Step(arrived[self.setup.server])
+        heard = {k: upload.trained for k, upload in arrived.items()}
+        inputs = {"device": node, "own": state.parts, "arrived": heard, "neighbours": self._neighbours}
+        mixed = work.together(neighbours.mix, inputs, round)
+        return Step(Model(round, mixed["parts"], state.head_weights), metrics=mixed["metrics"])
+
+    def _combine(self, work: TaskGraph, round: int, before: Model, arrived: Mapping[int, Upload]) -> Step:
+        """Order the server's next model; if nothing ``arrived`` it is the one before."""
+        if not arrived:
+            model = before._replace(number=round)
+            return Step(model, model, self._server_method.value.dropped(0))
+        inputs = {"method": self._server_method, "round": round, "before": before, "arrived": arrived}
+        combined = work.together(averaging.combine, inputs, round)
+        return Step(Model(round, combined["parts"], combined["head_weights"]), metrics=combined["metrics"])
+
+    def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
+        """Order the evaluation of the server's model, or without one of a device's; after every so many rounds."""
+        settings, server, federation = self.setup.evaluation, self.setup.server, self._federation
+        if round % settings.every and round != self.setup.rounds:
+            return None
+        if node == server:
+            modalities = federation.modalities
+        elif server is None and node in self._clients:
+            modalities = self._clients[node].modalities
+        else:
+            return None
+        inputs = {
+            "architecture": federation.restricted(modalities),
+            "state": federation.own(state.parts, modalities),
+            "store": federation.store,
+            "rows": federation.test_rows,
+            "batch_size": settings.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", node, round),
+            "torch_device": self.setup.torch_device,
+        }
+        result = work.do(evaluation.evaluate, inputs, round)
+        return work.together(report.evaluated, {"result": result, "modalities": federation.modalities}, round)

@@ -1,0 +1,392 @@
+"""The real work of FedZKT: a device's local update, and the server's game and transfer back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from learners.training.batches import LastBatch, mini_batches, random_numbers
+from learners.training.distillation.classifier import (
+    TRUNK,
+    Classifier,
+    ClassifierNet,
+    running_statistics_kept,
+)
+from learners.training.distillation.losses import Disagreement, disagreement, divergence
+from learners.training.distillation.zkt_generator import GeneratorShape
+from learners.training.optimizers import Memories, Rule, Single, pull_back
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.state import State, is_finite, lend
+from learners.training.task import Store
+from netsim.core.streams import derive_seed
+from netsim.learner import Metric
+
+Statistics = Literal["keep", "update", "eval"]
+GENERATOR = "generator"
+"""The one part of the generator's state."""
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """How a device trains.
+
+    Attributes:
+        batch_size: Samples per step.
+        learning_rate: η of SGD.
+        momentum: Of it.
+        weight_decay: Of it.
+        l2: λ of λ‖w − w⁰‖².
+        last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
+        bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
+    """
+
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    l2: float
+    last_batch: LastBatch = "keep"
+    bf16: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a device's local update leaves.
+
+    Attributes:
+        state: The new state.
+        losses: Means over the steps, by metric.
+    """
+
+    state: State
+    losses: Mapping[str, float]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all losses and all numbers of the state are finite."""
+        return is_finite(self.state) and all(math.isfinite(one) for one in self.losses.values())
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Return the losses, as a run records them."""
+        return [Metric(name, value) for name, value in self.losses.items()]
+
+
+@drawing_from_its_seed
+def local_update(
+    architecture: Classifier,
+    state: State,
+    store: Store,
+    modality: str,
+    device: int,
+    steps: int,
+    plan: LocalPlan,
+    seed: int,
+    torch_device: str,
+) -> Trained:
+    """Algorithm 2 with eq. (9): mean cross-entropy + λ‖w − w⁰‖², w⁰ being the received weights.
+
+    The paper sums cross-entropy over the samples and gives the distance the weight 1; here cross-entropy is the mean
+    over a mini-batch, as its batches of 256 and its step size suppose, and λ is an option.
+
+    Args:
+        architecture: The device's own.
+        state: What it received.
+        store: All private samples, and which of them are whose.
+        modality: The networks' input.
+        device: The device.
+        steps: Mini-batches.
+        plan: Step size and the like.
+        seed: This device's, this round's.
+        torch_device: Where to work.
+    """
+    net = architecture.net(torch_device)
+    lent = lend(net.parts(), state)
+    weights = list(net.parameters())
+    received = [weight.detach().clone() for weight in weights] if plan.l2 else []
+    optimizer = SGD(weights, plan.learning_rate, plan.momentum, weight_decay=plan.weight_decay)
+    dtype = state[TRUNK].row.bank.dtype
+    rows = store.rows(device)
+    augmentation = random_numbers(derive_seed(seed, "augmentation"))
+    losses = []
+    net.train()
+    order = derive_seed(seed, "batches")
+    for places in mini_batches(len(rows), plan.batch_size, steps, order, plan.last_batch):
+        x = store.augmented(modality, rows[places], augmentation, dtype)
+        with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
+            loss = F.cross_entropy(net(x).logits[0], store.labels[rows[places].to(x.device)])
+        loss.backward()
+        if plan.l2:
+            pull_back(weights, received, 2 * plan.l2)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.detach())
+    mean = torch.stack(losses).mean().item() if losses else 0.0
+    return Trained({part: held.part() for part, held in lent.items()}, {"loss_task": mean})
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """How the server distils.
+
+    Attributes:
+        loss: What generator and global model play for.
+        iterations: n_D.
+        student_steps: Steps of the global model for each of the generator.
+        batch_size: Made-up samples per step.
+        learning_rate: η_S.
+        momentum: Of it.
+        generator: The generator's optimizer.
+        statistics: BatchNorm of device models in the transfer back.
+    """
+
+    loss: Disagreement
+    iterations: int
+    student_steps: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    generator: Rule
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Played:
+    """What the server's game leaves.
+
+    Attributes:
+        global_state: F.
+        generator: G.
+        memories: What the optimizers of generator and global model remember.
+        losses: Means over the iterations, by metric.
+        images: What the transfer back is about, for each iteration [B, channels, height, width].
+        targets: Logits of F for these, for each iteration [B, C].
+    """
+
+    global_state: State
+    generator: State
+    memories: Memories
+    losses: Mapping[str, float]
+    images: Sequence[Tensor]
+    targets: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What the transfer back leaves of one device's model.
+
+    Attributes:
+        state: The new state.
+        losses: KL divergence from the global model, for each iteration.
+    """
+
+    state: State
+    losses: Sequence[float]
+
+
+@drawing_from_its_seed
+def play(
+    architecture: Classifier,
+    state: State,
+    shape: GeneratorShape,
+    generator: State,
+    memories: Memories,
+    devices: Mapping[int, tuple[Classifier, State]],
+    students: Sequence[int],
+    plan: ServerPlan,
+    seed: int,
+    torch_device: str,
+) -> Played:
+    """Algorithm 3 up to the transfer back, from models and noise alone; there is no sample among its arguments.
+
+    In a step of the generator nothing but the generator changes: the global model and the devices' are frozen and in
+    evaluation mode, and the gradient only passes through them.
+
+    Args:
+        architecture: Of F.
+        state: F, w.
+        shape: Of G.
+        generator: G, θ.
+        memories: What the optimizers of generator and global model remember.
+        devices: All devices' models, the ensemble.
+        students: Those whose models will learn from F. Where there are none, nothing is done.
+        plan: Losses, step sizes, iterations.
+        seed: This round's.
+        torch_device: Where to work.
+    """
+    if not students:
+        return Played(state, generator, memories, {}, [], [])
+    made_up = shape.net(torch_device)
+    student = architecture.net(torch_device)
+    lent_generator = lend({GENERATOR: made_up}, generator)
+    lent_student = lend(student.parts(), state)
+    dtype = state[TRUNK].row.bank.dtype
+    layouts = {part: own.layout for part, own in {**generator, **state}.items()}
+    rises = Single(plan.generator, {GENERATOR: made_up}, layouts, memories)
+    falls = Single(Rule("sgd", plan.learning_rate, plan.momentum), student.parts(), layouts, memories)
+    noise = random_numbers(derive_seed(seed, "noise"))
+    teachers = teaching(devices, torch_device)
+
+    def images() -> Tensor:
+        z = torch.randn(plan.batch_size, shape.noise_size, generator=noise)
+        found: Tensor = made_up(z.to(torch_device, dtype))
+        return found
+
+    def fixed_images() -> Tensor:
+        with torch.no_grad(), running_statistics_kept(made_up):
+            return images()
+
+    sums = dict.fromkeys(("loss_generator", "loss_global", "input_gradient"), 0.0)
+    made_up.train()
+    for _ in range(plan.iterations):
+        gap, gradient = generator_step(images(), student, teachers, plan.loss, rises)
+        sums["loss_generator"] -= gap
+        sums["input_gradient"] += gradient
+        for _ in range(plan.student_steps):
+            loss = student_step(fixed_images(), student, teachers, plan.loss, falls)
+            sums["loss_global"] += loss / plan.student_steps
+    new_global = {part: held.part() for part, held in lent_student.items()}
+    new_generator = {part: held.part() for part, held in lent_generator.items()}
+    shown = [fixed_images() for _ in range(plan.iterations)]
+    with torch.no_grad():
+        targets = [architecture.predict(new_global, x).logits[0] for x in shown]
+    return Played(
+        new_global,
+        new_generator,
+        {**rises.memories(), **falls.memories()},
+        {name: value / plan.iterations for name, value in sums.items()},
+        shown,
+        targets,
+    )
+
+
+def teaching(devices: Mapping[int, tuple[Classifier, State]], torch_device: str) -> list[ClassifierNet]:
+    """Return a network with each device's model for this thread to ask, in evaluation mode."""
+    nets = []
+    for place, (architecture, state) in enumerate(devices.values(), start=1):
+        net = architecture.net(torch_device, place)
+        lend(net.parts(), state)
+        nets.append(net.eval())
+    return nets
+
+
+def ensemble(teachers: Sequence[ClassifierNet], x: Tensor) -> Tensor:
+    """Return the logits [K, B, C] of all devices' models for ``x``."""
+    return torch.stack([net(x).logits[0] for net in teachers])
+
+
+def generator_step(
+    x: Tensor,
+    student: ClassifierNet,
+    teachers: Sequence[ClassifierNet],
+    loss: Disagreement,
+    rises: Single,
+) -> tuple[float, float]:
+    """Widen the disagreement about the samples ``x`` by changing what made them, and nothing else.
+
+    Returns:
+        The disagreement before, and the norm of its gradient with respect to a sample, mean over the samples.
+    """
+    student.eval()
+    x.retain_grad()
+    with frozen(student, *teachers):
+        gap = disagreement(loss, student(x).logits[0], ensemble(teachers, x))
+        (-gap).backward()
+    assert x.grad is not None
+    rises.step()
+    return gap.item(), x.grad.flatten(1).norm(dim=1).mean().item() * len(x)
+
+
+def student_step(
+    x: Tensor,
+    student: ClassifierNet,
+    teachers: Sequence[ClassifierNet],
+    loss: Disagreement,
+    falls: Single,
+) -> float:
+    """Narrow the disagreement about ``x`` by changing the global model; returns what it was before."""
+    student.train()
+    with torch.no_grad():
+        taught = ensemble(teachers, x)
+    gap = disagreement(loss, student(x).logits[0], taught)
+    gap.backward()
+    falls.step()
+    return gap.item()
+
+
+def transfer_step(x: Tensor, target: Tensor, net: ClassifierNet, statistics: Statistics, falls: SGD) -> float:
+    """Bring a device's model nearer to the global one's logits ``target`` of ``x``; returns the loss."""
+    net.train(statistics != "eval")
+    with _statistics(net, statistics):
+        loss = divergence(target, net(x).logits[0])
+    loss.backward()
+    falls.step()
+    falls.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+@drawing_from_its_seed
+def transfer(
+    architecture: Classifier,
+    state: State,
+    device: int,
+    students: Sequence[int],
+    images: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    plan: ServerPlan,
+    seed: int,
+    torch_device: str,
+) -> Transferred | None:
+    """Lines 15 to 22 of Algorithm 3 for one device's model; all devices' see the same images.
+
+    Args:
+        architecture: Of the model.
+        state: The model.
+        device: Whose it is.
+        students: Devices whose models learn from the global one. If this is none of them, nothing is done.
+        images: Of each iteration.
+        targets: What the global model says of them.
+        plan: Step size and the like.
+        seed: This device's, this round's.
+        torch_device: Where to work.
+    """
+    if device not in students:
+        return None
+    net = architecture.net(torch_device)
+    lent = lend(net.parts(), state)
+    falls = SGD(net.parameters(), plan.learning_rate, plan.momentum)
+    losses = [
+        transfer_step(x, target, net, plan.statistics, falls)
+        for x, target in zip(images, targets, strict=True)
+    ]
+    return Transferred({part: held.part() for part, held in lent.items()}, losses)
+
+
+@contextmanager
+def _statistics(net: nn.Module, statistics: Statistics) -> Iterator[None]:
+    if statistics == "keep":
+        with running_statistics_kept(net):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def frozen(*nets: nn.Module) -> Iterator[None]:
+    """While this lasts, gradients pass through ``nets`` but are not gathered in them."""
+    trained = [weight for net in nets for weight in net.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)

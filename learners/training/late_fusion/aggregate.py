@@ -1,0 +1,189 @@
+"""A server's model from its participants' models, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from learners.training.late_fusion.weights import attention_step
+from learners.training.mixing import Mixing
+from learners.training.state import Part, Row, State
+
+
+class Update(NamedTuple):
+    """What local training has made of a model.
+
+    Attributes:
+        before: The model that the client was sent; at least the parts that it holds.
+        after: The same parts after training.
+    """
+
+    before: State
+    after: State
+
+
+class Copy(NamedTuple):
+    """One holder's part before and after training."""
+
+    before: Part
+    after: Part
+
+
+Weighing = Callable[[Sequence[int]], Mapping[int, float]]
+"""From the holders of a part to how much each counts."""
+
+Rule = Callable[[Part, Mapping[int, Copy]], Tensor]
+"""From the server's part and its holders' copies to the server's new trained numbers [weights], a tensor of its own."""
+
+
+def aggregate(
+    server: State, updates: Mapping[int, Update], rule: Rule, statistics: Weighing
+) -> dict[str, Part]:
+    """The server's next model.
+
+    Each part is aggregated over those participants that hold it; one that nobody has sent stays as it is. Trained
+    numbers go by the method's ``rule``. BatchNorm's running means and variances are a plain weighted mean, whatever the
+    method: a variance that is scaled like a step can become negative. Integer counters are the server's own.
+
+    Args:
+        server: All parts.
+        updates: By participant, in the order of device numbers.
+        rule: What the method does.
+        statistics: Weights of the holders' running statistics; what they lack to 1 is the weight of the server's own.
+    """
+    new = {}
+    for name, part in server.items():
+        layout = part.layout
+        holders = [k for k, update in updates.items() if name in update.after]
+        if not holders or not layout.size:
+            new[name] = part
+            continue
+        copies = {k: Copy(updates[k].before[name], updates[k].after[name]) for k in holders}
+        row = part.row.tensor.clone()
+        row[: layout.weights] = rule(part, copies)
+        running = slice(layout.weights, layout.sent)
+        if layout.weights < layout.sent:
+            sent = {k: copy.after.row for k, copy in copies.items()}
+            row[running] = mean_of_rows(sent, running, statistics(holders), row[running])
+        new[name] = Part(Row(row[None], 0), layout)
+    return new
+
+
+def mean(rows: Mapping[int, Tensor], weights: Mapping[int, float], rest: Tensor | None = None) -> Tensor:
+    """Σ p_k x_k, one after the other in the order of ``weights``, so that its rounding is the same every time.
+
+    Args:
+        rows: x_k by client.
+        weights: p_k by client.
+        rest: What takes the weight that they lack to 1; None where they sum to 1.
+    """
+    total = torch.zeros_like(next(iter(rows.values())))
+    for k, weight in weights.items():
+        total.add_(rows[k], alpha=weight)
+    return _with_rest(total, weights, rest)
+
+
+def mean_of_rows(
+    rows: Mapping[int, Row], columns: slice, weights: Mapping[int, float], rest: Tensor | None = None
+) -> Tensor:
+    """:func:`mean` of some ``columns`` of ``rows``: one product where clients that were trained together share a bank.
+
+    In float32 on a CPU that product has the bytes of the sum one after the other, in float64 it has not.
+    """
+    bank = next(iter(rows.values())).bank
+    shared = len(rows) > 1 and all(row.bank is bank for row in rows.values())
+    if not shared or bank.dtype != torch.float32 or bank.device.type != "cpu":
+        return mean({k: row.tensor[columns] for k, row in rows.items()}, weights, rest)
+    mixing = Mixing([weights], {k: row.index for k, row in rows.items()})
+    return _with_rest(mixing(bank)[0, columns], weights, rest)
+
+
+def _with_rest(total: Tensor, weights: Mapping[int, float], rest: Tensor | None) -> Tensor:
+    own = 1.0 - sum(weights.values())
+    if rest is not None and abs(own) > 1e-9:  # what rounding leaves of weights that sum to 1 is no weight
+        total.add_(rest, alpha=own)
+    return total
+
+
+def _mean_after(
+    part: Part, copies: Mapping[int, Copy], weights: Mapping[int, float], rest: Tensor | None = None
+) -> Tensor:
+    """Mean of the trained numbers after training."""
+    rows = {k: copy.after.row for k, copy in copies.items()}
+    return mean_of_rows(rows, slice(0, part.layout.weights), weights, rest)
+
+
+def averaging(weigh: Weighing) -> Rule:
+    """FedAvg and all that only weigh differently: w ← Σ p_k w_k."""
+
+    def rule(part: Part, copies: Mapping[int, Copy]) -> Tensor:
+        return _mean_after(part, copies, weigh(list(copies)))
+
+    return rule
+
+
+def normalised_averaging(
+    weigh: Weighing, norms: Mapping[int, float], effective: Callable[[Mapping[int, float]], float]
+) -> Rule:
+    """FedNova: w ← w − τ_eff Σ p_i d_i with d_i = (what i received − what it made of it)/‖a_i‖₁.
+
+    Args:
+        weigh: p_i of the holders.
+        norms: ‖a_i‖₁.
+        effective: τ_eff from p_i.
+    """
+
+    def rule(part: Part, copies: Mapping[int, Copy]) -> Tensor:
+        weights = weigh(list(copies))
+        steps = {k: (copy.before.weights - copy.after.weights) / norms[k] for k, copy in copies.items()}
+        return part.weights - effective(weights) * mean(steps, weights)
+
+    return rule
+
+
+def attention(step: float, noise: Callable[[Tensor], Tensor] | None = None) -> Rule:
+    """FedAtt, each named tensor of a part as one layer.
+
+    Args:
+        step: ε.
+        noise: What is added to the new numbers, from the new numbers; None for nothing.
+    """
+
+    def rule(part: Part, copies: Mapping[int, Copy]) -> Tensor:
+        new = part.weights.clone()
+        for entry in part.layout.entries.values():
+            place = slice(entry.start, entry.start + entry.size)
+            if place.stop <= part.layout.weights:
+                new[place], _ = attention_step(
+                    new[place], [copy.after.row.tensor[place] for copy in copies.values()], step
+                )
+        return new if noise is None else new + noise(new)
+
+    return rule
+
+
+def moving(weigh: Weighing) -> Rule:
+    """FedAsync: w ← (1 − Σ α_k) w + Σ α_k w_k."""
+
+    def rule(part: Part, copies: Mapping[int, Copy]) -> Tensor:
+        return _mean_after(part, copies, weigh(list(copies)), part.weights)
+
+    return rule
+
+
+def buffered(weigh: Weighing, learning_rate: float) -> Rule:
+    """FedBuff: w ← w + η_g Σ s_k (w_k − what k received)/K (Nguyen et al. 2022, Algorithm 1).
+
+    Args:
+        weigh: s_k/K of the holders.
+        learning_rate: η_g.
+    """
+
+    def rule(part: Part, copies: Mapping[int, Copy]) -> Tensor:
+        steps = {k: copy.after.weights - copy.before.weights for k, copy in copies.items()}
+        return part.weights + learning_rate * mean(steps, weigh(list(copies)))
+
+    return rule

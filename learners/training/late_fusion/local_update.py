@@ -1,0 +1,340 @@
+"""The local update of one client in one round: the real work of a job."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs, head_part, trunk_part
+from learners.networks.network import Trunk
+from learners.training.batched import Alone, Mask, Means, Together, Way
+from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
+from learners.training.late_fusion.batches import Batch, alone, together
+from learners.training.late_fusion.plan import LocalPlan
+from learners.training.late_fusion.samples import Client, Samples
+from learners.training.late_fusion.weights import Losses, normaliser
+from learners.training.objectives import cross_entropy
+from learners.training.randomness import drawing_from_its_seed
+from learners.training.stackable import mixes_samples, networks_obstacle, some_of
+from learners.training.state import State
+from netsim.core.streams import derive_seed
+
+TOTAL = "total"
+"""What was minimised, beside the heads' losses."""
+
+MIXED_SAMPLES = 8
+"""Samples with which it is found out whether those of a batch meet in a network."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a local update leaves.
+
+    Attributes:
+        state: The client's new state, all tensors new.
+        loss: What was minimised, mean over the steps.
+        losses: Each head's cross-entropy, mean over the steps in which it was computed.
+        steps: τ_i.
+        normaliser: ‖a_i‖₁ (FedNova).
+        before: Each head's losses before the first step, where they were measured.
+        after: Each head's losses after the last step.
+        finite: Whether all losses and all numbers of the new state are finite.
+    """
+
+    state: State
+    loss: float
+    losses: Mapping[str, float]
+    steps: int
+    normaliser: float
+    before: Mapping[str, Losses]
+    after: Mapping[str, Losses]
+    finite: bool = True
+
+
+@drawing_from_its_seed
+def local_update(
+    architecture: LateFusion,
+    state: State,
+    samples: Samples,
+    device: int,
+    steps: int,
+    head_weights: Mapping[str, float],
+    plan: LocalPlan,
+    seed: int,
+    torch_device: str,
+) -> Trained:
+    """Train for some steps of SGD on Σ z_m l_m; everything random comes from ``seed``.
+
+    A mini-batch without a single sample of a modality has no loss for it; the other weights stay as they are.
+
+    Args:
+        architecture: Of the client's own modalities.
+        state: What the client received.
+        samples: All samples, and which of them are whose.
+        device: The client.
+        steps: τ_i.
+        head_weights: z by modality and for the fused head (``fusion``); a head of weight zero is not trained.
+        plan: Step size and the like.
+        seed: This device's, this round's.
+        torch_device: Where to work.
+    """
+    way = Alone(architecture.net(torch_device), state, plan.rule)
+    return _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed])[0]
+
+
+def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    """Do :func:`local_update` for several clients of one architecture and plan at once, from the inputs of each."""
+    # Longest first: those that still train are neighbours then, and nothing is copied.
+    order = sorted(range(len(jobs)), key=lambda place: -jobs[place]["steps"])
+    devices, steps, head_weights, seeds, states = (
+        [jobs[place][name] for place in order]
+        for name in ("device", "steps", "head_weights", "seed", "state")
+    )
+    architecture, samples, plan = (jobs[0][name] for name in ("architecture", "samples", "plan"))
+    net = architecture.net(jobs[0]["torch_device"])
+    batches = partial(together, mixed=lambda: _mixes(net, states[0], samples))
+    way = Together(net, states, plan.rule)
+    found = _updated(way, batches, samples, devices, steps, head_weights, plan, seeds)
+    return [found[order.index(place)] for place in range(len(jobs))]
+
+
+def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return inputs of a local update like this one with at most ``steps`` steps, to measure with."""
+    return {**inputs, "steps": min(steps, inputs["steps"])}
+
+
+def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what keeps local updates from being stacked, as the end of a sentence; empty if nothing does.
+
+    Args:
+        jobs: Inputs of two of them; see :func:`local_update`.
+    """
+    architecture, samples = jobs[0]["architecture"], jobs[0]["samples"]
+    states = [job["state"] for job in jobs]
+    own = [torch.from_numpy(samples.clients[job["device"]].train) for job in jobs]
+    rows, dtype = some_of(own, jobs[0]["plan"].batch_size), states[0][FUSION].row.bank.dtype
+    return networks_obstacle(
+        architecture.net(jobs[0]["torch_device"]).trunks,
+        {m: choice.name for m, choice in architecture.networks.items()},
+        states,
+        lambda m: samples.store.trial(m, rows, dtype),
+        True,
+    )
+
+
+def _mixes(net: LateFusionNet, state: State, samples: Samples) -> bool:
+    """Whether samples of a batch meet in any trunk of ``net``, in the mode that it is in."""
+    store = samples.store
+    some = torch.linspace(0, len(store.labels) - 1, MIXED_SAMPLES).long()
+    dtype = state[FUSION].row.bank.dtype
+    return any(
+        mixes_samples(
+            cast(Trunk, trunk), state[trunk_part(m)], store.seen(m, some.to(store.labels.device), dtype)
+        )
+        for m, trunk in net.trunks.items()
+    )
+
+
+def _updated(
+    way: Way,
+    batches: Callable[..., Iterator[Batch]],
+    samples: Samples,
+    devices: Sequence[int],
+    steps: Sequence[int],
+    head_weights: Sequence[Mapping[str, float]],
+    plan: LocalPlan,
+    seeds: Sequence[int],
+) -> list[Trained]:
+    """Update one client, or several at once; ``batches`` brings what each sees to the others'."""
+    net: LateFusionNet = way.net
+    clients = [samples.clients[device] for device in devices]
+    subsets = _subsets(clients, plan.measured, seeds)
+    measure = partial(_measure, way, batches, samples, devices, batch_size=plan.evaluation_batch_size)
+    before = {key: measure(own) for key, own in subsets.items()}
+
+    seen = drawn_by_all(
+        [torch.from_numpy(client.train) for client in clients],
+        plan.batch_size,
+        steps,
+        [derive_seed(seed, "batches") for seed in seeds],
+        plan.last_batch,
+    )
+    sizes = [
+        batch_sizes(len(client.train), plan.batch_size, count, plan.last_batch)
+        for client, count in zip(clients, steps, strict=True)
+    ]
+    drawing = [m for m in net.modalities if samples.store.draws(m)]
+    augmentation = [
+        {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in drawing} for seed in seeds
+    ]
+    weights = _by_head_and_device(head_weights, samples.store.labels.device, way.dtype)
+    means = Means(way.count)
+    net.train()
+    for batch in batches(samples, devices, seen, sizes, net.modalities, way.dtype, augmentation):
+        with torch.autocast(batch.labels.device.type, torch.bfloat16, enabled=plan.bf16):
+            losses = head_losses(_through(way, batch), batch)
+        minimised = blended(losses, weights, batch)
+        if minimised is None:  # every head that these samples could train has weight zero
+            continue
+        way.step(minimised.total, _reached(net, minimised.heads, batch))
+        training = _any(minimised.heads.values())
+        means.add(TOTAL, minimised.total, batch.devices, training)
+        for head, loss in losses.items():
+            means.add(head, loss, batch.devices, batch.has(head) & training)
+
+    losses_of, finite = means.by_device(), way.finite()
+    after = {key: measure(own) for key, own in subsets.items()}
+    states = way.states()
+    return [
+        Trained(
+            states[k],
+            minimised_loss := losses_of[k].pop(TOTAL, 0.0),
+            losses_of[k],
+            len(sizes[k]),
+            normaliser(len(sizes[k]), plan.momentum, plan.learning_rate * plan.proximal),
+            _by_head({key: own[k] for key, own in before.items()}),
+            _by_head({key: own[k] for key, own in after.items()}),
+            math.isfinite(minimised_loss) and finite[k],
+        )
+        for k in range(way.count)
+    ]
+
+
+def _through(way: Way, batch: Batch) -> Outputs:
+    """Logits of all heads."""
+    outputs: Outputs = way.forward(batch.devices, batch.inputs, batch.size, batch.present)
+    return outputs
+
+
+def head_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+    """Each head's mean cross-entropy over the samples that it has logits for, the fused head's last."""
+    logits = {**outputs.heads, FUSION: outputs.fused}
+    return {
+        head: cross_entropy(own, batch.labels_of(head), batch.real_of(head)) for head, own in logits.items()
+    }
+
+
+class Minimised(NamedTuple):
+    """What a step minimises.
+
+    Attributes:
+        total: Σ z_m l_m, [] of one client or [K].
+        heads: Whose total has the head's loss in it.
+    """
+
+    total: Tensor
+    heads: Mapping[str, Mask]
+
+
+def blended(
+    losses: Mapping[str, Tensor], weights: Mapping[str, float | Tensor], batch: Batch
+) -> Minimised | None:
+    """Σ z_m l_m over the heads that have a sample and a weight; None if no head has both.
+
+    Args:
+        losses: By head, [] of one client or [K].
+        weights: z by head, of all clients or of each.
+        batch: Of those clients.
+    """
+    own = {
+        head: one[batch.devices] if isinstance(one, Tensor) else one
+        for head, one in weights.items()
+        if head in losses
+    }
+    heads: dict[str, Mask] = {head: batch.has(head) & (one != 0) for head, one in own.items()}
+    terms = [
+        term if heads[head] is True else torch.where(torch.as_tensor(heads[head]), term, 0.0)
+        for head, term in ((head, own[head] * loss) for head, loss in losses.items() if head in own)
+        if heads[head] is not False
+    ]
+    return Minimised(torch.stack(terms).sum(0), heads) if terms else None
+
+
+def _reached(net: LateFusionNet, heads: Mapping[str, Mask], batch: Batch) -> dict[str, Mask]:
+    """By part, whose total depends on it: a trunk's by the modality's own head and by the fused one."""
+    found: dict[str, Mask] = {FUSION: heads.get(FUSION, False)}
+    for m in net.modalities:
+        found[head_part(m)] = own = heads.get(m, False)
+        found[trunk_part(m)] = own | (found[FUSION] & batch.has(m)) if m in batch.inputs else False
+    return found
+
+
+def _any(masks: Iterable[Mask]) -> Mask:
+    """Who is in any of ``masks``."""
+    return reduce(operator.or_, masks, False)
+
+
+def _by_head_and_device(
+    weights: Sequence[Mapping[str, float]], at: torch.device, dtype: torch.dtype
+) -> dict[str, float | Tensor]:
+    """Z by head: one number where it is the same for all clients, or [K]."""
+    found: dict[str, float | Tensor] = {}
+    for head in weights[0]:
+        own = [one.get(head, 0.0) for one in weights]
+        found[head] = own[0] if len(set(own)) == 1 else torch.tensor(own, dtype=dtype, device=at)
+    return found
+
+
+def subset_size(samples: int, measured: float | None) -> int:
+    """How many of ``samples`` losses are measured on: the part S, at least one."""
+    return max(1, round(measured * samples)) if measured and samples else 0
+
+
+def _subsets(
+    clients: Sequence[Client], measured: float | None, seeds: Sequence[int]
+) -> dict[str, list[Tensor]]:
+    """The samples that losses are measured on, the same before and after: D_s and D'_s of Algorithm 1, line 14."""
+    if measured is None:
+        return {}
+    drawn: dict[str, list[Tensor]] = {"train": [], "validation": []}
+    for client, seed in zip(clients, seeds, strict=True):
+        for key, rows in (("train", client.train), ("validation", client.validation)):
+            order = torch.randperm(len(rows), generator=random_numbers(derive_seed(seed, "measured", key)))
+            drawn[key].append(torch.from_numpy(rows)[order[: subset_size(len(rows), measured)]])
+    return drawn
+
+
+def _measure(
+    way: Way,
+    batches: Callable[..., Iterator[Batch]],
+    samples: Samples,
+    devices: Sequence[int],
+    rows: Sequence[Tensor],
+    batch_size: int,
+) -> list[dict[str, float]]:
+    """Each head's mean loss on ``rows`` in evaluation mode, without augmentation; a head without a sample has none."""
+    net: LateFusionNet = way.net
+    was_training = net.training
+    net.eval()
+    sizes = [[len(part) for part in own.split(batch_size) if len(part)] for own in rows]
+    seen = nn.utils.rnn.pad_sequence(
+        list(rows), batch_first=True, padding_value=int(torch.cat(list(rows))[:1].sum())
+    )
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for batch in batches(samples, devices, seen, sizes, net.modalities, way.dtype):
+            for head, loss in head_losses(_through(way, batch), batch).items():
+                count = torch.as_tensor(batch.count(head)).cpu()
+                for found, amount in ((sums, count * loss.double().cpu()), (counts, count)):
+                    found.setdefault(head, torch.zeros(way.count, dtype=torch.float64))[batch.devices] += (
+                        amount
+                    )
+    net.train(was_training)
+    means = {head: (total / counts[head]).tolist() for head, total in sums.items()}
+    return [{head: own[k] for head, own in means.items() if counts[head][k]} for k in range(way.count)]
+
+
+def _by_head(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Losses]:
+    """What was measured by head instead of by kind of sample; only heads that have both."""
+    if not measured:
+        return {}
+    train, validation = measured["train"], measured["validation"]
+    return {head: Losses(train[head], validation[head]) for head in train if head in validation}

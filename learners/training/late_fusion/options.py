@@ -1,0 +1,229 @@
+"""Learners through a server that send parameters, and their options, without PyTorch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from learners.networks.choice import NetworkChoice
+from learners.training.options import LAST_BATCH, LastBatch
+from netsim.core.entry import Entry
+from netsim.core.options import Options
+
+Sign = Literal["clip", "abs", "signed"]
+Staleness = Literal["constant", "polynomial", "hinge"]
+
+
+class FederatedOptions(Options):
+    """How clients train and how they are weighed: shared by all learners with a server.
+
+    Batch size, momentum and weight decay are those of FedHGB, Section VI-A; its step size of 1.25e-4 is meant for
+    1000 rounds of 300 steps.
+    """
+
+    networks: dict[str, NetworkChoice] = Field(
+        default={},
+        description="network of each modality by name, with its options; small defaults for the rest",
+    )
+    modalities: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="use only these modalities; devices that own none sit out"
+    )
+    head_hidden: PositiveInt | None = Field(
+        default=None,
+        description="units of the hidden layers of each modality's head (one) and of the fused head (two); null: 512. "
+        "With one modality there is one head, with one hidden layer of so many units; null: with none",
+    )
+    local_epochs: PositiveInt = Field(
+        default=1, description="passes over a device's data per round; costs.stated.iterations overrides it"
+    )
+    epochs_range: tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None,
+        description="fewest and most passes; each device draws anew each round, instead of local_epochs",
+    )
+    local_steps: PositiveInt | None = Field(
+        default=None, description="optimizer steps per round, the same for every device, instead of epochs"
+    )
+    batch_size: PositiveInt = Field(default=24, description="samples per step")
+    last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
+    learning_rate: float = Field(default=0.01, ge=0, description="step size η of SGD")
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="momentum of SGD; it is forgotten as a round begins"
+    )
+    weight_decay: float = Field(default=1e-3, ge=0, description="weight decay of SGD")
+    aggregation_weights: Literal["samples", "uniform"] = Field(
+        default="samples",
+        description="how much a client counts where its data counts: by its training samples, or all the same; "
+        "BatchNorm's statistics are averaged so by every method",
+    )
+    validation_share: float = Field(
+        default=0.2, ge=0, lt=1, description="part of its samples that each device holds out of training"
+    )
+    on_nan: Literal["stop", "drop"] = Field(
+        default="stop",
+        description="where a device's training diverges: stop the run, or leave the device out of the aggregation",
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> FederatedOptions:
+        if self.epochs_range is not None:
+            if self.epochs_range[0] > self.epochs_range[1]:
+                raise ValueError(
+                    f"epochs_range: must be [fewest, most] (got {list(self.epochs_range)}); turn it round"
+                )
+            if self.local_steps is not None:
+                raise ValueError("epochs_range: cannot be used with local_steps; leave one of them out")
+        return self
+
+
+class FedAvgOptions(FederatedOptions):
+    """The block of a ``fedavg`` learner."""
+
+    losses: Literal["mean", "fused"] = Field(
+        default="mean",
+        description="what is minimised: the mean of all heads' losses, as FedHGB does while its weights are equal, "
+        "or the fused head's alone, and then modalities have no head of their own",
+    )
+
+
+FEDAVG = Entry(
+    "learners.algorithms.fedavg:FedAvg",
+    FedAvgOptions,
+    "Each client trains on its own samples, and what comes of it is averaged (McMahan et al. 2017).",
+    suits=frozenset({"decentralized", "server", "asynchronous"}),
+)
+
+
+class FedProxOptions(FedAvgOptions):
+    """The block of a ``fedprox`` learner."""
+
+    mu: float = Field(default=0.01, ge=0, description="weight μ of the proximal term (μ/2)‖w − w⁰‖²")
+
+
+FEDPROX = Entry(
+    "learners.algorithms.fedprox:FedProx",
+    FedProxOptions,
+    "FedAvg of clients that minimise their loss plus (μ/2)‖w − w⁰‖², w⁰ being what they received.",
+    suits=frozenset({"decentralized", "server", "asynchronous"}),
+)
+
+
+class FedNovaOptions(FedAvgOptions):
+    """The block of a ``fednova`` learner."""
+
+    mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
+
+
+FEDNOVA = Entry(
+    "learners.algorithms.fednova:FedNova",
+    FedNovaOptions,
+    "The server takes clients' changes per step, not per round; see :class:`NormalisedAveraging`.",
+    suits=frozenset({"server", "asynchronous"}),
+)
+
+
+class FedAttOptions(FedAvgOptions):
+    """The block of a ``fedatt`` learner."""
+
+    attention_step: float = Field(
+        default=1.2,
+        ge=0,
+        description="step ε of the server; the authors' 1.2 goes beyond the clients' models",
+    )
+    noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="standard deviation of noise on the server's weights; the authors' is 1e-3",
+    )
+
+
+FEDATT = Entry(
+    "learners.algorithms.fedatt:FedAtt",
+    FedAttOptions,
+    "The server goes towards its clients, layer by layer; see :class:`Attention`.",
+    suits=frozenset({"server", "asynchronous"}),
+)
+
+
+class FedHGBOptions(FederatedOptions):
+    """The block of a ``fedhgb``, ``mgb`` or ``cgb`` learner."""
+
+    aggregation_weights: Literal["samples", "uniform"] = Field(
+        default="uniform", description="how much a client counts in the average of BatchNorm's statistics"
+    )
+    validation_share: float = Field(
+        default=0.2, gt=0, lt=1, description="part of its samples that each device holds out of training"
+    )
+    measured_share: float = Field(
+        default=0.4,
+        gt=0,
+        le=1,
+        description="part S of training and held-out samples that losses are measured on",
+    )
+    blending_sign: Sign = Field(
+        default="clip",
+        description="what a risen validation loss counts for: nothing, as much as a fallen one, or against",
+    )
+    blending_floor: float = Field(
+        default=1e-2, gt=0, description="smallest ΔO that is told from none [loss units]"
+    )
+
+
+FEDHGB = Entry(
+    "learners.algorithms.fedhgb:FedHGB",
+    FedHGBOptions,
+    "Heads are weighed by how they generalise and overfit (eqs. 13, 15), and so are clients (eq. 14).",
+    suits=frozenset({"server", "asynchronous"}),
+)
+MGB = Entry(
+    "learners.algorithms.fedhgb:MGB",
+    FedHGBOptions,
+    "Only the heads are blended; all clients count the same.",
+    suits=frozenset({"server", "asynchronous"}),
+)
+CGB = Entry(
+    "learners.algorithms.fedhgb:CGB",
+    FedHGBOptions,
+    "Only the clients are blended; all heads count the same.",
+    suits=frozenset({"server", "asynchronous"}),
+)
+
+
+class StalenessOptions(FedAvgOptions):
+    """How the server treats models that began with an older version than its present one."""
+
+    mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
+    staleness: Staleness = Field(
+        default="polynomial", description="how much less a model counts for each version that it is late"
+    )
+    staleness_exponent: float = Field(default=0.5, ge=0, description="a of the polynomial (staleness + 1)^-a")
+    staleness_slope: float = Field(default=10.0, gt=0, description="a of the hinge 1/(a (staleness - b) + 1)")
+    staleness_delay: int = Field(default=4, ge=0, description="b of the hinge: up to b versions cost nothing")
+
+
+class FedAsyncOptions(StalenessOptions):
+    """The block of a ``fedasync`` learner."""
+
+    mixing: float = Field(default=0.6, gt=0, le=1, description="weight α of a model that is not stale")
+
+
+FEDASYNC = Entry(
+    "learners.algorithms.asynchronous:FedAsync",
+    FedAsyncOptions,
+    "The server moves towards each upload as it comes, less the later it is; see :class:`Moving`.",
+    suits=frozenset({"server", "asynchronous"}),
+)
+
+
+class FedBuffOptions(StalenessOptions):
+    """The block of a ``fedbuff`` learner; how many uploads fill the buffer is for the protocol to say."""
+
+    server_learning_rate: float = Field(default=1.0, gt=0, description="step size η_g of the server")
+
+
+FEDBUFF = Entry(
+    "learners.algorithms.asynchronous:FedBuff",
+    FedBuffOptions,
+    "The server adds up a bufferful of changes, late ones for less; see :class:`Buffered`.",
+    suits=frozenset({"server", "asynchronous"}),
+)
