@@ -152,8 +152,8 @@ def _plausible(counted: float, weights: int) -> None:
     if counted < weights:
         raise ScenarioError(
             f"{counted:,.0f} multiply-accumulates were counted for one sample, which are fewer than the {weights:,} "
-            "weights in matrices that the network multiplies by; so it multiplies in a way that is not seen. Write it "
-            "as a product of matrices (torch.matmul, torch.einsum), or state what an iteration costs in costs.stated, "
+            "weights in matrices that the network multiplies by; so some of its products were not seen. Write them "
+            "as products of matrices (torch.matmul, torch.einsum), or state what an iteration costs in costs.stated, "
             "where all devices have the same networks"
         )
 
@@ -234,8 +234,8 @@ class _Counter(TorchDispatchMode):
         if found is None:
             place = "the backward pass" if self.going_back else (self.where or ["the network"])[-1]
             raise ScenarioError(
-                f"what the operator {func._schema.name} in {place} multiplies is not known, so it cannot be charged "
-                f"for. {WAY_OUT}"
+                f"the FLOPs of the operator {func._schema.name} in {place} are not known, so it cannot be charged. "
+                f"{WAY_OUT}"
             )
         self.total += found
         if not self.going_back and (

@@ -38,9 +38,9 @@ class AsynchronousServer(ServerProtocol):
         concurrency: int | None = Field(
             None, ge=1, description="devices that train at the same time; null: all of them"
         )
-        buffer: int = Field(1, ge=1, description="uploads that make an aggregation")
+        buffer: int = Field(1, ge=1, description="number of uploads in an aggregation")
         max_staleness: int | None = Field(
-            None, ge=0, description="older uploads are thrown away; null: none is"
+            None, ge=0, description="uploads with a larger staleness are thrown away; null: none"
         )
 
     options: AsynchronousServer.Options

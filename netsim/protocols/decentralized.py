@@ -45,18 +45,18 @@ class DecentralizedRounds(Protocol):
         deadline_s: float | None = Field(
             None,
             gt=0,
-            description="when a device's round ends, done or not, counted as schedule says [s]; null: wait for the "
-            "slowest",
+            description="length of a round, after which unfinished work is discarded [s]; null: no limit, a device "
+            "waits for its slowest neighbour",
         )
         schedule: Literal["shared", "own"] = Field(
             "shared",
-            description="with a deadline: all begin round t together, at (t - 1) deadline_s, or each begins its own "
-            "as soon as it has ended the last",
+            description="with a deadline: all devices begin round t at (t - 1) deadline_s (shared), or each begins its "
+            "next round as soon as it has ended the last one (own)",
         )
         late: Literal["drop", "keep"] = Field(
             "drop",
-            description="with a deadline: what is not there by then is cut off and dropped, or has one round more and "
-            "counts for that",
+            description="with a deadline: a message that has not arrived by then is cut off (drop), or may arrive in "
+            "the next round and is used there (keep)",
         )
 
     options: DecentralizedRounds.Options
@@ -71,13 +71,12 @@ class DecentralizedRounds(Protocol):
         for key, value in (("schedule", "own"), ("late", "keep")):
             if options.deadline_s is None and getattr(options, key) == value:
                 raise ScenarioError(
-                    f"protocol.{key}: {value!r} is about a deadline, and there is none; set protocol.deadline_s, or "
-                    f"leave protocol.{key} out"
+                    f"protocol.{key}: {value!r} needs a deadline; set protocol.deadline_s, or leave protocol.{key} out"
                 )
         if learner is not None and options.late == "keep" and not learner.takes_late:
             raise ScenarioError(
-                "protocol.late: 'keep' cannot be used with this learner, which has no use for messages of earlier "
-                "rounds; use drop"
+                "protocol.late: 'keep' cannot be used with this learner, which cannot use messages of earlier rounds; "
+                "use drop"
             )
 
     def start(self) -> simpy.Event:

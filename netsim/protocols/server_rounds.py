@@ -41,7 +41,7 @@ class ServerRounds(ServerProtocol):
         first: int | None = Field(
             None,
             ge=1,
-            description="aggregate as soon as so many uploads are in, and cut off the others; null: wait for all",
+            description="aggregate when this many uploads have arrived, and cut off the others; null: wait for all",
         )
 
         @model_validator(mode="after")
@@ -49,7 +49,7 @@ class ServerRounds(ServerProtocol):
             if self.first is not None and self.participants is not None and self.first > self.participants:
                 raise ValueError(
                     f"first: must be at most participants, {self.participants} (got {self.first}); "
-                    "to over-select, choose more participants than the uploads that are waited for"
+                    "for over-selection, choose more participants than uploads to wait for"
                 )
             return self
 
