@@ -155,7 +155,9 @@ def _in_time(call: Any, timeout_s: float) -> None:
     thread.start()
     thread.join(timeout_s)
     error = (
-        outcome[0] if outcome else TimeoutError(f"somebody listens, but is not ready within {timeout_s:g} s")
+        outcome[0]
+        if outcome
+        else TimeoutError(f"something listens there, but is not ready within {timeout_s:g} s")
     )
     if error is not None:
         raise error
