@@ -7,15 +7,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-import pandas as pd
-import torch
-from torch import Tensor
 
 from netsim.core.options import NoOptions, Options
 from netsim.core.streams import stream
+
+if TYPE_CHECKING:  # a scenario is checked without them
+    import pandas as pd
+    import torch
+    from torch import Tensor
 
 
 def as_input(samples: Tensor, dtype: torch.dtype) -> Tensor:
@@ -27,6 +29,8 @@ def as_input(samples: Tensor, dtype: torch.dtype) -> Tensor:
         samples: [samples, ...].
         dtype: The working precision.
     """
+    import torch
+
     return samples if samples.dtype in (torch.int32, torch.int64) else samples.to(dtype)
 
 
@@ -52,6 +56,8 @@ class Transform:
 
     def test(self, batch: Tensor) -> Tensor:
         """Return inputs for evaluation, without randomness; [batch, ...] float32, or int64 for tokens."""
+        import torch
+
         return as_input(batch, torch.float32)
 
 
@@ -95,6 +101,8 @@ class MultimodalDataset:
         If samples are incomplete, ``<modality> samples`` is the number with the modality, and ``complete`` the number
         with all modalities that the device owns.
         """
+        import pandas as pd
+
         labels = self.labels.numpy()
         columns: dict[str, list[Any]] = {
             "modalities": ["+".join(share.modalities) for share in shares],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Literal, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-Sign = Literal["clip", "abs", "signed"]
-Staleness = Literal["constant", "polynomial", "hinge"]
+from learners.federated.options import Sign, Staleness
+
 Key = TypeVar("Key")
 
 
@@ -24,6 +25,7 @@ def shares(amounts: Mapping[Key, float]) -> dict[Key, float]:
     return {key: amount / total for key, amount in amounts.items()}
 
 
+@lru_cache(maxsize=1024)
 def normaliser(steps: int, momentum: float = 0.0, proximal: float = 0.0) -> float:
     """FedNova's ‖a_i‖₁ (Wang et al. 2020, Section 4), step by step, also with momentum and a proximal term together.
 

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field, PositiveInt
 from torch import nn
 
 from learners.networks.chain import ChainTrunk
 from learners.networks.images import image_shape
 from learners.networks.network import Network
+from learners.networks.options import LeNetOptions
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
 
 SMALLEST = 12
 """Height and width [pixel] that leave one cell after two convolutions and two poolings."""
 
 SMALLEST_OF_ONE = 2
 """Height and width [pixel] that leave one cell after one convolution and one pooling."""
-
-
-class LeNetOptions(Options):
-    """Options of a ``lenet``."""
-
-    channels: tuple[PositiveInt, ...] = Field(
-        default=(6, 16),
-        min_length=1,
-        description="Channels of each convolution: two of 5×5 as in LeNet-5, any further ones of 3×3.",
-    )
-    hidden: tuple[PositiveInt, ...] = Field(
-        default=(120, 84), min_length=1, description="Units of each linear layer; the last are the features."
-    )
 
 
 class LeNetTrunk(ChainTrunk):

@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from learners.networks.folded import connect
+from learners.networks.folded import connect_all
 from learners.networks.network import Network, Trunk
-from netsim.core.options import Options
+from learners.networks.options import MLPOptions
 
 
 class MLPTrunk(Trunk):
@@ -33,19 +31,8 @@ class MLPTrunk(Trunk):
         return features
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """Compute :meth:`Trunk.stacked` with one batched matrix product a layer."""
-        x = x.flatten(2).transpose(1, 2)
-        for index in range(0, len(self.layers), 2):
-            x = F.relu(connect(x, tensors, f"layers.{index}"))
-        return x.transpose(1, 2)
-
-
-class MLPOptions(Options):
-    """Options of an ``mlp``."""
-
-    hidden: tuple[PositiveInt, ...] = Field(
-        default=(64, 32), min_length=1, description="Units of each layer; the last are the features."
-    )
+        """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
+        return connect_all(x.flatten(2), tensors, "layers.", self.layers)
 
 
 class MLP(Network):

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torchvision
-from pydantic import Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 
 from learners.networks.images import image_shape
 from learners.networks.network import Network, Trunk
-from netsim.core.options import Options
-
-SHUFFLENETS = {
-    0.5: torchvision.models.shufflenet_v2_x0_5,
-    1.0: torchvision.models.shufflenet_v2_x1_0,
-    1.5: torchvision.models.shufflenet_v2_x1_5,
-    2.0: torchvision.models.shufflenet_v2_x2_0,
-}
-"""Network by the paper's size: number of channels relative to the network of about 140 M operations."""
+from learners.networks.options import MobileNetV2Options, ShuffleNetV2Options
 
 SMALL_STAGES = [
     [1, 16, 1, 1],
@@ -33,39 +23,6 @@ SMALL_STAGES = [
 """MobileNetV2's Table 2 (expansion, channels, blocks, stride), but stride 1 in the second stage."""
 
 
-class StemOptions(Options):
-    """Options common to the networks of this file."""
-
-    stem: Literal["small", "imagenet"] = Field(
-        default="small",
-        description="`small`, for images of about 32×32, leaves out the first two of five halvings of the image; "
-        "`imagenet` is as published, for 224×224.",
-    )
-
-
-class ShuffleNetV2Options(StemOptions):
-    """Options of a ``shufflenet_v2``."""
-
-    size: float = Field(default=1.0, description="Width of the network as published: 0.5, 1, 1.5 or 2.")
-
-    @field_validator("size")
-    @classmethod
-    def _published(cls, size: float) -> float:
-        if size not in SHUFFLENETS:
-            raise ValueError(f"must be one of {', '.join(map(str, SHUFFLENETS))}")
-        return size
-
-
-class MobileNetV2Options(StemOptions):
-    """Options of a ``mobilenet_v2``."""
-
-    width: PositiveFloat = Field(
-        default=1.0,
-        description="Channels of each layer relative to the published ones, rounded to multiples of 8; the "
-        "features are never fewer than 1,280.",
-    )
-
-
 class ShuffleNetV2Trunk(Trunk):
     """torchvision's ShuffleNetV2 (Ma et al. 2018) without its last layer: an average over the image after a ReLU.
 
@@ -75,7 +32,8 @@ class ShuffleNetV2Trunk(Trunk):
 
     def __init__(self, channels: int, options: ShuffleNetV2Options) -> None:
         super().__init__()
-        self.net = SHUFFLENETS[options.size](weights=None)
+        size = f"{options.size:.1f}".replace(".", "_")
+        self.net = torchvision.models.get_model(f"shufflenet_v2_x{size}", weights=None)
         self.feature_count = self.net.fc.in_features
         self.net.fc = nn.Identity()
         first = self.net.conv1

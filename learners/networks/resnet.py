@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torchvision
-from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from learners.networks.folded import convolve, fold, normalise, unfold
 from learners.networks.images import image_shape
 from learners.networks.network import Network, Trunk
+from learners.networks.options import ResNetOptions, SmallResNetOptions
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
-
-
-class ResNetOptions(Options):
-    """Options of a ``resnet18`` or ``resnet34``."""
-
-    stem: Literal["imagenet", "small"] = Field(
-        default="imagenet",
-        description="The first layer: 7×7 with stride 2 and a pooling as published, or `small`, 3×3 with stride 1 and "
-        "no pooling, for images of about 32×32.",
-    )
 
 
 class ResNetTrunk(Trunk):
@@ -126,35 +115,6 @@ class BasicBlock(nn.Module):
                 networks = len(tensors[f"{name}.norm1.weight"])
                 x = F.pad(x.unflatten(1, (networks, -1)), (0, 0, 0, 0, 0, self.new_channels)).flatten(1, 2)
         return F.relu(y + x, inplace=True)
-
-
-class SmallResNetOptions(Options):
-    """Options of a ``small_resnet``."""
-
-    widths: tuple[PositiveInt, ...] = Field(
-        default=(16, 32), min_length=1, description="Channels of each stage; the last are the features."
-    )
-    blocks: PositiveInt = Field(default=1, description="Basic blocks per stage.")
-    strides: tuple[PositiveInt, ...] | None = Field(
-        default=None, description="Stride of each stage; 1 for the first and 2 for the others if not given."
-    )
-    stem_kernel: PositiveInt = Field(default=5, description="Kernel size of the first convolution.")
-    stem_stride: PositiveInt = Field(default=4, description="Stride of the first convolution.")
-    pool: PositiveInt = Field(
-        default=1,
-        description="Cells per side of the last average: 1 as in ResNet-18; 2 tells an image's quarters apart.",
-    )
-    shortcut: Literal["projection", "padding"] = Field(
-        default="padding", description="How a shortcut changes shape: 1×1 convolution, or no weights at all."
-    )
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> Self:
-        if self.strides is not None and len(self.strides) != len(self.widths):
-            raise ValueError(f"strides: must be one per stage ({len(self.widths)}), got {len(self.strides)}")
-        if self.shortcut == "padding" and list(self.widths) != sorted(self.widths):
-            raise ValueError("widths: must not fall from stage to stage with shortcut 'padding'")
-        return self
 
 
 class SmallResNetTrunk(Trunk):

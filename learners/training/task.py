@@ -42,16 +42,25 @@ class Store:
         """Return the network inputs [len(rows), ...] of samples ``rows``, not augmented; tokens stay integers."""
         return as_input(self.transforms[modality].test(self.inputs[modality].index_select(0, rows)), dtype)
 
+    def trial(self, modality: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return :meth:`seen` of samples ``rows`` [devices, batch] (on the CPU), [devices, batch, ...]."""
+        seen = self.seen(modality, rows.flatten().to(self.labels.device), dtype)
+        return seen.unflatten(0, rows.shape)
+
     def trained_on(self, modality: str, rows: Tensor, draws: Tensor | None, dtype: torch.dtype) -> Tensor:
         """Return the network inputs [len(rows), ...] of ``rows``, augmented by ``draws``; tokens stay integers."""
         stored = self.inputs[modality].index_select(0, rows)
         return as_input(self.transforms[modality].change(stored, draws), dtype)
 
+    def draws(self, modality: str) -> bool:
+        """Return whether training augments samples of ``modality`` at random."""
+        return self.transforms[modality].draw(1, torch.Generator()) is not None
+
     def augmented(
-        self, modality: str, rows: Tensor, generator: torch.Generator, dtype: torch.dtype
+        self, modality: str, rows: Tensor, generator: torch.Generator | None, dtype: torch.dtype
     ) -> Tensor:
-        """Return :meth:`trained_on` with numbers drawn from ``generator``, which is on the CPU."""
-        draws = self.transforms[modality].draw(len(rows), generator)
+        """Return :meth:`trained_on` with numbers drawn from ``generator`` (on the CPU; None if none are drawn)."""
+        draws = None if generator is None else self.transforms[modality].draw(len(rows), generator)
         at = self.labels.device
         return self.trained_on(modality, rows.to(at), None if draws is None else draws.to(at), dtype)
 

@@ -115,7 +115,7 @@ class AsynchronousServer(ServerProtocol):
             if limit is None or self._version - version <= limit:
                 self._buffer[k] = errand
         if k not in self._buffer:
-            self.work.cancel(errand.update.tasks)
+            self.work.cancel(errand.update.tasks, self.states[k])
         if errand.outcome == "lost":
             yield env.any_of([env.timeout(RETRY_S), *device.endings(self._stop)])
         self._tell_device(device, n, begin_s, errand)

@@ -148,13 +148,18 @@ class TaskGraph:
         self._trace = []
         return self._trace
 
-    def cancel(self, tasks: Iterable[Task]) -> None:
+    def cancel(self, tasks: Iterable[Task], kept: Any = None) -> None:
         """Cancel ``tasks``, because the simulated computation was cut off or its result will not be used.
 
         A task whose result is already there or needed is left as it is.
+
+        Args:
+            tasks: The tasks that were ordered.
+            kept: A value that is still used; it may contain futures. Tasks that these wait for are not cancelled.
         """
+        waited = _awaited(kept)
         for task in tasks:
-            if task.done or task.needed or task.cancelled:
+            if task.done or task.needed or task.cancelled or task in waited:
                 continue
             task.cancelled = True
             if task.ticket is not None:
@@ -329,3 +334,15 @@ class TaskGraph:
             for name, value, modality in opened(metrics)
         ]
         self.observer.on_metrics(sorted(rows, key=attrgetter("time_s", "device")))
+
+
+def _awaited(value: Any) -> set[Task]:
+    """Return the tasks that are to be done before ``value`` is known."""
+    found: set[Task] = set()
+    left = [one.task for one in futures(value)]
+    while left:
+        task = left.pop()
+        if not task.done and task not in found:
+            found.add(task)
+            left += [one.task for one in futures(task.inputs)]
+    return found

@@ -13,8 +13,8 @@ from tiny_task import Deal, make_setup
 
 from learners.checks import BrokenPromise, check_learner
 from learners.data.dataset import MultimodalDataset, Split
-from learners.dmml import DMML
-from learners.federated import FedAvg
+from learners.dmml.dmml import DMML
+from learners.federated.fedavg import FedAvg
 from netsim.core.registry import load, names
 from netsim.former.learning import Message, Workload
 from netsim.learner import Metric

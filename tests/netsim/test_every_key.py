@@ -27,9 +27,10 @@ from every_key import (
     scenario_keys,
 )
 
-import netsim.app.cli
+import netsim.records.metadata
 from netsim.core.registry import KINDS, load, names
 from netsim.former.learning import ServerLearner
+from netsim.learner import Learner
 from netsim.scenario.model import COMPONENTS
 
 DEVICES = {"count": 4, "rx_power_w": 0.05, "idle_power_w": 0.02}
@@ -134,9 +135,6 @@ GIVEN: dict[str, list[Any]] = {
     "protocols.server_rounds.deadline_s": [0.35],
     "learners.centralized.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
     "learners.centralized.modalities": [["features"]],
-    "learners.centralized_server.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
-    "learners.centralized_server.modalities": [["features"]],
-    "learners.centralized_server.epochs_range": [[1, 2]],
     "learners.dmml_kd.generator_iterations": [3],
     "learners.fedmd.networks": [{"features": {"name": "cnn", "channels": [3], "hidden": 4}}],
     "learners.fedmd.modalities": [["features"]],
@@ -256,10 +254,17 @@ def of_learner(name: str) -> Tree:
         tree["learner"] |= {"networks": MLP, "batch_size": 8}
         small = {"head_hidden": 4, "generator_hidden": 4, "generator_iterations": 2, "noise_size": 3}
         tree["learner"] |= {key: value for key, value in small.items() if key in cls.Options.model_fields}
-    if issubclass(cls, ServerLearner):
+    if "decentralized" not in suited(cls):
         waits = name not in ("fedasync", "fedbuff")
         tree["protocol"] = {"name": "server_rounds" if waits else "asynchronous_server"}
     return tree
+
+
+def suited(learner: Any) -> frozenset[str]:
+    """The families of protocols that a learner of either contract suits."""
+    if issubclass(learner, Learner):
+        return frozenset(learner.SUITS)
+    return frozenset({"server" if issubclass(learner, ServerLearner) else "decentralized"})
 
 
 def cases(keys: Iterable[Key]) -> list[Any]:
@@ -288,7 +293,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for all runs. Nobody asks Git anew for each of them; what they set in PyTorch is undone at the end."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(netsim.app.cli, "commit", lambda: None)
+        patch.setattr(netsim.records.metadata, "commit", lambda: None)
         yield tmp_path_factory.mktemp("runs")
     torch.set_num_threads(threads)
 

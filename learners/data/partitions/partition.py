@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from learners.data.dataset import MultimodalDataset, Partition, Share
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class OwnerOptions(Options):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -20,7 +19,6 @@ from learners.data.sets.oddities import flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
 from learners.data.transforms.audio import log_mel, loudest_window, read_mono
-from learners.data.transforms.transform import Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
@@ -90,6 +88,10 @@ class AVDigits(DataSource):
 
         ``inputs["audio"]`` is float16 [pairs, 1, 32, 32], ``inputs["visual"]`` uint8 [pairs, 1, 28, 28].
         """
+        import torch
+
+        from learners.data.transforms.transform import Standardise
+
         self.check()
         options = self.options
         recordings = self._recordings()

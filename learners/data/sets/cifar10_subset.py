@@ -8,7 +8,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 
 from learners.data.dataset import MultimodalDataset
 from learners.data.sets.broken import why
@@ -77,6 +76,8 @@ class Cifar10Subset(ImageSource):
 
 def _read(path: Path) -> tuple[Images, tuple[str, ...]]:
     """Return the images of one file, uint8 [images, 3, height, width], and the names of the classes."""
+    import torch
+
     try:
         with np.load(path, allow_pickle=False) as file:
             lacking = _KEYS - set(file)

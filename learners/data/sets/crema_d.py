@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from learners.data import surrogate
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset, Transform
 from learners.data.sets import splits
@@ -21,8 +19,6 @@ from learners.data.sets.clips import EMOTIONS, Clip, parse
 from learners.data.sets.oddities import ODDITIES, Note, flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.transforms.audio import log_spectrogram, pooled, read_mono, tile
-from learners.data.transforms.frames import PICTURES, read_frame, to_square
-from learners.data.transforms.transform import Frame, Standardise, stored_side
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
@@ -107,6 +103,11 @@ class CremaD(DataSource):
         ``inputs["audio"]`` is float16 [clips, 1, bins, frames], which is precise to 0.1 dB; ``inputs["visual"]``
         uint8 [clips, 3, side, side] with a margin around ``image_size`` to crop from.
         """
+        import torch
+
+        from learners.data import surrogate
+        from learners.data.transforms.transform import stored_side
+
         self.check()
         options = self.options
         root, key = self._root()
@@ -163,6 +164,8 @@ class CremaD(DataSource):
         return splits.published(clips) if self.options.split == "published" else splits.by_actor(clips, seed)
 
     def _transforms(self, train_audio: np.ndarray) -> Mapping[str, Transform]:
+        from learners.data.transforms.transform import Frame, Standardise
+
         audio = Transform()
         if self.options.standardise_audio:
             audio = Standardise(
@@ -175,6 +178,9 @@ class CremaD(DataSource):
         return pooled(log_spectrogram(sound, N_FFT, HOP), self.options.audio_shape).astype(np.float16)
 
     def _square(self, path: Path, note: Note) -> np.ndarray:
+        from learners.data.transforms.frames import read_frame, to_square
+        from learners.data.transforms.transform import stored_side
+
         picture = read_frame(path, self.options.frame, note)
         return to_square(picture, stored_side(self.options.image_size), self.options.recipe == "default")
 
@@ -255,6 +261,8 @@ def _rows(array: np.ndarray, kept: np.ndarray) -> np.ndarray:
 def _require_crema_d(root: Path, key: str) -> None:
     if not root.is_dir():
         raise ScenarioError(f"{key}: {root} is not a folder. {_WAY_OUT}")
+    from learners.data.transforms.frames import PICTURES
+
     sounds = _by_clip(root / "AudioWAV", (".wav",))
     if not sounds:
         raise ScenarioError(
@@ -274,6 +282,8 @@ def _require_crema_d(root: Path, key: str) -> None:
 
 def _find(root: Path, skip_incomplete: bool, key: str, say: Callable[[str], None]) -> _Files:
     """Return all clips with a sound or a picture. Extracted frames are preferred to videos, since they load faster."""
+    from learners.data.transforms.frames import PICTURES
+
     sounds = _by_clip(root / "AudioWAV", (".wav",))
     pictures = _by_clip(root / "VideoFlash", (".flv",)) | _by_clip(root / "Frames", (*PICTURES, ""))
     clips = sorted(sounds.keys() | pictures.keys(), key=lambda clip: clip.name)

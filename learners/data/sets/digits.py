@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.dataset import MultimodalDataset
@@ -53,9 +52,8 @@ def bundled_digits(keep: slice = slice(None)) -> tuple[Images, Images]:
     Args:
         keep: Slice of all 1,797 images, such as every other one.
     """
-    from sklearn.datasets import (
-        load_digits,
-    )  # takes a second, so it is imported only if images are needed
+    import torch
+    from sklearn.datasets import load_digits
 
     found = load_digits()
     pixels = np.rint(found.images[keep] * (255 / DARKEST)).astype(np.uint8)[:, None]

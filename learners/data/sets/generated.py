@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt
 
 from learners.data.dataset import DataSource, MultimodalDataset
@@ -64,6 +63,8 @@ class Generated(DataSource):
         It is no surrogate: it does not replace other data. The best classifier of two of C equally distant clouds,
         d apart, is right in Φ(d/2) of cases.
         """
+        import torch
+
         self.check()
         options = self.options
         count = options.samples + options.test_samples

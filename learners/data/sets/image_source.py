@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
 
 from learners.data.dataset import DataSource, MultimodalDataset
-from learners.data.transforms.transform import Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
 
-_AT_ONCE = 10_000  # images resized in one call
+if TYPE_CHECKING:  # a scenario is checked without them
+    from torch import Tensor
+
+    from learners.data.transforms.transform import Standardise
+
+_AT_ONCE = 10_000  # images resized in one go
 
 
 class ImageOptions(Options):
@@ -53,12 +54,18 @@ class Images:
 
     def at(self, rows: np.ndarray) -> Images:
         """Return the images of ``rows`` only."""
+        import torch
+
         return Images(self.pixels[torch.from_numpy(rows)], self.labels[rows])
 
     def resized(self, size: int | None) -> Images:
         """Return squares of ``size`` pixels; the same images if it is None or they have that size."""
         if size is None or self.pixels.shape[-2:] == (size, size):
             return self
+        import torch
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2.functional import resize
+
         parts = [
             resize(part, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
             for part in self.pixels.split(_AT_ONCE)
@@ -81,6 +88,8 @@ class ImageSource(DataSource):
         Raises:
             ScenarioError: The options demand more samples than the set has. A surrogate gives all instead.
         """
+        import torch
+
         kept = []
         for part, images, asked in (
             ("train", train, self.options.train_samples),
@@ -122,6 +131,10 @@ def balanced(labels: np.ndarray, count: int, random: np.random.Generator) -> np.
 
 def standardise(pixels: Tensor) -> Standardise:
     """Scale each channel to mean 0 and deviation 1 over ``pixels``, uint8 [images, channels, height, width]."""
+    import torch
+
+    from learners.data.transforms.transform import Standardise
+
     means, deviations = [], []
     for c in range(pixels.shape[1]):
         channel = pixels[:, c].int()

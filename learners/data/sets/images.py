@@ -11,12 +11,9 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision import datasets
 
 from learners.data.cache import fingerprint
 from learners.data.dataset import MultimodalDataset
@@ -24,6 +21,9 @@ from learners.data.sets.digits import DIGITS, bundled_digits
 from learners.data.sets.image_source import ImageOptions, Images, ImageSource
 from learners.data.sets.root import find_root
 from netsim.core.errors import ScenarioError
+
+if TYPE_CHECKING:  # a scenario is checked without it
+    from torch import Tensor
 
 ROOT_VARIABLE = "NETSIM_DATA_ROOT"
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
@@ -54,8 +54,9 @@ class TorchvisionImages(ImageSource):
     """A set of images in torchvision's layout; scikit-learn's digits may replace it.
 
     Attributes:
-        TITLE: Name of the set.
-        READER: torchvision's class.
+        TITLE: What the set is called.
+        READER: Name of torchvision's class.
+        FILES: All files that it reads, as paths from the root.
         SHAPE: Channels, height and width of an image.
         STAND_IN: Subset of the digits that may replace the set.
     """
@@ -63,7 +64,8 @@ class TorchvisionImages(ImageSource):
     Options = TorchvisionOptions
     options: TorchvisionOptions
     TITLE: ClassVar[str]
-    READER: ClassVar[Any]
+    READER: ClassVar[str]
+    FILES: ClassVar[tuple[str, ...]]
     SHAPE: ClassVar[tuple[int, int, int]]
     STAND_IN: ClassVar[slice]
 
@@ -96,9 +98,12 @@ class TorchvisionImages(ImageSource):
         test, _ = self._read(readable, "test", root)
         return self._dataset(self.TITLE, classes, train, test)
 
-    @abstractmethod
-    def _files(self) -> list[str]:
+    @property
+    def _reader(self) -> Any:
         """Return all files that torchvision reads, as paths from the root."""
+        from torchvision import datasets
+
+        return getattr(datasets, self.READER)
 
     @abstractmethod
     def _arrays(self, opened: Any) -> tuple[Tensor, np.ndarray]:
@@ -106,7 +111,7 @@ class TorchvisionImages(ImageSource):
 
     def _open(self, root: Path, part: str, download: bool) -> Any:
         """Return the ``part``, train or test, as torchvision's data set."""
-        return self.READER(root, train=part == "train", download=download)
+        return self._reader(root, train=part == "train", download=download)
 
     def _there(self, root: Path, name: str) -> Path | None:
         """Return the file ``name`` if it exists in a usable form, otherwise None."""
@@ -123,7 +128,7 @@ class TorchvisionImages(ImageSource):
             ScenarioError: There is none.
         """
         root = find_root(self.options.root, ROOT_VARIABLE, self._way_out())
-        missing = [name for name in self._files() if self._there(root, name) is None]
+        missing = [name for name in self.FILES if self._there(root, name) is None]
         if missing:
             raise ScenarioError(f"data.root: {root} has no {missing[0]}. {self._way_out()}")
         return root
@@ -136,13 +141,12 @@ class TorchvisionImages(ImageSource):
         )
 
     def _layout(self) -> str:
-        names = self._files()
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"{', '.join(self.FILES[:-1])} and {self.FILES[-1]}"
 
     def _downloaded(self, cache_dir: Path, say: Callable[[str], None]) -> Path:
         """Return the folder of the set that torchvision has downloaded, now or in an earlier run."""
         root = self.options.root.expanduser() if self.options.root is not None else cache_dir / "images"
-        if any(self._there(root, name) is None for name in self._files()):
+        if any(self._there(root, name) is None for name in self.FILES):
             say(f"downloading {self.TITLE} to {root}")
         try:
             for part in ("train", "test"):
@@ -195,13 +199,20 @@ class TorchvisionImages(ImageSource):
         return self._dataset(f"digits (stand-in for {self.TITLE})", DIGITS, train, test, surrogate=True)
 
 
+def _in_folder(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in names)
+
+
+def _idx_files(folder: str) -> tuple[str, ...]:
+    """Name the files of a set in MNIST's format, unpacked."""
+    parts = [(part, kind) for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return _in_folder(f"{folder}/raw", *(f"{part}-{kind}-ubyte" for part, kind in parts))
+
+
 class _IdxImages(TorchvisionImages):
     """A set in MNIST's format. Files are often compressed, and torchvision does not read these."""
 
     SHAPE = (1, 28, 28)
-
-    def _files(self) -> list[str]:
-        return [f"{self.READER.__name__}/raw/{name.removesuffix('.gz')}" for name, _ in self.READER.resources]
 
     def _layout(self) -> str:
         return f"{super()._layout()} (or the same names with .gz)"
@@ -211,10 +222,10 @@ class _IdxImages(TorchvisionImages):
 
     def _readable(self, root: Path, cache_dir: Path, say: Callable[[str], None]) -> Path:
         """Return ``root`` if its files are unpacked, otherwise a folder of the cache with unpacked files."""
-        sources = {name: cast(Path, self._there(root, name)) for name in self._files()}
+        sources = {name: cast(Path, self._there(root, name)) for name in self.FILES}
         if all(path.suffix != ".gz" for path in sources.values()):
             return root
-        key = fingerprint({"set": self.READER.__name__}, sources.values())
+        key = fingerprint({"set": self.READER}, sources.values())
         unpacked = cache_dir / "images" / key
         if not all((unpacked / name).is_file() for name in sources):
             say(f"unpacking {self.TITLE} (once, kept in {unpacked})")
@@ -231,58 +242,62 @@ class _CifarImages(TorchvisionImages):
 
     SHAPE = (3, 32, 32)
 
-    def _files(self) -> list[str]:
-        reader = self.READER
-        names = [name for name, _ in reader.train_list + reader.test_list]
-        return [f"{reader.base_folder}/{name}" for name in (*names, reader.meta["filename"])]
-
     def _arrays(self, opened: Any) -> tuple[Tensor, np.ndarray]:
+        import torch
+
         return torch.from_numpy(opened.data).permute(0, 3, 1, 2).contiguous(), np.array(opened.targets)
 
 
 class MNIST(_IdxImages):
     """MNIST (LeCun et al. 1998): handwritten digits, 28 x 28, 60,000 to train on and 10,000 to test with."""
 
-    TITLE, READER, STAND_IN = "MNIST", datasets.MNIST, ODD
+    TITLE, READER, STAND_IN = "MNIST", "MNIST", ODD
+    FILES = _idx_files("MNIST")
 
 
 class FashionMNIST(_IdxImages):
     """Fashion-MNIST (Xiao et al. 2017): ten kinds of clothing, 28 x 28, 60,000 to train on and 10,000 to test with."""
 
-    TITLE, READER, STAND_IN = "Fashion-MNIST", datasets.FashionMNIST, EVEN
+    TITLE, READER, STAND_IN = "Fashion-MNIST", "FashionMNIST", EVEN
+    FILES = _idx_files("FashionMNIST")
 
 
 class KMNIST(_IdxImages):
     """Kuzushiji-MNIST (Clanuwat et al. 2018): ten old Japanese characters, 28 x 28, 60,000 and 10,000."""
 
-    TITLE, READER, STAND_IN = "KMNIST", datasets.KMNIST, ODD
+    TITLE, READER, STAND_IN = "KMNIST", "KMNIST", ODD
+    FILES = _idx_files("KMNIST")
 
 
 class CIFAR10(_CifarImages):
     """CIFAR-10 (Krizhevsky 2009): photographs of ten things, 32 x 32, 50,000 to train on and 10,000 to test with."""
 
-    TITLE, READER, STAND_IN = "CIFAR-10", datasets.CIFAR10, EVEN
+    TITLE, READER, STAND_IN = "CIFAR-10", "CIFAR10", EVEN
+    FILES = _in_folder(
+        "cifar-10-batches-py", *(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"
+    )
 
 
 class CIFAR100(_CifarImages):
     """CIFAR-100 (Krizhevsky 2009): photographs of a hundred things, 32 x 32, 50,000 and 10,000."""
 
-    TITLE, READER, STAND_IN = "CIFAR-100", datasets.CIFAR100, ODD
+    TITLE, READER, STAND_IN = "CIFAR-100", "CIFAR100", ODD
+    FILES = _in_folder("cifar-100-python", "train", "test", "meta")
 
 
 class SVHN(TorchvisionImages):
     """SVHN (Netzer et al. 2011): digits of house numbers, 32 x 32 in colour, 73,257 and 26,032; without "extra"."""
 
-    TITLE, READER, STAND_IN = "SVHN", datasets.SVHN, ODD
+    TITLE, READER, STAND_IN = "SVHN", "SVHN", ODD
+    FILES = ("train_32x32.mat", "test_32x32.mat")
     SHAPE = (3, 32, 32)
 
-    def _files(self) -> list[str]:
-        return [self.READER.split_list[part][1] for part in ("train", "test")]
-
     def _open(self, root: Path, part: str, download: bool) -> Any:
-        return self.READER(root, split=part, download=download)
+        return self._reader(root, split=part, download=download)
 
     def _arrays(self, opened: Any) -> tuple[Tensor, np.ndarray]:
+        import torch
+
         return torch.from_numpy(np.ascontiguousarray(opened.data)), opened.labels
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -18,7 +17,6 @@ from learners.data.sets.oddities import flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
 from learners.data.transforms.audio import log_mel, loudest_window, read_mono
-from learners.data.transforms.transform import Spectrogram, SpectrogramChanges, Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
@@ -79,6 +77,10 @@ class Ravdess(DataSource):
         ``inputs["audio"]`` is float16 [clips, 1, bands, frames], standardised by the transform;
         ``inputs["visual"]`` float32 [clips, 35], each unit standardised over the training clips.
         """
+        import torch
+
+        from learners.data.transforms.transform import Spectrogram, SpectrogramChanges, Standardise
+
         self.check()
         table = self._table()
         rows = np.flatnonzero(table["has_audio"])

@@ -11,8 +11,6 @@ from typing import Annotated, Any
 from zipfile import BadZipFile
 
 import numpy as np
-import scipy.io
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -20,7 +18,6 @@ from learners.data.dataset import DataSource, MultimodalDataset
 from learners.data.sets.broken import BrokenFileError, why
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
-from learners.data.transforms.transform import Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
@@ -126,6 +123,10 @@ class UTDMHAD(DataSource):
         metres from the hip, frame by frame, less the mean of the training clips; ``inputs["depth"]`` uint8
         [clips, 16, 30, 40], which the transform takes to 0 to 1, frames as channels.
         """
+        import torch
+
+        from learners.data.transforms.transform import Standardise
+
         self.check()
         clips = self._index()
         test = np.isin(clips.subjects, self.options.test_subjects)
@@ -252,8 +253,10 @@ def _matrix(path: Path, name: str) -> np.ndarray:
     Raises:
         BrokenFileError: It cannot be read, has no such array, or holds values that are not numbers.
     """
+    from scipy.io import loadmat
+
     try:
-        array = np.asarray(scipy.io.loadmat(path, variable_names=[name])[name], dtype=np.float64)
+        array = np.asarray(loadmat(path, variable_names=[name])[name], dtype=np.float64)
     except KeyError:
         raise BrokenFileError(path, f"has no array called {name}") from None
     except Exception:  # a damaged file makes scipy raise nearly anything

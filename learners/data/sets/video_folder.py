@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -18,10 +17,11 @@ from learners.data.sets.broken import BrokenFileError
 from learners.data.sets.oddities import ODDITIES, flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
-from learners.data.transforms.transform import Standardise
-from learners.data.transforms.video import clip_of, flow_of, mel_of, read_footage, require_cv2
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
+
+if TYPE_CHECKING:  # a scenario is checked without it
+    from learners.data.transforms.transform import Standardise
 
 ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".flv")
 """Endings that a list may omit from names; FineGym's lists do."""
@@ -94,6 +94,8 @@ class VideoFolder(DataSource):
         Raises:
             ScenarioError: They do not exist or are not valid; names the file, the line and the way out.
         """
+        from learners.data.transforms.video import require_cv2
+
         require_cv2()
         folder = self._root() / self.options.videos
         if not folder.is_dir():
@@ -107,6 +109,8 @@ class VideoFolder(DataSource):
         size], pixels per video frame to the right and down; ``inputs["audio"]`` float16 [clips, 1, audio_frames,
         audio_bands]. Transforms standardise each channel over the training clips. A group is a folder of videos.
         """
+        import torch
+
         self.check()
         train, test = self._entries()
         entries = [*train, *test]
@@ -221,6 +225,8 @@ class VideoFolder(DataSource):
         return arrays
 
     def _read_all(self, paths: list[Path], say: Callable[[str], None]) -> dict[str, np.ndarray]:
+        from learners.data.transforms.video import clip_of, flow_of, mel_of, read_footage
+
         options = self.options
 
         def read(path: Path) -> _Row | BrokenFileError:
@@ -264,6 +270,10 @@ class VideoFolder(DataSource):
 
 def _standardise(array: np.ndarray, rows: np.ndarray) -> Standardise:
     """Standardise by mean and deviation of each channel of ``array`` [clips, channels, ...] over ``rows``."""
+    import torch
+
+    from learners.data.transforms.transform import Standardise
+
     # Clip by clip: in double precision all of them would take eight times the memory.
     rest = tuple(range(1, array.ndim - 1))
     total = squares = np.zeros(array.shape[1])

@@ -6,10 +6,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-import librosa
 import numpy as np
-import soundfile
-import torch
 
 from learners.data.sets.broken import BrokenFileError
 from learners.data.sets.oddities import Note
@@ -28,6 +25,8 @@ def read_mono(path: Path, sample_rate_hz: int, note: Note = lambda odd: None) ->
     Raises:
         BrokenFileError: It cannot be read as sound, is zero samples long, or holds samples that are not numbers.
     """
+    import soundfile
+
     try:
         source, share = readable(path)
         with soundfile.SoundFile(source) as file:
@@ -66,6 +65,8 @@ def resampled(mono: np.ndarray, rate_hz: int, to_hz: int) -> np.ndarray:
     """Convert ``mono`` [samples] at ``rate_hz`` to the same sound at ``to_hz``."""
     if rate_hz == to_hz:
         return mono
+    import librosa
+
     sound: np.ndarray = librosa.resample(mono, orig_sr=rate_hz, target_sr=to_hz)
     return sound
 
@@ -96,11 +97,15 @@ def log_spectrogram(sound: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
     Returns:
         float32 [n_fft/2 + 1, 1 + floor(samples/hop)].
     """
+    import librosa
+
     return np.log(np.abs(librosa.stft(sound, n_fft=n_fft, hop_length=hop)) + 1e-7, dtype=np.float32)
 
 
 def log_mel(sound: np.ndarray, sample_rate_hz: int, bands: int, frames: int, n_fft: int) -> np.ndarray:
     """Compute the log power in ``bands`` mel bands, ln(P + 1e-6), in ``frames`` windows; float32 [bands, frames]."""
+    import librosa
+
     spectrum = librosa.stft(sound, n_fft=n_fft, hop_length=len(sound) // frames)[:, :frames]
     power = _mel_filters(sample_rate_hz, n_fft, bands) @ np.square(np.abs(spectrum))
     return np.log(power + 1e-6, dtype=np.float32)
@@ -109,6 +114,8 @@ def log_mel(sound: np.ndarray, sample_rate_hz: int, bands: int, frames: int, n_f
 @lru_cache(maxsize=8)
 def _mel_filters(sample_rate_hz: int, n_fft: int, bands: int) -> np.ndarray:
     """Return weights [bands, n_fft/2 + 1]; cached, since computing them takes longer than using them."""
+    import librosa
+
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Empty filters"
@@ -120,6 +127,8 @@ def pooled(spectrogram: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Reduce ``spectrogram`` [bins, frames] to ``shape`` by averaging cells (adaptive average pooling)."""
     if spectrogram.shape == shape:
         return spectrogram
+    import torch
+
     cells = torch.from_numpy(spectrogram)[None]  # [1, bins, frames]
     return torch.nn.functional.adaptive_avg_pool2d(cells, shape)[0].numpy()
 

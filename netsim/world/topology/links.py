@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import networkx as nx
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.spatial import cKDTree
 
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions, Options
@@ -72,6 +71,8 @@ class Range(LinkRule):
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
         """Link all pairs with distance <= range_m, up to rounding; distances are those of the table ``links``."""
+        from scipy.spatial import cKDTree  # takes longer to import than a scenario to check
+
         longest_m = self.options.range_m * (1 + self.ROUNDING)
         # The tree rounds distances in another way, so it searches a little farther, and distance_m decides.
         near = cKDTree(positions).query_pairs(longest_m * (1 + self.ROUNDING), output_type="ndarray")

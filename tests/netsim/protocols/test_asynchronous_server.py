@@ -97,13 +97,13 @@ def test_more_devices_than_there_are_is_refused(star, key):
         star({key: 4})
 
 
-def test_a_judgement_is_about_its_moment_however_far_workers_are(star, late_fusion):
-    """Workers may have trained what the server takes in later; isolated clients' models are judged without it."""
+def test_an_evaluation_is_about_its_moment_however_far_workers_are(star, late_fusion):
+    """Workers may have trained what the server takes in later; its model is evaluated without it."""
     found = []
     for executor in ("inline", "threads"):
         _, log = star(
             rounds=4,
-            **late_fusion("isolated_clients", 4),
+            **late_fusion("fedasync", 4),
             costs={"flops_per_mac": 1e6},
             jobs={"device": "cpu", "executor": executor, "stacking": "off", "max_pending": 100},
         )
