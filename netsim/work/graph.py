@@ -337,7 +337,7 @@ class TaskGraph:
 
 
 def _awaited(value: Any) -> set[Task]:
-    """Return the tasks that are to be done before ``value`` is known."""
+    """Return the tasks that must be done before ``value`` is known."""
     found: set[Task] = set()
     left = [one.task for one in futures(value)]
     while left:
