@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -34,7 +34,8 @@ class Task:
         number: Position in the order in which tasks were made.
         stack: How the task is done in one batch with others of its kind; None if it cannot be.
         light: Whether the task is done without the executor, together with all ready tasks of the same function.
-        waiting: Number of tasks that must be done before this one.
+        sources: The tasks that this one waits for; emptied when the task is done.
+        waiting: Number of sources that are not done.
         followers: Tasks that wait for this one.
         needed: Whether its result, directly or through other tasks, has been asked for.
         ticket: The executor's number for it while the executor has it, else None.
@@ -46,7 +47,7 @@ class Task:
 
     __slots__ = (
         "__weakref__", "cancelled", "done", "followers", "function", "inputs", "light", "needed", "number", "result",
-        "round", "rounds", "stack", "ticket", "waiting",
+        "round", "rounds", "sources", "stack", "ticket", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,7 @@ class Task:
         self.number = number
         self.stack = stack
         self.light = light
+        self.sources: Collection[Task] = ()
         self.waiting = 0
         self.followers: list[Task] = []
         self.needed = False
@@ -166,7 +168,7 @@ class TaskGraph:
                 del self._started[task.ticket]
                 self.executor.discard(task.ticket)
                 task.ticket = None
-            task.inputs = {}
+            task.inputs, task.sources = {}, ()
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep metrics until ``round`` is closed; observers receive them then.
@@ -232,8 +234,9 @@ class TaskGraph:
         """Add a task and return a future of its result."""
         self._trace.append(task)
         waits = {id(one.task): one.task for one in futures(task.inputs) if not one.task.done}
+        task.sources = waits.values()
         task.waiting = len(waits)
-        for other in waits.values():
+        for other in task.sources:
             other.followers.append(task)
         if not waits:
             self._ready(task)
@@ -255,7 +258,7 @@ class TaskGraph:
             task.needed = True
             self._undone[task.round] += 1
             self._heavy += not task.light
-            left += [one.task for one in futures(task.inputs) if not one.task.done and not one.task.needed]
+            left += [other for other in task.sources if not other.done and not other.needed]
 
     def _advance(self, wait: bool = True) -> bool:
         """Start tasks that are ready, take in finished ones, do light ones; return whether any was finished."""
@@ -305,7 +308,7 @@ class TaskGraph:
     def _finish(self, done: Sequence[tuple[Task, Any]]) -> None:
         """Store the results of all ``done`` tasks, and only then release their followers."""
         for task, result in done:
-            task.result, task.done, task.inputs, task.ticket = result, True, {}, None
+            task.result, task.done, task.inputs, task.sources, task.ticket = result, True, {}, (), None
             if task.needed:
                 self._undone[task.round] -= 1
                 self._heavy -= not task.light

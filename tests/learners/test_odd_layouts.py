@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from odd_networks import HIDDEN, Odd, odd_run
+from tiny_task import models_of
 from torch import nn
 
 from learners.training.optimizers import Rule, Single
@@ -81,7 +82,7 @@ def test_frozen_weights_never_move(learner: str, tmp_path: Path) -> None:
     simulation: Any = odd_run(tmp_path, "frozen", learner)
     simulation.run()
     states = {
-        "dmml": lambda one: [(one._initial, state) for state in one._aggregate.values()],
+        "dmml": lambda one: [(one._model.initial, own) for own in models_of(simulation).values()],
         "fedavg": lambda one: [(one._initial, one._versions[max(one._versions)].state)],
     }
     kept = simulation.learner
@@ -107,8 +108,8 @@ def states_of(learner: Any) -> dict[int, Any]:
 def test_frozen_weights_do_not_move_in_stacks_either(jobs: dict[str, Any], tmp_path: Path) -> None:
     simulation: Any = odd_run(tmp_path, "frozen", **jobs)
     simulation.run()
-    before = simulation.learner._initial["trunk/features"]
-    for state in simulation.learner._aggregate.values():
+    before = simulation.learner._model.initial["trunk/features"]
+    for state in models_of(simulation).values():
         assert state["trunk/features"]["a.weight"].equal(before["a.weight"])
 
 
@@ -169,7 +170,7 @@ def test_the_step_count_of_a_part_whose_first_weight_is_frozen_goes_on(tmp_path:
     simulation: Any = odd_run(tmp_path, "frozen", rounds=3)
     simulation.run()
     steps = 3 * simulation.learner.facts()["iterations_per_round"][0]
-    assert float(simulation.learner._memories[0]["trunk/features"]["step"]) == steps > 0
+    assert float(simulation.states[0].memories["trunk/features"]["step"]) == steps > 0
 
 
 def test_a_frozen_layer_keeps_its_weights_where_others_are_drawn_anew() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from every_key import Tree, check, run
 from recordings import NETWORKS, SHAPE, Costs
-from tiny_task import UNLIMITED, make_setup, run_job
+from tiny_task import UNLIMITED, make_setup, play_of, run_job
 from torch.utils.flop_counter import FlopCounterMode
 
 from learners.data.partitions.partition import IID, OwnerOptions
@@ -42,7 +42,8 @@ def learner_of(name: str, kind: str, devices: int = 2, **options: Any) -> Any:
         partition=IID(OwnerOptions(public_share=0.25 if name in ("mhd", "fedmd") else 0.0)),
     )
     learner = load("learners", name)(setup)
-    learner.begin(nx.star_graph(devices) if hasattr(learner, "server") else nx.complete_graph(devices))
+    get_ready = learner.prepare if hasattr(learner, "prepare") else learner.begin
+    get_ready(nx.star_graph(devices) if hasattr(learner, "server") else nx.complete_graph(devices))
     return learner
 
 
@@ -62,7 +63,7 @@ def test_dmml(kind: str) -> None:
     assert facts["forward_flops_per_sample"]["features"] == 2 * (trunk.forward + classifier)
     assert facts["backward_flops_per_sample"]["features"] == 2 * (trunk.backward + 2 * classifier)
     samples = 4 * BATCH  # of 64 samples on two devices
-    assert learner.workload(0, 1, UNLIMITED).flops == {
+    assert learner.cost(0, 1, (1,), UNLIMITED, None).flops == {
         "features": samples * 2 * (trunk.forward + trunk.backward + 3 * classifier),
         "common": 0.0,
     }
@@ -117,9 +118,8 @@ def test_a_local_update_of_fedavg_computes_what_it_is_charged_for(kind: str) -> 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
 def test_a_local_update_of_dmml_computes_what_it_is_charged_for(kind: str) -> None:
     learner = learner_of("dmml", kind)
-    workload = learner.workload(0, 1, UNLIMITED)
-    charged = sum(workload.flops.values())
-    assert as_pytorch_counts(learner.training_job(0, 1, workload)) == pytest.approx(charged, rel=1e-9)
+    charged = learner.cost(0, 1, (1,), UNLIMITED, None).total_flops
+    assert as_pytorch_counts(play_of(learner).job(0)) == pytest.approx(charged, rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
