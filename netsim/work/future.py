@@ -1,4 +1,4 @@
-"""A result that is not there yet, and values that many tasks share."""
+"""Results that are not computed yet, and values that many tasks share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class Future:
-    """The result of a task, or one field of it. Whoever holds one can pass it on, but not open it.
+    """A stand-in for the result of a task, or for one field of it; it can be passed on before the result is known.
 
     Attributes:
         task: The task.
-        path: Fields to follow from its result: keys of mappings, or names of attributes.
+        path: Fields to follow from the result: keys of mappings, or names of attributes.
     """
 
     __slots__ = ("_value", "path", "task")
-    _value: Any  # not there before it is opened
+    _value: Any  # set when it is first opened
 
     def __init__(self, task: Task, path: tuple[Any, ...] = ()) -> None:
         self.task = task
@@ -30,7 +30,7 @@ class Future:
         return Future(self.task, (*self.path, field))
 
     def opened(self) -> Any:
-        """Return the value; its task is done."""
+        """Return the value; the task must be done."""
         try:
             return self._value  # many receivers open the same message
         except AttributeError:
@@ -42,11 +42,11 @@ class Future:
 
 
 class Shared:
-    """A value that is the very same in many tasks, such as data: a worker elsewhere keeps its copy of it.
+    """A value that many tasks use, such as data; a worker in another process receives it once and keeps it.
 
     Attributes:
         value: The value. It must not change.
-        number: Its number in this process, and in copies of it.
+        number: Its number in this process and in forked ones.
     """
 
     _count: ClassVar[int] = 0
@@ -60,12 +60,12 @@ class Shared:
 
     @classmethod
     def count(cls) -> int:
-        """Return how many there have been."""
+        """Return the number of shared values made so far."""
         return cls._count
 
 
 def futures(value: Any) -> list[Future]:
-    """Return the futures in ``value``: in dictionaries, lists, tuples and what these hold."""
+    """Return the futures in ``value``, also in nested dictionaries, lists and tuples."""
     found: list[Future] = []
     _collect(value, found)
     return found
@@ -90,12 +90,12 @@ _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
 def opened(value: Any) -> Any:
-    """Return ``value`` with results in place of futures, and values in place of what is shared; all tasks are done."""
+    """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
     return replaced(value, Future.opened, _value)
 
 
 def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shared], Any]) -> Any:
-    """Return ``value`` with ``future(f)`` in place of each future and ``shared(s)`` of what is shared."""
+    """Return ``value`` with each future f replaced by ``future(f)`` and each shared value s by ``shared(s)``."""
     kind = type(value)
     if kind is Future:
         return future(value)
