@@ -29,7 +29,6 @@ from every_key import (
 
 import netsim.app.cli
 from netsim.core.registry import KINDS, load, names
-from netsim.former.learning import ServerLearner
 from netsim.scenario.model import COMPONENTS
 
 DEVICES = {"count": 4, "rx_power_w": 0.05, "idle_power_w": 0.02}
@@ -256,8 +255,9 @@ def of_learner(name: str) -> Tree:
         tree["learner"] |= {"networks": MLP, "batch_size": 8}
         small = {"head_hidden": 4, "generator_hidden": 4, "generator_iterations": 2, "noise_size": 3}
         tree["learner"] |= {key: value for key, value in small.items() if key in cls.Options.model_fields}
-    if issubclass(cls, ServerLearner):
-        waits = name not in ("fedasync", "fedbuff")
+    families = getattr(cls, "SUITS", {"server"} if hasattr(cls, "download") else {"decentralized"})
+    if "decentralized" not in families:
+        waits = "server" in families and name not in ("fedasync", "fedbuff")
         tree["protocol"] = {"name": "server_rounds" if waits else "asynchronous_server"}
     return tree
 
