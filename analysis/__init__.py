@@ -1,4 +1,4 @@
-"""Reads what a run left behind: tables, plots, comparison, notebooks; it knows the records, nothing else."""
+"""Analysis of a run's records: tables, plots, comparison, notebooks; it uses the records and nothing else."""
 
 from analysis.compare import compare, comparison_figure
 from analysis.plots.save import save_plots

@@ -54,10 +54,10 @@ def main(
         ),
     ] = None,
 ) -> None:
-    """Show what a run did: accuracy, latency and energy.
+    """Show accuracy, latency and energy of a run.
 
-    **One folder**: prints its tables and draws its plots anew into `RUN_FOLDER/plots/`. A run still under
-    way, or killed, is read as far as it got.
+    **One folder**: prints its tables and draws its plots anew into `RUN_FOLDER/plots/`. Of a run that is not
+    finished, or was killed, the records so far are read.
 
     **Several folders**: compares them. Runs that differ only in their seed are one learner, shown as mean ±
     standard error over its seeds.

@@ -1,4 +1,4 @@
-"""Several runs side by side: what differs between learners, and what only between seeds."""
+"""Comparison of several runs: differences between learners, and between seeds of one learner."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from analysis.plots.style import curve_style, note_surrogate, styled
 from analysis.run import Run, RunError
 from analysis.tables import FUSED, accuracy_by_round, accuracy_summary, energy_by_category
 
-NO_SETTINGS = {"seed", "name", "description", "jobs"}  # jobs: where the real work runs
+NO_SETTINGS = {"seed", "name", "description", "jobs"}  # jobs: places where the real work runs
 VALUES = ("best", "last", "time_s", "energy_j")
 
 
 def compare_runs(runs: Sequence[Run], modality: str = FUSED) -> pd.DataFrame:
-    """One row per run.
+    """Return a table with one row per run.
 
     Returns:
-        Columns ``learner`` (with what else differs, where a learner ran in several scenarios), ``seed``,
+        Columns ``learner`` (with the keys that differ, if a learner ran in several scenarios), ``seed``,
         ``rounds``, ``best`` and ``last`` accuracy, ``time_s`` (simulated, to the end of the last round [s])
         and ``energy_j`` (mean over the devices [J]).
     """
@@ -42,10 +42,10 @@ def compare_runs(runs: Sequence[Run], modality: str = FUSED) -> pd.DataFrame:
 
 
 def compare(runs: Sequence[Run], modality: str = FUSED) -> pd.DataFrame:
-    """One row per learner: mean over its seeds and standard error of that mean.
+    """Return a table with one row per learner: mean over its seeds and standard error of that mean.
 
     Returns:
-        Columns ``learner``, ``seeds`` (how many), and for each of ``best``, ``last``, ``time_s`` and
+        Columns ``learner``, ``seeds`` (their number), and for each of ``best``, ``last``, ``time_s`` and
         ``energy_j`` the mean under its own name and the error as ``se_<name>``; the error of one seed is NaN.
 
     Raises:
@@ -60,9 +60,9 @@ def compare(runs: Sequence[Run], modality: str = FUSED) -> pd.DataFrame:
 
 @styled
 def comparison_figure(runs: Sequence[Run], modality: str = FUSED) -> Figure | None:
-    """Accuracy over rounds, time and joules per learner: mean over seeds, band of one standard error.
+    """Draw accuracy over rounds, time and energy per learner: mean over seeds, band of one standard error.
 
-    A curve goes as far as all seeds of its learner do.
+    A curve ends with the shortest run of its learner.
     """
     groups = group_by_scenario(runs)
     curves = {label: mean_curve(group, modality) for label, group in groups.items()}
@@ -79,7 +79,7 @@ def comparison_figure(runs: Sequence[Run], modality: str = FUSED) -> Figure | No
 
 
 def mean_curve(runs: Sequence[Run], modality: str = FUSED) -> pd.DataFrame:
-    """Mean over runs of one scenario, at the rounds that all of them evaluated.
+    """Return the mean over runs of one scenario, at the rounds that all of them evaluated.
 
     Returns:
         Columns ``round``, ``mean``, ``se`` (standard error of the mean; NaN for one run), ``time_s``,
@@ -100,9 +100,9 @@ def mean_curve(runs: Sequence[Run], modality: str = FUSED) -> pd.DataFrame:
 
 
 def group_by_scenario(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in nothing but the seed, under the learner's name.
+    """Group runs that differ only in the seed, under the learner's name.
 
-    Where one learner ran in several scenarios, the name says which keys differ.
+    If one learner ran in several scenarios, the name contains the keys that differ.
 
     Raises:
         RunError: Two of the runs are one scenario with one seed: they are not two samples.
@@ -135,7 +135,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
         differing = [
             key for key in mine if any(_settings(other).get(key) != mine[key] for other in namesakes)
         ]
-        # Only the last word of a key: "learner.lr" and "lr" say the same to the reader of a legend.
+        # Only the last word of a key: a legend needs "lr", not "learner.lr".
         told = ", ".join(f"{key.split('.')[-1]}={mine[key]}" for key in differing[:3])
         labels.append(f"{run.learner} ({told})" if told else run.learner)
     return [
@@ -144,7 +144,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """What a run's results depend on but the seed: the resolved scenario as one level of dotted keys."""
+    """Return the settings of a run but the seed: the resolved scenario as one level of dotted keys."""
     flat = _flat({"learner_name": run.learner} | run.scenario)
     return {key: value for key, value in flat.items() if key.split(".")[0] not in NO_SETTINGS}
 

@@ -1,4 +1,4 @@
-"""The tables of a run, or of several, for the terminal."""
+"""Tables of a run, or of several, for the terminal."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def print_report(run: Run, console: Console, targets: Sequence[float] | None = None) -> None:
-    """Every table of one run.
+    """Print every table of one run.
 
     Args:
         run: The run.
-        console: Where to print.
-        targets: Accuracies to report time and energy to. Without any: those of ``TARGETS`` that were reached.
+        console: Console to print to.
+        targets: Accuracies to report time and energy to; None for those of ``TARGETS`` that were reached.
     """
     status = run.metadata.get("status", "unknown")
     finished, asked = run.metadata.get("rounds_finished", "?"), run.metadata.get("rounds", "?")
@@ -69,14 +69,16 @@ def print_report(run: Run, console: Console, targets: Sequence[float] | None = N
     show_table(
         console, energy_quantiles(run), "Energy of one device in one round that it was asked to take part in"
     )
+    show_table(console, latency_quantiles(run), "Latency; unfinished ones count as infinite in the quantiles")
     show_table(
-        console, latency_quantiles(run), "Latency; what never finished counts as infinite in the quantiles"
+        console,
+        straggler_counts(run),
+        "Stragglers: how often a device was last, and the delay",
     )
-    show_table(console, straggler_counts(run), "Stragglers: how often the last, and what the rest lost by it")
 
 
 def print_comparison(runs: Sequence[Run], console: Console) -> None:
-    """Runs side by side, then learners with the error over their seeds."""
+    """Print runs side by side, then learners with the error over their seeds."""
     show_table(console, compare_runs(runs), "Runs")
     table = readable(compare(runs))
     shown = table[["learner", "seeds"]].copy()

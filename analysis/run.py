@@ -58,11 +58,11 @@ GROWING_TABLES: dict[str, list[str]] = {
     ],
     "metrics": ["round", "device", "time_s", "name", "modality", "value"],
 }
-"""Columns of the tables that grow with the run: a run killed in its first round has not written them yet."""
+"""Columns of the tables that grow with the run; a run killed in its first round has not written these tables."""
 
 
 class RunError(Exception):
-    """A folder cannot be read as asked: what was looked for, where, and the way out."""
+    """A folder that cannot be read: the message says what was searched, the path, and the way out."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -70,18 +70,18 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of a scenario, as it lies in its folder; finished or not.
+    """One execution of a scenario, finished or not, read from its folder.
 
     Attributes:
-        folder: Where it lies.
+        folder: Path of the run folder.
         metadata: ``metadata.json``: status, seed, learner, data, versions, hardware, wall times.
         summary: ``summary.json``, or None while the run has not ended.
         scenario: The resolved scenario.
         devices: One row per device.
-        server: The row of the edge server; empty where there is none.
-        links: One row per pair of devices that can hear each other.
+        server: The row of the edge server; empty if there is none.
+        links: One row per pair of devices that can send to each other.
         rounds: One row per device and round.
-        outside: One row per device and stretch of time outside its rounds; empty for runs that have no such table.
+        outside: One row per device and period outside its rounds; empty for runs without such a table.
         transfers: One row per transfer.
         metrics: One row per measured value. ``docs/records.md`` explains every column of all six.
     """
@@ -100,29 +100,29 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The scenario's name."""
+        """Return the scenario's name."""
         return str(self.metadata.get("scenario") or self.folder.parent.name)
 
     @property
     def learner(self) -> str:
-        """The learner's name."""
+        """Return the learner's name."""
         return str(self.metadata.get("learner", "unknown learner"))
 
     @property
     def seed(self) -> int | None:
-        """The run's seed."""
+        """Return the run's seed."""
         return self.metadata.get("seed")
 
     @property
     def surrogate(self) -> bool:
-        """Whether it learned on made-up data, so that its accuracies say nothing about the real set."""
+        """Return whether the data was surrogate data; then accuracies say nothing about the real set."""
         return bool((self.metadata.get("data") or {}).get("surrogate", False))
 
     @property
     def asked(self) -> pd.DataFrame:
-        """The rows of ``rounds`` in which a device was to take part: all but those that a server did not choose.
+        """Return the rows of ``rounds`` in which a device was to take part: all but those not chosen by a server.
 
-        Whoever was not asked has nothing left undone; that it idled, or died of it, says nothing about the learning.
+        A device that was not chosen had no work to finish; its idling or its death says nothing about the learning.
         """
         rounds = self.rounds
         touched = (rounds[["flops", "received", "missed"]] != 0).any(axis=1)
@@ -130,37 +130,37 @@ class Run:
 
     @property
     def explained(self) -> dict[str, str]:
-        """What each metric is, in the learner's words; empty where the run does not say."""
+        """Return the learner's description of each metric; empty if the run has none."""
         return dict(self.metadata.get("metrics") or {})
 
     @property
     def modalities(self) -> list[str]:
-        """Every modality that some device owns, by name."""
+        """Return every modality that some device owns, in alphabetical order."""
         return sorted({m for owns in self.devices["modalities"].fillna("") for m in owns.split("+") if m})
 
     @property
     def dead(self) -> list[int]:
-        """The devices whose battery ran out."""
+        """Return the devices whose batteries became empty."""
         return sorted(
             self.spending.loc[self.spending["outcome"] == "died", "device"].astype(int).unique().tolist()
         )
 
     @property
     def spending(self) -> pd.DataFrame:
-        """Rows of ``rounds`` and of ``outside``, each device's in the order of time: all that devices spent."""
+        """Return the rows of ``rounds`` and ``outside``, by device and time: all that devices spent."""
         outside = self.outside[self.outside["device"].isin(self.devices["device"])]
         rows = pd.concat([self.rounds, outside]) if len(outside) else self.rounds
         return rows.sort_values(["device", "end_s", "round"], kind="stable", ignore_index=True)
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a run folder, also that of a run still under way or killed.
+    """Read a run folder, also that of a run that is not finished or was killed.
 
     Args:
         folder: ``runs/<scenario>/<run id>``.
 
     Raises:
-        RunError: It is no run folder, or a file in it cannot be read.
+        RunError: It is not a run folder, or a file in it cannot be read.
     """
     folder = Path(folder)
     metadata = folder / "metadata.json"
@@ -185,7 +185,7 @@ def load_run(folder: str | Path) -> Run:
 
 
 def latest_run(runs_folder: str | Path = "runs", scenario: str | None = None) -> Path:
-    """Folder of the run that was written to last, of one scenario or of all.
+    """Return the folder of the run that was written to last, of one scenario or of all.
 
     Raises:
         RunError: There is none.
@@ -230,9 +230,9 @@ def _read_scenario(path: Path) -> dict[str, Any]:
 
 
 def _read_table(folder: Path, table: str) -> pd.DataFrame:
-    """A table that is one file, or a folder of parts while the run is under way, or not there yet."""
+    """Read a table: one file, or a folder of parts while the run goes on; empty if it is not written yet."""
     path = folder / f"{table}.parquet"
-    # A part bears this name only when it is whole; one that was being written hides behind a dot.
+    # A part has this name only when it is complete; the name of an incomplete part begins with a dot.
     parts = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path] if path.is_file() else []
     if not parts:
         if table in GROWING_TABLES:

@@ -1,4 +1,4 @@
-"""A frame as a table in the terminal."""
+"""Printing of a frame as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analysis.units import readable
 
 
 def show_table(console: Console, table: pd.DataFrame, title: str) -> None:
-    """Print a frame in readable units, with no number cut short: a narrow terminal gets long lines instead."""
+    """Print a frame in readable units, with complete numbers: a narrow terminal gets long lines."""
     table = readable(table)
     look = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
     shown = Table(title=title, title_justify="left", title_style="bold", **look)  # type: ignore[arg-type]
@@ -33,7 +33,7 @@ def show_table(console: Console, table: pd.DataFrame, title: str) -> None:
 
 
 def with_error(mean: float, error: float) -> str:
-    """A mean written as precisely as its error deserves."""
+    """Return a mean with as many digits as its standard error justifies."""
     if pd.isna(error) or error == 0.0:
         return cell(mean)
     places = max(0, -math.floor(math.log10(error)))
@@ -41,7 +41,7 @@ def with_error(mean: float, error: float) -> str:
 
 
 def cell(value: object) -> str:
-    """One value for a reader: four digits, a dash where there is none."""
+    """Return one value as text: four digits, a dash if it is missing."""
     if isinstance(value, str):
         return value
     if value is None or pd.isna(value):  # type: ignore[call-overload]

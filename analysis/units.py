@@ -1,4 +1,4 @@
-"""Seconds and joules in the unit that a reader likes; everything inside stays SI."""
+"""Readable units for seconds and joules in output; values elsewhere stay SI."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ UNITS = {"_s": TIME_UNITS, "_j": ENERGY_UNITS}
 
 
 def time_unit(largest_s: float) -> tuple[float, str]:
-    """Seconds in one unit, and its name, for values up to ``largest_s``."""
+    """Return the factor [s] and the name of a unit of time for values up to ``largest_s``."""
     return _choose(TIME_UNITS, largest_s)
 
 
 def energy_unit(largest_j: float) -> tuple[float, str]:
-    """Joules in one unit, and its name, for values up to ``largest_j``."""
+    """Return the factor [J] and the name of a unit of energy for values up to ``largest_j``."""
     return _choose(ENERGY_UNITS, largest_j)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its ``_s`` and ``_j`` columns in one fitting unit each, named in the heading.
+    """Return the table with its ``_s`` and ``_j`` columns in one suitable unit each, named in the heading.
 
-    The unit fits the typical value (the median), not the largest: one transfer in a deep fade shall not
-    turn everybody else's seconds into thousandths of an hour.
+    The unit suits the typical value (the median), not the largest: one transfer in a deep fade must not change the
+    unit of all others from seconds to hours.
     """
     table = table.copy()
     for suffix, units in UNITS.items():
@@ -41,7 +41,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def largest(values: Iterable[float]) -> float:
-    """The largest finite value; 1 where there is none."""
+    """Return the largest finite value; 1 if there is none."""
     finite = [value for value in values if np.isfinite(value)]
     return max(finite, default=1.0) or 1.0
 

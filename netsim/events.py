@@ -1,78 +1,339 @@
-"""Hooks for looking at a simulation; whoever uses them never changes it."""
+"""What happens in a run: rows, one named tuple per table of the records, and observers that are told of them.
+
+Every column has its type and its meaning. ``docs/records.md`` is written from these descriptions, so they are the
+documentation. Observers look on; a run with them is the run without them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
-from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, TransferBatch
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DeviceRow(NamedTuple):
+    """A device, or the edge server, as the run began (table ``devices``, one row for each)."""
+
+    device: Annotated[int, "number of the device, from 0; the server's is the one after the last"]
+    role: Annotated[str, "'device' or 'server'"]
+    device_class: Annotated[str, "its class in the scenario, 'devices.classes'; empty where it has none"]
+    x_m: Annotated[float, "position [m]"]
+    y_m: Annotated[float, "position [m]"]
+    degree: Annotated[int, "number of links"]
+    modalities: Annotated[str, "modalities that it owns, joined by '+'"]
+    samples: Annotated[int, "training samples that it holds"]
+    frequency_hz: Annotated[float, "processor frequency f [Hz]"]
+    flops_per_cycle: Annotated[float, "FLOPs per cycle e"]
+    effective_capacitance_f: Annotated[float, "effective capacitance ε of the processor [F]"]
+    tx_power_w: Annotated[float, "transmit power p [W]"]
+    battery_j: Annotated[float, "battery at the start [J]; inf for unlimited power"]
+
+
+class LinkRow(NamedTuple):
+    """A pair of devices that can send to each other (table ``links``)."""
+
+    a: Annotated[int, "the device with the lower number"]
+    b: Annotated[int, "the device with the higher number"]
+    distance_m: Annotated[float, "distance [m]"]
+    path_loss_db: Annotated[float, "path loss without fading [dB]"]
+
+
+class RoundRow(NamedTuple):
+    """Time, energy and messages of one device in one round (table ``rounds``).
+
+    Each device has its own rounds. A round ends when the device has sent and received all that it waits for, or is cut
+    off, or dies; with a deadline and a shared schedule it lasts until the deadline. The next begins in the same moment.
+    The three busy times may overlap each other (a radio receives while it sends), so they need not add up to the
+    round's length. The idle time is the time outside all three.
+    Columns ``iterations_<modality>`` follow, one per modality of the data.
+    """
+
+    round: Annotated[int, "round t, from 1"]
+    device: Annotated[int, "number of the device"]
+    outcome: Annotated[
+        str,
+        "'finished', 'cut_off' (a deadline, or a server that had enough, ended its own computing or sending), 'died', "
+        "'lost' (the server's message to it, or its own to the server, did not get through) or 'idle' (not chosen)",
+    ]
+    start_s: Annotated[float, "simulated time at which the round began on this device [s]"]
+    end_s: Annotated[float, "simulated time at which it ended [s]"]
+    compute_end_s: Annotated[float, "simulated time at which its computing ended [s]; NaN if it did not"]
+    compute_s: Annotated[float, "time spent computing [s]"]
+    sending_s: Annotated[float, "time in which at least one of its transfers was on the air [s]"]
+    receiving_s: Annotated[float, "time in which at least one transfer to it was on the air [s]"]
+    idle_s: Annotated[float, "time in which it neither computed, sent nor received [s]"]
+    compute_j: Annotated[float, "energy of computing [J]"]
+    sending_j: Annotated[float, "energy of sending, summed over its transfers [J]"]
+    receiving_j: Annotated[float, "energy of receiving [J]"]
+    idle_j: Annotated[float, "energy of idling [J]"]
+    battery_j: Annotated[float, "battery left at the end of the round [J]; inf for unlimited power"]
+    flops: Annotated[float, "FLOPs of the round's workload"]
+    slowdown: Annotated[float, "straggler factor: computing took so many times longer than C/(f e)"]
+    sent: Annotated[int, "messages of its own that were delivered while the round lasted"]
+    received: Annotated[int, "messages that it combined"]
+    missed: Annotated[
+        int, "neighbours alive at the round's beginning whose message of this round it did not combine"
+    ]
+    late: Annotated[
+        int,
+        "messages of earlier rounds that arrived in this one: dropped, or with 'protocol.late: keep' combined if the "
+        "sender had nothing newer",
+    ] = 0
+
+    @property
+    def asked(self) -> bool:
+        """Return whether the device was to take part, also if it died meanwhile; False if not chosen by the server."""
+        if self.outcome == "died":
+            return bool(self.flops or self.received or self.missed)
+        return self.outcome != "idle"
+
+
+class OutsideRow(NamedTuple):
+    """Time and energy that a device, or the edge server, spent outside its rounds (table ``outside``).
+
+    A device that has ended its last round idles until the run ends, and may still receive. A device of an asynchronous
+    server waits to be chosen again. Together with ``rounds`` and ``server`` these rows hold all energy until the end
+    of the run: a device's battery at the start equals their sum plus the energy left.
+    """
+
+    device: Annotated[int, "number of the device; the server's is the one after the last"]
+    round: Annotated[int, "its round before; 0 before its first"]
+    outcome: Annotated[str, "'waited', or 'died' (its battery ran out meanwhile)"]
+    start_s: Annotated[float, "simulated time at which that round ended [s]"]
+    end_s: Annotated[float, "simulated time at which its next round began, the run ended, or it died [s]"]
+    compute_s: Annotated[float, "time spent computing [s]"]
+    sending_s: Annotated[float, "time in which at least one of its transfers was on the air [s]"]
+    receiving_s: Annotated[float, "time in which at least one transfer to it was on the air [s]"]
+    idle_s: Annotated[float, "time in which it neither computed, sent nor received [s]"]
+    compute_j: Annotated[float, "energy of computing [J]"]
+    sending_j: Annotated[float, "energy of sending [J]"]
+    receiving_j: Annotated[float, "energy of receiving [J]"]
+    idle_j: Annotated[float, "energy of idling [J]"]
+    battery_j: Annotated[float, "battery left at its end [J]; inf for unlimited power"]
+
+
+class ServerRow(NamedTuple):
+    """A round of the edge server (table ``server``; only runs that have one)."""
+
+    round: Annotated[int, "round t, from 1"]
+    outcome: Annotated[str, "'aggregated', or 'empty' (nothing arrived; the model is what it was)"]
+    start_s: Annotated[float, "simulated time at which it began [s]"]
+    end_s: Annotated[float, "simulated time at which it ended, aggregation included [s]"]
+    chosen: Annotated[int, "devices that were chosen"]
+    arrived: Annotated[int, "uploads that were aggregated"]
+    compute_s: Annotated[float, "time spent computing [s]"]
+    sending_s: Annotated[float, "time in which the downlink was on the air [s]"]
+    receiving_s: Annotated[float, "time in which at least one upload was on the air [s]"]
+    idle_s: Annotated[float, "time in which it neither computed, sent nor received [s]"]
+    compute_j: Annotated[float, "energy of computing [J]"]
+    sending_j: Annotated[float, "energy of sending [J]"]
+    receiving_j: Annotated[float, "energy of receiving [J]"]
+    idle_j: Annotated[float, "energy of idling [J]"]
+    flops: Annotated[float, "FLOPs of the server's own workload"]
+
+
+class TransferRow(NamedTuple):
+    """One transfer over one link (table ``transfers``)."""
+
+    round: Annotated[int, "the sender's round"]
+    kind: Annotated[
+        str,
+        "'model', 'report' (to the cluster head), 'decision' (from it), 'download' (from the edge server), "
+        "'upload' (to it) or 'acknowledgement' (of a model or an upload)",
+    ]
+    sender: Annotated[int, "sending device"]
+    receiver: Annotated[int, "receiving device"]
+    size_bits: Annotated[float, "size of the message [bit]"]
+    sent_bits: Annotated[float, "bits that got through [bit]; equal to size_bits if delivered"]
+    start_s: Annotated[float, "simulated time of the start [s]"]
+    end_s: Annotated[float, "simulated time of the end [s]"]
+    airtime_s: Annotated[float, "time on the air [s]; less than end - start if it waited out an outage"]
+    energy_j: Annotated[float, "energy that the sender spent on it [J]"]
+    gain: Annotated[float, "amplitude gain g at the start"]
+    snr_db: Annotated[float, "signal-to-noise ratio p g²/(B N0) at the start [dB]"]
+    outcome: Annotated[str, "'delivered', 'outage', 'sender_died', 'receiver_died' or 'cut_off'"]
+
+
+SINGLE = (str, int, float)
+"""Types of a value that is the same for all transfers of a batch."""
+
+
+@dataclass(eq=False)
+class TransferBatch:
+    """Transfers of one sender that began together, stored by column.
+
+    The columns are those of :class:`TransferRow`: one value where it is the same for all, arrays [transfers] otherwise
+    (texts as a plain sequence, which Arrow takes faster than NumPy's).
+    """
+
+    round: int
+    kind: str
+    sender: int
+    receiver: NDArray[np.int64]
+    size_bits: float
+    sent_bits: float | NDArray[np.float64]
+    start_s: float
+    end_s: NDArray[np.float64]
+    airtime_s: NDArray[np.float64]
+    energy_j: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    snr_db: NDArray[np.float64]
+    outcome: str | Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.receiver)
+
+    @classmethod
+    def of(cls, row: TransferRow) -> TransferBatch:
+        """Return a batch of one transfer."""
+        single = {name: np.array([getattr(row, name)]) for name in _ARRAYS}
+        return cls(**row._asdict() | single)
+
+    def each(self, column: str) -> Sequence[Any]:
+        """Return the values of ``column``, one for each transfer."""
+        value = getattr(self, column)
+        if isinstance(value, np.ndarray):
+            return list(value.tolist())
+        return [value] * len(self) if isinstance(value, SINGLE) else list(value)
+
+    def rows(self) -> list[TransferRow]:
+        """Return the transfers, row by row."""
+        return [TransferRow(*row) for row in zip(*map(self.each, TransferRow._fields), strict=True)]
+
+
+def joined(pieces: Sequence[Any], lengths: Sequence[int]) -> NDArray[Any]:
+    """Return one column of several batches as an array, from ``pieces``: numbers, or arrays of numbers."""
+    if set(map(type, pieces)) == {np.ndarray}:
+        return np.concatenate(pieces)
+    values, times = runs(pieces, lengths)
+    return np.repeat(np.array(values), np.array(times, dtype=np.int64))
+
+
+def runs(pieces: Sequence[Any], lengths: Sequence[int]) -> tuple[Sequence[Any], Sequence[int]]:
+    """Return the values of a column of several batches, and the number of times that each is repeated."""
+    if set(map(type, pieces)) <= {*SINGLE}:
+        return pieces, lengths
+    values: list[Any] = []
+    times: list[int] = []
+    for piece, length in zip(pieces, lengths, strict=True):
+        if isinstance(piece, SINGLE):
+            values.append(piece)
+            times.append(length)
+        else:
+            values.extend(piece)  # not +=, which adds numbers to an array
+            times.extend([1] * length)
+    return values, times
+
+
+_ARRAYS = ("receiver", "end_s", "airtime_s", "energy_j", "gain", "snr_db")
+"""Columns of a batch that are always arrays."""
+
+
+class MetricRow(NamedTuple):
+    """One measured value (table ``metrics``) in long form: learners add names, not columns."""
+
+    round: Annotated[int, "the device's round"]
+    device: Annotated[int, "number of the device; -1 for the network as a whole"]
+    time_s: Annotated[float, "simulated time of the measurement [s]"]
+    name: Annotated[str, "what was measured; the learner's page explains each name"]
+    modality: Annotated[str, "the modality that it is about; empty for all together"]
+    value: Annotated[float, "the value"]
+
+
+TABLES: dict[str, type] = {
+    "devices": DeviceRow,
+    "links": LinkRow,
+    "rounds": RoundRow,
+    "outside": OutsideRow,
+    "server": ServerRow,
+    "transfers": TransferRow,
+    "metrics": MetricRow,
+}
+
+
+class Column(NamedTuple):
+    """A column of a table: its name, the type of its values, and its description."""
+
+    name: str
+    type: type
+    about: str
+
+
+def columns(table: str) -> list[Column]:
+    """Return every column of ``table``, in order."""
+    hints = get_type_hints(TABLES[table], include_extras=True)
+    return [Column(name, hint.__origin__, hint.__metadata__[0]) for name, hint in hints.items()]
 
 
 class Observer:
-    """Override the hooks you need. Observers look; a run with them is the run without them."""
+    """A receiver of events with hooks to override; a run with observers equals the run without them."""
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Transfers of one sender have ended, well or badly; ``batch.rows()`` gives them one by one.
+        """Receive transfers of one sender that have ended, with any outcome; ``batch.rows()`` lists them.
 
         Transfers that nothing could disturb come together when the last of them is over; any other comes alone
         when it ends.
         """
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """What was measured in a round, in the order of simulated time."""
+        """Receive the measurements of a round, in the order of simulated time."""
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """One device has ended a round."""
+        """Receive the record of a round that one device has ended."""
 
     def on_server_round(self, row: ServerRow) -> None:
-        """The edge server has ended a round."""
+        """Receive the record of a round that the edge server has ended."""
 
     def on_outside(self, row: OutsideRow) -> None:
-        """A device, or the server, has spent something outside its rounds."""
+        """Receive the record of time and energy that a device or the server spent outside its rounds."""
 
     def on_death(self, device: int, time_s: float) -> None:
-        """A device's battery is empty."""
+        """Receive the time at which a device's battery became empty [s]."""
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """Every living device has ended ``round``, and its evaluations are in."""
+        """Receive the end of ``round``: every living device has ended it and its evaluations are done."""
 
 
 class Observers(Observer):
-    """Several observers as one."""
+    """A group of observers that acts as one observer."""
 
     def __init__(self, *observers: Observer) -> None:
         self.observers = list(observers)
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Pass on."""
+        """Pass the transfers on to each observer."""
         for observer in self.observers:
             observer.on_transfers(batch)
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """Pass on."""
+        """Pass the measurements on to each observer."""
         for observer in self.observers:
             observer.on_metrics(rows)
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """Pass on."""
+        """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_round_end(row, iterations)
 
     def on_server_round(self, row: ServerRow) -> None:
-        """Pass on."""
+        """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_server_round(row)
 
     def on_outside(self, row: OutsideRow) -> None:
-        """Pass on."""
+        """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_outside(row)
 
     def on_death(self, device: int, time_s: float) -> None:
-        """Pass on."""
+        """Pass the time on to each observer."""
         for observer in self.observers:
             observer.on_death(device, time_s)
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """Pass on."""
+        """Pass the end of the round on to each observer."""
         for observer in self.observers:
             observer.on_round_closed(round, time_s)

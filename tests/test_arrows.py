@@ -45,6 +45,7 @@ def test_learners_see_no_clock_and_no_radio():
         "netsim.former.learning",
         "netsim.world.budget",
         "netsim.work",
+        "netsim.core.entry",
         "netsim.core.options",
         "netsim.core.errors",
         "netsim.core.streams",

@@ -1,4 +1,4 @@
-"""Figures of one run: a file each, a function from a run to a Figure, or to None for want of records."""
+"""Figures of one run: one file each, with a function from a run to a Figure, or to None if records are missing."""
 
 from analysis.plots.accuracy import accuracy_figure
 from analysis.plots.anatomy import anatomy_figure

@@ -1,4 +1,4 @@
-"""Accuracy over rounds, over simulated time and over joules."""
+"""Accuracy over rounds, over simulated time and over energy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.tables import accuracy_by_round
 
 @styled
 def accuracy_figure(run: Run) -> Figure | None:
-    """Mean over the devices, with a band from the worst device to the best."""
+    """Draw the mean accuracy over devices, with a band from the lowest device to the highest."""
     table = accuracy_by_round(run).rename(columns={"min": "low", "max": "high"})
     if table.empty:
         return None

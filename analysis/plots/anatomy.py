@@ -1,4 +1,4 @@
-"""Where each device's joules and hours went."""
+"""Energy and time of each device, by category."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from analysis.units import energy_unit, largest, time_unit
 
 @styled
 def anatomy_figure(run: Run) -> Figure | None:
-    """Two stacked bars per device: energy by category, time by category.
+    """Draw two stacked bars per device: energy by category, time by category.
 
-    Sending and receiving overlap each other and computing, so the time bar stacks what adds up: computing,
-    the radio busy while the processor is not, idle.
+    Sending and receiving overlap each other and computing, so the time bar stacks three categories without
+    overlap: computing, the radio busy while the processor is not, idle.
     """
     if run.rounds.empty:
         return None
@@ -47,13 +47,13 @@ def anatomy_figure(run: Run) -> Figure | None:
 
 
 def _stack(axes: Axes, table: pd.DataFrame, categories: dict[str, str], factor: float) -> None:
-    width = 0.8 if len(table) <= 40 else 1.0  # gaps between very many bars are only noise
+    width = 0.8 if len(table) <= 40 else 1.0  # gaps between very many bars do not help the reader
     bottom = np.zeros(len(table))
     whole = sum(float(table[column].sum()) for column in categories.values())
     for name, column in categories.items():
         height = table[column].to_numpy(dtype=float) / factor
         if height.sum() == 0.0:
-            continue  # an empty category would only be a riddle in the legend
+            continue  # an empty category needs no entry in the legend
         share = 100 * height.sum() * factor / whole
         label = f"{name} ({share:.2g} %)" if share < 99.5 else f"{name} ({share:.1f} %)"
         axes.bar(

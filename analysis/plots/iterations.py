@@ -1,4 +1,4 @@
-"""How many iterations each modality was given, and the balance that asked for it."""
+"""Iterations of each modality, and the training balance that they depend on."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ PREFIX = "iterations_"
 
 @styled
 def iterations_figure(run: Run) -> Figure | None:
-    """Iterations per modality over rounds, and Γ per modality if the learner measured it.
+    """Draw iterations per modality over rounds, and Γ per modality if the learner measured it.
 
-    Only the devices that own a modality count for it, in rounds that they were asked to take part in. Mean over them,
-    band from the fewest to the most.
+    A modality's mean is over the devices that own it, in rounds that they were asked to take part in. The band goes
+    from the lowest of these devices to the highest.
     """
     iterations, gamma = iterations_by_round(run), measured(run, "gamma")
     gamma = gamma.rename(columns={"value": "of"})[["round", "modality", "of"]]
@@ -58,7 +58,7 @@ def iterations_figure(run: Run) -> Figure | None:
 
 
 def iterations_by_round(run: Run) -> pd.DataFrame:
-    """Iterations in long form: ``round``, ``device``, ``modality``, ``of`` (the number)."""
+    """Return iterations in long form: ``round``, ``device``, ``modality``, ``of`` (the number)."""
     rounds = run.asked
     names = [name for name in rounds.columns if str(name).startswith(PREFIX)]
     table = rounds.melt(["round", "device"], names, var_name="modality", value_name="of")
@@ -69,7 +69,7 @@ def iterations_by_round(run: Run) -> pd.DataFrame:
 
 
 def _over_devices(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns ``modality``, ``round``, ``mean``, ``low``, ``high``."""
+    """Return columns ``modality``, ``round``, ``mean``, ``low``, ``high``."""
     over = table.groupby(["modality", "round"])["of"].agg(mean="mean", low="min", high="max")
     return over.reset_index()
 

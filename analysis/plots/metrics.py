@@ -1,4 +1,4 @@
-"""Whatever a learner measured over rounds, a panel each."""
+"""All metrics of a learner over rounds, a panel each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from analysis.run import Run
 from analysis.tables import metric_by_round, metric_names
 
 ACROSS = 3
-"""Panels beside each other."""
+"""Panels in a row."""
 
 DECADES = 1.5
 """Values above zero that span more powers of ten than this are drawn on a logarithmic axis."""
@@ -33,9 +33,9 @@ DECADES = 1.5
 
 @styled
 def metrics_figure(run: Run) -> Figure | None:
-    """Every metric but the accuracy, which has a figure of its own: mean over devices, band from lowest to highest.
+    """Draw every metric but the accuracy, which has its own figure: mean over devices, band from lowest to highest.
 
-    Above a panel is the metric's name, and below that what its learner says that it is.
+    The title of a panel is the metric's name and the learner's description of it.
     """
     names = metric_names(run)
     if not names:

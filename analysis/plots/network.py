@@ -20,12 +20,12 @@ from analysis.units import energy_unit, largest
 
 MARKERS = "osD^vPph<>"
 COLOURS = "viridis"
-LABELLED = 40  # more device numbers than this are only clutter
+LABELLED = 40  # more device numbers than this do not fit
 
 
 @styled
 def network_figure(run: Run) -> Figure | None:
-    """Positions and links; colour: battery left, or energy spent on mains power; shape: modalities owned."""
+    """Draw positions and links; colour: battery left, or energy spent if power is unlimited; shape: modalities."""
     if run.devices.empty:
         return None
     figure = new_figure(COLUMN_IN, 3.3)
@@ -72,13 +72,13 @@ def _draw_links(axes: Axes, links: pd.DataFrame, places: pd.DataFrame) -> None:
     ends = np.stack(
         [places.loc[links["a"]].to_numpy(), places.loc[links["b"]].to_numpy()], axis=1
     )  # [links, 2, 2]
-    # Thousands of opaque lines would be one grey blot.
+    # Thousands of opaque lines would merge into one grey area.
     opacity = min(1.0, max(0.1, 200 / max(1, len(links))))
     axes.add_collection(LineCollection(list(ends), colors=GREY, linewidths=0.6, alpha=opacity, zorder=1))
 
 
 def _colour_values(run: Run) -> tuple[pd.Series, str, Normalize]:
-    """What a node's colour says, by device."""
+    """Return the value of each node's colour, by device, its label and its scale."""
     account = energy_account(run).set_index("device")
     if np.isfinite(account["start_j"]).all():
         share = 100 * account["left_j"] / account["start_j"].where(account["start_j"] > 0, 1.0)

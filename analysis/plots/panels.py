@@ -1,4 +1,4 @@
-"""The three panels of every figure of accuracy: over rounds, over simulated time, over joules."""
+"""The three panels of every figure of accuracy: over rounds, over simulated time, over energy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from analysis.plots.style import (
 from analysis.units import energy_unit, largest, time_unit
 
 FAR_APART = 8.0
-"""Curves whose ends differ by more than this factor share a logarithmic axis; on a linear one some would be a wall."""
+"""Curves whose ends differ by more than this factor share a logarithmic axis; a linear one would squeeze some."""
 
 
 def accuracy_panels(
@@ -34,10 +34,10 @@ def accuracy_panels(
     """Draw every curve in three panels that share the axis of accuracy.
 
     Args:
-        curves: By name; columns ``round``, ``time_s``, ``energy_j``, ``mean``, ``low``, ``high``.
+        curves: Tables by name; columns ``round``, ``time_s``, ``energy_j``, ``mean``, ``low``, ``high``.
         styles: Colour and dashes by name.
-        band: What ``low`` and ``high`` are, for the legend; None where there is no band.
-        label: Of the axis of accuracy.
+        band: Meaning of ``low`` and ``high``, for the legend; None if there is no band.
+        label: Label of the axis of accuracy.
     """
     seconds, time_name = time_unit(largest(curve["time_s"].max() for curve in curves.values()))
     joules, energy_name = energy_unit(largest(curve["energy_j"].max() for curve in curves.values()))

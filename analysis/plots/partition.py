@@ -1,4 +1,4 @@
-"""Which device holds what: samples by class, and the modalities that they have."""
+"""Partition of the data: samples of each device by class, and its modalities."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from analysis.plots.style import (
 
 FEW_DEVICES = 14  # fit into one column of a journal
 NUMBERED = 30  # more device numbers than this run into each other
-NAMED = 20  # more classes than this are a scale, no legend
-WIDTH = 0.8  # of a bar; devices are 1 apart
-LETTER_IN = 0.055  # of a legend's text, or of the title
+NAMED = 20  # more classes than this get a colour scale, not a legend
+WIDTH = 0.8  # width of a bar; devices are 1 apart
+LETTER_IN = 0.055  # width of a letter in a legend or in the title
 OWNED, NOT_OWNED = "#4D4D4D", "#F2F2F2"
-INDIGO, WINE = "#332288", "#882255"  # of Paul Tol's palette, apart from all of Okabe and Ito's
+INDIGO, WINE = "#332288", "#882255"  # from Paul Tol's palette, distinct from all of Okabe and Ito's
 
 
 @styled
@@ -45,18 +45,18 @@ def partition_figure(
     title: str = "",
     surrogate: bool = False,
 ) -> Figure:
-    """A bar per device, of its samples by class, above a strip of its modalities.
+    """Draw a bar per device, of its samples by class, above a strip of its modalities.
 
-    A cell of the strip is filled where the device owns the modality, as high as the fraction of its samples that
-    have it.
+    A cell of the strip is filled if the device owns the modality. The height of the filling is the fraction of its
+    samples with this modality.
 
     Args:
         table: A row per device: ``modalities`` (joined by "+"), ``samples``, a column of counts per class, and, where
             samples are incomplete, ``<modality> samples``.
         classes: Names of the classes, in the order of stacking.
         modalities: Names of the modalities, from top to bottom.
-        title: What the data and the partition are; nothing if empty.
-        surrogate: Whether the data is generated in place of the real set; the title then stands out.
+        title: Names of the data and the partition; no title if empty.
+        surrogate: Whether the data is generated in place of the real set; the title is then red and bold.
     """
     few = len(table) <= FEW_DEVICES
     strip_in = 0.17 * len(modalities)
@@ -78,7 +78,7 @@ def partition_figure(
 
 
 def recorded(table: pd.DataFrame, modalities: Sequence[str]) -> np.ndarray:
-    """Fraction of each device's samples that have each modality; 0 where it does not own it, [modalities, devices]."""
+    """Return the fraction of each device's samples that have each modality; 0 if not owned, [modalities, devices]."""
     owns = np.array(
         [[m in owned.split("+") for owned in table["modalities"]] for m in modalities], dtype=float
     )
@@ -89,7 +89,7 @@ def recorded(table: pd.DataFrame, modalities: Sequence[str]) -> np.ndarray:
 
 
 def _class_colours(count: int) -> list[str]:
-    """Colours that differ in hue for few classes; for many, steps from dark to light."""
+    """Return colours that differ in hue for few classes; for many, steps from dark to light."""
     distinct = [*CYCLE, YELLOW, GREY, INDIGO, WINE]
     if count <= len(distinct):
         return distinct[:count]
@@ -98,14 +98,14 @@ def _class_colours(count: int) -> list[str]:
 
 
 def _boxes(left: np.ndarray, bottom: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """Corners of rectangles of the bars' width, [boxes, 4, 2]."""
+    """Return the corners of rectangles of the bars' width, [boxes, 4, 2]."""
     right = left + WIDTH
     corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
     return np.stack([np.stack(corner, axis=-1) for corner in corners], axis=-2)
 
 
 def _draw_bars(axes: Axes, counts: np.ndarray, colours: Sequence[str]) -> None:
-    """Stack ``counts`` [classes, devices]; one collection, for hundreds of classes on hundreds of devices."""
+    """Stack ``counts`` [classes, devices] as one collection, fast also for hundreds of classes and devices."""
     tops = np.cumsum(counts, axis=0)
     classes, devices = np.nonzero(counts)
     top = tops[classes, devices]
@@ -126,7 +126,7 @@ def _draw_bars(axes: Axes, counts: np.ndarray, colours: Sequence[str]) -> None:
 
 
 def _draw_strip(axes: Axes, fractions: np.ndarray, modalities: Sequence[str]) -> None:
-    """A cell per modality and device, filled from below up to ``fractions`` [modalities, devices]."""
+    """Draw a cell per modality and device, filled from below up to ``fractions`` [modalities, devices]."""
     rows, devices = np.indices(fractions.shape).reshape(2, -1)
     left, bottom = devices - WIDTH / 2, -rows - WIDTH / 2
     filled = bottom + WIDTH * fractions.reshape(-1)
@@ -147,7 +147,7 @@ def _draw_strip(axes: Axes, fractions: np.ndarray, modalities: Sequence[str]) ->
 
 
 def _explain_colours(figure: Figure, axes: Axes, classes: Sequence[str], colours: Sequence[str]) -> None:
-    """A legend of the classes, or a scale where they are too many to name."""
+    """Draw a legend of the classes, or a colour scale if there are too many to name."""
     if len(classes) <= NAMED:
         handles = [Patch(facecolor=colour, label=name) for name, colour in zip(classes, colours, strict=True)]
         fit = max(1, int(figure.get_figwidth() / (0.35 + LETTER_IN * max(map(len, classes)))))

@@ -1,4 +1,4 @@
-"""All figures of a run, into its folder."""
+"""Writing of a run's figures into its folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
 
 
 def save_plots(run: Run, suffix: str = "png") -> list[Path]:
-    """Write every figure that the run has something for into ``<run>/plots/``.
+    """Write every figure for which the run has records into ``<run>/plots/``.
 
     Args:
         run: The run.
@@ -44,7 +44,7 @@ def save_plots(run: Run, suffix: str = "png") -> list[Path]:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write one figure at the resolution of print."""
+    """Write one figure at print resolution and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=300)
     return path

@@ -1,4 +1,4 @@
-"""How all figures look: column widths of a two-column journal, colours that survive colour blindness."""
+"""Style of all figures: column widths of a two-column journal, colours for readers with any colour vision."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#CC79A7",
 )
 FEW = 3  # fewer points than this are drawn one by one
-HAIR = 0.01  # a band that is nowhere wider than this share of its axis is not seen
+HAIR = 0.01  # a band that is nowhere wider than this share of its axis is invisible
 GREY = "#BBBBBB"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
@@ -68,7 +68,7 @@ R = TypeVar("R")
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw in this style and leave the user's own settings as they were."""
+    """Make ``draw`` use this style, and leave the user's own settings unchanged."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -79,12 +79,12 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure that belongs to nobody: pyplot does not know it, so nothing has to be closed."""
+    """Return an empty figure outside pyplot, so that it need not be closed."""
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
 def modality_styles(modalities: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Line colour and dashes by modality: the fused value black and solid, each modality its own."""
+    """Return line colour and dashes by modality: black and solid for the fused value, distinct ones for the others."""
     styles: dict[str, dict[str, Any]] = {FUSED: {"color": BLACK, "linestyle": "-"}}
     for place, modality in enumerate(dict.fromkeys(name for name in modalities if name != FUSED)):
         styles[modality] = {
@@ -95,7 +95,7 @@ def modality_styles(modalities: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def curve_style(place: int) -> dict[str, Any]:
-    """Colour and dashes of the ``place``-th of several curves; the first 36 differ, neighbours in both."""
+    """Return colour and dashes of the ``place``-th curve; the first 36 differ, neighbours differ in both."""
     return {
         "color": CYCLE[place % len(CYCLE)],
         "linestyle": DASHES[(place + place // len(CYCLE)) % len(DASHES)],
@@ -103,7 +103,7 @@ def curve_style(place: int) -> dict[str, Any]:
 
 
 def logarithmic_x(axes: Axes, decades: float) -> None:
-    """A logarithmic axis; over less than two decades numbers are written out, for powers of ten would leave it bare."""
+    """Make the x axis logarithmic; over less than two decades ticks are numbers at 1, 2 and 5, not powers of ten."""
     axes.set_xscale("log")
     if decades < 2:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -112,7 +112,7 @@ def logarithmic_x(axes: Axes, decades: float) -> None:
 
 
 def note_surrogate(figure: Figure, *runs: Run) -> None:
-    """Say on the figure that its learning was on made-up data."""
+    """Write on the figure that its learner was trained on surrogate data, if that is so."""
     if any(run.surrogate for run in runs):
         text = (
             "SURROGATE DATA, generated in place of the real set: what is learned here says nothing about it"
@@ -121,7 +121,7 @@ def note_surrogate(figure: Figure, *runs: Run) -> None:
 
 
 def band_handles(label: str, *tables: pd.DataFrame) -> list[Patch]:
-    """The legend's word on what the bands are; none where no band of ``tables``, from ``low`` to ``high``, is seen."""
+    """Return the legend's entry for bands from ``low`` to ``high``; none if no band of ``tables`` is visible."""
     seen = any(
         (table["high"] - table["low"]).max() > HAIR * (table["high"].max() - table["low"].min())
         for table in tables
@@ -130,12 +130,12 @@ def band_handles(label: str, *tables: pd.DataFrame) -> list[Patch]:
 
 
 def draw_line(axes: Axes, x: pd.Series, y: pd.Series, **style: Any) -> None:
-    """A line; too few points for a line are marked."""
+    """Draw a line, with markers if it has few points."""
     axes.plot(x, y, marker="o" if len(x) < FEW else None, markersize=3, **style)
 
 
 def draw_band(axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour: str) -> None:
-    """Shade between two curves; with too few points to shade between, a bar at each."""
+    """Shade the area between two curves; with few points, draw a bar at each."""
     if len(x) < FEW:
         axes.vlines(x, low, high, color=colour, alpha=0.4, lw=3)
     else:
@@ -143,7 +143,7 @@ def draw_band(axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour:
 
 
 def legend_below(figure: Figure, axes: Axes, *more: Artist, columns: int = 5) -> None:
-    """One legend for all panels, where it can hide no curve; a lone curve that is called fused needs no name."""
+    """Draw one legend for all panels below them; a single curve named fused gets no entry."""
     curves, labels = axes.get_legend_handles_labels()
     handles = [*([] if labels == ["fused"] else curves), *more]
     if handles:
@@ -151,5 +151,5 @@ def legend_below(figure: Figure, axes: Axes, *more: Artist, columns: int = 5) ->
 
 
 def count_axis(axes: Axes) -> None:
-    """Whole numbers only on the x axis: rounds and devices come in ones."""
+    """Use whole numbers only on the x axis: rounds or devices."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))

@@ -1,4 +1,4 @@
-"""How long transfers took, with their tail."""
+"""Distribution of the times of transfers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ GUIDES = {"median": 0.5, "90 %": 0.1, "99 %": 0.01}
 
 @styled
 def transfers_figure(run: Run) -> Figure | None:
-    """Share of transfers not delivered within t, on logarithmic axes, one curve per kind of message.
+    """Draw the share of transfers not delivered within t, on logarithmic axes, one curve per kind of message.
 
-    A curve that levels off counts messages that never arrived. With Rayleigh fading the tail falls in the end
-    like 1/t, so the mean is no summary: the legend shows it beside the median, which is one. Both are those of
+    A curve that becomes flat contains messages that never arrived. With Rayleigh fading the tail falls like 1/t for
+    large t, so the mean does not converge; the legend shows the median beside it. Both are those of
     :func:`analysis.tables.latency_quantiles`.
     """
     transfers = run.transfers.assign(time_s=run.transfers["end_s"] - run.transfers["start_s"])
@@ -54,7 +54,7 @@ def transfers_figure(run: Run) -> Figure | None:
         lowest = min(lowest, late.min())
     first, last = arrived["time_s"].min() / factor, arrived["time_s"].max() / factor
     logarithmic_x(axes, decades=np.log10(last / first))
-    if last < 2 * first:  # so near each other that the axis would be a magnifying glass
+    if last < 2 * first:  # so close together that the axis would magnify small differences
         axes.set_xlim(first / 2.5, 2.5 * last)
     axes.set_yscale("log")
     axes.set_ylim(min(0.1, 0.8 * lowest), 1.2)
@@ -67,7 +67,7 @@ def transfers_figure(run: Run) -> Figure | None:
 
 
 def not_within(times_s: pd.Series, sent: int) -> tuple[np.ndarray, np.ndarray]:
-    """Share of ``sent`` messages that took longer than t, at each t at which one arrived."""
+    """Return the share of ``sent`` messages that took longer than t, at each t at which one arrived."""
     t = np.sort(times_s.to_numpy(dtype=float))
     late = 1 - np.arange(1, len(t) + 1) / sent
     keep = late > 1e-12  # zero has no place on a logarithmic axis
@@ -76,7 +76,7 @@ def not_within(times_s: pd.Series, sent: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _guides(axes: Axes) -> None:
-    """Lines at the shares by which tails are usually quoted."""
+    """Draw lines at the usual quantiles of tails."""
     lowest = axes.get_ylim()[0]
     for name, late in GUIDES.items():
         if late > lowest:

@@ -1,4 +1,4 @@
-"""Tables of one run, as pure functions of its records; SI units, a row per thing."""
+"""Tables of one run, as pure functions of its records; SI units."""
 
 from analysis.tables.accuracy import (
     FUSED,

@@ -1,4 +1,4 @@
-"""What was learned, when, and for how many joules."""
+"""Tables of accuracy, with its time and energy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from analysis.run import Run
 from analysis.tables.energy import cumulative_energy
 
 FUSED = "fused"
-"""Name of what the records leave empty: all modalities of a device together."""
+"""Name of all modalities of a device together; the records have an empty text for it."""
 
 
 def measured(run: Run, name: str) -> pd.DataFrame:
-    """The rows of metric ``name``, one per device, round and modality.
+    """Return the rows of metric ``name``, one per device, round and modality.
 
-    Values of the whole network (device -1) stand in where no device has its own, as with one central model.
+    If no device has values of its own, as with one central model, values of the whole network (device -1) are returned.
     """
     rows = run.metrics[run.metrics["name"] == name].dropna(subset="value")
     of_devices = rows[rows["device"] >= 0]
@@ -25,12 +25,12 @@ def measured(run: Run, name: str) -> pd.DataFrame:
 
 
 def accuracy_by_round(run: Run) -> pd.DataFrame:
-    """Accuracy after each evaluated round, over the devices.
+    """Return the accuracy over devices after each evaluated round.
 
     Returns:
         Columns ``round``, ``modality`` (``fused``, or one modality alone), ``mean``, ``std``, ``min``,
-        ``max`` over the devices (all of them, so the population's deviation), ``devices`` (how many
-        measured), ``time_s`` (mean simulated time of the measurement [s]) and ``energy_j`` (what
+        ``max`` over the devices (all of them, so the population's deviation), ``devices`` (number of
+        devices that measured), ``time_s`` (mean simulated time of the measurement [s]) and ``energy_j`` (energy that
         a device had spent by the end of that round [J], mean over all devices, the dead included).
     """
     grouped = measured(run, "accuracy").groupby(["round", "modality"])
@@ -54,7 +54,7 @@ def accuracy_by_round(run: Run) -> pd.DataFrame:
 
 
 def accuracy_summary(run: Run) -> pd.DataFrame:
-    """Best and last accuracy, fused and by modality, with what it took to get there.
+    """Return best and last accuracy, fused and by modality, with round, time and energy of the best.
 
     Returns:
         Columns ``modality``, ``best``, ``best_round``, ``best_time_s``, ``best_energy_j``, ``last``,
@@ -70,7 +70,7 @@ def accuracy_summary(run: Run) -> pd.DataFrame:
 
 
 def to_target(run: Run, targets: Sequence[float]) -> pd.DataFrame:
-    """Round, time and energy at which the mean accuracy first reached each target.
+    """Return round, time and energy at which the mean accuracy first reached each target.
 
     Returns:
         Columns ``modality``, ``target``, ``round``, ``time_s`` [s], ``energy_j`` (per device [J]); NaN where
@@ -89,7 +89,7 @@ _COSTS = ("round", "time_s", "energy_j")
 
 
 def energy_per_accuracy(run: Run) -> pd.DataFrame:
-    """What each gain of the fused accuracy cost: one row per new best.
+    """Return the energy of each gain of the fused accuracy: one row per new best.
 
     Returns:
         Columns ``round``, ``time_s``, ``energy_j``, ``accuracy``, ``gained_points`` (percentage points since

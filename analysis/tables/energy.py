@@ -1,4 +1,4 @@
-"""Where the joules went."""
+"""Tables of energy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ENERGY = {
     "receiving": "receiving_j",
     "idle": "idle_j",
 }
-"""Column of ``rounds`` by what the energy was spent on."""
+"""Column of ``rounds`` by category of energy."""
 
 
 def energy_by_category(run: Run) -> pd.DataFrame:
-    """Energy that each device spent until the run ended, by category.
+    """Return the energy that each device spent until the run ended, by category.
 
     Returns:
         Columns ``device``, those of ``ENERGY`` and ``total_j`` [J]; one row per device, also for one that
@@ -29,31 +29,31 @@ def energy_by_category(run: Run) -> pd.DataFrame:
 
 
 def cumulative_energy(run: Run) -> pd.DataFrame:
-    """Energy that each device had spent when its round t ended, in waiting for it included [J].
+    """Return the energy that each device had spent when its round t ended, waiting for it included [J].
 
-    A device that died keeps what it had spent: its joules are gone for the network too.
+    A dead device keeps the energy that it had spent, since the network spent it too.
 
     Returns:
         Index ``round``, one column per device.
     """
     by_round = _by_round(run.rounds).reindex(columns=run.devices["device"]).fillna(0.0)
-    # What was spent after round t - 1 belongs to t; what was spent after the last belongs to no round.
+    # Energy spent after round t - 1 belongs to t; energy spent after the last round belongs to none.
     waited = _by_round(run.outside.assign(round=run.outside["round"] + 1))
     return (by_round + waited.reindex_like(by_round).fillna(0.0)).cumsum()
 
 
 def _by_round(rows: pd.DataFrame) -> pd.DataFrame:
-    """Energy of all categories [J]; index ``round``, one column per device."""
+    """Return the energy of all categories [J]; index ``round``, one column per device."""
     total = rows[list(ENERGY.values())].sum(axis=1)
     return total.groupby([rows["round"], rows["device"]]).sum().unstack("device")
 
 
 def energy_account(run: Run) -> pd.DataFrame:
-    """What left each battery beside what the records say it was spent on.
+    """Compare the energy that left each battery with the sum of the records.
 
     Returns:
         Columns ``device``, ``start_j``, ``left_j``, ``spent_j`` (sum of the categories) and ``missing_j``
-        (start - left - spent: zero but for rounding; NaN for mains power) [J].
+        (start - left - spent: zero but for rounding; NaN for unlimited power) [J].
     """
     spent = energy_by_category(run).set_index("device")["total_j"]
     start = run.devices.set_index("device")["battery_j"].astype(float)

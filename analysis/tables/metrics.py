@@ -1,4 +1,4 @@
-"""Whatever a learner measured, by its name."""
+"""Tables of all metrics of a learner."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ WITH_A_TABLE_OF_ITS_OWN = "accuracy"
 
 
 def metric_names(run: Run) -> list[str]:
-    """Every metric of the run but the accuracy, in the order in which the learner explains them, then by name."""
+    """Return the run's metrics but the accuracy: first in the order of the learner's descriptions, then by name."""
     found = {str(name) for name in run.metrics.dropna(subset="value")["name"]} - {WITH_A_TABLE_OF_ITS_OWN}
     explained = [name for name in run.explained if name in found]
     return explained + sorted(found - set(explained))
 
 
 def metric_by_round(run: Run, name: str) -> pd.DataFrame:
-    """A metric after each round, over the devices that measured it.
+    """Return a metric after each round, over the devices that measured it.
 
     Returns:
         Columns ``round``, ``modality``, ``mean``, ``min``, ``max``; the fused values first, then by modality.
@@ -30,11 +30,11 @@ def metric_by_round(run: Run, name: str) -> pd.DataFrame:
 
 
 def metric_summary(run: Run) -> pd.DataFrame:
-    """Where each metric began and ended: whether it rises or falls is for the reader to like.
+    """Return first, last, lowest and highest value of each metric.
 
     Returns:
         Columns ``metric``, ``modality``, ``first``, ``last``, ``lowest``, ``highest`` (of the means over devices, by
-        round) and ``meaning`` (the learner's own words).
+        round) and ``meaning`` (the learner's description).
     """
     rows = []
     for name in metric_names(run):

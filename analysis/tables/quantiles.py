@@ -1,4 +1,4 @@
-"""Means and quantiles side by side.
+"""Tables of means and quantiles, side by side.
 
 With a Rayleigh channel the airtime of a transfer has a tail P(T > t) ~ 1/t, so its mean does not converge;
 medians and quantiles do. Neither table shows a mean alone.
@@ -16,12 +16,11 @@ LEVELS = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def latency_quantiles(run: Run) -> pd.DataFrame:
-    """How long computing, a round, and a transfer of each kind took.
+    """Return times of computing, of rounds, and of transfers of each kind.
 
-    What never finished (a transfer lost, a round cut off) counts as infinitely long in the quantiles, because
-    leaving out the slowest would flatter the tail; the mean and the maximum are over what did finish. A device that a
-    server did not choose had nothing to finish and does not count; nor does, among those that computed, one that the
-    server's model never reached.
+    A lost transfer or a round that was cut off counts as infinitely long in the quantiles: without the slowest, the
+    tail would look too short. Mean and maximum are over finished ones. Devices that a server did not choose do not
+    count; for computing, devices that the server's model never reached do not count either.
 
     Returns:
         Columns ``what``, ``finished``, ``unfinished`` (counts), ``mean_s``, ``median_s``, ``p90_s``,
@@ -40,7 +39,7 @@ def latency_quantiles(run: Run) -> pd.DataFrame:
 
 
 def energy_quantiles(run: Run) -> pd.DataFrame:
-    """Energy of one device in one round in which it was asked to take part, by category.
+    """Return the energy of one device in one round in which it was asked to take part, by category.
 
     Returns:
         Columns ``what``, ``rounds`` (count), ``mean_j``, ``median_j``, ``p90_j``, ``p99_j``, ``max_j`` [J].
@@ -52,7 +51,7 @@ def energy_quantiles(run: Run) -> pd.DataFrame:
 
 
 def transfer_times(sent: pd.DataFrame) -> tuple[float, ...]:
-    """How long the transfers ``sent`` took: ``finished``, ``unfinished``, and the rest of :func:`latency_quantiles`."""
+    """Return ``finished``, ``unfinished`` and the other numbers of :func:`latency_quantiles` for transfers ``sent``."""
     return _times(sent["end_s"] - sent["start_s"], sent["outcome"] == "delivered")
 
 
@@ -63,7 +62,7 @@ def _times(lengths: pd.Series, finished: pd.Series) -> tuple[float, ...]:
 
 
 def _tail(values: np.ndarray, lost: int) -> tuple[float, ...]:
-    """Mean, quantiles, maximum. A quantile is the smallest value that this share does not exceed."""
+    """Return mean, quantiles, maximum; a quantile q is the smallest value that a share q does not exceed."""
     everything = np.concatenate([values, np.full(lost, np.inf)])
     if not len(everything):
         return (np.nan,) * (len(LEVELS) + 2)

@@ -1,4 +1,4 @@
-"""Who was last, and how long the others waited."""
+"""Tables of stragglers: the last device of each round, and the waiting of the others."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from analysis.run import Run
 
 
 def stragglers(run: Run) -> pd.DataFrame:
-    """Per round, who finished computing last and who ended the round last, and by how much.
+    """Return for each round the device that finished computing last, the device that ended it last, and their delays.
 
-    Behind the next: what the round would have been shorter by, had this one device kept up. Behind the
-    median: how far it was from the usual device. A device whose computing never ended (it was cut off
-    or died) is no candidate for the first; ``unfinished`` counts them. Devices that a server did not choose
-    hold nobody up, and nobody holds them up: they are left out.
+    Behind the next: the time by which the round would have been shorter without this delay. Behind the median: the
+    delay relative to a typical device. A device whose computing never ended (it was cut off or died) cannot be the
+    last to compute; ``unfinished`` counts such devices. Devices that a server did not choose are left out.
 
     Returns:
         Columns ``round``, ``last_computing`` (device), ``computing_behind_next_s``,
@@ -28,7 +27,7 @@ def stragglers(run: Run) -> pd.DataFrame:
 
 
 def straggler_counts(run: Run) -> pd.DataFrame:
-    """Per device, how often it was the last and what that cost; nobody is where all are level.
+    """Return for each device the number of times it was last and the total delay; ties count for no device.
 
     Returns:
         Columns ``device``, ``times_last_computing``, ``times_last_ending``, ``computing_behind_next_s`` and
@@ -45,7 +44,7 @@ def straggler_counts(run: Run) -> pd.DataFrame:
 
 
 ROUNDING = 1e-9
-"""Moments that differ by less than this share of the clock are the same moment: sums of floats, not a lead."""
+"""Moments that differ by less than this share of the clock are equal: the difference is a rounding error."""
 
 _COLUMNS = [
     "round",
@@ -71,7 +70,7 @@ def _round_row(number: object, devices: pd.DataFrame) -> list[object]:
 
 
 def _last(moments: pd.Series) -> tuple[Any, float, float]:
-    """Device, lead over the next and over the median; the lower number wins a tie."""
+    """Return the last device, its delay behind the next and behind the median; the lower number wins a tie."""
     if moments.empty:
         return (float("nan"),) * 3
     latest = moments.max()

@@ -1,4 +1,4 @@
-"""Where the hours went."""
+"""Tables of time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ TIME = {
     "receiving": "receiving_s",
     "idle": "idle_s",
 }
-"""Column of ``rounds`` by what the time was spent on."""
+"""Column of ``rounds`` by category of time."""
 
 
 def time_by_category(run: Run) -> pd.DataFrame:
-    """Simulated time that each device spent, by category.
+    """Return the simulated time that each device spent, by category.
 
     Computing, sending and receiving may overlap each other, so these columns need not add up. ``radio_s`` is
     the time with the radio busy and the processor not, and ``compute_s + radio_s + idle_s = total_s``.
 
     Returns:
-        Columns ``device``, those of ``TIME``, ``radio_s`` and ``total_s`` (length of its life in the run) [s]; one
+        Columns ``device``, those of ``TIME``, ``radio_s`` and ``total_s`` (time that it was alive in the run) [s]; one
         row per device.
     """
     columns = list(TIME.values())

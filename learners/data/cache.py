@@ -1,4 +1,4 @@
-"""Pre-processed arrays on disk: written whole or not at all, found again only for the same files and settings."""
+"""A cache of pre-processed arrays on disk: complete files only, found again only for the same files and settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 
 
 def fingerprint(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
-    """What pre-processed data depends on, as 20 hexadecimal digits.
+    """Return a hash of everything that pre-processed data depends on, as 20 hexadecimal digits.
 
     Args:
-        settings: Everything that changes the result; plain values. Include a version of the code's rule.
-        files: The sources; name, size and time of change count, so a replaced or added file is noticed without
-            reading it.
+        settings: All settings that change the result; plain values. Include a version of the code's rule.
+        files: The sources. Their names, sizes and times of change are hashed, so a replaced or added file is noticed
+            without reading it.
     """
     sources = sorted((path.name, *_state(path)) for path in files)
     text = json.dumps([dict(settings), sources], sort_keys=True)
@@ -27,7 +27,7 @@ def fingerprint(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """Bytes, and when they last changed [ns], of a file or of all files of a folder."""
+    """Return the number of bytes and the time of the last change [ns] of a file or of all files of a folder."""
     stats = [entry.stat() for entry in (path.iterdir() if path.is_dir() else (path,))]
     return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
@@ -35,8 +35,8 @@ def _state(path: Path) -> tuple[int, int]:
 class Cache:
     """A folder of ``.npy`` files, one set of arrays per key.
 
-    Arrays are written under another name and renamed when complete, so a killed run or two runs at a time
-    never leave half a file under a name that is read.
+    Arrays are written under another name and renamed when complete, so neither a killed run nor two runs at a time
+    leave an incomplete file under a name that is read.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -44,18 +44,18 @@ class Cache:
         self.key = key
 
     def get(self, *names: str) -> dict[str, np.ndarray] | None:
-        """The arrays called ``names``, or None unless all of them are here and readable."""
+        """Return the arrays ``names``, or None unless all of them exist and are readable."""
         try:
             return {name: np.load(self._path(name), allow_pickle=False) for name in names}
         except (
             OSError,
             ValueError,
             EOFError,
-        ):  # absent, or damaged by something other than us: make it again
+        ):  # absent, or damaged by another program: compute it again
             return None
 
     def put(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep ``arrays`` under this key."""
+        """Store ``arrays`` under this key."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, array in arrays.items():
             handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".part-")

@@ -1,4 +1,4 @@
-"""A data set that a component of the scenario names for itself, beside the block ``data``."""
+"""A data set that a component names for itself, in addition to the block ``data``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class DataChoice(Choice):
     KIND: ClassVar[str] = "datasets"
 
     def _take(self, options: Options) -> None:
-        """Keep them as what they are: a path must be known to be one, to start at the scenario's folder."""
+        """Keep the options with their types: only a path can be resolved from the scenario's folder."""
         object.__setattr__(self, "__pydantic_extra__", dict(options))
 
     def source(self) -> DataSource:
-        """The data set's reader."""
+        """Return the data set's reader."""
         cls = load(self.KIND, self.name)
         source: DataSource = cls(cls.Options.model_validate(self.options))
         return source

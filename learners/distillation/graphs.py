@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
-
-import networkx as nx
+from typing import TYPE_CHECKING, Literal
 
 from netsim.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Named = Literal["neighbours", "complete", "islands", "cycle", "baseline"]
 Pairs = tuple[tuple[int, int], ...]

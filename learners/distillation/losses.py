@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Disagreement = Literal["sl", "kl", "l1"]
+from learners.distillation.options import Disagreement
 
 
 def towards(target: Tensor, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a scenario can set about learning by distillation."""
+"""Learners by distillation, and their options, without PyTorch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from learners.data.choice import DataChoice
 from learners.distillation.graphs import Choice, Named
-from learners.distillation.losses import Disagreement
-from learners.dmml.batches import LastBatch
-from learners.dmml.options import LAST_BATCH
 from learners.networks.choice import NetworkChoice
+from learners.training.options import LAST_BATCH, LastBatch
+from netsim.core.entry import Entry
 from netsim.core.options import Options
 
+Disagreement = Literal["sl", "kl", "l1"]
 MOST_HEADS = 8
 
 
@@ -114,6 +114,14 @@ class MHDOptions(DistillationOptions):
         return self
 
 
+MHD = Entry(
+    "learners.distillation.mhd:MHD",
+    MHDOptions,
+    "Multi-headed distillation: each auxiliary head learns from heads one lower, its own and others', on public data.",
+    network_per_device=True,
+)
+
+
 def _is_pair(value: Any) -> bool:
     """Whether ``value`` is two numbers of devices."""
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(one, int) for one in value)
@@ -154,6 +162,14 @@ class FedMDOptions(DistillationOptions):
         gt=0,
         description="step size of Adam; digest and own data have one each, kept between rounds",
     )
+
+
+FEDMD = Entry(
+    "learners.distillation.fedmd:FedMD",
+    FedMDOptions,
+    "Parties learn public labels, then their own; each round they digest the mean of all parties' public scores.",
+    network_per_device=True,
+)
 
 
 class FedZKTOptions(DistillationOptions):
@@ -216,3 +232,11 @@ class FedZKTOptions(DistillationOptions):
         default="stop",
         description="where training diverges: stop the run, or go on with the models from before",
     )
+
+
+FEDZKT = Entry(
+    "learners.distillation.fedzkt:FedZKT",
+    FedZKTOptions,
+    "Zero-shot knowledge transfer: parameters go up, and come back distilled, each device's in its own shape.",
+    network_per_device=True,
+)

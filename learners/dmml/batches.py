@@ -6,15 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from learners.training.options import LastBatch
 from netsim.core.streams import derive_seed
-
-LastBatch = Literal["keep", "drop"]
-"""What becomes of the samples that an epoch's full mini-batches leave over: a smaller one, or nothing."""
 
 
 def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> list[tuple[str, ...]]:

@@ -18,7 +18,8 @@ from learners.dmml.options import BatteryOptions, DMMLOptions, FusionOptions, Tr
 from learners.dmml.plan import LocalWorkload, LossWeights, TrainingPlan
 from learners.dmml.stackable import evaluation_obstacle, training_obstacle
 from learners.dmml.stacked_update import local_updates
-from learners.networks.choice import Architecture, GeneratorShape, build, choose
+from learners.networks.architecture import Architecture, GeneratorShape, build
+from learners.networks.choice import choose
 from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
 from learners.training.evaluation import judgements
 from learners.training.mixing import surviving_weights

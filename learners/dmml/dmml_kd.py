@@ -8,7 +8,7 @@ from typing import ClassVar
 from learners.dmml.dmml import DMML, JUDGEMENTS, LOSSES, VARIATIONS
 from learners.dmml.options import DMMLKDOptions
 from learners.dmml.plan import GeneratorTraining, LossWeights, TrainingPlan
-from learners.networks.choice import GeneratorShape
+from learners.networks.architecture import GeneratorShape
 from learners.training.optimizers import Rule
 from netsim.core.options import Options
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.dmml.bank import Bank, forward, per_modality
-from learners.networks.choice import Architecture
+from learners.networks.architecture import Architecture
 from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, lend
 from learners.training.task import Store

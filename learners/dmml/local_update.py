@@ -13,7 +13,7 @@ from learners.dmml import losses
 from learners.dmml.batches import active_modalities, batch_sizes, drawn, random_numbers
 from learners.dmml.generator_update import class_means, update_generator
 from learners.dmml.plan import LossWeights, TrainingPlan
-from learners.networks.choice import Architecture
+from learners.networks.architecture import Architecture
 from learners.networks.decomposed import DecomposedNet, Outputs
 from learners.training.optimizers import Memories, Single
 from learners.training.randomness import drawing_from_its_seed

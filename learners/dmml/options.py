@@ -1,4 +1,4 @@
-"""What a scenario can set about DMML, DMML-KD and DMML-KD with training balance."""
+"""DMML, DMML-KD, DMML-KD with training balance and their references, and their options, without PyTorch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from learners.dmml.batches import LastBatch
 from learners.networks.choice import NetworkChoice
+from learners.training.options import LAST_BATCH, LastBatch
+from netsim.core.entry import Entry
 from netsim.core.options import Options
-
-LAST_BATCH = (
-    "what becomes of the samples that an epoch's full batches leave over: a smaller batch, or nothing"
-)
-"""Description of ``last_batch``, which all learners with batches have."""
 
 
 class TrainingOptions(Options):
@@ -52,6 +48,18 @@ class FusionOptions(TrainingOptions):
     )
 
 
+ISOLATED = Entry(
+    "learners.isolated:Isolated",
+    FusionOptions,
+    "Each device trains on its own data and sends nothing.",
+)
+CENTRALIZED = Entry(
+    "learners.centralized:Centralized",
+    FusionOptions,
+    "One device trains all modalities on the union of all devices' complete samples; the others idle.",
+)
+
+
 class BatteryOptions(Options):
     """What a device does about its battery."""
 
@@ -66,6 +74,13 @@ class BatteryOptions(Options):
 
 class DMMLOptions(FusionOptions, BatteryOptions):
     """The block of a ``dmml`` learner."""
+
+
+DMML = Entry(
+    "learners.dmml.dmml:DMML",
+    DMMLOptions,
+    "Decentralized multi-modal learning: train on the task's loss, exchange models with neighbours, mix.",
+)
 
 
 class DMMLKDOptions(TrainingOptions, BatteryOptions):
@@ -97,6 +112,13 @@ class DMMLKDOptions(TrainingOptions, BatteryOptions):
     noise_size: PositiveInt = Field(default=64, description="length of the generator's noise z")
 
 
+DMML_KD = Entry(
+    "learners.dmml.dmml_kd:DMMLKD",
+    DMMLKDOptions,
+    "DMML whose features are decomposed and guided by a generator that the devices learn together.",
+)
+
+
 class DMMLKDBalanceOptions(DMMLKDOptions):
     """The block of a ``dmml_kd_balance`` learner."""
 
@@ -112,3 +134,10 @@ class DMMLKDBalanceOptions(DMMLKDOptions):
         default="sent",
         description="reports to the cluster head and its decisions are sent, 32 bits a number, or free (paper)",
     )
+
+
+DMML_KD_BALANCE = Entry(
+    "learners.dmml.dmml_kd_balance:DMMLKDBalance",
+    DMMLKDBalanceOptions,
+    "DMML-KD that trains fast modalities less often, as a cluster head decides after every round.",
+)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learners.dmml.bank import StackedPart
-from learners.networks.choice import Architecture
+from learners.networks.architecture import Architecture
 from learners.networks.network import Trunk
 from learners.training.randomness import DrawingFrom
 from learners.training.state import Layout, Lent, Part, Row

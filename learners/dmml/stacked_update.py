@@ -22,7 +22,7 @@ from learners.dmml.generator_update import draws as generator_draws
 from learners.dmml.local_update import Trained, generator_noise
 from learners.dmml.plan import TrainingPlan
 from learners.dmml.stacked_losses import generator_loss, network_losses, weighted_total
-from learners.networks.choice import Model
+from learners.networks.architecture import Model
 from learners.training.optimizers import Memory, Rows
 from learners.training.task import Store
 from netsim.core.streams import derive_seed

@@ -1,4 +1,4 @@
-"""What a scenario can set about learning through a server."""
+"""Learners through a server that send parameters, and their options, without PyTorch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from learners.dmml.batches import LastBatch
-from learners.dmml.options import LAST_BATCH
-from learners.federated.weights import Sign, Staleness
 from learners.networks.choice import NetworkChoice
+from learners.training.options import LAST_BATCH, LastBatch
+from netsim.core.entry import Entry
 from netsim.core.options import Options
+
+Sign = Literal["clip", "abs", "signed"]
+Staleness = Literal["constant", "polynomial", "hinge"]
 
 
 class FederatedOptions(Options):
@@ -84,16 +86,47 @@ class FedAvgOptions(FederatedOptions):
     )
 
 
+FEDAVG = Entry(
+    "learners.federated.fedavg:FedAvg",
+    FedAvgOptions,
+    "Each client trains what it received on its own samples; the server averages, weighed by numbers of samples.",
+)
+ISOLATED_CLIENTS = Entry(
+    "learners.federated.yardsticks:IsolatedClients",
+    FedAvgOptions,
+    "Each client trains a model of its own, whenever it is chosen: the lower reference.",
+)
+CENTRALIZED_SERVER = Entry(
+    "learners.federated.yardsticks:CentralizedServer",
+    FedAvgOptions,
+    "The server trains on all clients' training samples with all their modalities: the upper reference.",
+)
+
+
 class FedProxOptions(FedAvgOptions):
     """The block of a ``fedprox`` learner."""
 
     mu: float = Field(default=0.01, ge=0, description="weight μ of the proximal term (μ/2)‖w − w⁰‖²")
 
 
+FEDPROX = Entry(
+    "learners.federated.fedprox:FedProx",
+    FedProxOptions,
+    "FedAvg of clients that minimise their loss plus (μ/2)‖w − w⁰‖², w⁰ being what they received.",
+)
+
+
 class FedNovaOptions(FedAvgOptions):
     """The block of a ``fednova`` learner."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
+
+
+FEDNOVA = Entry(
+    "learners.federated.fednova:FedNova",
+    FedNovaOptions,
+    "w ← w − τ_eff Σ p_i (w − w_i)/‖a_i‖₁, each part as if its holders were all the clients there are.",
+)
 
 
 class FedAttOptions(FedAvgOptions):
@@ -109,6 +142,13 @@ class FedAttOptions(FedAvgOptions):
         ge=0,
         description="standard deviation of noise on the server's weights; the authors' is 1e-3",
     )
+
+
+FEDATT = Entry(
+    "learners.federated.fedatt:FedAtt",
+    FedAttOptions,
+    "w ← w − ε Σ α_k (w − w_k) with α from a softmax over distances, for each named tensor; samples do not count.",
+)
 
 
 class FedHGBOptions(FederatedOptions):
@@ -135,6 +175,23 @@ class FedHGBOptions(FederatedOptions):
     )
 
 
+FEDHGB = Entry(
+    "learners.federated.fedhgb:FedHGB",
+    FedHGBOptions,
+    "Heads are weighed by how they generalise and overfit (eqs. 13, 15), and so are clients (eq. 14).",
+)
+MGB = Entry(
+    "learners.federated.fedhgb:MGB",
+    FedHGBOptions,
+    "Only the heads are blended; all clients count the same.",
+)
+CGB = Entry(
+    "learners.federated.fedhgb:CGB",
+    FedHGBOptions,
+    "Only the clients are blended; all heads count the same.",
+)
+
+
 class StalenessOptions(FedAvgOptions):
     """How the server treats models that began with an older version than its present one."""
 
@@ -153,7 +210,21 @@ class FedAsyncOptions(StalenessOptions):
     mixing: float = Field(default=0.6, gt=0, le=1, description="weight α of a model that is not stale")
 
 
+FEDASYNC = Entry(
+    "learners.federated.asynchronous:FedAsync",
+    FedAsyncOptions,
+    "w ← (1 − α_t) w + α_t w_k with α_t = α s(t − τ), for each upload that arrives.",
+)
+
+
 class FedBuffOptions(StalenessOptions):
     """The block of a ``fedbuff`` learner; how many uploads fill the buffer is for the protocol to say."""
 
     server_learning_rate: float = Field(default=1.0, gt=0, description="step size η_g of the server")
+
+
+FEDBUFF = Entry(
+    "learners.federated.asynchronous:FedBuff",
+    FedBuffOptions,
+    "w ← w + η_g Σ s(t − τ_k) Δ_k/K over what the buffer holds, Δ_k being what client k changed of what it received.",
+)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-Sign = Literal["clip", "abs", "signed"]
-Staleness = Literal["constant", "polynomial", "hinge"]
+from learners.federated.options import Sign, Staleness
+
 Key = TypeVar("Key")
 
 

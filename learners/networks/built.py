@@ -1,4 +1,4 @@
-"""What a thread has built once and works with again and again."""
+"""A cache of networks in each thread."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _shelf = threading.local()
 
 
 def built(key: Hashable, build: Callable[[], T]) -> T:
-    """What this thread has under ``key``, or builds now, to work with until it asks for it again.
+    """Return the object that this thread keeps under ``key``; build it on the first call.
 
-    Building networks draws initial weights and takes longer than many a training step. These weights are never used,
-    since a state is put in first; whatever the last one left is what the next one finds. They are drawn apart, so that
-    building moves nobody's random numbers.
+    Building a network draws initial weights and takes longer than many a training step. These weights are never used,
+    since a caller loads a state first. The object stays as the last caller left it. The weights have a random stream of
+    their own, so that building does not change other random numbers.
     """
     shelf: dict[Hashable, T] = _shelf.__dict__.setdefault("built", {})
     if key not in shelf:

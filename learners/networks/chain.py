@@ -1,4 +1,4 @@
-"""Convolutions and linear layers one after another, without BatchNorm and shortcuts."""
+"""Chains of convolutions and linear layers, without BatchNorm and shortcuts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from learners.networks.network import Trunk
 
 
 class ChainTrunk(Trunk):
-    """Convolutions, ReLUs and poolings, then linear layers with a ReLU each; the last units are the features."""
+    """Convolutions, ReLUs and poolings, then linear layers with a ReLU each; the last layer gives the features."""
 
     def __init__(self, convolutions: Sequence[nn.Module], input_count: int, hidden: Sequence[int]) -> None:
-        """The layers of ``convolutions``, and linear layers on the ``input_count`` numbers that they give."""
+        """Chain the layers ``convolutions`` and linear layers on their ``input_count`` outputs."""
         super().__init__()
         connections = [
             layer
@@ -26,12 +26,12 @@ class ChainTrunk(Trunk):
         self.feature_count = hidden[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, feature_count]."""
+        """Map [batch, channels, height, width] to [batch, feature_count]."""
         features: Tensor = self.layers(x)
         return features
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """See :meth:`Trunk.stacked`: the convolutions folded into one each, the linear layers batched products."""
+        """Compute :meth:`Trunk.stacked`: fold the convolutions into one each, batch the products of linear layers."""
         networks, x = len(x), fold(x)
         for index, layer in enumerate(self.layers):
             name = f"layers.{index}"

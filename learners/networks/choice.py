@@ -1,23 +1,16 @@
-"""Which network each modality gets, and the model that comes of it, as values that travel to workers."""
+"""Choice of the network of each modality, and the model built from it, as values that can be sent to workers."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar
-
-import torch
-from torch.nn.parameter import is_lazy
+from typing import TYPE_CHECKING, ClassVar
 
 from learners.choice import Choice
-from learners.networks.built import built
-from learners.networks.decomposed import DecomposedNet
-from learners.networks.generator import Generator
-from learners.networks.network import Trunk
-from learners.networks.one_sample import takes_one_sample
 from netsim.core.errors import ScenarioError, with_its_place
 from netsim.core.registry import load
+
+if TYPE_CHECKING:
+    from learners.networks.network import Trunk
 
 
 class NetworkChoice(Choice):
@@ -26,11 +19,17 @@ class NetworkChoice(Choice):
     KIND: ClassVar[str] = "networks"
 
     def build(self, input_shape: tuple[int, ...]) -> Trunk:
-        """A new trunk; see :meth:`learners.networks.network.Network.build`. Lazy layers have their sizes.
+        """Build a new trunk; see :meth:`learners.networks.network.Network.build`. Lazy layers get their sizes.
 
         Raises:
-            ScenarioError: The network or its lazy layers cannot take such inputs; or it builds no trunk.
+            ScenarioError: The network or its lazy layers cannot take such inputs, or it does not build a trunk.
         """
+        import torch
+        from torch.nn.parameter import is_lazy
+
+        from learners.networks.network import Trunk
+        from learners.networks.one_sample import takes_one_sample
+
         network = load(self.KIND, self.name)
         try:
             trunk = network(network.Options.model_validate(self.options)).build(input_shape)
@@ -67,7 +66,7 @@ DEFAULTS = {
     3: NetworkChoice(name="small_resnet"),
     4: NetworkChoice(name="r3d_18"),
 }
-"""By the number of axes of a sample: vectors, images, clips."""
+"""Default network by the number of axes of a sample: vectors, images, clips."""
 
 
 def choose(
@@ -75,10 +74,10 @@ def choose(
     input_shapes: Mapping[str, tuple[int, ...]],
     known: Collection[str],
 ) -> dict[str, NetworkChoice]:
-    """A network for each modality in use; one that the scenario does not name gets a small default.
+    """Return a network for each modality in use; a small default if the scenario names none.
 
     Args:
-        choices: What the scenario names, by modality.
+        choices: Networks that the scenario names, by modality.
         input_shapes: Shape of one sample of each modality in use.
         known: All modalities of the data; a choice for one that is not in use is no error.
 
@@ -92,100 +91,3 @@ def choose(
             f"it has: {', '.join(known)}"
         )
     return {m: choices.get(m, DEFAULTS.get(len(shape), DEFAULTS[1])) for m, shape in input_shapes.items()}
-
-
-@dataclass(frozen=True)
-class GeneratorShape:
-    """Sizes of the generator, beside those that the network gives."""
-
-    noise_size: int
-    hidden: int
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Everything that decides the shapes of a model. Small, picklable, hashable by its text.
-
-    Attributes:
-        networks: The trunk of each modality.
-        input_shapes: Shape of one sample of each modality.
-        class_count: Classes C.
-        decomposed: The network of Fig. 4, or the concatenating one of Fig. 3.
-        generator: The generator's sizes; None where the algorithm has none.
-    """
-
-    networks: Mapping[str, NetworkChoice]
-    input_shapes: Mapping[str, tuple[int, ...]]
-    class_count: int
-    decomposed: bool = True
-    generator: GeneratorShape | None = None
-
-    def restricted_to(self, modalities: tuple[str, ...]) -> Architecture:
-        """The architecture of a device that owns ``modalities`` only."""
-        return Architecture(
-            {m: self.networks[m] for m in modalities},
-            {m: self.input_shapes[m] for m in modalities},
-            self.class_count,
-            self.decomposed,
-            self.generator,
-        )
-
-    def model(self, torch_device: str = "cpu") -> Model:
-        """A model of this architecture for this thread to work with; see :func:`learners.networks.built.built`."""
-        return built((self.text, torch_device), lambda: _build_on(self, torch_device))
-
-    @cached_property
-    def text(self) -> str:
-        """What architectures can be told apart by."""
-        return repr(self)
-
-
-@dataclass
-class Model:
-    """A multi-modal network and, where the algorithm has one, its generator."""
-
-    net: DecomposedNet
-    generator: Generator | None
-
-    def parts(self) -> dict[str, torch.nn.Module]:
-        """The modules by the name of the part, generator included."""
-        return {**self.net.parts(), **({"generator": self.generator} if self.generator else {})}
-
-
-def _build_on(architecture: Architecture, torch_device: str) -> Model:
-    model = build(architecture)
-    model.net.to(torch_device)
-    if model.generator:
-        model.generator.to(torch_device)
-    return model
-
-
-def build(architecture: Architecture) -> Model:
-    """A model with weights freshly drawn from PyTorch's global generator.
-
-    Raises:
-        ScenarioError: A network cannot take its inputs, or the networks' features do not fit together.
-    """
-    trunks = {}
-    for modality, choice in architecture.networks.items():
-        try:
-            trunks[modality] = choice.build(tuple(architecture.input_shapes[modality]))
-        except ScenarioError as error:
-            raise ScenarioError(f"learner.networks.{modality}: {error}") from error
-    counts = {m: trunk.feature_count for m, trunk in trunks.items()}
-    if len(set(counts.values())) > 1:
-        raise ScenarioError(
-            "learner.networks: all modalities need the same number of features, since they share a classifier; "
-            f"got {', '.join(f'{m}: {n}' for m, n in counts.items())}"
-        )
-    count = next(iter(counts.values()))
-    if architecture.decomposed and count % 2:
-        raise ScenarioError(
-            f"learner.networks: the number of features must be even, half common and half specific; got {count}"
-        )
-    net = DecomposedNet(trunks, architecture.class_count, architecture.decomposed)
-    generator = None
-    if architecture.generator:
-        sizes = architecture.generator
-        generator = Generator(sizes.noise_size, architecture.class_count, sizes.hidden, net.common_count)
-    return Model(net, generator)

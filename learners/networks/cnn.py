@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pydantic import Field, PositiveInt
 from torch import nn
 
 from learners.networks.chain import ChainTrunk
 from learners.networks.images import image_shape
 from learners.networks.network import Network
+from learners.networks.options import CNNOptions
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
-
-
-class CNNOptions(Options):
-    """The block of a ``cnn``."""
-
-    channels: tuple[PositiveInt, ...] = Field(
-        default=(32, 64),
-        min_length=1,
-        description="Channels of each convolution; each halves height and width.",
-    )
-    hidden: PositiveInt = Field(default=128, description="Units of the fully connected layer: the features.")
 
 
 class CNN(Network):
@@ -32,7 +20,7 @@ class CNN(Network):
     Options = CNNOptions
 
     def build(self, input_shape: Sequence[int]) -> ChainTrunk:
-        """See :meth:`Network.build`; images of any number of channels that leave a cell after the last pooling."""
+        """Build the trunk; see :meth:`Network.build`. An image must be large enough for all poolings."""
         assert isinstance(self.options, CNNOptions)
         channels, height, width = image_shape(input_shape, "cnn")
         widths = self.options.channels

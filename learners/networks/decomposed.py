@@ -12,7 +12,7 @@ from learners.networks.network import Trunk
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives, for A active modalities, a batch of B and C classes.
+    """The outputs of one forward pass, for A active modalities, a batch of B and C classes.
 
     Attributes:
         common: Modality-common features ĥ [A, B, L̂]; empty in the concatenating network.
@@ -30,7 +30,7 @@ class Outputs(NamedTuple):
 
 
 class Head(nn.Module):
-    """What all modalities share: the common classifier ŵ (unless the network concatenates) and the bias b."""
+    """The part shared by all modalities: the common classifier ŵ (unless the network concatenates) and the bias b."""
 
     def __init__(self, feature_count: int, class_count: int) -> None:
         super().__init__()
@@ -39,11 +39,11 @@ class Head(nn.Module):
 
 
 class DecomposedNet(nn.Module):
-    """Eq. (5): c = Σ_m (ŵ ĥ^m + w̌^m ȟ^m) + b over the modalities that are active.
+    """The decomposed network, eq. (5): c = Σ_m (ŵ ĥ^m + w̌^m ȟ^m) + b over the active modalities.
 
     The first half of a trunk's features is modality-common, the second modality-specific. With
-    ``decomposed=False`` it is the concatenating network of Fig. 3, eq. (2): every classifier sees all the
-    features of its modality, and nothing but the bias is shared.
+    ``decomposed=False`` it is the concatenating network of Fig. 3, eq. (2): every classifier uses all
+    features of its modality, and only the bias is shared.
     """
 
     def __init__(self, trunks: Mapping[str, Trunk], class_count: int, decomposed: bool = True) -> None:
@@ -58,10 +58,10 @@ class DecomposedNet(nn.Module):
         self.head = Head(self.common_count, class_count)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
-        """Features and logits from the modalities in ``inputs``, the active ones (P = 1 in eq. 17).
+        """Compute features and logits from the modalities in ``inputs``, the active ones (P = 1 in eq. 17).
 
         Args:
-            inputs: By active modality, at least one, [B, ...].
+            inputs: Inputs by active modality, at least one, [B, ...].
         """
         features = torch.stack([self.trunks[m](inputs[m]) for m in self.modalities if m in inputs])
         common, specific = features[..., : self.common_count], features[..., self.common_count :]
@@ -76,17 +76,17 @@ class DecomposedNet(nn.Module):
         )
 
     def classifier(self, modality: str) -> Tensor:
-        """Weights of the specific classifier w̌^m [C, L̂]."""
+        """Return the weights of the specific classifier w̌^m [C, L̂]."""
         weight = self.specific[modality].weight
         assert isinstance(weight, Tensor)
         return weight
 
     def per_modality(self, outputs: Outputs) -> Tensor:
-        """Eq. (27): each active modality's own prediction, with its share b/A of the bias [A, B, C]."""
+        """Compute each active modality's own prediction, with its share b/A of the bias [A, B, C] (eq. 27)."""
         return outputs.modality_logits + self.head.bias / outputs.modality_logits.shape[0]
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that travel together, by the part's name: see :mod:`learners.training.state`."""
+        """Return the modules that are sent together, by the part's name; see :mod:`learners.training.state`."""
         modules: dict[str, nn.Module] = {}
         for modality in self.modalities:
             modules[f"trunk/{modality}"] = self.trunks[modality]

@@ -1,7 +1,7 @@
-"""K networks folded into one: their channels side by side, and convolutions in K groups that do not see each other.
+"""K networks folded into one: their channels side by side, with convolutions in K separate groups.
 
-BatchNorm over K·C channels is exactly that of each network alone. PyTorch's own way to vectorise a network
-(``torch.vmap``) comes to the same operators, and moves more memory about.
+BatchNorm over K·C channels equals that of each network alone. PyTorch's own vectorisation (``torch.vmap``) uses the
+same operators, but copies more memory.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch.nn import functional as F
 
 
 def fold(x: Tensor) -> Tensor:
-    """[K, B, C, H, W] to [B, K·C, H, W]."""
+    """Reshape [K, B, C, H, W] to [B, K·C, H, W]."""
     return x.transpose(0, 1).flatten(1, 2)
 
 
 def unfold(x: Tensor, networks: int) -> Tensor:
-    """[B, K·C, ...] to [K, B, C, ...]."""
+    """Reshape [B, K·C, ...] to [K, B, C, ...]."""
     return x.unflatten(1, (networks, -1)).transpose(0, 1)
 
 
 def convolve(
     x: Tensor, tensors: Mapping[str, Tensor], name: str, stride: int = 1, padding: int = 0
 ) -> Tensor:
-    """The convolutions called ``name``, of weights [K, D, C, h, w], on folded ``x`` [B, K·C, H, W]."""
+    """Apply the convolutions ``name``, with weights [K, D, C, h, w], to folded ``x`` [B, K·C, H, W]."""
     weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
     return F.conv2d(
         x,
@@ -39,13 +39,15 @@ def convolve(
 
 
 def normalise(x: Tensor, tensors: Mapping[str, Tensor], name: str, norm: nn.BatchNorm2d) -> Tensor:
-    """The BatchNorms called ``name`` on folded ``x``; in training mode their running statistics move on in place.
+    """Apply the BatchNorms ``name`` to folded ``x``; in training mode, update their running statistics in place.
 
-    One sample of each network has nothing to teach them; see :mod:`learners.networks.one_sample`.
+    A batch of one sample does not update them; see :mod:`learners.networks.one_sample`.
     """
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     stored = [tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]]
-    mean, variance = (statistic.flatten().clone() for statistic in stored)  # rows of a bank are no neighbours
+    mean, variance = (
+        statistic.flatten().clone() for statistic in stored
+    )  # rows of a bank are not contiguous
     learns = norm.training and len(x) > 1
     x = F.batch_norm(
         x, mean, variance, weight.flatten(), bias.flatten(), learns, norm.momentum or 0.0, norm.eps
@@ -58,9 +60,8 @@ def normalise(x: Tensor, tensors: Mapping[str, Tensor], name: str, norm: nn.Batc
 
 
 def connect(x: Tensor, tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    """The linear layers called ``name`` on ``x`` [K, features, B], to [K, new features, B].
+    """Apply the linear layers ``name`` to ``x`` [K, features, B]; return [K, new features, B].
 
-    The batch comes last, as in the logits that follow: the backward pass then meets every tensor in the order in
-    which it lies in memory.
+    The batch comes last, as in the logits that follow, so the backward pass reads every tensor in memory order.
     """
     return torch.baddbmm(tensors[f"{name}.bias"][:, :, None], tensors[f"{name}.weight"], x)

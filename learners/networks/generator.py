@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 
 class Generator(nn.Module):
-    """G(z, y): noise and a label in, a modality-common feature out.
+    """The generator G(z, y): maps noise and a label to a modality-common feature.
 
     Two fully connected layers with biases and a ReLU between them; no BatchNorm (with the 64 noise values,
-    512 hidden units and 256 features of the paper its 167,680 parameters are what Table II's Υ counts).
-    The output is linear: the paper names only the two layers. Real features are non-negative, which β
-    in eq. (14) teaches it.
+    512 hidden units and 256 features of the paper it has 167,680 parameters, the Υ of Table II).
+    The output is linear: the paper names only the two layers. Real features are non-negative; the term with β in
+    eq. (14) trains the generator for that.
     """
 
     def __init__(self, noise_size: int, class_count: int, hidden: int, feature_count: int) -> None:
@@ -23,7 +23,7 @@ class Generator(nn.Module):
         self.output = nn.Linear(hidden, feature_count)
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """Features [batch, L̂] from ``noise`` [batch, noise_size] and ``labels`` [batch] (int64)."""
+        """Compute features [batch, L̂] from ``noise`` [batch, noise_size] and ``labels`` [batch] (int64)."""
         one_hot = F.one_hot(labels, self.class_count).to(noise.dtype)
         features: Tensor = self.output(F.relu(self.hidden(torch.cat([noise, one_hot], dim=1))))
         return features

@@ -1,4 +1,4 @@
-"""What networks for images ask of the shape of a sample."""
+"""Shapes of image inputs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from netsim.core.errors import ScenarioError
 
 
 def image_shape(input_shape: Sequence[int], network: str) -> tuple[int, int, int]:
-    """Channels, height and width [pixel] of an image-like input [channels, height, width].
+    """Return channels, height and width [pixel] of an image-like input [channels, height, width].
 
     Args:
         input_shape: Shape of one sample.
-        network: What the error calls the network.
+        network: Name of the network in the error.
 
     Raises:
         ScenarioError: The input is of another shape.

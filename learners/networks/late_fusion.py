@@ -1,6 +1,6 @@
 """The late-fusion network of FedHGB (Section VI-A): a trunk and a head per modality, and a head on all features.
 
-With one modality there is nothing to fuse: the network is a trunk with one head.
+With one modality the network is a trunk with one head.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from learners.networks.network import Trunk
 from netsim.core.errors import ScenarioError
 
 FUSION = "fusion"
-"""The part that all devices hold, and the key of its logits and losses: the fused head, or the only one."""
+"""Name of the part that all devices hold (the fused head, or the only one), and key of its logits and losses."""
 
 HIDDEN = 512
-"""Units of the heads' hidden layers where several modalities are fused and the scenario names no number."""
+"""Units of the heads' hidden layers if several modalities are fused and the scenario gives no number."""
 
 
 def trunk_part(modality: str) -> str:
-    """The part with a modality's feature extractor ψ_m."""
+    """Return the name of the part with a modality's feature extractor ψ_m."""
     return f"trunk/{modality}"
 
 
 def head_part(modality: str) -> str:
-    """The part with a modality's own classifier."""
+    """Return the name of the part with a modality's own classifier."""
     return f"head/{modality}"
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives for a batch of B and C classes.
+    """The outputs of one forward pass for a batch of B and C classes.
 
     Attributes:
         fused: Logits of the fused head [B, C].
-        heads: Logits of each modality's own head, for the samples that have the modality [B_m, C]; a modality that no
-            sample has is missing, and so is one without a head of its own.
+        heads: Logits of each modality's own head, for the samples that have the modality [B_m, C]. Modalities without
+            samples, or without a head of their own, are missing.
     """
 
     fused: Tensor
@@ -50,13 +50,13 @@ class Outputs(NamedTuple):
 
 
 class LateFusionNet(nn.Module):
-    """M trunks, with a two-layer head each unless nobody trains it, and a fused head that sees all their features.
+    """M trunks, with a two-layer head each if these are trained, and a fused head on all their features.
 
-    The fused head has a place for the features of every modality of the task, with zeros where the device has no trunk
-    for it or the sample lacks it; so it has the same shape everywhere and can be averaged. It is "two fully connected
-    layers and a prediction layer", of which the paper gives the width.
+    The fused head has inputs for the features of every modality of the task, with zeros if the device has no trunk for
+    it or the sample lacks it. So it has the same shape on all devices and can be averaged. It is "two fully connected
+    layers and a prediction layer"; the paper gives their width.
 
-    With one modality in the task there is one head: a prediction layer, behind one hidden layer where it has a width.
+    With one modality in the task there is one head: a prediction layer, after one hidden layer if ``hidden`` is given.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class LateFusionNet(nn.Module):
         hidden: int | None,
         own_heads: bool,
     ) -> None:
-        """The network of a device.
+        """Build the network of a device.
 
         Args:
-            trunks: Of the modalities that the device owns.
-            feature_counts: Features of every modality of the task, in the order in which they are concatenated.
+            trunks: Trunks of the modalities that the device owns.
+            feature_counts: Number of features of every modality of the task, in the order of concatenation.
             class_count: Classes C.
             hidden: Units of each hidden layer of the heads; None for no hidden layer.
             own_heads: Whether each modality has a head of its own.
@@ -89,12 +89,12 @@ class LateFusionNet(nn.Module):
     def forward(
         self, inputs: Mapping[str, Tensor], batch: int, present: Mapping[str, Tensor] | None = None
     ) -> Outputs:
-        """Logits of all heads.
+        """Compute the logits of all heads.
 
         Args:
-            inputs: By modality, [B_m, ...]: the samples that have it. A modality of which there is none is left out.
-            batch: B, how many samples there are.
-            present: Places of those samples in the batch, int64 [B_m]; a modality that is not named has them all.
+            inputs: Inputs by modality, [B_m, ...], of the samples that have it; without modalities that no sample has.
+            batch: Number of samples B.
+            present: Places of these samples in the batch, int64 [B_m]; by default every sample has the modality.
         """
         present = present or {}
         like = next(self.fusion.parameters())
@@ -112,11 +112,11 @@ class LateFusionNet(nn.Module):
         return Outputs(self.fusion(torch.cat(features, dim=1)), heads)
 
     def own_heads(self, modality: str) -> list[nn.Module]:
-        """The modality's own head, where it has one."""
+        """Return a list of the modality's own head; empty if it has none."""
         return [self.heads[modality]] if modality in self.heads else []
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that travel together, by the part's name: see :mod:`learners.training.state`."""
+        """Return the modules that are sent together, by the part's name; see :mod:`learners.training.state`."""
         modules: dict[str, nn.Module] = {}
         for m in self.modalities:
             modules[trunk_part(m)] = self.trunks[m]
@@ -126,7 +126,7 @@ class LateFusionNet(nn.Module):
 
 
 def _head(features: int, hidden: Sequence[int], classes: int) -> nn.Sequential:
-    """Linear layers from ``features`` to logits, with ReLUs between them."""
+    """Return linear layers from ``features`` to logits, with ReLUs between them."""
     layers: list[nn.Module] = []
     for before, after in pairwise((features, *hidden, classes)):
         layers += [nn.Linear(before, after), nn.ReLU()]
@@ -135,7 +135,7 @@ def _head(features: int, hidden: Sequence[int], classes: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class LateFusion:
-    """Everything that decides the shapes of such a network. Small, picklable, told apart by its text.
+    """The architecture of a late-fusion network: all that its shapes depend on. Small, picklable, compared by its text.
 
     Attributes:
         networks: The trunk of each modality that the device owns.
@@ -155,11 +155,11 @@ class LateFusion:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities that the device owns."""
+        """Return the modalities that the device owns."""
         return tuple(self.networks)
 
     def restricted_to(self, modalities: tuple[str, ...]) -> LateFusion:
-        """The network of a device that owns ``modalities`` only; its fused head has room for all of them."""
+        """Return the network of a device that owns ``modalities`` only; its fused head keeps inputs for all of them."""
         return LateFusion(
             {m: self.networks[m] for m in modalities},
             {m: self.input_shapes[m] for m in modalities},
@@ -170,33 +170,33 @@ class LateFusion:
         )
 
     def heads(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
-        """Heads of a device with ``modalities``: their own where they have one, and the fused one."""
+        """Return the heads of a device with ``modalities``: their own, if any, and the fused one."""
         return (*(modalities if self.own_heads else ()), FUSION)
 
     def parts(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
-        """Names of the parts that a device with ``modalities`` holds."""
+        """Return the names of the parts that a device with ``modalities`` holds."""
         kinds = (trunk_part, head_part) if self.own_heads else (trunk_part,)
         return (*(part(m) for m in modalities for part in kinds), FUSION)
 
     @cached_property
     def text(self) -> str:
-        """What architectures can be told apart by."""
+        """Return a text that identifies the architecture."""
         return repr(self)
 
     def build(self) -> LateFusionNet:
-        """A network with weights freshly drawn from PyTorch's global generator."""
+        """Build a network with weights newly drawn from PyTorch's global generator."""
         trunks = build_trunks(self.networks, self.input_shapes)
         return LateFusionNet(trunks, self.feature_counts, self.class_count, self.hidden, self.own_heads)
 
     def net(self, torch_device: str = "cpu") -> LateFusionNet:
-        """A network for this thread to work with; see :func:`learners.networks.built.built`."""
+        """Return a network from this thread's cache; see :func:`learners.networks.built.built`."""
         return built((self.text, torch_device), lambda: self.build().to(torch_device))
 
 
 def build_trunks(
     networks: Mapping[str, NetworkChoice], input_shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Trunk]:
-    """A new trunk per modality.
+    """Build a new trunk per modality.
 
     Raises:
         ScenarioError: A network cannot take its inputs.
@@ -217,21 +217,21 @@ def late_fusion(
     hidden: int | None = None,
     own_heads: bool = True,
 ) -> LateFusion:
-    """The architecture of a network that has all modalities; trunks are built once to learn their feature counts.
+    """Return the architecture of a network of all modalities; trunks are built once to find their feature counts.
 
     Args:
         networks: The trunk of each modality.
         input_shapes: Shape of one sample of each.
         class_count: Classes C.
         hidden: Units of each hidden layer of the heads; None for 512, and for no hidden layer with one modality.
-        own_heads: Whether modalities' own heads are trained where there are several; else there are none.
+        own_heads: Whether modalities' own heads are trained if there are several modalities; otherwise there are none.
 
     Raises:
-        ScenarioError: A network cannot take its inputs, or a modality has the name of the head on all of them.
+        ScenarioError: A network cannot take its inputs, or a modality has the name of the fused head.
     """
     if FUSION in networks:
         raise ScenarioError(
-            f"data: a modality is called {FUSION!r}, which is what the head on all modalities is called here; rename it"
+            f"data: a modality is called {FUSION!r}, which is the name of the fused head; rename it"
         )
     with torch.random.fork_rng(devices=[]):
         trunks = build_trunks(networks, input_shapes)

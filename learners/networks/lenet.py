@@ -4,41 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field, PositiveInt
 from torch import nn
 
 from learners.networks.chain import ChainTrunk
 from learners.networks.images import image_shape
 from learners.networks.network import Network
+from learners.networks.options import LeNetOptions
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
 
 SMALLEST = 12
 """Height and width [pixel] that leave one cell after two convolutions and two poolings."""
 
 SMALLEST_OF_ONE = 2
-"""The same after one of each."""
-
-
-class LeNetOptions(Options):
-    """The block of a ``lenet``."""
-
-    channels: tuple[PositiveInt, ...] = Field(
-        default=(6, 16),
-        min_length=1,
-        description="Channels of each convolution: two of 5×5 as in LeNet-5, any further ones of 3×3.",
-    )
-    hidden: tuple[PositiveInt, ...] = Field(
-        default=(120, 84), min_length=1, description="Units of each linear layer; the last are the features."
-    )
+"""Height and width [pixel] that leave one cell after one convolution and one pooling."""
 
 
 class LeNetTrunk(ChainTrunk):
-    """Two convolutions of 5×5, each pooled 2×2, and two linear layers with 120 and 84 units, unless told otherwise.
+    """By default two convolutions of 5×5, each pooled 2×2, and two linear layers with 120 and 84 units.
 
     The layers are those of LeCun et al. 1998 ("Gradient-based learning applied to document recognition", Fig. 2)
-    with ReLUs and maxima, as it is written today, in place of scaled tangents and trainable averages, and with
-    every map of the second convolution seeing every one of the first.
+    but with ReLUs and maxima, as is usual today, in place of scaled tangents and trainable averages. Every map of the
+    second convolution uses every map of the first.
     Images below 32 × 32 are padded by 2, so 28 × 28 gives 5 × 5 cells as 32 × 32 does. Convolutions after the second
     are of 3×3 and keep the size of the map, which is pooled where it is at least 4 × 4.
     """
@@ -63,7 +49,7 @@ class LeNet(Network):
     Options = LeNetOptions
 
     def build(self, input_shape: Sequence[int]) -> LeNetTrunk:
-        """See :meth:`Network.build`; images of at least 12 × 12, or 2 × 2 with one convolution."""
+        """Build the trunk; see :meth:`Network.build`. Images are at least 12 × 12, or 2 × 2 with one convolution."""
         assert isinstance(self.options, LeNetOptions)
         channels, height, width = image_shape(input_shape, "lenet")
         smallest = SMALLEST if len(self.options.channels) > 1 else SMALLEST_OF_ONE

@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from learners.networks.folded import connect
 from learners.networks.network import Network, Trunk
-from netsim.core.options import Options
+from learners.networks.options import MLPOptions
 
 
 class MLPTrunk(Trunk):
@@ -28,24 +27,16 @@ class MLPTrunk(Trunk):
         self.feature_count = sizes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, ...] to [batch, feature_count]."""
+        """Map [batch, ...] to [batch, feature_count]."""
         features: Tensor = self.layers(x.flatten(1))
         return features
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
+        """Compute :meth:`Trunk.stacked` with one batched matrix product a layer."""
         x = x.flatten(2).transpose(1, 2)
         for index in range(0, len(self.layers), 2):
             x = F.relu(connect(x, tensors, f"layers.{index}"))
         return x.transpose(1, 2)
-
-
-class MLPOptions(Options):
-    """The block of an ``mlp``."""
-
-    hidden: tuple[PositiveInt, ...] = Field(
-        default=(64, 32), min_length=1, description="Units of each layer; the last are the features."
-    )
 
 
 class MLP(Network):
@@ -54,6 +45,6 @@ class MLP(Network):
     Options = MLPOptions
 
     def build(self, input_shape: Sequence[int]) -> MLPTrunk:
-        """See :meth:`Network.build`; any shape is taken, flattened."""
+        """Build the trunk; see :meth:`Network.build`. Inputs of any shape are flattened."""
         assert isinstance(self.options, MLPOptions)
         return MLPTrunk(math.prod(input_shape), self.options.hidden)

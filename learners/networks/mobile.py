@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torchvision
-from pydantic import Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 
 from learners.networks.images import image_shape
 from learners.networks.network import Network, Trunk
-from netsim.core.options import Options
-
-SHUFFLENETS = {
-    0.5: torchvision.models.shufflenet_v2_x0_5,
-    1.0: torchvision.models.shufflenet_v2_x1_0,
-    1.5: torchvision.models.shufflenet_v2_x1_5,
-    2.0: torchvision.models.shufflenet_v2_x2_0,
-}
-"""By the paper's size: how many channels there are, relative to the one of about 140 M operations."""
+from learners.networks.options import MobileNetV2Options, ShuffleNetV2Options
 
 SMALL_STAGES = [
     [1, 16, 1, 1],
@@ -33,39 +23,6 @@ SMALL_STAGES = [
 """MobileNetV2's Table 2 (expansion, channels, blocks, stride), but stride 1 in the second stage."""
 
 
-class StemOptions(Options):
-    """What the networks of this file have in common."""
-
-    stem: Literal["small", "imagenet"] = Field(
-        default="small",
-        description="`small`, for images of about 32×32, leaves out the first two of five halvings of the image; "
-        "`imagenet` is as published, for 224×224.",
-    )
-
-
-class ShuffleNetV2Options(StemOptions):
-    """The block of a ``shufflenet_v2``."""
-
-    size: float = Field(default=1.0, description="Width of the network as published: 0.5, 1, 1.5 or 2.")
-
-    @field_validator("size")
-    @classmethod
-    def _published(cls, size: float) -> float:
-        if size not in SHUFFLENETS:
-            raise ValueError(f"must be one of {', '.join(map(str, SHUFFLENETS))}")
-        return size
-
-
-class MobileNetV2Options(StemOptions):
-    """The block of a ``mobilenet_v2``."""
-
-    width: PositiveFloat = Field(
-        default=1.0,
-        description="Channels of each layer relative to the published ones, rounded to multiples of 8; the "
-        "features are never fewer than 1,280.",
-    )
-
-
 class ShuffleNetV2Trunk(Trunk):
     """torchvision's ShuffleNetV2 (Ma et al. 2018) without its last layer: an average over the image after a ReLU.
 
@@ -75,7 +32,8 @@ class ShuffleNetV2Trunk(Trunk):
 
     def __init__(self, channels: int, options: ShuffleNetV2Options) -> None:
         super().__init__()
-        self.net = SHUFFLENETS[options.size](weights=None)
+        size = f"{options.size:.1f}".replace(".", "_")
+        self.net = torchvision.models.get_model(f"shufflenet_v2_x{size}", weights=None)
         self.feature_count = self.net.fc.in_features
         self.net.fc = nn.Identity()
         first = self.net.conv1
@@ -86,7 +44,7 @@ class ShuffleNetV2Trunk(Trunk):
             self.net.maxpool = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, feature_count]."""
+        """Map [batch, channels, height, width] to [batch, feature_count]."""
         features: Tensor = self.net(x)
         return features
 
@@ -114,13 +72,13 @@ class MobileNetV2Trunk(Trunk):
             first[0].stride = (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, feature_count]."""
+        """Map [batch, channels, height, width] to [batch, feature_count]."""
         features: Tensor = self.layers(x).mean((2, 3))
         return features
 
 
 def for_channels(first: nn.Conv2d, channels: int) -> nn.Conv2d:
-    """A new convolution like ``first`` for images of ``channels`` channels."""
+    """Return a new convolution like ``first`` for images of ``channels`` channels."""
     return nn.Conv2d(
         channels, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False  # type: ignore[arg-type]
     )  # fmt: skip
@@ -132,7 +90,7 @@ class ShuffleNetV2(Network):
     Options = ShuffleNetV2Options
 
     def build(self, input_shape: Sequence[int]) -> ShuffleNetV2Trunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         assert isinstance(self.options, ShuffleNetV2Options)
         return ShuffleNetV2Trunk(image_shape(input_shape, "shufflenet_v2")[0], self.options)
 
@@ -143,6 +101,6 @@ class MobileNetV2(Network):
     Options = MobileNetV2Options
 
     def build(self, input_shape: Sequence[int]) -> MobileNetV2Trunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         assert isinstance(self.options, MobileNetV2Options)
         return MobileNetV2Trunk(image_shape(input_shape, "mobilenet_v2")[0], self.options)

@@ -1,4 +1,4 @@
-"""What a network of a modality is: something that turns a batch of inputs into non-negative features."""
+"""Base classes of networks: a trunk maps a batch of inputs of one modality to non-negative features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.func import functional_call, vjp
 import netsim.core.options
 from learners.training.state import as_in_module, as_numbers
 
-# Whether an operator that PyTorch vectorises by a loop of its own is worth it is measured (jobs.stacking: auto).
+# PyTorch vectorises some operators by a loop; jobs.stacking: auto measures whether that pays off.
 torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
 
 
@@ -29,17 +29,17 @@ class Trunk(nn.Module):
     _decomposes: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of ``x``, non-negative: they come out of a ReLU."""
+        """Compute the features of ``x``, non-negative as outputs of a ReLU."""
         raise NotImplementedError
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """Features of many networks of this architecture at once; this one lends its structure only.
+        """Compute features of many networks of this architecture at once; this module gives only the structure.
 
-        The base lets PyTorch vectorise ``forward``; override it where that can be said more directly.
+        The base class lets PyTorch vectorise ``forward``; override it with a faster form if there is one.
 
         Args:
-            tensors: By name in the module, parameters and buffers of K networks [K, *shape]. Running statistics are
-                updated in place where this module is in training mode.
+            tensors: Parameters and buffers of K networks [K, *shape], by name in the module. Running statistics are
+                updated in place if this module is in training mode.
             x: Inputs [K, batch, *input_shape].
 
         Returns:
@@ -74,7 +74,7 @@ class Trunk(nn.Module):
         except RuntimeError as error:
             if self._decomposes or not weights:
                 raise
-            # PyTorch vectorises no recurrent layer as a whole, but what it is made of where a gradient is asked for.
+            # PyTorch cannot vectorise a recurrent layer as a whole, only its operations when a gradient is needed.
             try:
                 features, moved = torch.vmap(decomposed)(weights, rest, x)
             except RuntimeError:
@@ -100,7 +100,7 @@ class Network(ABC):
 
     @abstractmethod
     def build(self, input_shape: Sequence[int]) -> Trunk:
-        """A new trunk with freshly drawn weights (from PyTorch's global generator).
+        """Build a new trunk with weights newly drawn from PyTorch's global generator.
 
         Args:
             input_shape: Shape of one sample: [channels, height, width] or [features].

@@ -1,4 +1,4 @@
-"""BatchNorm and a batch of one sample, which has no statistics to learn from."""
+"""BatchNorm for a batch of one sample, which has no statistics."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def takes_one_sample(net: Net) -> Net:
-    """Let the BatchNorm layers of ``net`` take a batch of one sample, and return ``net``.
+    """Let the BatchNorm layers of ``net`` accept a batch of one sample, and return ``net``.
 
-    Such a batch is normalised with the running statistics, also in training mode, and leaves them as they are. A layer
-    without running statistics normalises the sample with its own; where each channel has one value, that gives the
-    bias. No other layer is touched: dropout stays awake.
+    Such a batch is normalised with the running statistics, also in training mode, and does not change them. A layer
+    without running statistics normalises the sample with its own; if each channel has one value, the result is the
+    bias. Other layers do not change: dropout stays active.
     """
     for layer in net.modules():
         if isinstance(layer, _BatchNorm):

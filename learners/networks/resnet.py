@@ -1,37 +1,26 @@
-"""ResNet-18 as the paper uses it, ResNet-34, and a family of small relatives that train quickly on a CPU."""
+"""ResNet-18 of the paper, ResNet-34, and a family of smaller ResNets that train quickly on a CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torchvision
-from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from learners.networks.folded import convolve, fold, normalise, unfold
 from learners.networks.images import image_shape
 from learners.networks.network import Network, Trunk
+from learners.networks.options import ResNetOptions, SmallResNetOptions
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
-
-
-class ResNetOptions(Options):
-    """The block of a ``resnet18`` or ``resnet34``."""
-
-    stem: Literal["imagenet", "small"] = Field(
-        default="imagenet",
-        description="The first layer: 7×7 with stride 2 and a pooling as published, or `small`, 3×3 with stride 1 and "
-        "no pooling, for images of about 32×32.",
-    )
 
 
 class ResNetTrunk(Trunk):
     """torchvision's ResNet without its last layer: 512 features, averaged over the image after a ReLU.
 
-    With the ``small`` stem it begins as the ResNets for CIFAR-10 of He et al. 2016, Section 4.2, do.
+    With the ``small`` stem it begins like the ResNets for CIFAR-10 of He et al. 2016, Section 4.2.
     """
 
     def __init__(
@@ -49,34 +38,34 @@ class ResNetTrunk(Trunk):
             nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, 512]."""
+        """Map [batch, channels, height, width] to [batch, 512]."""
         features: Tensor = self.net(x)
         return features
 
 
 class ResNet18(Network):
-    """ResNet-18 from scratch, its first layer fitted to the modality's channels (1 for a spectrogram)."""
+    """ResNet-18 from scratch; the first layer has the modality's number of channels (1 for a spectrogram)."""
 
     Options = ResNetOptions
     net = staticmethod(torchvision.models.resnet18)
 
     def build(self, input_shape: Sequence[int]) -> ResNetTrunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         assert isinstance(self.options, ResNetOptions)
         channels, _, _ = image_shape(input_shape, "a ResNet")
         return ResNetTrunk(self.net(weights=None), channels, self.options.stem)
 
 
 class ResNet34(ResNet18):
-    """ResNet-34 from scratch, its first layer fitted to the modality's channels."""
+    """ResNet-34 from scratch; the first layer has the modality's number of channels."""
 
     net = staticmethod(torchvision.models.resnet34)
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions around which the input is led by a shortcut (He et al. 2016, Fig. 2).
+    """Two 3×3 convolutions with a shortcut for the input (He et al. 2016, Fig. 2).
 
-    Where the block changes the shape, the shortcut is a strided 1×1 convolution (their option B) or, with
+    If the block changes the shape, the shortcut is a strided 1×1 convolution (their option B) or, with
     ``padding``, an average over the stride and zeros for the new channels: no weights (their option A,
     but averaged), so three convolutions become two.
     """
@@ -97,7 +86,7 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels_in, height, width] to [batch, channels_out, ⌈height/stride⌉, ⌈width/stride⌉]."""
+        """Map [batch, channels_in, height, width] to [batch, channels_out, ⌈height/stride⌉, ⌈width/stride⌉]."""
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         y = self.norm2(self.conv2(y))
         if self.projection is not None:
@@ -110,7 +99,7 @@ class BasicBlock(nn.Module):
         return F.relu(y + x, inplace=True)
 
     def folded(self, tensors: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-        """The blocks called ``name`` of K networks on folded ``x``, see :mod:`learners.networks.folded`."""
+        """Apply the blocks ``name`` of K networks to folded ``x``; see :mod:`learners.networks.folded`."""
         y = convolve(x, tensors, f"{name}.conv1", self.stride, 1)
         y = F.relu(normalise(y, tensors, f"{name}.norm1", self.norm1), inplace=True)
         y = normalise(convolve(y, tensors, f"{name}.conv2", 1, 1), tensors, f"{name}.norm2", self.norm2)
@@ -128,39 +117,10 @@ class BasicBlock(nn.Module):
         return F.relu(y + x, inplace=True)
 
 
-class SmallResNetOptions(Options):
-    """The block of a ``small_resnet``."""
-
-    widths: tuple[PositiveInt, ...] = Field(
-        default=(16, 32), min_length=1, description="Channels of each stage; the last are the features."
-    )
-    blocks: PositiveInt = Field(default=1, description="Basic blocks per stage.")
-    strides: tuple[PositiveInt, ...] | None = Field(
-        default=None, description="Stride of each stage; 1 for the first and 2 for the others if not given."
-    )
-    stem_kernel: PositiveInt = Field(default=5, description="Kernel size of the first convolution.")
-    stem_stride: PositiveInt = Field(default=4, description="Stride of the first convolution.")
-    pool: PositiveInt = Field(
-        default=1,
-        description="Cells per side of the last average: 1 as in ResNet-18; 2 tells an image's quarters apart.",
-    )
-    shortcut: Literal["projection", "padding"] = Field(
-        default="padding", description="How a shortcut changes shape: 1×1 convolution, or no weights at all."
-    )
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> Self:
-        if self.strides is not None and len(self.strides) != len(self.widths):
-            raise ValueError(f"strides: must be one per stage ({len(self.widths)}), got {len(self.strides)}")
-        if self.shortcut == "padding" and list(self.widths) != sorted(self.widths):
-            raise ValueError("widths: must not fall from stage to stage with shortcut 'padding'")
-        return self
-
-
 class SmallResNetTrunk(Trunk):
     """A stem, stages of basic blocks, and the average over the image after the last ReLU.
 
-    The work is done in PyTorch's channels-last layout, about a quarter faster on CPUs at these sizes.
+    It uses PyTorch's channels-last layout, about a quarter faster on CPUs at these sizes.
     """
 
     def __init__(self, channels: int, options: SmallResNetOptions) -> None:
@@ -191,13 +151,13 @@ class SmallResNetTrunk(Trunk):
                 weight.data = _channels_last(weight.data)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, feature_count]."""
+        """Map [batch, channels, height, width] to [batch, feature_count]."""
         x = patches(x, self.stem.weight) if self.cuts_patches else self.stem(_channels_last(x))
         x = self.blocks(F.relu(self.norm(x), inplace=True))
         return x.mean((2, 3)) if self.pool == 1 else F.adaptive_avg_pool2d(x, self.pool).flatten(1)
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """See :meth:`Trunk.stacked`: the networks folded into one."""
+        """Compute :meth:`Trunk.stacked` with the networks folded into one."""
         networks = len(x)
         if self.cuts_patches:
             x = fold(stacked_patches(x, tensors["stem.weight"]))
@@ -212,7 +172,7 @@ class SmallResNetTrunk(Trunk):
 
 
 def stacked_patches(x: Tensor, weight: Tensor) -> Tensor:
-    """:func:`patches` of K networks: ``x`` [K, B, C, H, W], ``weight`` [K, D, C, k, k] to [K, B, D, ⌊H/k⌋, ⌊W/k⌋]."""
+    """Compute :func:`patches` of K networks: [K, B, C, H, W] and [K, D, C, k, k] to [K, B, D, ⌊H/k⌋, ⌊W/k⌋]."""
     networks, batch, channels, height, width = x.shape
     k = weight.shape[-1]
     rows, columns = height // k, width // k
@@ -223,7 +183,7 @@ def stacked_patches(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def patches(x: Tensor, weight: Tensor) -> Tensor:
-    """The convolution of ``x`` [B, C, H, W] with ``weight`` [D, C, k, k] at stride k, as one matrix product.
+    """Convolve ``x`` [B, C, H, W] with ``weight`` [D, C, k, k] at stride k, as one matrix product.
 
     Two to four times faster on CPUs than the convolution; the result [B, D, ⌊H/k⌋, ⌊W/k⌋] is channels-last.
     """
@@ -245,7 +205,7 @@ class SmallResNet(Network):
     Options = SmallResNetOptions
 
     def build(self, input_shape: Sequence[int]) -> SmallResNetTrunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         channels, height, width = image_shape(input_shape, "a ResNet")
         assert isinstance(self.options, SmallResNetOptions)
         if min(height, width) < self.options.stem_stride:

@@ -1,4 +1,4 @@
-"""Residual networks with 3-D convolutions (Tran et al. 2018; Hara et al. 2018), for clips of pictures or of flow."""
+"""Residual networks with 3-D convolutions (Tran et al. 2018; Hara et al. 2018), for clips of images or of flow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netsim.core.options import NoOptions
 
 
 def clip_channels(input_shape: Sequence[int]) -> int:
-    """Channels of a clip [channels, frames, height, width].
+    """Return the number of channels of a clip [channels, frames, height, width].
 
     Raises:
         ScenarioError: The input is of another shape.
@@ -28,10 +28,10 @@ def clip_channels(input_shape: Sequence[int]) -> int:
 
 
 class VideoTrunk(Trunk):
-    """A 3-D ResNet of torchvision without its last layer: features averaged over time and picture after a ReLU.
+    """A 3-D ResNet of torchvision without its last layer: features averaged over time and image after a ReLU.
 
-    The first convolution is made anew for clips of other than three channels. Many networks at once are left to
-    PyTorch (:meth:`Trunk.stacked`): nearly all the time goes into convolutions, which it groups by itself.
+    The first convolution is replaced for clips without three channels. PyTorch vectorises many networks
+    (:meth:`Trunk.stacked`): nearly all the time is spent in convolutions, which it groups by itself.
     """
 
     def __init__(self, net: VideoResNet, channels: int) -> None:
@@ -47,7 +47,7 @@ class VideoTrunk(Trunk):
             nn.init.kaiming_normal_(net.stem[0].weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, frames, height, width] to [batch, feature_count]."""
+        """Map [batch, channels, frames, height, width] to [batch, feature_count]."""
         features: Tensor = self.net(x)
         return features
 
@@ -58,7 +58,7 @@ class R3D18(Network):
     Options = NoOptions
 
     def build(self, input_shape: Sequence[int]) -> VideoTrunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         channels = clip_channels(input_shape)
         return VideoTrunk(r3d_18(weights=None), channels)
 
@@ -69,7 +69,7 @@ class R3D50(Network):
     Options = NoOptions
 
     def build(self, input_shape: Sequence[int]) -> VideoTrunk:
-        """See :meth:`Network.build`."""
+        """Build the trunk; see :meth:`Network.build`."""
         channels = clip_channels(input_shape)
         net = VideoResNet(Bottleneck, [Conv3DSimple] * 4, layers=[3, 4, 6, 3], stem=BasicStem)
         return VideoTrunk(net, channels)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from learners.networks.choice import Model
+from learners.networks.architecture import Model
 from learners.networks.network import Trunk
 from learners.training.flops import Passes, check_features, count
 from learners.training.state import modality_parts, numbers, take

@@ -1,4 +1,8 @@
-"""The command line: run, check, partition, list, keys. It alone prints."""
+"""The command line: run, check, partition, list, keys. It alone prints.
+
+Commands import what they need themselves: the records bring pyarrow with them, learners PyTorch, and who asks for help
+or checks a scenario waits for neither.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.columns import Columns
 from rich.console import Console
-from rich.markup import escape
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
-from netsim.app.dealing import deal
-from netsim.app.progress import JsonLines, Screen, hours, joules
-from netsim.app.simulation import build, check_data
+import netsim
 from netsim.core import registry
 from netsim.core.errors import ScenarioError
-from netsim.records.metadata import commit, hardware, versions
-from netsim.records.run_folder import Recorder, new_folder
-from netsim.records.totals import Totals
-from netsim.scenario.loading import Plan, load_plan
 
 if TYPE_CHECKING:
-    import pandas as pd  # only data has tables, and it brings pandas with it
+    import pandas as pd
+    from rich.table import Table
+
+    from netsim.scenario.loading import Plan
 
 app = typer.Typer(
     help="Simulate wireless devices that learn together: accuracy, latency and energy on one clock.",
@@ -79,7 +75,25 @@ def _bad_input_ends_with_2(console: Console) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"netsim {netsim.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    pass
+
+
 def _plan(file: Path, settings: list[str] | None, seed: int | None, rounds: int | None) -> Plan:
+    from netsim.scenario.loading import load_plan
+
     changes = list(settings or [])
     changes += [f"seed={seed}"] if seed is not None else []
     changes += [f"rounds={rounds}"] if rounds is not None else []
@@ -116,6 +130,13 @@ def run(
         raise typer.Exit(2)
     with _bad_input_ends_with_2(errors):
         plan = _plan(file, settings, seed, rounds)
+
+        from netsim.app.progress import JsonLines, Screen
+        from netsim.app.simulation import build
+        from netsim.records.metadata import commit, hardware, versions
+        from netsim.records.run_folder import Recorder, new_folder
+        from netsim.records.totals import Totals
+
         begin = time.perf_counter()
         out.print(f"[bold]{plan.scenario.name}[/bold]  {plan.scenario.description}".rstrip())
         for note in plan.notes:
@@ -235,6 +256,11 @@ def _report(
     facts: Mapping[str, Any],
     explained: Mapping[str, str],
 ) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from netsim.app.progress import hours, joules
+
     energy = summary["energy_per_device_j"]
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
@@ -297,14 +323,19 @@ def _report(
 
 
 def _median_and_tail(spread_s: Mapping[str, float]) -> str:
-    """Two quantiles of times [s]: ``median 60 ms, 99 % 75.7 ms``."""
+    """Write two quantiles of times [s]: ``median 60 ms, 99 % 75.7 ms``."""
+    from netsim.app.progress import hours
+
     tail = spread_s["q99"]
     note = " (∞: never finished)" if math.isinf(tail) else ""
     return f"median {hours(spread_s['median'])}, 99 % {hours(tail)}{note}"
 
 
 def _add_in_short(table: Table, metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """What was measured beside the accuracy, side by side and without explanations."""
+    """Add what was measured beside the accuracy, side by side and without explanations."""
+    from rich.columns import Columns
+    from rich.text import Text
+
     if metrics:
         short = [Text(f"{name} {_first_to_last(ends)}") for name, ends in metrics.items()]
         table.add_row("also measured", Columns(short, padding=(0, 3, 0, 0)))
@@ -312,7 +343,7 @@ def _add_in_short(table: Table, metrics: Mapping[str, Mapping[str, Mapping[str, 
 
 
 def _first_to_last(by_modality: Mapping[str, Mapping[str, float]]) -> str:
-    """A metric's means over devices: ``2.29 → 0.142``."""
+    """Write a metric's means over devices: ``2.29 → 0.142``."""
     return ", ".join(
         (f"{modality} " if modality != "fused" else "") + f"{ends['first']:.3g} → {ends['last']:.3g}"
         for modality, ends in by_modality.items()
@@ -322,6 +353,8 @@ def _first_to_last(by_modality: Mapping[str, Mapping[str, float]]) -> str:
 @app.command()
 def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, rounds: Rounds = None) -> None:
     """Check a scenario without running it: keys, values, names, and whether its data is there."""
+    from netsim.app.dealing import check_data
+
     errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
     with _bad_input_ends_with_2(errors):
         plan = _plan(file, settings, seed, rounds)
@@ -354,6 +387,9 @@ def partition(
         if image is not None and image.suffix.lower() not in IMAGES:
             raise ScenarioError(f"--out: must end in {', '.join(IMAGES)} (got {str(image)!r})")
         plan = _plan(file, settings, seed, None)
+
+        from netsim.app.dealing import deal
+
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
         try:
@@ -385,7 +421,11 @@ def partition(
 
 
 def _print_holdings(out: Console, frame: pd.DataFrame, classes: list[str]) -> None:
-    """The table of who holds what; of many classes, how many a device has and which most of."""
+    """Print who holds what; of many classes, how many a device has and which most of."""
+    from rich.markup import escape
+    from rich.measure import Measurement
+    from rich.table import Table
+
     if len(classes) > COLUMNS:
         counts = frame[classes]
         most = [f"{100 * row.max() / max(1, row.sum()):.0f} % {row.idxmax()}" for _, row in counts.iterrows()]
@@ -420,6 +460,9 @@ def list_(
             out.print(f"[bold]{name}[/bold]  {about}")
             out.print("    " + ", ".join(registry.names(name)))
         return
+
+    from rich.table import Table
+
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -437,7 +480,7 @@ def keys() -> None:
 
 
 def main() -> None:
-    """Entry point of ``netsim`` and of ``python -m netsim``."""
+    """Start ``netsim``, or ``python -m netsim``."""
     # A reader that has seen enough (netsim list | head) is no error of ours.
     try:
         app()

@@ -12,7 +12,7 @@ PATIENCE = (100_000, 50, 50)
 
 @contextmanager
 def patient_collector() -> Iterator[None]:
-    """While the block runs, leave alone what is there already, and look through what is new less often.
+    """Leave alone what is there already while the block runs, and look through what is new less often.
 
     A simulation makes many small objects and few cycles; with Python's own settings a fifth of a large one's time goes
     into looking for them in vain.

@@ -1,4 +1,4 @@
-"""Loads a scenario's data and deals it to the devices, without a learner and without a world."""
+"""Checks a scenario's data, loads it and deals it to the devices, without a learner and without a world."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netsim.app.simulation import check_data
 from netsim.core.errors import ScenarioError
 from netsim.scenario.loading import Plan
 
 
+def check_data(plan: Plan) -> None:
+    """Look whether the data is where the scenario says.
+
+    Raises:
+        ScenarioError: It is not.
+    """
+    if "data" in plan.parts:
+        with plan.named():
+            plan.parts["data"].make().check()
+
+
 def deal(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> tuple[Any, list[Any]]:
-    """The data set and what each device holds of it, as every learner of this scenario and seed gets them.
+    """Load the data set and deal it, as every learner of this scenario and seed gets it.
 
     Args:
         plan: The checked scenario.

@@ -1,4 +1,4 @@
-"""What a person, or a script, sees while a simulation runs."""
+"""Shows a person, or a script, how far a simulation is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from netsim.records.totals import Totals
 
 
 def hours(seconds: float) -> str:
-    """Simulated time for people: 21.4 h, 3.2 min, 12.0 s, 17 ms; ∞ for what never ended."""
+    """Write a simulated time for people: 21.4 h, 3.2 min, 12.0 s, 17 ms; ∞ for what never ended."""
     if math.isinf(seconds):
         return "∞"
     if seconds >= 3600:
@@ -34,7 +34,7 @@ def hours(seconds: float) -> str:
 
 
 def joules(energy_j: float) -> str:
-    """Energy for people: 17.6 kJ, 215 J, 12 mJ, 7 µJ."""
+    """Write an energy for people: 17.6 kJ, 215 J, 12 mJ, 7 µJ."""
     for scale, unit in ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")):
         if energy_j >= scale:
             return f"{energy_j / scale:.3g} {unit}"
@@ -95,7 +95,7 @@ class JsonLines(Observer):
         self._console.out(json.dumps(plain(value)), highlight=False)
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """The state after ``round``."""
+        """Print the state after ``round``."""
         by_round = self._totals.mean_accuracy()
         self.say(
             {
@@ -115,5 +115,5 @@ class JsonLines(Observer):
 
 
 def round_wall(seconds: float) -> float:
-    """Wall time to milliseconds."""
+    """Round a wall time [s] down to milliseconds."""
     return int(seconds * 1000) / 1000

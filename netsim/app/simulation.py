@@ -13,10 +13,11 @@ from typing import Any
 import simpy
 
 from netsim.app.collector import patient_collector
+from netsim.app.dealing import check_data
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.core.registry import load, names
-from netsim.events import Observer, Observers
+from netsim.events import DeviceRow, LinkRow, Observer, Observers
 from netsim.former.backlog import Backlog
 from netsim.former.learning import ServerLearner as FormerServerLearner
 from netsim.former.protocols import asynchronous_server as former_asynchronous
@@ -26,7 +27,6 @@ from netsim.learner import Learner, Setup
 from netsim.protocols.asynchronous_server import AsynchronousServer
 from netsim.protocols.decentralized import DecentralizedRounds
 from netsim.protocols.server_rounds import ServerRounds
-from netsim.records.tables import DeviceRow, LinkRow
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, Difference, RadioOptions
@@ -76,7 +76,7 @@ class Simulation:
         self.execution = self.executor.facts()
 
     def watch(self, *observers: Observer) -> None:
-        """From now on ``observers`` look on too."""
+        """Let ``observers`` look on too from now on."""
         self.observer.observers.extend(observers)
 
     def run(self) -> None:
@@ -118,11 +118,11 @@ class Simulation:
 
     @property
     def modalities(self) -> list[str]:
-        """Modalities of the data, in the learner's order."""
+        """Return the modalities of the data, in the learner's order."""
         return list(self.learner.owners())
 
     def device_rows(self) -> list[DeviceRow]:
-        """The devices as they are now, for the records."""
+        """Describe the devices as they are now, for the records."""
         owners: Mapping[str, frozenset[int]] = self.learner.owners()
         classes = class_by_device(self.plan.scenario.devices)
         samples = self.learner.sample_counts()
@@ -146,7 +146,7 @@ class Simulation:
         ]
 
     def link_rows(self) -> list[LinkRow]:
-        """The links, for the records; those of an edge server with the loss of the uplink."""
+        """Describe the links for the records; those of an edge server have the loss of the uplink."""
         server = self.network.server
         radio = server.uplink if server else self.network.radio
         return [
@@ -156,7 +156,7 @@ class Simulation:
 
 
 def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
-    """The devices of the scenario, with what their classes and then ``overrides`` change; later entries win."""
+    """Make the scenario's devices, with what their classes and then ``overrides`` change; later entries win."""
     devices, classes = [], class_by_device(options)
     for number in range(options.count):
         processor, battery = options.processor, options.battery
@@ -174,7 +174,7 @@ def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
 
 
 def _torch_device(plan: Plan) -> str:
-    """Where the jobs will work; a scenario that learns nothing does not even import PyTorch to find out."""
+    """Choose where the jobs will work; a scenario that learns nothing does not import PyTorch to find out."""
     jobs, executor = plan.scenario.jobs, plan.parts["jobs.executor"]
     asked = "cpu" if jobs.device == "auto" and executor.cls.cpu_only else jobs.device
     if "data" not in plan.parts and asked in ("auto", "cpu"):
@@ -230,7 +230,11 @@ FORMER: dict[Any, Any] = {
 
 
 def _check_protocol(plan: Plan) -> None:
-    """Whether learner and protocol fit: both with an edge server, or both without."""
+    """Check that learner and protocol fit: both have an edge server, or neither.
+
+    Raises:
+        ScenarioError: One of them has.
+    """
     protocol, learner = plan.parts["protocol"], plan.parts["learner"]
     if issubclass(learner.cls, Learner):
         _check_suits(plan)
@@ -287,7 +291,7 @@ def _check_memory(options: Devices, learner: Any) -> None:
     """Whether each device can train in the memory that its class says it has; a line for each class that is too small.
 
     Raises:
-        ScenarioError: A device cannot.
+        ScenarioError: A device cannot; a line for each class that is too small.
     """
     classes, findings = class_by_device(options), []
     for name, block in options.classes.items():
@@ -309,23 +313,12 @@ def _check_memory(options: Devices, learner: Any) -> None:
 
 
 def _readable(size_bytes: float) -> str:
-    """A size for people: ``2,097,152 bytes (2 MiB)``."""
+    """Write a size for people: ``2,097,152 bytes (2 MiB)``."""
     return f"{size_bytes:,.0f} bytes ({size_bytes / 2**20:.3g} MiB)"
 
 
-def check_data(plan: Plan) -> None:
-    """Look whether the data is where the scenario says.
-
-    Raises:
-        ScenarioError: It is not.
-    """
-    if "data" in plan.parts:
-        with plan.named():
-            plan.parts["data"].make().check()
-
-
 def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
-    """What all links of a radio with ``bandwidth_hz`` have in common."""
+    """Gather what all links of a radio with ``bandwidth_hz`` have in common."""
     threshold_db = options.outage_snr_db
     return Air(
         bandwidth_hz,
@@ -336,7 +329,7 @@ def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
 
 
 def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int], float]:
-    """Path loss of each link [dB], by (lower, higher) number, of the component that ``key`` names.
+    """Compute the path loss of each link [dB], by (lower, higher) number, with the component that ``key`` names.
 
     Raises:
         ScenarioError: One of them is no loss.
@@ -358,7 +351,7 @@ def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int]
 def _server(
     plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float], Radio]
 ) -> EdgeServer:
-    """The edge server, with radios that ``radio_of`` makes of path loss, access and bandwidth."""
+    """Make the edge server, with radios that ``radio_of`` makes of path loss, access and bandwidth."""
     scenario, options = plan.scenario, plan.scenario.server
     uplink, downlink = options.uplink, options.downlink
     division = Uplink(env, uplink.division == "redivided")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from heapq import heappush
 from typing import Any
 
@@ -27,6 +28,14 @@ def succeed_at(event: simpy.Event, at_s: float, value: Any = None) -> None:
     assert not event.triggered and at_s >= event.env.now
     event._ok, event._value = True, value
     _push(event, at_s, NORMAL)
+
+
+def at_the_end_of_this_moment(env: simpy.Environment, call: Callable[[], None]) -> None:
+    """Call ``call`` after all else that happens at the present simulated time."""
+    event = env.event()
+    event._ok, event._value = True, None
+    event.callbacks.append(lambda _: call())
+    _push(event, env.now, LAST)
 
 
 def deadline(env: simpy.Environment, at_s: float, sums: int = 1) -> simpy.Event:

@@ -23,7 +23,7 @@ class ScenarioError(Exception):
 
 
 def with_its_place(error: BaseException) -> str:
-    """File, line and what went wrong there, in one line; the line is the last one that is no library's."""
+    """Say in one line what went wrong, in which file and line: the last one that is no library's."""
     kind, place = type(error).__name__, ""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {kind}: {error.msg}"

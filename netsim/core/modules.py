@@ -1,4 +1,4 @@
-"""Modules of a user's own: found beside the scenario that names them, whatever the current folder is."""
+"""Finds modules of a user's own beside the scenario that names them, whatever the current folder is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: Any = None
     ) -> ModuleSpec | None:
-        """Of a module at the top; what is inside a package its own path finds."""
+        """Find a module at the top; a package finds what is inside it by its own path."""
         return PathFinder.find_spec(name, _folders) if path is None else None
 
 
@@ -33,7 +33,7 @@ _finder = _Finder()
 
 
 def look_in(folders: Iterable[Path | str]) -> None:
-    """From now on look for modules in these folders too: after all that is installed, before folders named earlier."""
+    """Look for modules in these folders too: after all that is installed, before folders named earlier."""
     if _finder not in sys.meta_path:
         sys.meta_path.append(_finder)
     new = list(dict.fromkeys(str(folder) for folder in folders))
@@ -42,7 +42,7 @@ def look_in(folders: Iterable[Path | str]) -> None:
 
 
 def looked_in() -> list[str]:
-    """The folders, in order: what another process needs to find the same."""
+    """Return the folders, in order: another process needs them to find the same."""
     return list(_folders)
 
 
@@ -80,7 +80,7 @@ def find(name: str) -> str | None:
 
 
 def load_class(name: str) -> Any:
-    """The class of ``package.module:Class``, which must be whole: with options, and no method missing.
+    """Return the class of ``package.module:Class``, which must be whole: with options, and no method missing.
 
     Raises:
         ScenarioError: As :func:`find`; or the module fails when it runs, or has no such class.
@@ -123,7 +123,7 @@ def _spec(top: str) -> ModuleSpec | None:
 
 
 def _own(top: str) -> tuple[str, ModuleSpec | None]:
-    """What the folders of a user's own have under that name, and the first folder that has it."""
+    """Find that name in the folders of a user's own: the first folder that has it, and the module there."""
     for folder in _folders:
         if spec := PathFinder.find_spec(top, [folder]):
             return folder, spec

@@ -1,4 +1,4 @@
-"""What every block of a scenario is: frozen, strict about its keys, finite in its numbers."""
+"""The base of every block of a scenario: frozen, strict about its keys, finite in its numbers."""
 
 from __future__ import annotations
 

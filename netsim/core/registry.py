@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -11,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from netsim.core import modules
+from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
 
 KINDS = {
@@ -30,18 +30,21 @@ KINDS = {
 }
 
 
+_installed = cache(entry_points)  # reading them takes as long for one kind as for all
+
+
 @cache
 def _entries(kind: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"netsim.{kind}")}
+    return {entry.name: entry for entry in _installed().select(group=f"netsim.{kind}")}
 
 
 def names(kind: str) -> list[str]:
-    """Names that a scenario can use for a component of ``kind``, sorted."""
+    """Return the names that a scenario can use for a component of ``kind``, sorted."""
     return sorted(_entries(kind))
 
 
 def find(kind: str, name: str, where: str = "") -> str | None:
-    """Find ``name`` without loading it, which would take seconds where it brings PyTorch with it.
+    """Find ``name`` without importing anything.
 
     Args:
         kind: One of :data:`KINDS`.
@@ -68,8 +71,8 @@ def find(kind: str, name: str, where: str = "") -> str | None:
     return None
 
 
-def load(kind: str, name: str, where: str = "") -> Any:
-    """The class called ``name``.
+def entry(kind: str, name: str, where: str = "") -> Entry:
+    """Describe the component called ``name``; a class of a user's own is loaded for that.
 
     Args:
         kind: One of :data:`KINDS`.
@@ -83,11 +86,28 @@ def load(kind: str, name: str, where: str = "") -> Any:
         find(kind, name, where)
     with _at(where):
         if ":" in name:
-            return modules.load_class(name)
+            return Entry.of(modules.load_class(name))
         try:
-            return _entries(kind)[name].load()
+            found = _entries(kind)[name].load()
+            return found if isinstance(found, Entry) else Entry.of(found)
         except (ImportError, AttributeError) as error:
             raise ScenarioError(f"cannot load {name!r}: {error}") from error
+
+
+def load(kind: str, name: str, where: str = "") -> Any:
+    """Return the class called ``name``.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: A registered name, or ``package.module:Class``.
+        where: File and key, for the error.
+
+    Raises:
+        ScenarioError: Nothing of that name can be found or imported.
+    """
+    found = entry(kind, name, where)
+    with _at(where):
+        return found.load()
 
 
 @contextmanager
@@ -100,13 +120,13 @@ def _at(where: str) -> Generator[None]:
 
 
 def options_of(kind: str, name: str, given: Mapping[str, Any]) -> Any:
-    """The options of the component called ``name``, for blocks that name one of their own.
+    """Validate the options of the component called ``name``, for blocks that name one of their own.
 
     Raises:
         ScenarioError: Nothing of that name can be found, or it has no such option.
         pydantic.ValidationError: A value does not fit.
     """
-    model = load(kind, name).Options
+    model = entry(kind, name).options
     for key in given:
         if key not in model.model_fields:
             known = sorted(model.model_fields)
@@ -117,12 +137,11 @@ def options_of(kind: str, name: str, given: Mapping[str, Any]) -> Any:
 
 
 def describe(kind: str) -> list[tuple[str, str]]:
-    """Every registered component of ``kind`` with its line of explanation (the first of its docstring)."""
+    """List every registered component of ``kind`` with its line of explanation, or why it cannot be loaded."""
     rows = []
     for name in names(kind):
         try:
-            text = (inspect.getdoc(_entries(kind)[name].load()) or "").partition("\n")[0]
-        except (ImportError, AttributeError) as error:
-            text = f"(cannot be loaded: {error})"
-        rows.append((name, text))
+            rows.append((name, entry(kind, name).about))
+        except ScenarioError as error:
+            rows.append((name, f"({error})"))
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def derive_seed(seed: int, *name: str | int) -> int:
-    """A 63-bit seed that depends on the run's ``seed`` and on the consumer's ``name``, and on nothing else.
+    """Derive a 63-bit seed from the run's ``seed`` and the consumer's ``name``, and from nothing else.
 
     Args:
         seed: The run's seed.
@@ -25,7 +25,7 @@ def derive_seed(seed: int, *name: str | int) -> int:
 
 
 def stream(seed: int, *name: str | int) -> np.random.Generator:
-    """The random stream of the consumer called ``name``, at its beginning.
+    """Return the random stream of the consumer called ``name``, at its beginning.
 
     Asking twice gives the same numbers twice: a stream is a function of seed and name, not of who asked
     first. See :func:`derive_seed`.

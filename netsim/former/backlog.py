@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from netsim.events import Observer
+from netsim.events import MetricRow, Observer
 from netsim.former.learning import Inbox, Learner, Message, Workload
 from netsim.learner import Metric
-from netsim.records.tables import MetricRow
 from netsim.work.executors.executor import Executor
 from netsim.work.job import TrainingJob
 

@@ -11,12 +11,12 @@ from pydantic import Field
 from netsim.core.clock import deadline
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
+from netsim.events import RoundRow
 from netsim.learner import Learner, Message
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
-from netsim.records.tables import RoundRow
 from netsim.world.devices.device import Device, first_of
 
 Process = Generator[simpy.Event, Any, Any]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from netsim.events import Observer
-from netsim.records.tables import OutsideRow
+from netsim.events import Observer, OutsideRow
 from netsim.world.devices.device import Device
 from netsim.world.devices.meter import Account
 from netsim.world.network import Network

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import simpy
 
 from netsim.core.errors import ScenarioError
+from netsim.events import RoundRow, ServerRow
 from netsim.learner import Learner
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
 from netsim.protocols.star import Star, members
-from netsim.records.tables import RoundRow, ServerRow
 from netsim.world.devices.device import Device
 from netsim.world.selection import Candidate
 

@@ -74,8 +74,12 @@ class ServerRounds(ServerProtocol):
         limit_s = self.options.deadline_s
         limit = None if limit_s is None else deadline(env, begin_s + limit_s)
 
+        arrivals = 0
+
         def count() -> None:
-            if sum(errand.arrived for errand in errands.values()) == self.options.first:
+            nonlocal arrivals
+            arrivals += 1
+            if arrivals == self.options.first:
                 enough.succeed()
 
         errands = {k: Errand(on_arrival=count) for k in chosen}

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, code, hardware."""
+"""Metadata of a run: versions, code, hardware."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what computes the results."""
+    """Return the versions of Python and of the packages that compute the results."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit that the code was checked out at, ``+changes`` where it was edited; None outside a checkout."""
+    """Return the commit of the code, with ``+changes`` if files were edited; None outside a checkout."""
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -54,7 +54,7 @@ def commit() -> str | None:
 
 
 def hardware(torch_device: str) -> dict[str, Any]:
-    """Processor, cores, and the GPU if one is used."""
+    """Return the processor, the number of cores, and the GPU if one is used."""
     facts: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.system(),

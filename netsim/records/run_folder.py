@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from netsim.core.errors import ScenarioError
-from netsim.events import Observer
-from netsim.records.tables import (
+from netsim.events import (
     DeviceRow,
     LinkRow,
     MetricRow,
+    Observer,
     OutsideRow,
     RoundRow,
     ServerRow,
@@ -30,7 +30,7 @@ SCHEMA = 1
 
 
 def plain(value: Any) -> Any:
-    """The same in what strict JSON knows: what is not a finite number is None."""
+    """Return ``value`` with types of strict JSON only; a number that is not finite becomes None."""
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:
 
 
 def plain_json(value: Any) -> str:
-    """Strict JSON: what is not a finite number is null."""
+    """Return ``value`` as strict JSON; a number that is not finite becomes null."""
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -68,11 +68,11 @@ def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path
 
 
 class Recorder(Observer):
-    """Writes a run's folder as the run goes.
+    """An observer that writes a run's folder while the run goes on.
 
-    When a round closes, all that happened so far goes to disk, unless that was done less than :attr:`PAUSE_S`
-    seconds of real time ago, or would take more than a :attr:`SHARE` of the time: where rounds take milliseconds, a
-    part for each would take longer than they do.
+    When a round closes, all records so far are written to disk, unless the last write was less than
+    :attr:`PAUSE_S` seconds of real time ago, or writing would take more than a :attr:`SHARE` of the time. Where a
+    round takes milliseconds, writing after each round would take longer than the rounds.
     """
 
     PAUSE_S = 1.0
@@ -111,35 +111,35 @@ class Recorder(Observer):
         self._due_s = -math.inf
 
     def write_metadata(self, **changes: Any) -> None:
-        """Write ``metadata.json`` anew, with ``changes``."""
+        """Write ``metadata.json`` again, updated with ``changes``."""
         self.metadata.update(changes)
         self._write("metadata.json", self.metadata)
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Rows of ``transfers``."""
+        """Add rows to ``transfers``."""
         self._transfers.add_batch(batch)
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """Rows of ``metrics``."""
+        """Add rows to ``metrics``."""
         self._metrics.add_all(rows)
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """A row of ``rounds``."""
+        """Add a row to ``rounds``."""
         self._rounds.add(row, [iterations.get(m, 0) for m in self._modalities])
 
     def on_outside(self, row: OutsideRow) -> None:
-        """A row of ``outside``."""
+        """Add a row to ``outside``."""
         self._outside.add(row)
 
     def on_server_round(self, row: ServerRow) -> None:
-        """A row of ``server``, a table that only runs with a server have."""
+        """Add a row to ``server``; only runs with a server have this table."""
         if self._server is None:
             self._server = TableWriter(self.folder, "server")
             self._writers = (*self._writers, self._server)
         self._server.add(row)
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """To disk, if it was not done just now."""
+        """Write all records so far to disk, unless that was done recently."""
         now_s = time.monotonic()
         if now_s >= self._due_s:
             for writer in self._writers:
@@ -148,12 +148,12 @@ class Recorder(Observer):
             self._due_s = end_s + max(self.PAUSE_S, (end_s - now_s) / self.SHARE)
 
     def end_tables(self) -> None:
-        """Make each table a single file."""
+        """Merge the parts of each table into a single file."""
         for writer in self._writers:
             writer.close()
 
     def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> None:
-        """End the records: the summary, the final metadata. Tables come before."""
+        """Write the summary and the final metadata. Call :meth:`end_tables` before."""
         self._write("summary.json", {"schema": SCHEMA, "status": status, **summary})
         self.write_metadata(status=status, **metadata)
 

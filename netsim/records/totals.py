@@ -1,4 +1,4 @@
-"""Adds up a run while it goes: for the screen, and for ``summary.json``."""
+"""Sums of a run while it goes on, for the screen and for ``summary.json``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from netsim.events import Observer
-from netsim.records.tables import MetricRow, OutsideRow, RoundRow, ServerRow, TransferBatch, joined
+from netsim.events import MetricRow, Observer, OutsideRow, RoundRow, ServerRow, TransferBatch, joined
 from netsim.world.devices.meter import CATEGORIES
 
 
 def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
-    """Median and quantiles beside the mean: times on a fading radio have heavy tails, whose mean says little.
+    """Return mean, maximum, median and quantiles; times on a fading radio have heavy tails, so a mean says little.
 
-    What never finished is infinite. It counts in the quantiles, for leaving out the slowest would flatter the tail;
-    mean and maximum are of what did finish. A quantile is the smallest value that this share does not exceed.
+    An infinite value stands for something that never finished. Quantiles include it: without the slowest, the tail
+    would look too short. Mean and maximum are those of the finite values. A quantile q is the smallest value that a
+    share q of the values does not exceed. Return None for no values.
     """
     if not len(values):
         return None
@@ -41,7 +41,7 @@ class Curve:
         self._sums: dict[bool, dict[int, tuple[float, int]]] = {True: {}, False: {}}
 
     def add(self, round: int, device: int, value: float) -> None:
-        """One more value; what is no number counts for nothing."""
+        """Add a value; NaN is ignored."""
         if not math.isnan(value):
             own = self._sums[device >= 0]
             total, count = own.get(round, (0.0, 0))
@@ -49,25 +49,25 @@ class Curve:
 
     @property
     def means(self) -> dict[int, float]:
-        """By round, in order."""
+        """Return the mean of each round, in the order of rounds."""
         sums = self._sums[True] or self._sums[False]
         return {t: total / count for t, (total, count) in sorted(sums.items())}
 
     @property
     def ends(self) -> dict[str, float]:
-        """First and last, and in which rounds that was."""
+        """Return the first and the last mean, and their rounds."""
         means = self.means
         first, last = min(means), max(means)
         return {"first": means[first], "first_round": first, "last": means[last], "last_round": last}
 
 
 class Totals(Observer):
-    """Energy by device and category, lengths of rounds and transfers, metrics by round.
+    """An observer that adds up energy by device and category, lengths of rounds and transfers, metrics by round.
 
     Attributes:
-        closed_energy_j: Mean joules that a device had spent, in rounds of its own that had ended and between them, by
-            the end of the round that was closed last; the clock may be further by now.
-        closed_dead: How many devices were dead then.
+        closed_energy_j: Mean energy that a device had spent by the end of the last closed round, in its ended rounds
+            and between them [J]. The clock may be later by now.
+        closed_dead: Number of dead devices at that time.
     """
 
     def __init__(self, device_count: int) -> None:
@@ -86,11 +86,11 @@ class Totals(Observer):
         self.rounds_closed = 0
         self.closed_energy_j = 0.0
         self.closed_dead = 0
-        self._ended: deque[tuple[float, float]] = deque()  # when rounds ended, and what they cost
+        self._ended: deque[tuple[float, float]] = deque()  # ends of rounds and their energies
         self.time_s = 0.0
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """Add the round's joules."""
+        """Add the energy, the iterations and the outcome of a round."""
         device = row.device
         self._add(row)
         for modality, count in iterations.items():
@@ -103,14 +103,14 @@ class Totals(Observer):
         self.outcomes[row.outcome] += 1
 
     def on_outside(self, row: OutsideRow) -> None:
-        """Add the joules of a device, or of the server."""
+        """Add the energy of a device or of the server."""
         if row.device < self._device_count:
             self._add(row)
         else:
             self._add_of_server(row)
 
     def _add(self, row: RoundRow | OutsideRow) -> None:
-        """Add the joules of a device's row."""
+        """Add the energy of a device's row."""
         device, energy_j = row.device, self.energy_j
         energy_j["compute"][device] += row.compute_j
         energy_j["sending"][device] += row.sending_j
@@ -120,18 +120,18 @@ class Totals(Observer):
         self.time_s = max(self.time_s, row.end_s)
 
     def _add_of_server(self, row: ServerRow | OutsideRow) -> None:
-        """Add the joules of a row of the server."""
+        """Add the energy of a row of the server."""
         for category in CATEGORIES:
             self.server_energy_j[category] += getattr(row, f"{category}_j")
         self.time_s = max(self.time_s, row.end_s)
 
     def on_server_round(self, row: ServerRow) -> None:
-        """Add the server's joules."""
+        """Add the energy and the outcome of a round of the server."""
         self._add_of_server(row)
         self.server_rounds[row.outcome] += 1
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Count the transfers."""
+        """Count the transfers by outcome, and keep their airtimes and bits."""
         if isinstance(batch.outcome, str):
             self.transfers[batch.outcome] += len(batch)
         else:
@@ -143,16 +143,16 @@ class Totals(Observer):
         self.sent_bits.append(batch.sent_bits)
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """Keep means."""
+        """Add the measurements to the means by round."""
         for row in rows:
             self._curves[row.name][row.modality].add(row.round, row.device, row.value)
 
     def on_death(self, device: int, time_s: float) -> None:
-        """Keep who died when."""
+        """Keep the device and the time of its death."""
         self.dead.append((device, time_s))
 
     def on_round_closed(self, round: int, time_s: float) -> None:
-        """One more round is over for everybody."""
+        """Count a closed round, and bring the mean energy up to its end."""
         self.rounds_closed = max(self.rounds_closed, round)
         while self._ended and self._ended[0][0] <= time_s:
             self.closed_energy_j += self._ended.popleft()[1] / self._device_count
@@ -160,16 +160,16 @@ class Totals(Observer):
 
     @property
     def device_energy_j(self) -> np.ndarray:
-        """Joules that each device has spent."""
+        """Return the energy that each device has spent [J], shape [devices]."""
         return np.sum([self.energy_j[c] for c in CATEGORIES], axis=0)
 
     def mean_accuracy(self, modality: str = "") -> dict[int, float]:
-        """Mean over devices, by round."""
+        """Return the mean accuracy over devices, by round."""
         return self._curves["accuracy"][modality].means
 
     @property
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
-        """What was measured beside the accuracy, by name and modality: means over devices, first and last."""
+        """Return first and last means over devices of all metrics but the accuracy, by name and modality."""
         return {
             name: {
                 modality or "fused": curve.ends for modality, curve in sorted(curves.items()) if curve.means
@@ -179,7 +179,7 @@ class Totals(Observer):
         }
 
     def summary(self) -> dict[str, Any]:
-        """The numbers that one compares runs by."""
+        """Return the numbers of ``summary.json``."""
         energy = self.device_energy_j
         accuracy: dict[str, Any] = {}
         for modality in sorted(self._curves["accuracy"]):

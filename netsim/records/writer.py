@@ -1,4 +1,4 @@
-"""Writes tables as the run goes: parts while it runs, one file per table at the end."""
+"""Writers of tables: several parts while the run goes on, one file per table at the end."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from netsim.records.tables import columns, joined, runs
+from netsim.events import columns, joined, runs
 
 ROW_GROUP = 65_536
-"""Rows that a file has together; so many of them, and what was flushed last, are in memory at most."""
+"""Rows of a row group; memory holds at most this many rows and those flushed last."""
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 _WHOLE = ".whole"
 
 
 def schema_of(table: str, extra: Sequence[str] = ()) -> pa.Schema:
-    """Arrow schema of ``table``, with whole-number columns ``extra`` behind its own."""
+    """Return the Arrow schema of ``table``, with the columns ``extra`` of whole numbers after its own."""
     own = [(column.name, _ARROW[column.type]) for column in columns(table)]
     return pa.schema([*own, *((name, pa.int64()) for name in extra)])
 
 
 class TableWriter:
-    """One table of a run folder.
+    """A writer of one table of a run folder.
 
-    While the run goes, ``<name>.parquet`` is a folder of parts, which pandas and Arrow read like a file; each part is
-    whole on disk before it bears its name, so what a killed run leaves is readable. The one file that ``close`` leaves
-    grows beside them, hidden, by row groups of always the same size: it does not depend on when parts were written.
+    While the run goes on, ``<name>.parquet`` is a folder of parts; pandas and Arrow read it like a file. A part gets
+    its name when it is complete on disk, so the records of a killed run are readable. ``close`` leaves one file. It
+    grows beside the parts, hidden, by row groups of equal size, so it does not depend on the times of writing.
     """
 
     def __init__(self, folder: Path, table: str, extra: Sequence[str] = ()) -> None:
@@ -40,13 +40,13 @@ class TableWriter:
         self.schema = schema_of(table, extra)
         self._rows: list[tuple[Any, ...]] = []
         self._parts = 0
-        self._waiting: list[pa.Table] = []  # for a row group to be full
+        self._waiting: list[pa.Table] = []  # until a row group is full
         self._whole: pq.ParquetWriter | None = None
-        # Texts and small numbers repeat; times and energies do not, and a dictionary of them is work for nothing.
+        # Texts and small numbers repeat; times and energies do not, so a dictionary does not help them.
         self._repeating = [field.name for field in self.schema if field.type != pa.float64()]
 
     def add(self, row: tuple[Any, ...], extra: Sequence[int] = ()) -> None:
-        """Keep ``row``, and its values of the extra columns, until the next flush."""
+        """Keep ``row`` and its values of the extra columns until the next flush."""
         self._rows.append((*row, *extra) if extra else row)
 
     def add_all(self, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -54,7 +54,7 @@ class TableWriter:
         self._rows.extend(rows)
 
     def _columns(self) -> list[Any]:
-        """Take out what was kept, by column; empty if nothing was."""
+        """Take out the kept rows, by column; empty if there are none."""
         rows, self._rows = self._rows, []
         return list(zip(*rows, strict=True))
 
@@ -66,7 +66,7 @@ class TableWriter:
         )
 
     def flush(self) -> None:
-        """Write what was kept as a part."""
+        """Write the kept rows as a part."""
         table = self._take()
         if not len(table):
             return
@@ -74,14 +74,14 @@ class TableWriter:
         part = self.path / f"part-{self._parts:06d}.parquet"
         hidden = part.with_name(f".{part.name}")
         self._parts += 1
-        # First, so that nothing is lost when Ctrl-C comes while the part is written.
+        # First, so that nothing is lost if Ctrl-C interrupts the writing of the part.
         self._waiting.append(table)
         pq.write_table(table, hidden, use_dictionary=self._repeating)
         hidden.rename(part)
         self._grow(at_least=ROW_GROUP)
 
     def close(self) -> None:
-        """Leave one file."""
+        """Write the kept rows, and replace the parts with one file."""
         self.path.mkdir(exist_ok=True)
         self._waiting.append(self._take())
         self._grow(at_least=0)
@@ -93,7 +93,7 @@ class TableWriter:
         shutil.rmtree(parts, ignore_errors=True)
 
     def _grow(self, at_least: int) -> None:
-        """Once ``at_least`` so many rows wait for the one file, add them to it: full row groups, or with 0 all rows."""
+        """Add waiting rows to the one file if there are ``at_least`` so many: full row groups, or with 0 all rows."""
         rows = sum(map(len, self._waiting))
         if rows < at_least:
             return
@@ -107,7 +107,7 @@ class TableWriter:
 
 
 class BatchWriter(TableWriter):
-    """A table whose rows come in batches: an array, a sequence of texts, or one value for all rows, in every column."""
+    """A writer of a table of batches: each column is an array, a sequence of texts, or one value for all rows."""
 
     def __init__(self, folder: Path, table: str) -> None:
         super().__init__(folder, table)
@@ -128,5 +128,5 @@ class BatchWriter(TableWriter):
 
 
 def _repeated(texts: Sequence[str], times: Sequence[int]) -> pa.Array:
-    """Each text so many times; Arrow makes few of Python's and repeats them itself."""
+    """Return each text repeated as often as ``times`` says; Arrow repeats faster than Python."""
     return pa.array(texts, type=pa.string()).take(np.repeat(np.arange(len(texts)), times))

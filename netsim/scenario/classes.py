@@ -1,4 +1,4 @@
-"""Classes of devices: who is of which, and what can be wrong about them."""
+"""Tells which device is of which class, and finds mistakes in a scenario's classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Finding = tuple[tuple[str, ...], str]
 
 
 def class_by_device(options: Devices) -> dict[int, str]:
-    """The class of each device that has one, in the order of device numbers.
+    """Map each device that has a class to its name, in the order of device numbers.
 
     A class that lists devices has those. Classes that list none share the devices that no class lists, in turn and in
     the order of the file; where every class lists its devices, the others have no class.
@@ -24,7 +24,7 @@ def class_by_device(options: Devices) -> dict[int, str]:
 
 
 def class_findings(options: Devices) -> Iterator[Finding]:
-    """What is wrong with who is of which class."""
+    """Find mistakes in the lists of devices."""
     first: dict[int, str] = {}
     for name, block in options.classes.items():
         key = ("devices", "classes", name, "devices")
@@ -48,17 +48,17 @@ def class_findings(options: Devices) -> Iterator[Finding]:
 
 
 def class_networks(options: Devices) -> Iterator[tuple[tuple[str, ...], Component]]:
-    """The networks that classes name, with the paths of their keys."""
+    """Yield the networks that classes name, with the paths of their keys."""
     for name, block in options.classes.items():
         for modality, network in block.networks.items():
             yield ("devices", "classes", name, "networks", modality), network
 
 
 def network_findings(options: Devices, learner: str) -> Iterator[Finding]:
-    """What to say where classes name networks and ``learner`` does not take one per device."""
+    """Find networks of classes; for use where ``learner`` does not take one per device."""
     for name in (name for name, block in options.classes.items() if block.networks):
         fitting = [
-            one for one in registry.names("learners") if registry.load("learners", one).network_per_device
+            one for one in registry.names("learners") if registry.entry("learners", one).network_per_device
         ]
         yield (
             ("devices", "classes", name, "networks"),
@@ -69,7 +69,7 @@ def network_findings(options: Devices, learner: str) -> Iterator[Finding]:
 
 
 def _sharing(options: Devices) -> tuple[list[str], list[int]]:
-    """Classes that list no devices, and the devices that no class lists."""
+    """Return the classes that list no devices, and the devices that no class lists."""
     listed = {device for block in options.classes.values() for device in block.devices or ()}
     sharing = [name for name, block in options.classes.items() if block.devices is None]
     return sharing, [device for device in range(options.count) if device not in listed]

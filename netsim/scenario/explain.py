@@ -28,7 +28,7 @@ Location = tuple[int | str, ...]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a field's type admits."""
+    """List the models that a field's type admits."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     origin = typing.get_origin(annotation)
@@ -38,7 +38,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
-    """The model that the value at ``location`` belongs to."""
+    """Find the model that the value at ``location`` belongs to."""
     current: type[BaseModel] | None = model
     named = False
     for part in location:
@@ -56,7 +56,7 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
 
 
 def _unit(key: str) -> str:
-    """Words for the unit that a key's name carries: ``" in hertz"``, or nothing."""
+    """Name the unit that a key's name carries: ``" in hertz"``, or nothing."""
     parts = key.split("_")
     if "per" in parts:
         before, _, after = key.rpartition("_per_")
@@ -126,7 +126,7 @@ def _sentence(error: Any, model: type[BaseModel], location: Location, of_compone
 def explain(
     error: ValidationError, model: type[BaseModel], prefix: Location, where: Callable[[Location], str]
 ) -> str:
-    """One line per finding: where it is, what is wrong, what is allowed, the way out.
+    """Write one line per finding: where it is, what is wrong, what is allowed, the way out.
 
     Args:
         error: What pydantic raised.

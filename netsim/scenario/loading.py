@@ -1,4 +1,4 @@
-"""From a file and the command line's changes to a checked, complete scenario."""
+"""Makes a checked, complete scenario of a file and the command line's changes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from netsim.core import modules, registry
+from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.scenario.classes import class_findings, class_networks, network_findings
@@ -22,14 +24,25 @@ from netsim.scenario.yaml_file import parse_value, read_yaml
 
 @dataclass(frozen=True)
 class Part:
-    """A component of the scenario, found and checked: its class and its options."""
+    """A component of the scenario, found and checked.
+
+    Attributes:
+        name: What the scenario calls it.
+        entry: What is known of it.
+        options: Its options.
+    """
 
     name: str
-    cls: Any
+    entry: Entry
     options: Options
 
+    @cached_property
+    def cls(self) -> Any:
+        """Its class, loaded when it is first asked for."""
+        return self.entry.load()
+
     def make(self, *arguments: Any) -> Any:
-        """The component: its class with its options, and with ``arguments`` behind them."""
+        """Make the component of its options, and of ``arguments`` behind them."""
         return self.cls(self.options, *arguments)
 
 
@@ -53,7 +66,7 @@ class Plan:
 
     @contextmanager
     def named(self) -> Generator[None]:
-        """Errors of what is made while the block runs say which file is at fault, line by line."""
+        """Put the file before every line of an error that is raised while the block runs."""
         try:
             yield
         except ScenarioError as error:
@@ -61,7 +74,7 @@ class Plan:
             raise ScenarioError("\n".join(f"{self.file}: {line}" for line in lines)) from None
 
     def resolved(self) -> dict[str, Any]:
-        """The whole scenario as plain data, every default filled in; it can be run again as it is."""
+        """Return the whole scenario as plain data, every default filled in; it can be run again as it is."""
         tree = self.scenario.model_dump(mode="python")
         tree["modules"] = list(self.own)
         for path, part in self.parts.items():
@@ -105,7 +118,7 @@ def _index(block: list[Any], part: str, text: str) -> int:
 
 
 def _absolute(options: Options, folder: Path) -> Options:
-    """Relative paths in a scenario start at the scenario's own folder, also those of blocks inside the block."""
+    """Let relative paths start at the scenario's own folder, also those of blocks inside the block."""
     changed: dict[str, Any] = {}
     for key, value in options:
         if isinstance(value, Path) and not value.is_absolute():
@@ -154,19 +167,19 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
         if component is None:
             continue
         try:
-            cls = registry.load(kind, component.name, f"{where((*key, 'name'))}: {'.'.join(key)}.name")
+            entry = registry.entry(kind, component.name, f"{where((*key, 'name'))}: {'.'.join(key)}.name")
             given = component.given
             if before[key] not in (None, component.name) and (*key, "name") in changed:
                 # Another learner by --set learner.name=...: options of the old one that the new one does not have
                 # go, but not silently; options that the command line itself sets stay and must fit.
-                own = {k for k in given if k in cls.Options.model_fields or (*key, k) in changed}
+                own = {k for k in given if k in entry.options.model_fields or (*key, k) in changed}
                 if dropped := sorted(set(given) - own):
                     notes.append(f"{'.'.join(key)}: {component.name!r} has no {', '.join(dropped)}; left out")
                 given = {k: given[k] for k in given if k in own}
-            options = cls.Options.model_validate(given)
-            parts[".".join(key)] = Part(component.name, cls, _absolute(options, path.parent.resolve()))
+            options = entry.options.model_validate(given)
+            parts[".".join(key)] = Part(component.name, entry, _absolute(options, path.parent.resolve()))
         except ValidationError as error:
-            findings.append(explain(error, cls.Options, key, where))
+            findings.append(explain(error, entry.options, key, where))
         except ScenarioError as error:
             findings.append(str(error))
     count = scenario.devices.count
@@ -178,14 +191,14 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
                 )
     for place, network in class_networks(scenario.devices):
         try:
-            found = registry.load("networks", network.name, f"{where(place)}: {'.'.join(place)}.name")
-            found.Options.model_validate(network.given)
+            entry = registry.entry("networks", network.name, f"{where(place)}: {'.'.join(place)}.name")
+            entry.options.model_validate(network.given)
         except ValidationError as error:
-            findings.append(explain(error, found.Options, place, where))
+            findings.append(explain(error, entry.options, place, where))
         except ScenarioError as error:
             findings.append(str(error))
     wrong = list(class_findings(scenario.devices))
-    if (learner := parts.get("learner")) and not learner.cls.network_per_device:
+    if (learner := parts.get("learner")) and not learner.entry.network_per_device:
         wrong.extend(network_findings(scenario.devices, learner.name))
     findings.extend(f"{where(place)}: {'.'.join(place)}: {text}" for place, text in wrong)
     if protocol := parts.get("protocol"):
@@ -206,7 +219,7 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
 
 
 def _find_all(scenario: Scenario, folder: Path, where: Callable[[Location], str]) -> tuple[Path, ...]:
-    """Find all that the scenario names before anything is loaded, since loading may take PyTorch's seconds.
+    """Find all that the scenario names before anything is imported, for modules of a user's own may take seconds.
 
     Returns:
         Folders of the modules of a user's own.
@@ -233,7 +246,7 @@ def _find_all(scenario: Scenario, folder: Path, where: Callable[[Location], str]
 
 
 def _names_in(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, str]]:
-    """Path of the key, kind, and name of each component that can be told before its class is loaded."""
+    """Yield path of the key, kind, and name of each component that can be told before anything is loaded."""
     for key, kind in COMPONENTS.items():
         if component := _component_at(scenario, key):
             yield (*key, "name"), kind, component.name
@@ -243,7 +256,7 @@ def _names_in(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, str]]
 
 
 def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tuple[tuple[str, ...], str]]:
-    """Modules of a user's own in the blocks of a component, such as ``networks: {image: "mine:Net"}``."""
+    """Yield modules of a user's own in the blocks of a component, such as ``networks: {image: "mine:Net"}``."""
     for key, value in block.items():
         if isinstance(value, Mapping):
             yield from (((key, *inner), name) for inner, name in _own_names_in(value, key == "networks"))
@@ -256,7 +269,7 @@ def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tu
 
 
 def _fill_in_names(tree: dict[str, Any]) -> None:
-    """``protocol: {deadline_s: 60}`` means the default protocol: a block without a name has the default's."""
+    """Give a block without a name the default's: ``protocol: {deadline_s: 60}`` means the default protocol."""
     for key in COMPONENTS:
         model: type[Options] = Scenario
         here: Any = tree
@@ -270,7 +283,7 @@ def _fill_in_names(tree: dict[str, Any]) -> None:
 
 
 def _paths(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The paths of all blocks and keys that are written in ``tree``."""
+    """Yield the paths of all blocks and keys that are written in ``tree``."""
     yield path
     for key, value in tree.items() if isinstance(tree, dict) else ():
         yield from _paths(value, (*path, str(key)))

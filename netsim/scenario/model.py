@@ -20,7 +20,7 @@ Decibels = Annotated[float, Field(ge=-LARGEST_DB, le=LARGEST_DB)]
 
 
 class Component(BaseModel):
-    """Something found by name, with options of its own (checked against its class, not here)."""
+    """Something found by name, with options of its own, which its class or entry checks."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -28,12 +28,12 @@ class Component(BaseModel):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options beside the name."""
+        """Return the options beside the name."""
         return dict(self.__pydantic_extra__ or {})
 
 
 def _named(value: Any) -> Any:
-    """``path_loss: free_space`` is short for ``path_loss: {name: free_space}``."""
+    """Read ``path_loss: free_space`` as ``path_loss: {name: free_space}``."""
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -51,7 +51,7 @@ class BatteryOptions(Options):
 
 
 class ProcessorChange(Options):
-    """What a class of devices, or an entry of ``devices.overrides``, changes about the processor."""
+    """Changes of the processor, in a class of devices or an entry of ``devices.overrides``."""
 
     frequency_hz: float | None = Field(None, gt=0, description="clock frequency f [Hz]")
     flops_per_cycle: float | None = Field(None, gt=0, description="FLOPs per cycle e")
@@ -59,7 +59,7 @@ class ProcessorChange(Options):
 
 
 class Difference(Options):
-    """What is different about some devices; what is not said stays as it was."""
+    """Differences of some devices; what is not said stays as it was."""
 
     devices: tuple[int, ...] | None = Field(None, min_length=1, description="numbers of the devices, from 0")
     processor: ProcessorChange = Field(ProcessorChange(), description="changes of the processor")
@@ -204,7 +204,7 @@ class StatedCosts(Options):
 
 
 def _counted_or_times(value: Any) -> Any:
-    """One sentence about what is neither, instead of one for each form that the key can have."""
+    """Say in one sentence what is neither, instead of one for each form that the key can have."""
     try:
         fits = value == "counted" or 0 <= float(value) < math.inf
     except (TypeError, ValueError):
@@ -240,7 +240,7 @@ class Evaluation(Options):
 
 
 def _switch(value: Any) -> Any:
-    """YAML reads on and off as true and false."""
+    """Undo that YAML reads on and off as true and false."""
     return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 

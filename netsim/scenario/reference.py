@@ -1,4 +1,4 @@
-"""Every key of a scenario with its type, default and meaning, as Markdown: read from the models themselves."""
+"""Writes every key of a scenario with its type, default and meaning, as Markdown, from the models themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WORDS = {float: "number", int: "whole number", str: "text", bool: "true or fals
 
 
 def _type(annotation: Any) -> str:
-    """The type of a key in words."""
+    """Name the type of a key."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in _WORDS:
         return _WORDS[annotation]
@@ -44,13 +44,13 @@ def _type(annotation: Any) -> str:
 
 
 def _plural(words: str) -> str:
-    """Blocks, whole numbers, texts, lists of texts."""
+    """Form the plural: blocks, whole numbers, texts, lists of texts."""
     head, of, rest = words.partition(" of ")
     return f"{head}s of {rest}" if of else {"text": "texts"}.get(words, f"{words}s")
 
 
 def _default(field: FieldInfo) -> str:
-    """The default of a key as one would write it."""
+    """Write the default of a key as a scenario would."""
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is PydanticUndefined:
         return "must be given"
@@ -72,7 +72,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _about(model: type[BaseModel], key: str, field: FieldInfo) -> str:
-    """The meaning of a key: the field's description, or its entry under ``Attributes:`` in a docstring of its class."""
+    """Find the meaning of a key: the field's description, or its entry under ``Attributes:`` in a class's docstring."""
     text = field.description or ""
     for owner in model.__mro__ if not text else ():
         entry = re.search(rf"^ {{4}}{key}: (.*(?:\n {{8}}.*)*)", inspect.getdoc(owner) or "", re.MULTILINE)
@@ -111,17 +111,17 @@ HEAD = "| key | type | default | meaning |\n| --- | --- | --- | --- |"
 
 
 def keys() -> str:
-    """The table of the scenario's own keys."""
+    """Write the table of the scenario's own keys."""
     return "\n".join([HEAD, *_rows(Scenario, "")])
 
 
 def component_keys(kind: str) -> str:
-    """For every registered component of ``kind``: its line of explanation and the table of its keys."""
+    """Write the line of explanation and the table of keys of every registered component of ``kind``."""
     parts = []
     for name, about in registry.describe(kind):
         parts.append(f"**`{name}`**: {about}")
         try:
-            model = registry.load(kind, name).Options
+            model = registry.entry(kind, name).options
         except ScenarioError:
             continue
         if model.model_fields:
@@ -130,12 +130,12 @@ def component_keys(kind: str) -> str:
 
 
 def _list(words: list[str]) -> str:
-    """One, two and three."""
+    """Join words: one, two and three."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def reference() -> str:
-    """The whole reference: the scenario's keys, then those of every component, by kind."""
+    """Write the whole reference: the scenario's keys, then those of every component, by kind."""
     places: dict[str, list[str]] = {kind: [] for kind in registry.KINDS}
     for path, kind in COMPONENTS.items():
         places[kind].append(f"`{'.'.join(path)}`")

@@ -61,7 +61,7 @@ def _parse(text: str, where: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML file.
 
     Raises:
         ScenarioError: The file is missing, is no text, is not YAML, or holds no mapping.
@@ -83,12 +83,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_value(text: str, where: str) -> Any:
-    """One value as YAML reads it, for ``--set key=value``."""
+    """Read one value as YAML does, for ``--set key=value``."""
     return _parse(text, where)
 
 
 def write_yaml(value: dict[str, Any]) -> str:
-    """YAML text that :func:`read_yaml` reads back to the same value."""
+    """Write YAML text that :func:`read_yaml` reads back to the same value."""
 
     def plain(item: Any) -> Any:
         if isinstance(item, dict):

@@ -15,8 +15,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from netsim.events import Observer
-from netsim.records.tables import MetricRow
+from netsim.events import MetricRow, Observer
 from netsim.work.executors.executor import Executor
 from netsim.work.future import Future, Shared, futures, opened
 from netsim.work.job import Inputs, Stack, TrainingJob

@@ -1,4 +1,4 @@
-"""The edge server: a node with mains power and its own processor, and its two radios."""
+"""The edge server: a node with unlimited power, its own processor and two radios."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from netsim.world.selection import Selection
 
 @dataclass(frozen=True)
 class EdgeServer:
-    """A base station that coordinates learning. Its number is the one after the devices'.
+    """A base station that coordinates learning; its number follows those of the devices.
 
     Attributes:
         node: Processor, meter and transmit power (that of the downlink).
-        uplink: From devices to the server.
-        division: How the uplink's band is divided among them.
-        downlink: From the server to devices.
+        uplink: Radio from devices to the server.
+        division: Division of the uplink's band among devices.
+        downlink: Radio from the server to devices.
         broadcasts: Whether the downlink reaches all receivers in one transmission.
-        selection: Who takes part in a round.
+        selection: Policy that picks a round's participants.
     """
 
     node: Device
@@ -32,5 +32,5 @@ class EdgeServer:
 
     @property
     def number(self) -> int:
-        """The node's number."""
+        """Return the node's number."""
         return self.node.number

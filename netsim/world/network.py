@@ -1,4 +1,4 @@
-"""Devices, links and the clock that they share."""
+"""The simulated network: devices, links and a common clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netsim.world.topology.topology import Topology
 
 
 class JoulesPerBit(Mapping[int, float]):
-    """Energy of one bit to each neighbour at the gain that it last had [J/bit]; computed when asked for: few ask."""
+    """Energy of one bit to each neighbour at the last known gain [J/bit], computed on demand."""
 
     def __init__(self, radio: Radio, sender: Device, neighbours: Sequence[int]) -> None:
         self._radio = radio
@@ -49,7 +49,7 @@ class Network:
         devices: By number.
         topology: Positions and links.
         radio: Sends bits.
-        stragglers: Says who is slow.
+        stragglers: Slow-down factors of devices.
         server: The edge server, where the protocol has one; its number is the one after the devices'.
     """
 
@@ -62,20 +62,20 @@ class Network:
 
     @property
     def nodes(self) -> list[Device]:
-        """Devices, and the edge server if there is one."""
+        """Return the devices, and the edge server if there is one."""
         return [*self.devices, *([self.server.node] if self.server else [])]
 
     @property
     def graph(self) -> nx.Graph:
-        """All links, those of dead devices included."""
+        """Return all links, those of dead devices included."""
         return self.topology.graph
 
     def living_neighbours(self, device: Device) -> Sequence[int]:
-        """Neighbours of ``device`` whose batteries are not empty, in the order of their numbers."""
+        """Return the neighbours of ``device`` that are alive, in the order of their numbers."""
         return self.living(self._neighbours[device.number])
 
     def living(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Those of ``numbers`` whose batteries are not empty."""
+        """Return those of ``numbers`` whose devices are alive."""
         if self._immortal:
             return numbers
         devices = self.devices
@@ -83,20 +83,20 @@ class Network:
 
     @cached_property
     def _immortal(self) -> bool:
-        """Whether all devices are on mains power."""
-        return all(device.mains is not None for device in self.devices)
+        """Return whether all devices have unlimited power."""
+        return all(device.unlimited is not None for device in self.devices)
 
     @cached_property
     def _neighbours(self) -> list[list[int]]:
-        """Neighbours by device, in the order of their numbers; links never change."""
+        """Return the neighbours by device, in the order of their numbers; links never change."""
         return [sorted(self.graph[device.number]) for device in self.devices]
 
     def living_graph(self) -> nx.Graph:
-        """Links between living devices."""
+        """Return the links between living devices."""
         return self.graph.subgraph([d.number for d in self.devices if d.alive])
 
     def budget(self, device: Device) -> Budget:
-        """What ``device`` can know of its energy before a round."""
+        """Return the energy that ``device`` knows of before a round."""
         return Budget(
             device.battery.remaining_j,
             device.processor.joules_per_flop,

@@ -1,4 +1,4 @@
-"""Which devices take part in a server's round."""
+"""Selection of the devices that take part in a server's round."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from netsim.core.streams import stream
 
 
 class Candidate(NamedTuple):
-    """What the server knows of a device before a round; it knows no future.
+    """The server's knowledge of a device before a round; it does not include the future.
 
     Attributes:
         device: Its number.
-        battery_j: Joules left [J]; infinite for mains power.
+        battery_j: Joules left [J]; infinite for unlimited power.
         power_gain: Power gain of its link when it was last used, path loss included; its mean if it never was.
-        compute_s: How long it computed when it last took part [s]; None if it never did, or did not get to the end.
-        upload_s: How long its last upload took [s]; None likewise.
-        taken_part: In how many rounds it has taken part.
+        compute_s: Computing time when it last took part [s]; None if it never did, or did not complete it.
+        upload_s: Time of its last upload [s]; None likewise.
+        taken_part: Number of rounds in which it has taken part.
     """
 
     device: int
@@ -41,23 +41,23 @@ class Selection(ABC):
 
     @abstractmethod
     def choose(self, candidates: Sequence[Candidate], count: int, round: int) -> Sequence[int]:
-        """``count`` devices out of ``candidates``, which are at least as many, in the order of their numbers."""
+        """Return ``count`` devices of ``candidates``, which are at least as many and in the order of their numbers."""
 
 
 class Uniform(Selection):
-    """Every device with equal probability, without replacement (FedAvg)."""
+    """Uniform selection: every device with equal probability, without replacement (FedAvg)."""
 
     def choose(self, candidates: Sequence[Candidate], count: int, round: int) -> Sequence[int]:
-        """From a stream of the round's own."""
+        """Draw the devices from the round's own stream."""
         order = stream(self.seed, "selection", round).permutation(len(candidates))
         return [candidates[place].device for place in order[:count]]
 
 
 class Fastest(Selection):
-    """Those that took least time when they last took part; who never did comes first, in the order of numbers."""
+    """Selection of the devices that took least time when they last took part; devices that never did come first."""
 
     def choose(self, candidates: Sequence[Candidate], count: int, round: int) -> Sequence[int]:
-        """By the last computing and upload time together."""
+        """Choose by the sum of the last computing and upload times."""
 
         def key(candidate: Candidate) -> tuple[float, int]:
             if candidate.taken_part == 0:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from netsim.records.tables import columns
+from netsim.events import columns
 
 Rows = Sequence[dict[str, Any]]
 

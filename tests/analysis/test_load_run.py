@@ -11,7 +11,7 @@ from run_folders import accuracy, write_run
 
 from analysis import Run, RunError, latest_run, load_run
 from analysis.run import GROWING_TABLES
-from netsim.records.tables import columns
+from netsim.events import columns
 
 ROUNDS = [{"round": t, "device": k, "outcome": "finished"} for t in (1, 2) for k in (0, 1)]
 

@@ -80,7 +80,7 @@ def test_a_run_that_has_only_begun_gets_its_map(make_run: MakeRun) -> None:
     assert [path.stem for path in save_plots(make_run())] == ["network"]
 
 
-def test_the_dead_are_crossed_out_and_mains_power_is_no_obstacle(make_run: MakeRun) -> None:
+def test_the_dead_are_crossed_out_and_unlimited_power_is_no_obstacle(make_run: MakeRun) -> None:
     died = {"round": 1, "device": 0, "outcome": "died", "compute_j": 5.0, "battery_j": 0.0, "end_s": 9.0}
     mixed = make_run(devices=[device(0, battery_j=5.0), device(1)], rounds=[died])
     figure = network_figure(mixed)

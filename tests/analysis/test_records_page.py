@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from netsim.records.tables import TABLES, columns
+from netsim.events import TABLES, columns
 
 PAGE = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
 

@@ -54,7 +54,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(run):
 
 
 def test_a_link_in_outage_ends_no_run(run):
-    """Mains power and a threshold that some transfers reach and others do not: both kinds are in the summary."""
+    """Unlimited power and a threshold that some transfers reach and others do not: both kinds are in the summary."""
     radio = {"outage_snr_db": 30.0, "noise_dbm_per_hz": -140.0}
     placement = {"name": "disc", "diameter_m": 200}
     result, folder = run(rounds=5, devices={"count": 6}, radio=radio, topology={"placement": placement})

@@ -27,7 +27,7 @@ from every_key import (
     scenario_keys,
 )
 
-import netsim.app.cli
+import netsim.records.metadata
 from netsim.core.registry import KINDS, load, names
 from netsim.scenario.model import COMPONENTS
 
@@ -288,7 +288,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for all runs. Nobody asks Git anew for each of them; what they set in PyTorch is undone at the end."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(netsim.app.cli, "commit", lambda: None)
+        patch.setattr(netsim.records.metadata, "commit", lambda: None)
         yield tmp_path_factory.mktemp("runs")
     torch.set_num_threads(threads)
 

@@ -1,4 +1,4 @@
-"""The non-IID cases of multi-modal data: labels by a Dirichlet distribution, modalities and samples missing."""
+"""The non-IID cases of multi-modal data: labels by a Dirichlet distribution, missing modalities and samples."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 
 DRAWS = 1000
-"""How often something is drawn anew before it is called impossible."""
+"""Number of draws before an error."""
 USUALLY_KEPT = (0.5, 1.0)
 OWNED = {"2M-B": 2, "1M-B": 1}
-"""Modalities of every device, in the cases where all own equally many."""
+"""Number of modalities of every device, in the cases with equal numbers."""
 
 
 class DirichletOptions(OwnerOptions):
@@ -27,7 +27,7 @@ class DirichletOptions(OwnerOptions):
         concentration: Of the Dirichlet distribution; small for devices with a few classes, large for devices
             that are all alike.
         min_samples: Fewest samples of a device; the proportions are drawn anew until each has so many.
-        case: Who has which modalities. A: every device all of them (or as ``gamma`` or ``modalities`` say).
+        case: Modalities of the devices. A: every device all of them (or as ``gamma`` or ``modalities`` say).
             mixed-B: a number drawn from 1 to all. 2M-B: two each. 1M-B: one each. C: as mixed-B (or as
             ``modalities`` says), and of each modality of a device some samples were not recorded.
         kept: Least and greatest fraction of a device's samples that have a modality, in case C; drawn for each
@@ -60,28 +60,28 @@ class DirichletOptions(OwnerOptions):
 
 
 class Dirichlet(Partition):
-    """Each class is spread over the devices in Dirichlet proportions; modalities as in FedHGB's cases A, B and C.
+    """Dirichlet proportions of each class over the devices; modalities as in FedHGB's cases A, B and C.
 
     The cases are those of FedHGB (Chen and Li, INFOCOM 2022, Section VI-A). Of the two usual Dirichlet forms
     this is *per class over devices* (Yurochkin et al., ICML 2019; Li et al., ICDE 2022): for each class c,
     p_c ~ Dir(concentration) over the devices, and device k gets the fraction p_ck of the class. The other form
-    (Hsu et al. 2019) draws a mix of classes for each device. FedHGB's platform, Plato, does that, and lets
-    clients draw the same samples. Here every training sample shall be on one device and none be left, which
-    mixes drawn for each device cannot give: classes would run out, and the last devices get the rest.
+    (Hsu et al. 2019) draws a mix of classes for each device. FedHGB's platform, Plato, does that, and clients
+    may draw the same samples. Here every training sample must be on exactly one device. A mix drawn for each
+    device cannot ensure that: some classes would run out before the last devices.
 
-    Little is lost. p_ck is a gamma variable over a sum that hardly varies once there are many devices, so a
+    The two forms are similar. p_ck is a gamma variable divided by a sum that varies little for many devices, so a
     device's mix of equally frequent classes is itself Dir(concentration) over the classes, as in the other
-    form. What differs is that some devices have many samples and others few.
+    form. The difference is that some devices have many samples and others few.
 
-    "Clients contain all classes" holds for the proportions, which are never zero; of a small one there may be
-    no whole sample.
+    "Clients contain all classes" holds for the proportions, which are never zero; a small proportion may be less than
+    one sample.
     """
 
     Options = DirichletOptions
     options: DirichletOptions
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
-        """Shares of all training samples; with one seed, a device's samples are the same in every case."""
+        """Return shares of all training samples; with one seed, a device's samples are the same in every case."""
         samples = self._samples(data, device_count, seed)
         owned = self._owned(data.modalities, device_count, seed)
         if self.options.case != "C":
@@ -94,7 +94,7 @@ class Dirichlet(Partition):
         ]
 
     def _samples(self, data: MultimodalDataset, device_count: int, seed: int) -> list[np.ndarray]:
-        """Rows of each device, sorted."""
+        """Return the rows of each device, sorted."""
         options = self.options
         labels = data.labels.numpy()[data.train]
         per_class = np.bincount(labels, minlength=len(data.classes))
@@ -114,12 +114,12 @@ class Dirichlet(Partition):
 def class_counts(
     per_class: np.ndarray, device_count: int, concentration: float, min_samples: int, seed: int
 ) -> np.ndarray:
-    """Samples of each class that each device gets; rows sum to ``per_class``, int64 [classes, devices].
+    """Draw the number of samples of each class for each device; rows sum to ``per_class``, int64 [classes, devices].
 
     Args:
         per_class: Training samples of each class, [classes].
-        device_count: How many devices.
-        concentration: Of the Dirichlet distribution.
+        device_count: Number of devices.
+        concentration: Parameter of the Dirichlet distribution.
         min_samples: Fewest samples of a device.
         seed: The run's seed.
 
@@ -135,7 +135,7 @@ def class_counts(
     random = stream(seed, "partition", "dirichlet", "proportions")
     for _ in range(DRAWS):
         proportions = random.dirichlet(np.full(device_count, concentration), size=len(per_class))
-        # Rounding the sums rather than the shares leaves no sample over: the last sum is the whole class.
+        # Sums are rounded, not shares, so that no sample is left: the last sum is the whole class.
         ends = np.rint(np.cumsum(proportions, axis=1) * per_class[:, None]).astype(np.int64)
         ends[:, -1] = per_class
         counts = np.diff(ends, axis=1, prepend=0)
@@ -149,12 +149,12 @@ def class_counts(
 
 
 def drawn_owners(case: str, modalities: Sequence[str], device_count: int, seed: int) -> list[tuple[str, ...]]:
-    """The modalities of each device, in the data set's order, drawn anew until each modality has an owner.
+    """Draw the modalities of each device, in the data set's order, until each modality has an owner.
 
     Args:
-        case: ``2M-B`` or ``1M-B`` for two or one each; else, as many as is drawn, 1 to all with equal probability.
-        modalities: The data set's.
-        device_count: How many devices.
+        case: ``2M-B`` or ``1M-B`` for two or one each; otherwise a random number, uniform from 1 to all.
+        modalities: Modalities of the data set.
+        device_count: Number of devices.
         seed: The run's seed.
 
     Raises:
@@ -190,14 +190,14 @@ def drawn_owners(case: str, modalities: Sequence[str], device_count: int, seed: 
 def not_recorded(
     samples: np.ndarray, modalities: Sequence[str], kept: tuple[float, float], random: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """By modality, the rows of ``samples`` that lack it; every row keeps at least one modality.
+    """Draw the rows of ``samples`` that lack each modality; every row keeps at least one modality.
 
-    A modality keeps a fraction drawn uniformly from ``kept``, rounded to whole samples (half up) and never none,
-    of rows drawn at random. It keeps more only where all modalities together could not otherwise reach every row.
+    A modality keeps random rows, a fraction drawn uniformly from ``kept``, rounded to whole samples (half up) and at
+    least one. It keeps more only if otherwise some rows would have no modality.
 
     Args:
         samples: A device's rows, int64 [samples].
-        modalities: What it owns; of one alone, nothing can be missing.
+        modalities: Modalities that it owns; a single one is complete.
         kept: Least and greatest fraction.
         random: The device's own stream.
     """
@@ -208,7 +208,7 @@ def not_recorded(
         count = max(1, int(random.uniform(*kept) * len(samples) + 0.5))
         row[random.permutation(len(samples))[:count]] = True
     for bare in np.flatnonzero(~has.any(axis=0)):
-        # Some modality goes from a sample that has another one to the sample that has none: sizes stay as drawn.
+        # A modality moves from a sample with another one to the sample without any, so the sizes stay as drawn.
         for m in random.permutation(len(modalities)):
             givers = np.flatnonzero(has[m] & (has.sum(axis=0) > 1))
             if len(givers):

@@ -1,4 +1,4 @@
-"""Devices that see few classes, or some classes more often than others."""
+"""Label skew: devices with few classes, or with some classes more often than others."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class PrimaryLabelsOptions(OwnerOptions):
 
 
 class ClassesPerDevice(Partition):
-    """Each device has samples of a given number of classes only; who has a class, shares it equally.
+    """A fixed number of classes on each device; the devices with a class share its samples equally.
 
     It is the quantity-based label imbalance "#C = c" of Li et al. ("Federated Learning on Non-IID Data Silos: An
     Experimental Study", ICDE 2022, Section IV-A). The first class of device k is k mod C, as in their program. The
-    others are drawn at random, but first of all those that have no owner yet.
+    others are drawn at random, first from the classes without an owner.
     """
 
     Options = ClassesPerDeviceOptions
     options: ClassesPerDeviceOptions
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
-        """Shares of whole classes divided at random; a class that no device has stays unused."""
+        """Divide the samples of each class at random among its devices; a class without devices stays unused."""
         owned = owners(self.options, data.modalities, device_count, seed)
         each = _at_most_all("classes", self.options.classes, data)
         classes = drawn_classes(
@@ -64,7 +64,7 @@ class ClassesPerDevice(Partition):
             holders = [k for k in range(device_count) if label in classes[k]]
             if holders:
                 rows = random.permutation(np.flatnonzero(labels == label))
-                # In random order, lest the sample left over always falls to the device of the lowest number.
+                # In random order, so that a remaining sample does not always go to the device with the lowest number.
                 for k, part in zip(
                     random.permutation(holders), np.array_split(rows, len(holders)), strict=True
                 ):
@@ -74,18 +74,19 @@ class ClassesPerDevice(Partition):
 
 
 class PrimaryLabels(Partition):
-    """Each device has primary labels, whose samples come to it more often than those of others.
+    """Primary labels on each device: their samples go to it more often than those of other labels.
 
-    As in MHD (Zhmoginov et al., "Decentralized Learning with Multi-Headed Distillation", CVPR 2023, Section 3.3):
-    each sample goes to one device, drawn with a probability proportional to 1 + skewness if its label is primary
-    there and to 1 if not. A label that is primary nowhere is therefore spread evenly over all.
+    The rule is that of MHD (Zhmoginov et al., "Decentralized Learning with Multi-Headed Distillation", CVPR 2023,
+    Section 3.3): each sample goes to one device, drawn with a probability proportional to 1 + skewness
+    if its label is primary there and to 1 if not. A label that is primary on no device is therefore spread evenly over
+    all.
     """
 
     Options = PrimaryLabelsOptions
     options: PrimaryLabelsOptions
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
-        """Shares of all training samples, each drawn on its own."""
+        """Return shares of all training samples, each sample drawn independently."""
         owned = owners(self.options, data.modalities, device_count, seed)
         each = _at_most_all("primary", self.options.primary, data)
         draw = dealt_labels if self.options.assignment == "even" else drawn_labels
@@ -110,9 +111,9 @@ class PrimaryLabels(Partition):
 def drawn_classes(
     class_count: int, device_count: int, each: int, random: np.random.Generator
 ) -> list[list[int]]:
-    """The classes of each device, ``each`` of them, all different: k mod C for device k, and others at random.
+    """Return ``each`` different classes for each device: k mod C for device k, the others at random.
 
-    Every class has an owner if the devices have room for all of them (devices x each >= classes).
+    Every class has an owner if devices x each >= classes.
     """
     own = [[k % class_count] for k in range(device_count)]
     bare = random.permutation(np.arange(min(device_count, class_count), class_count))
@@ -127,10 +128,10 @@ def drawn_classes(
 def dealt_labels(
     class_count: int, device_count: int, each: int, random: np.random.Generator
 ) -> list[list[int]]:
-    """The primary labels of each device, all different; a label has at most one device more than another.
+    """Deal each device different primary labels; the numbers of devices of two labels differ by at most one.
 
-    Labels are dealt in turn from a random order, a new one whenever all are dealt. A device passes over a label
-    that it has, and the next device takes it.
+    Labels are dealt in a random order, a new order whenever all are dealt. A device skips a label that it has, and the
+    next device takes it.
     """
     pile: list[int] = []
     own = []
@@ -147,7 +148,7 @@ def dealt_labels(
 def drawn_labels(
     class_count: int, device_count: int, each: int, random: np.random.Generator
 ) -> list[list[int]]:
-    """The primary labels of each device, all different, drawn by each device on its own."""
+    """Draw different primary labels for each device, independently of other devices."""
     return [random.choice(class_count, size=each, replace=False).tolist() for _ in range(device_count)]
 
 
@@ -162,7 +163,7 @@ def _at_most_all(key: str, each: int, data: MultimodalDataset) -> int:
 def _shares(
     holder: np.ndarray, owned: list[tuple[str, ...]], data: MultimodalDataset, way_out: str
 ) -> list[Share]:
-    """Shares of the training rows that ``holder`` says, -1 for none."""
+    """Return shares of the training rows by ``holder``, the device of each row; -1 for none."""
     samples = [np.sort(data.train[holder == k]) for k in range(len(owned))]
     bare = [k for k, rows in enumerate(samples) if len(rows) == 0]
     if bare:

@@ -1,11 +1,11 @@
-"""Which device holds which samples of which modalities."""
+"""Partitions of samples and modalities among devices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from learners.data.dataset import MultimodalDataset, Partition, Share
@@ -13,9 +13,12 @@ from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 class OwnerOptions(Options):
-    """Who owns which modality; part of every ``partition`` block.
+    """Options for the modalities of devices; part of every ``partition`` block.
 
     Attributes:
         gamma: Fraction of devices that own all modalities, rounded to whole devices (half up). The others own
@@ -43,13 +46,13 @@ class DominantOptions(OwnerOptions):
 
 
 class IID(Partition):
-    """Every device gets equally many training samples, drawn at random without replacement."""
+    """Equal numbers of training samples on all devices, drawn at random without replacement."""
 
     Options = OwnerOptions
     options: OwnerOptions
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
-        """Shares of floor(n / devices) samples; the remainder, fewer than there are devices, stays unused."""
+        """Return shares of floor(n / devices) samples; the remainder, fewer than the devices, stays unused."""
         owned = owners(self.options, data.modalities, device_count, seed)
         size = _equal_size(len(data.train), device_count)
         rows = stream(seed, "partition", "iid").permutation(data.train)
@@ -57,13 +60,13 @@ class IID(Partition):
 
 
 class Dominant(Partition):
-    """Device k has a fraction phi of its samples from class k mod C, the rest from the other classes only."""
+    """A dominant class on each device: a fraction phi of class k mod C on device k, the rest of the other classes."""
 
     Options = DominantOptions
     options: DominantOptions
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
-        """Shares of floor(n / devices) samples without replacement, phi of them (rounded half up) dominant."""
+        """Return shares of floor(n / devices) samples without replacement, phi of them (rounded half up) dominant."""
         owned = owners(self.options, data.modalities, device_count, seed)
         size = _equal_size(len(data.train), device_count)
         first = int(self.options.phi * size + 0.5)
@@ -102,13 +105,13 @@ class Dominant(Partition):
 
 
 class Natural(Partition):
-    """Each device gets all training samples of some actors or speakers, whole groups dealt in turn."""
+    """All training samples of some actors or speakers on each device: whole groups, dealt in turn."""
 
     Options = OwnerOptions
     options: OwnerOptions
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
-        """Shares of whole groups; a device has at most one group more than another."""
+        """Return shares of whole groups; a device has at most one group more than another."""
         owned = owners(self.options, data.modalities, device_count, seed)
         group_of = data.groups[data.train]
         groups = stream(seed, "partition", "natural").permutation(np.unique(group_of))
@@ -126,7 +129,7 @@ class Natural(Partition):
 def owners(
     options: OwnerOptions, modalities: Sequence[str], device_count: int, seed: int
 ) -> list[tuple[str, ...]]:
-    """The modalities of each device, in the data set's order.
+    """Return the modalities of each device, in the data set's order.
 
     Raises:
         ScenarioError: The list does not fit the devices or the data set, or a modality has no owner.
@@ -151,7 +154,7 @@ def owners(
 
 
 def table(shares: Sequence[Share], data: MultimodalDataset) -> pd.DataFrame:
-    """See :meth:`learners.data.dataset.MultimodalDataset.table`."""
+    """Return the table of :meth:`learners.data.dataset.MultimodalDataset.table`."""
     return data.table(shares)
 
 
@@ -181,14 +184,14 @@ def _equal_size(samples: int, device_count: int) -> int:
 def _deal_others(
     labels: np.ndarray, favourite: np.ndarray, size: int, random: np.random.Generator
 ) -> np.ndarray | None:
-    """Deal ``size`` samples to each device, none of its favourite class; None if that cannot be done.
+    """Deal ``size`` samples to each device, none of its favourite class; return None if that is impossible.
 
-    Samples are dealt at random first, then each misplaced one changes places with a random one such that both are
-    well placed. A misplaced sample of class c finds no partner only if every place that may hold c does: then
-    c has more samples that must be dealt than places that may hold them.
+    Samples are dealt at random first. Then each misplaced sample is exchanged with a random one such that both places
+    are allowed. A misplaced sample of class c has no partner only if every place allowed for c has a sample of c: then
+    there are more samples of c to deal than places for them.
 
     Returns:
-        The device of each sample, -1 for those left over; [samples].
+        The device of each sample, -1 for remaining samples; [samples].
     """
     devices = len(favourite)
     if len(labels) < devices * size:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -20,7 +19,6 @@ from learners.data.sets.oddities import flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
 from learners.data.transforms.audio import log_mel, loudest_window, read_mono
-from learners.data.transforms.transform import Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
@@ -32,7 +30,7 @@ SAMPLES = 6_400  # 0.8 s; the median recording lasts 0.42 s
 N_FFT = 256
 SHAPE = (32, 32)  # mel bands, frames
 
-_RULE = 2  # version of what is done to files below; raise it when that changes
+_RULE = 2  # version of the pre-processing below; raise it when that changes
 _MNIST = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
@@ -45,7 +43,7 @@ _WAY_OUT = (
 
 
 class AVDigitsOptions(Options):
-    """The ``data`` block for ``avdigits``. Clean digits are too easy to tell methods apart, hence the noise.
+    """The ``data`` block for ``avdigits``. Noise makes the digits harder, so that methods differ.
 
     Attributes:
         root: Folder with ``MNIST/raw`` and ``fsdd/recordings``; if that is not there, the variable AVDIGITS_ROOT.
@@ -72,10 +70,10 @@ class AVDigits(DataSource):
     options: AVDigitsOptions
 
     def check(self) -> None:
-        """Look whether images and recordings are there.
+        """Check that images and recordings exist.
 
         Raises:
-            ScenarioError: They are not; says what was looked for and where.
+            ScenarioError: They do not; names the files and the place searched.
         """
         root = self._root()
         for part in _MNIST.values():
@@ -90,6 +88,10 @@ class AVDigits(DataSource):
 
         ``inputs["audio"]`` is float16 [pairs, 1, 32, 32], ``inputs["visual"]`` uint8 [pairs, 1, 28, 28].
         """
+        import torch
+
+        from learners.data.transforms.transform import Standardise
+
         self.check()
         options = self.options
         recordings = self._recordings()
@@ -128,7 +130,7 @@ class AVDigits(DataSource):
         return find_root(self.options.root, "AVDIGITS_ROOT", _WAY_OUT)
 
     def _recordings(self) -> list[tuple[int, str, int, Path]]:
-        """Digit, speaker, take and file of each recording, in order of name."""
+        """Return digit, speaker, take and file of each recording, in order of name."""
         folder = self._root() / "fsdd" / "recordings"
         found = []
         for path in sorted(folder.glob("*.wav")):
@@ -146,7 +148,7 @@ class AVDigits(DataSource):
         return found
 
     def _mnist(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 [n, 28, 28] and labels uint8 [n]."""
+        """Return images uint8 [n, 28, 28] and labels uint8 [n]."""
         arrays = []
         for name, header in zip(_MNIST[part], (16, 8), strict=True):
             path = self._root() / "MNIST" / "raw" / name
@@ -161,7 +163,7 @@ class AVDigits(DataSource):
         return pixels.reshape(-1, 28, 28), labels
 
     def _spoilt(self, images: np.ndarray) -> np.ndarray:
-        """``images`` uint8 [n, 28, 28] with a square hidden and noise added."""
+        """Return ``images`` uint8 [n, 28, 28] with a hidden square and added noise."""
         random = stream(0, "avdigits", "image noise")
         corner = random.integers(0, 28 - self.options.occlusion + 1, (len(images), 2))
         distance = np.arange(28) - corner[:, :, None]  # [n, 2, 28]
@@ -173,7 +175,7 @@ class AVDigits(DataSource):
     def _arrays(
         self, paths: list[Path], cache_dir: Path, say: Callable[[str], None]
     ) -> dict[str, np.ndarray]:
-        """``audio``, float16 [paths, bands, frames], and ``odd``, bool [paths, oddities]."""
+        """Return ``audio``, float16 [paths, bands, frames], and ``odd``, bool [paths, oddities]."""
         settings: dict[str, Any] = {
             "rule": _RULE,
             "snr_db": self.options.audio_snr_db,
@@ -194,7 +196,7 @@ class AVDigits(DataSource):
                 noise = stream(0, "avdigits", "audio noise", row).standard_normal(SAMPLES, dtype=np.float32)
                 power = float(np.square(sound).sum()) / max(
                     1, int(np.count_nonzero(sound))
-                )  # where it is spoken
+                )  # power of the speech alone
                 sound = sound + noise * np.float32(np.sqrt(power * 10.0 ** (-snr_db / 10)))
             return log_mel(sound, SAMPLE_RATE_HZ, *SHAPE, N_FFT).astype(np.float16), flags(odd)
 
@@ -214,7 +216,7 @@ def _pairs(
     count: int,
     random: np.random.Generator,
 ) -> list[tuple[int, np.ndarray, tuple[int, str, int, Path]]]:
-    """``count`` times a label, an image of it and a recording of it; labels are as frequent as can be, in turn."""
+    """Return ``count`` triples of a label, an image and a recording of it; labels in turn, as balanced as possible."""
     images, labels = mnist
     pairs = []
     seen: dict[int, np.ndarray] = {}
@@ -231,5 +233,5 @@ def _pairs(
 
 
 def _draw(pool: np.ndarray, times: int, random: np.random.Generator) -> np.ndarray:
-    """``times`` of ``pool`` in random order, each once before any comes twice."""
+    """Draw ``times`` elements of ``pool`` in random order; each comes once before any comes twice."""
     return np.concatenate([random.permutation(pool) for _ in range(-(-times // len(pool)))])[:times]

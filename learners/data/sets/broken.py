@@ -1,19 +1,19 @@
-"""A file that is there but cannot be used."""
+"""Files that exist but cannot be used."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 POINTER = "is a git-lfs pointer, not the file itself: run 'git lfs pull' in its folder"
-"""What a message says of what git-lfs leaves in place of a file that was not fetched."""
+"""Message about a git-lfs pointer, the placeholder for a file that was not fetched."""
 
 _BEGIN = b"version https://git-lfs."
 
 
 class BrokenFileError(Exception):
-    """``path`` is broken; ``reason`` completes the sentence "<path> ...".
+    """A broken file ``path``; ``reason`` completes the sentence "<path> ...".
 
-    Of a git-lfs pointer the reason is that it is one, whatever its reader made of it.
+    For a git-lfs pointer the reason is always that it is one, not the error of its reader.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -29,7 +29,7 @@ def why(path: Path, reason: str) -> str:
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether ``path`` is what git-lfs leaves in place of a file that was not fetched."""
+    """Return whether ``path`` is a git-lfs pointer, the placeholder for a file that was not fetched."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

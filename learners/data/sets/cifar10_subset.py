@@ -8,7 +8,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 
 from learners.data.dataset import MultimodalDataset
 from learners.data.sets.broken import why
@@ -45,17 +44,17 @@ class Cifar10Subset(ImageSource):
     options: Cifar10SubsetOptions
 
     def check(self) -> None:
-        """Look whether both files are there.
+        """Check that both files exist.
 
         Raises:
-            ScenarioError: They are not; says what was looked for and where.
+            ScenarioError: They do not; names the files and the place searched.
         """
         self._folder()
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
         """Read both files; subsets are the same for every ``seed``.
 
-        ``inputs["image"]`` is uint8 [images, 3, 32, 32], or of the height and width that ``size`` says.
+        ``inputs["image"]`` is uint8 [images, 3, 32, 32], or of height and width ``size``.
         """
         folder = self._folder()
         train, classes = _read(folder / TRAIN)
@@ -76,7 +75,9 @@ class Cifar10Subset(ImageSource):
 
 
 def _read(path: Path) -> tuple[Images, tuple[str, ...]]:
-    """Images of one file, uint8 [images, 3, height, width], and the names of the classes."""
+    """Return the images of one file, uint8 [images, 3, height, width], and the names of the classes."""
+    import torch
+
     try:
         with np.load(path, allow_pickle=False) as file:
             lacking = _KEYS - set(file)

@@ -1,4 +1,4 @@
-"""How CREMA-D names its clips: ``1001_DFA_ANG_XX`` is actor, sentence, emotion and level."""
+"""Names of CREMA-D's clips: ``1001_DFA_ANG_XX`` is actor, sentence, emotion and level."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The clip's name in files, without an ending."""
+        """Return the clip's name in files, without an ending."""
         return f"{self.actor}_{self.sentence}_{self.emotion}_{self.level}"
 
     @property
     def label(self) -> int:
-        """Its class."""
+        """Return its class."""
         return EMOTIONS.index(self.emotion)
 
 
 def parse(name: str) -> Clip | None:
-    """The clip called ``name`` (no folder, no ending), or None if no clip of CREMA-D is called so."""
+    """Return the clip with this ``name`` (no folder, no ending), or None if CREMA-D has no such clip."""
     match = _PATTERN.fullmatch(name)
     return Clip(int(match[1]), match[2], match[3], match[4]) if match else None
 
 
 def complete() -> list[Clip]:
-    """All 7,442 clips of CREMA-D, sorted by name.
+    """Return all 7,442 clips of CREMA-D, sorted by name.
 
     Each of 91 actors says 12 sentences in 6 emotions at no stated level (XX), but the sentence IEO at three
     levels (LO, MD, HI) of each emotion other than neutral; 20 of these 7,462 were never published.

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from learners.data import surrogate
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset, Transform
 from learners.data.sets import splits
@@ -21,8 +19,6 @@ from learners.data.sets.clips import EMOTIONS, Clip, parse
 from learners.data.sets.oddities import ODDITIES, Note, flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.transforms.audio import log_spectrogram, pooled, read_mono, tile
-from learners.data.transforms.frames import PICTURES, read_frame, to_square
-from learners.data.transforms.transform import Frame, Standardise, stored_side
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
@@ -32,7 +28,7 @@ N_FFT = 512
 HOP = 353
 FULL_SHAPE = (N_FFT // 2 + 1, 1 + SAMPLES // HOP)  # 257 bins x 188 frames
 
-_RULE = 2  # version of what is done to files below; raise it when that changes
+_RULE = 2  # version of the pre-processing below; raise it when that changes
 _WAY_OUT = (
     "Give the folder that holds AudioWAV/ and VideoFlash/ of github.com/CheyneyComputerScience/CREMA-D (fetched with "
     "git lfs), or leave out root and unset CREMA_D_ROOT to use generated surrogate data."
@@ -50,7 +46,7 @@ class CremaDOptions(Options):
             published lists could not be had. ``actor``: a tenth of the actors, drawn with the run's
             seed, are heard and seen in testing only.
         split_file: A csv file whose first column names the test clips; replaces ``split``.
-        frame: Which frame of a video is used. The middle one is in mid-utterance; the first, before it.
+        frame: The frame of a video that is used. The middle one is in mid-utterance; the first, before it.
         recipe: How frames are cropped, see :class:`learners.data.transforms.transform.Frame`.
         audio_shape: Bins and frames of a spectrogram; smaller than 257 x 188 by averaging cells.
         image_size: Height and width of a network's input [pixel].
@@ -75,7 +71,7 @@ class CremaDOptions(Options):
 
 @dataclass(frozen=True)
 class _Files:
-    """Where the media of each clip are; None where a clip lacks one."""
+    """Paths of each clip's media; None if the clip lacks one."""
 
     clips: list[Clip]
     audio: list[Path | None]
@@ -83,17 +79,17 @@ class _Files:
 
 
 class CremaD(DataSource):
-    """CREMA-D: six acted emotions in speech and a video frame; generated surrogate data where it is not here."""
+    """CREMA-D: six acted emotions in speech and a video frame; generated surrogate data if the set is missing."""
 
     Options = CremaDOptions
     MODALITIES = ("audio", "visual")
     options: CremaDOptions
 
     def check(self) -> None:
-        """Look whether ``root`` is CREMA-D; without a root there is nothing to look for.
+        """Check that ``root`` is CREMA-D; without a root there is nothing to check.
 
         Raises:
-            ScenarioError: It is not; says what was looked for and what was found.
+            ScenarioError: It is not; names the files expected and the files found.
         """
         if self.options.split_file is not None and not self.options.split_file.is_file():
             raise ScenarioError(f"data.split_file: {self.options.split_file} is not a file")
@@ -102,11 +98,16 @@ class CremaD(DataSource):
             _require_crema_d(root, key)
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
-        """Read and pre-process, or take from ``cache_dir`` what was pre-processed before.
+        """Read and pre-process the data, or take it from ``cache_dir`` if that was done before.
 
         ``inputs["audio"]`` is float16 [clips, 1, bins, frames], which is precise to 0.1 dB; ``inputs["visual"]``
         uint8 [clips, 3, side, side] with a margin around ``image_size`` to crop from.
         """
+        import torch
+
+        from learners.data import surrogate
+        from learners.data.transforms.transform import stored_side
+
         self.check()
         options = self.options
         root, key = self._root()
@@ -126,7 +127,7 @@ class CremaD(DataSource):
         settings = {**rule, "side": side, "frame": options.frame, "squeezed": options.recipe == "ogm_ge"}
         frames = self._prepare(files.visual, _Read("visual", settings, self._square), cache_dir, say)
 
-        # The split is made before broken clips leave, so that one more broken file moves no other clip.
+        # The split is made before broken clips are left out, so that a broken file moves no other clip.
         test = self._test(files.clips, seed)
         usable = spectrograms.usable & frames.usable
         kept = np.flatnonzero(usable)
@@ -163,6 +164,8 @@ class CremaD(DataSource):
         return splits.published(clips) if self.options.split == "published" else splits.by_actor(clips, seed)
 
     def _transforms(self, train_audio: np.ndarray) -> Mapping[str, Transform]:
+        from learners.data.transforms.transform import Frame, Standardise
+
         audio = Transform()
         if self.options.standardise_audio:
             audio = Standardise(
@@ -175,13 +178,16 @@ class CremaD(DataSource):
         return pooled(log_spectrogram(sound, N_FFT, HOP), self.options.audio_shape).astype(np.float16)
 
     def _square(self, path: Path, note: Note) -> np.ndarray:
+        from learners.data.transforms.frames import read_frame, to_square
+        from learners.data.transforms.transform import stored_side
+
         picture = read_frame(path, self.options.frame, note)
         return to_square(picture, stored_side(self.options.image_size), self.options.recipe == "default")
 
     def _prepare(
         self, paths: list[Path | None], read: _Read, cache_dir: Path, say: Callable[[str], None]
     ) -> _Prepared:
-        """One array row per path, from the cache or from the files; rows of broken files are zero."""
+        """Return one array row per path, from the cache or from the files; rows of broken files are zero."""
         present = [path for path in paths if path is not None]
         names = [path.stem if path is not None else "" for path in paths]
         cache = Cache(cache_dir / "crema_d", fingerprint({**read.settings, "names": names}, present))
@@ -232,7 +238,7 @@ class CremaD(DataSource):
 
 @dataclass(frozen=True)
 class _Read:
-    """How one modality's files become rows, and the settings that this depends on."""
+    """A rule that converts one modality's files to rows, and the settings that it depends on."""
 
     modality: str
     settings: dict[str, Any]
@@ -241,7 +247,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Rows for all clips, which of them came from a readable file, and what is odd about them."""
+    """Rows for all clips, with flags for readable files and for oddities."""
 
     array: np.ndarray
     usable: np.ndarray
@@ -255,6 +261,8 @@ def _rows(array: np.ndarray, kept: np.ndarray) -> np.ndarray:
 def _require_crema_d(root: Path, key: str) -> None:
     if not root.is_dir():
         raise ScenarioError(f"{key}: {root} is not a folder. {_WAY_OUT}")
+    from learners.data.transforms.frames import PICTURES
+
     sounds = _by_clip(root / "AudioWAV", (".wav",))
     if not sounds:
         raise ScenarioError(
@@ -273,7 +281,9 @@ def _require_crema_d(root: Path, key: str) -> None:
 
 
 def _find(root: Path, skip_incomplete: bool, key: str, say: Callable[[str], None]) -> _Files:
-    """All clips that have a sound or a picture. Extracted frames are preferred to videos: they are there for speed."""
+    """Return all clips with a sound or a picture. Extracted frames are preferred to videos, since they load faster."""
+    from learners.data.transforms.frames import PICTURES
+
     sounds = _by_clip(root / "AudioWAV", (".wav",))
     pictures = _by_clip(root / "VideoFlash", (".flv",)) | _by_clip(root / "Frames", (*PICTURES, ""))
     clips = sorted(sounds.keys() | pictures.keys(), key=lambda clip: clip.name)
@@ -293,7 +303,7 @@ def _find(root: Path, skip_incomplete: bool, key: str, say: Callable[[str], None
 
 
 def _by_clip(folder: Path, endings: tuple[str, ...]) -> dict[Clip, Path]:
-    """Entries of ``folder`` that are named like a clip, by clip; an ending of "" stands for a folder."""
+    """Return the entries of ``folder`` that are named like a clip, by clip; an ending of "" stands for a folder."""
     if not folder.is_dir():
         return {}
     found = {}

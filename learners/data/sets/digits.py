@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: small, real, and always there."""
+"""The handwritten digits of scikit-learn: small, real, and always installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.dataset import MultimodalDataset
@@ -15,7 +14,7 @@ from netsim.core.streams import stream
 
 DIGITS = tuple("0123456789")
 SAMPLES, TEST = 1797, 297
-DARKEST = 16  # of a pixel in scikit-learn's arrays
+DARKEST = 16  # darkest value of a pixel in scikit-learn's arrays
 
 
 class DigitsOptions(ImageOptions):
@@ -29,13 +28,13 @@ class DigitsOptions(ImageOptions):
 
 
 class Digits(ImageSource):
-    """Handwritten digits that scikit-learn brings along: 1,500 to train on and 297 to test with, never missing."""
+    """Handwritten digits included in scikit-learn: 1,500 to train on and 297 to test with, never missing."""
 
     Options = DigitsOptions
     options: DigitsOptions
 
     def check(self) -> None:
-        """Nothing can be missing: scikit-learn is installed with this package and holds the images."""
+        """Do nothing: scikit-learn is installed with this package and contains the images."""
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
         """Read and enlarge the images; split and subsets are the same for every ``seed``.
@@ -46,16 +45,15 @@ class Digits(ImageSource):
 
 
 def bundled_digits(keep: slice = slice(None)) -> tuple[Images, Images]:
-    """Images to train on and to test with, uint8 [images, 1, 8, 8]; a sixth tests, as many of each digit as can be.
+    """Return images to train on and to test with, uint8 [images, 1, 8, 8]; a balanced sixth is for testing.
 
     They are a part of NIST's and UCI's "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak 1998).
 
     Args:
-        keep: Which of all 1,797 are used, such as every other one.
+        keep: Slice of all 1,797 images, such as every other one.
     """
-    from sklearn.datasets import (
-        load_digits,
-    )  # takes a second, which only those who need the images should wait
+    import torch
+    from sklearn.datasets import load_digits
 
     found = load_digits()
     pixels = np.rint(found.images[keep] * (255 / DARKEST)).astype(np.uint8)[:, None]

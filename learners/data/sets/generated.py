@@ -1,4 +1,4 @@
-"""Data made up from the run's seed, for studies of scale and speed: one Gaussian cloud per class."""
+"""Generated data from the run's seed, for studies of scale and speed: one Gaussian cloud per class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt
 
 from learners.data.dataset import DataSource, MultimodalDataset
@@ -17,7 +16,7 @@ from netsim.core.streams import stream
 
 
 class GeneratedOptions(Options):
-    """The block of ``generated``."""
+    """Options of ``generated``."""
 
     samples: PositiveInt = Field(
         default=20_000, description="Samples to train on, of all devices together; the classes take turns."
@@ -38,14 +37,14 @@ class GeneratedOptions(Options):
 
 
 class Generated(DataSource):
-    """Gaussian clouds, one per class, made up from the run's seed: data of any size, about nothing."""
+    """Gaussian clouds, one per class, drawn from the run's seed: data of any size, without meaning."""
 
     Options = GeneratedOptions
     MODALITIES = ("features",)
     options: GeneratedOptions
 
     def check(self) -> None:
-        """See whether so many classes fit into samples of that shape.
+        """Check that the classes fit into samples of that shape.
 
         Raises:
             ScenarioError: There are more classes than numbers in a sample.
@@ -61,9 +60,11 @@ class Generated(DataSource):
         """Draw the clouds and the samples with ``seed``; nothing is read or kept.
 
         ``inputs["features"]`` is float32 [samples + test_samples, *shape], of variance 1 around its class's mean.
-        It is no surrogate: it stands in for no other data. Two of C equally distant clouds, d apart, are told
-        apart by their best classifier in Φ(d/2) of cases.
+        It is no surrogate: it does not replace other data. The best classifier of two of C equally distant clouds,
+        d apart, is right in Φ(d/2) of cases.
         """
+        import torch
+
         self.check()
         options = self.options
         count = options.samples + options.test_samples
@@ -83,10 +84,10 @@ class Generated(DataSource):
 
 
 def class_means(classes: int, numbers: int, separation: float, seed: int) -> np.ndarray:
-    """Means in random directions at right angles, so that any two are ``separation`` apart.
+    """Draw means in random orthogonal directions, so that any two are ``separation`` apart.
 
     Args:
-        classes: How many, at most ``numbers``.
+        classes: Number of classes, at most ``numbers``.
         numbers: Numbers in a sample.
         separation: Distance between any two means.
         seed: The run's seed.

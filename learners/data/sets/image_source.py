@@ -1,21 +1,22 @@
-"""What sources of labelled images share: options, class-balanced subsets, one size, one modality called ``image``."""
+"""Base of sources of labelled images: options, class-balanced subsets, one size, one modality called ``image``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
 
 from learners.data.dataset import DataSource, MultimodalDataset
-from learners.data.transforms.transform import Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
+
+if TYPE_CHECKING:  # a scenario is checked without them
+    from torch import Tensor
+
+    from learners.data.transforms.transform import Standardise
 
 _AT_ONCE = 10_000  # images resized in one go
 
@@ -52,13 +53,19 @@ class Images:
         return len(self.labels)
 
     def at(self, rows: np.ndarray) -> Images:
-        """The images of ``rows`` only."""
+        """Return the images of ``rows`` only."""
+        import torch
+
         return Images(self.pixels[torch.from_numpy(rows)], self.labels[rows])
 
     def resized(self, size: int | None) -> Images:
-        """Squares of ``size`` pixels; the same images if it is None or they have that size."""
+        """Return squares of ``size`` pixels; the same images if it is None or they have that size."""
         if size is None or self.pixels.shape[-2:] == (size, size):
             return self
+        import torch
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2.functional import resize
+
         parts = [
             resize(part, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
             for part in self.pixels.split(_AT_ONCE)
@@ -67,7 +74,7 @@ class Images:
 
 
 class ImageSource(DataSource):
-    """A data set of labelled images without natural clients; a subclass says where they come from."""
+    """A data set of labelled images without natural clients; a subclass reads them."""
 
     Options = ImageOptions
     MODALITIES = ("image",)
@@ -76,11 +83,13 @@ class ImageSource(DataSource):
     def _dataset(
         self, name: str, classes: tuple[str, ...], train: Images, test: Images, surrogate: bool = False
     ) -> MultimodalDataset:
-        """The chosen images of both parts, resized, with a transform that standardises each channel.
+        """Return the chosen images of both parts, resized, with a transform that standardises each channel.
 
         Raises:
-            ScenarioError: More samples are asked for than the set has, and it is no surrogate, which gives all it has.
+            ScenarioError: The options demand more samples than the set has. A surrogate gives all instead.
         """
+        import torch
+
         kept = []
         for part, images, asked in (
             ("train", train, self.options.train_samples),
@@ -103,17 +112,17 @@ class ImageSource(DataSource):
 
 
 def balanced(labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Rows of ``count`` samples drawn at random, as many of each class as can be; sorted, int64 [count].
+    """Draw ``count`` rows at random, as balanced over the classes as possible; sorted, int64 [count].
 
-    Classes take turns until they have no sample left. With one stream, fewer samples are some of more.
+    Classes take turns until they have no sample left. With the same stream, a smaller draw is a subset of a larger one.
 
     Args:
         labels: Class of each sample, [samples].
-        count: How many, at most as many as there are.
-        random: Where the draw comes from.
+        count: Number of rows, at most that of samples.
+        random: Stream of the draw.
     """
     order = random.permutation(len(labels))
-    turn = np.empty(len(labels), dtype=np.int64)  # how many of its class are drawn before a sample
+    turn = np.empty(len(labels), dtype=np.int64)  # number of samples of its class drawn before it
     for label in np.unique(labels):
         mine = order[labels[order] == label]
         turn[mine] = np.arange(len(mine))
@@ -121,11 +130,15 @@ def balanced(labels: np.ndarray, count: int, random: np.random.Generator) -> np.
 
 
 def standardise(pixels: Tensor) -> Standardise:
-    """Each channel to mean 0 and standard deviation 1 over ``pixels``, uint8 [images, channels, height, width]."""
+    """Scale each channel to mean 0 and deviation 1 over ``pixels``, uint8 [images, channels, height, width]."""
+    import torch
+
+    from learners.data.transforms.transform import Standardise
+
     means, deviations = [], []
     for c in range(pixels.shape[1]):
         channel = pixels[:, c].int()
-        # Sums of whole numbers are exact, and so the same on every machine and for every number of threads.
+        # Sums of whole numbers are exact, so they are the same on every machine and for every number of threads.
         mean = int(channel.sum()) / channel.numel()
         variance = int(channel.square_().sum()) / channel.numel() - mean**2
         means.append(mean)

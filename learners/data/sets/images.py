@@ -11,12 +11,9 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision import datasets
 
 from learners.data.cache import fingerprint
 from learners.data.dataset import MultimodalDataset
@@ -25,17 +22,20 @@ from learners.data.sets.image_source import ImageOptions, Images, ImageSource
 from learners.data.sets.root import find_root
 from netsim.core.errors import ScenarioError
 
+if TYPE_CHECKING:  # a scenario is checked without it
+    from torch import Tensor
+
 ROOT_VARIABLE = "NETSIM_DATA_ROOT"
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
-"""Which of scikit-learn's digits stand in for a set: a private and a public stand-in share no image."""
+"""Subsets of scikit-learn's digits that replace a set: a private and a public replacement share no image."""
 
-# What torchvision's readers raise at damaged files: they check with assertions, look-ups and md5 sums.
+# Errors of torchvision's readers for damaged files: they check with assertions, look-ups and md5 sums.
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError, AssertionError)
 _DAMAGED_PICKLE = (*_DAMAGED, pickle.UnpicklingError, zlib.error)
 
 
 class TorchvisionOptions(ImageOptions):
-    """The ``data`` block for the image sets that torchvision reads. Nothing is downloaded unless it says so.
+    """The ``data`` block for torchvision's image sets. Nothing is downloaded unless ``download`` is true.
 
     Attributes:
         root: Folder with the set's files; if that is not there, the variable NETSIM_DATA_ROOT.
@@ -51,36 +51,38 @@ class TorchvisionOptions(ImageOptions):
 
 
 class TorchvisionImages(ImageSource):
-    """A set of images in torchvision's layout; digits that scikit-learn brings along may stand in for it.
+    """A set of images in torchvision's layout; scikit-learn's digits may replace it.
 
     Attributes:
         TITLE: What the set is called.
-        READER: torchvision's class.
+        READER: Name of torchvision's class.
+        FILES: All files that it reads, as paths from the root.
         SHAPE: Channels, height and width of an image.
-        STAND_IN: Which of the digits stand in for the set.
+        STAND_IN: Subset of the digits that may replace the set.
     """
 
     Options = TorchvisionOptions
     options: TorchvisionOptions
     TITLE: ClassVar[str]
-    READER: ClassVar[Any]
+    READER: ClassVar[str]
+    FILES: ClassVar[tuple[str, ...]]
     SHAPE: ClassVar[tuple[int, int, int]]
     STAND_IN: ClassVar[slice]
 
     def check(self) -> None:
-        """Look whether the set's files are there; a set that may be downloaded or replaced need not be.
+        """Check that the set's files exist, unless it may be downloaded or replaced.
 
         Raises:
-            ScenarioError: They are not; says what was looked for, where, and the way out.
+            ScenarioError: They do not; names the files, the place searched, and the way out.
         """
         if not self.options.download and self.options.stand_in is None:
             self._found()
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
-        """Read the set, or what stands in for it; subsets are the same for every ``seed``.
+        """Read the set, or the digits that replace it; subsets are the same for every ``seed``.
 
         ``inputs["image"]`` is uint8 [images, channels, height, width], of the set's own height and width or of
-        those that ``size`` says.
+        height and width ``size``.
         """
         try:
             root = self._found()
@@ -96,34 +98,37 @@ class TorchvisionImages(ImageSource):
         test, _ = self._read(readable, "test", root)
         return self._dataset(self.TITLE, classes, train, test)
 
-    @abstractmethod
-    def _files(self) -> list[str]:
-        """All files that torchvision reads, as paths from the root."""
+    @property
+    def _reader(self) -> Any:
+        """Return all files that torchvision reads, as paths from the root."""
+        from torchvision import datasets
+
+        return getattr(datasets, self.READER)
 
     @abstractmethod
     def _arrays(self, opened: Any) -> tuple[Tensor, np.ndarray]:
-        """Pixels uint8 [images, channels, height, width] and labels [images] of torchvision's data set."""
+        """Return pixels uint8 [images, channels, height, width] and labels [images] of a torchvision data set."""
 
     def _open(self, root: Path, part: str, download: bool) -> Any:
-        """The ``part`` called train or test, as torchvision gives it."""
-        return self.READER(root, train=part == "train", download=download)
+        """Return the ``part``, train or test, as torchvision's data set."""
+        return self._reader(root, train=part == "train", download=download)
 
     def _there(self, root: Path, name: str) -> Path | None:
-        """The file called ``name``, if it is there in a form that can be used."""
+        """Return the file ``name`` if it exists in a usable form, otherwise None."""
         return root / name if (root / name).is_file() else None
 
     def _readable(self, root: Path, cache_dir: Path, say: Callable[[str], None]) -> Path:
-        """A folder from which torchvision can read: ``root``, or a copy of it in another form."""
+        """Return a folder from which torchvision can read: ``root``, or a converted copy."""
         return root
 
     def _found(self) -> Path:
-        """The folder that holds all of the set's files.
+        """Return the folder that holds all of the set's files.
 
         Raises:
             ScenarioError: There is none.
         """
         root = find_root(self.options.root, ROOT_VARIABLE, self._way_out())
-        missing = [name for name in self._files() if self._there(root, name) is None]
+        missing = [name for name in self.FILES if self._there(root, name) is None]
         if missing:
             raise ScenarioError(f"data.root: {root} has no {missing[0]}. {self._way_out()}")
         return root
@@ -136,13 +141,12 @@ class TorchvisionImages(ImageSource):
         )
 
     def _layout(self) -> str:
-        names = self._files()
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"{', '.join(self.FILES[:-1])} and {self.FILES[-1]}"
 
     def _downloaded(self, cache_dir: Path, say: Callable[[str], None]) -> Path:
-        """The folder where torchvision has put the set, now or in an earlier run."""
+        """Return the folder of the set that torchvision has downloaded, now or in an earlier run."""
         root = self.options.root.expanduser() if self.options.root is not None else cache_dir / "images"
-        if any(self._there(root, name) is None for name in self._files()):
+        if any(self._there(root, name) is None for name in self.FILES):
             say(f"downloading {self.TITLE} to {root}")
         try:
             for part in ("train", "test"):
@@ -156,7 +160,7 @@ class TorchvisionImages(ImageSource):
         return root
 
     def _read(self, readable: Path, part: str, root: Path) -> tuple[Images, tuple[str, ...]]:
-        """One part of the set, and the names of its classes; ``root`` is where the files came from."""
+        """Return one part of the set, and the names of its classes; ``root`` is the origin of the files."""
         try:
             opened = self._open(readable, part, download=False)
             pixels, labels = self._arrays(opened)
@@ -176,7 +180,7 @@ class TorchvisionImages(ImageSource):
         return Images(pixels, labels.astype(np.int64)), classes
 
     def _replaced(self, say: Callable[[str], None]) -> MultimodalDataset:
-        """Digits of the set's shape, half of those there are."""
+        """Return digits in the set's shape: half of all digits."""
         say(
             f"{self.TITLE} is not here: scikit-learn's digits stand in for it, and no accuracy measured on them is an "
             f"accuracy on {self.TITLE}"
@@ -195,13 +199,20 @@ class TorchvisionImages(ImageSource):
         return self._dataset(f"digits (stand-in for {self.TITLE})", DIGITS, train, test, surrogate=True)
 
 
+def _in_folder(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in names)
+
+
+def _idx_files(folder: str) -> tuple[str, ...]:
+    """Name the files of a set in MNIST's format, unpacked."""
+    parts = [(part, kind) for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return _in_folder(f"{folder}/raw", *(f"{part}-{kind}-ubyte" for part, kind in parts))
+
+
 class _IdxImages(TorchvisionImages):
-    """A set in MNIST's format. It is often kept compressed, which torchvision does not read."""
+    """A set in MNIST's format. Files are often compressed, and torchvision does not read these."""
 
     SHAPE = (1, 28, 28)
-
-    def _files(self) -> list[str]:
-        return [f"{self.READER.__name__}/raw/{name.removesuffix('.gz')}" for name, _ in self.READER.resources]
 
     def _layout(self) -> str:
         return f"{super()._layout()} (or the same names with .gz)"
@@ -210,11 +221,11 @@ class _IdxImages(TorchvisionImages):
         return super()._there(root, name) or super()._there(root, f"{name}.gz")
 
     def _readable(self, root: Path, cache_dir: Path, say: Callable[[str], None]) -> Path:
-        """``root`` if its files are unpacked, else a folder of the cache in which they are."""
-        sources = {name: cast(Path, self._there(root, name)) for name in self._files()}
+        """Return ``root`` if its files are unpacked, otherwise a folder of the cache with unpacked files."""
+        sources = {name: cast(Path, self._there(root, name)) for name in self.FILES}
         if all(path.suffix != ".gz" for path in sources.values()):
             return root
-        key = fingerprint({"set": self.READER.__name__}, sources.values())
+        key = fingerprint({"set": self.READER}, sources.values())
         unpacked = cache_dir / "images" / key
         if not all((unpacked / name).is_file() for name in sources):
             say(f"unpacking {self.TITLE} (once, kept in {unpacked})")
@@ -231,63 +242,67 @@ class _CifarImages(TorchvisionImages):
 
     SHAPE = (3, 32, 32)
 
-    def _files(self) -> list[str]:
-        reader = self.READER
-        names = [name for name, _ in reader.train_list + reader.test_list]
-        return [f"{reader.base_folder}/{name}" for name in (*names, reader.meta["filename"])]
-
     def _arrays(self, opened: Any) -> tuple[Tensor, np.ndarray]:
+        import torch
+
         return torch.from_numpy(opened.data).permute(0, 3, 1, 2).contiguous(), np.array(opened.targets)
 
 
 class MNIST(_IdxImages):
     """MNIST (LeCun et al. 1998): handwritten digits, 28 x 28, 60,000 to train on and 10,000 to test with."""
 
-    TITLE, READER, STAND_IN = "MNIST", datasets.MNIST, ODD
+    TITLE, READER, STAND_IN = "MNIST", "MNIST", ODD
+    FILES = _idx_files("MNIST")
 
 
 class FashionMNIST(_IdxImages):
     """Fashion-MNIST (Xiao et al. 2017): ten kinds of clothing, 28 x 28, 60,000 to train on and 10,000 to test with."""
 
-    TITLE, READER, STAND_IN = "Fashion-MNIST", datasets.FashionMNIST, EVEN
+    TITLE, READER, STAND_IN = "Fashion-MNIST", "FashionMNIST", EVEN
+    FILES = _idx_files("FashionMNIST")
 
 
 class KMNIST(_IdxImages):
     """Kuzushiji-MNIST (Clanuwat et al. 2018): ten old Japanese characters, 28 x 28, 60,000 and 10,000."""
 
-    TITLE, READER, STAND_IN = "KMNIST", datasets.KMNIST, ODD
+    TITLE, READER, STAND_IN = "KMNIST", "KMNIST", ODD
+    FILES = _idx_files("KMNIST")
 
 
 class CIFAR10(_CifarImages):
     """CIFAR-10 (Krizhevsky 2009): photographs of ten things, 32 x 32, 50,000 to train on and 10,000 to test with."""
 
-    TITLE, READER, STAND_IN = "CIFAR-10", datasets.CIFAR10, EVEN
+    TITLE, READER, STAND_IN = "CIFAR-10", "CIFAR10", EVEN
+    FILES = _in_folder(
+        "cifar-10-batches-py", *(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"
+    )
 
 
 class CIFAR100(_CifarImages):
     """CIFAR-100 (Krizhevsky 2009): photographs of a hundred things, 32 x 32, 50,000 and 10,000."""
 
-    TITLE, READER, STAND_IN = "CIFAR-100", datasets.CIFAR100, ODD
+    TITLE, READER, STAND_IN = "CIFAR-100", "CIFAR100", ODD
+    FILES = _in_folder("cifar-100-python", "train", "test", "meta")
 
 
 class SVHN(TorchvisionImages):
     """SVHN (Netzer et al. 2011): digits of house numbers, 32 x 32 in colour, 73,257 and 26,032; without "extra"."""
 
-    TITLE, READER, STAND_IN = "SVHN", datasets.SVHN, ODD
+    TITLE, READER, STAND_IN = "SVHN", "SVHN", ODD
+    FILES = ("train_32x32.mat", "test_32x32.mat")
     SHAPE = (3, 32, 32)
 
-    def _files(self) -> list[str]:
-        return [self.READER.split_list[part][1] for part in ("train", "test")]
-
     def _open(self, root: Path, part: str, download: bool) -> Any:
-        return self.READER(root, split=part, download=download)
+        return self._reader(root, split=part, download=download)
 
     def _arrays(self, opened: Any) -> tuple[Tensor, np.ndarray]:
+        import torch
+
         return torch.from_numpy(np.ascontiguousarray(opened.data)), opened.labels
 
 
 def _unpack(source: Path, target: Path) -> None:
-    """Copy ``source``, unpacked if it is compressed; whole or not at all under the name ``target``.
+    """Copy ``source``, unpacked if it is compressed; ``target`` appears only when complete.
 
     Raises:
         ScenarioError: It is damaged.

@@ -1,4 +1,4 @@
-"""What is odd about some clips and stops no run: said on the screen, and in the run's facts."""
+"""Oddities of clips that do not stop a run: shown on the screen, and kept in the run's facts."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ ODDITIES = {
     "shortened_clips": "end before their files say: parts of these files are missing",
     "antiphase_clips": "have channels that cancel each other out: their loudest channel is used, not the mean",
 }
-"""By key in a run's facts, what such clips do."""
+"""Descriptions of odd clips, by key in a run's facts."""
 
 Note = Callable[[str], None]
-"""Told the key of what is odd about the file that is being read."""
+"""A function called with the key of an oddity of the file that is being read."""
 
 _FIRST = 5
 
 
 def flags(odd: Collection[str]) -> np.ndarray:
-    """One row of what :func:`tell` takes, bool [oddities]."""
+    """Return one row of the flags for :func:`tell`, bool [oddities]."""
     return np.array([key in odd for key in ODDITIES])
 
 
 def tell(
     odd: np.ndarray, names: Sequence[str], say: Callable[[str], None], what: str = "clips"
 ) -> dict[str, Any]:
-    """Say which clips are odd.
+    """Show a message about odd clips and return their facts.
 
     Args:
         odd: bool [rows, oddities], in the order of ``ODDITIES``.
-        names: Of the clip in each row; a clip that is in several rows counts once.
-        say: Told a sentence for each oddity that there is.
-        what: What the clips are called in it.
+        names: Name of the clip in each row; a clip in several rows counts once.
+        say: Called with a sentence for each oddity found.
+        what: Word for the clips in this sentence.
 
     Returns:
-        For the run's facts: by oddity that there is, the ``count`` of such clips and the ``first`` names.
+        For the run's facts: by oddity found, the ``count`` of such clips and the ``first`` names.
     """
     facts = {}
     for (key, text), rows in zip(ODDITIES.items(), odd.T, strict=True):

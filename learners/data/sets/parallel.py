@@ -1,4 +1,4 @@
-"""A small thread pool for work that reads files and lets go of the interpreter lock."""
+"""A small thread pool for work that reads files and releases the interpreter lock."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ WORKERS = 2
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``work(item)`` for each item, two at a time, results in the order of the items."""
+    """Yield ``work(item)`` for each item, in the order of the items, two at a time in parallel."""
     with ThreadPoolExecutor(WORKERS) as pool:
         yield from pool.map(work, items)

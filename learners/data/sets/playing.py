@@ -1,4 +1,4 @@
-"""A video file as a player shows it: each picture at its time, upright and undistorted, the sound when it is heard."""
+"""A video file as a player shows it: each picture at its time, upright and undistorted, with its sound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from learners.data.sets.broken import BrokenFileError
 from learners.data.transforms.audio import WHOLE
 
 Blocks = list[tuple[float | None, np.ndarray]]
-"""Time [s] and samples [channels, samples] of pieces of sound; None where one follows the piece before."""
+"""Time [s] and samples [channels, samples] of pieces of sound; time None if a piece follows the one before."""
 
 _EARLY = 0.05
 """Files round times, Flash and Matroska to 1 ms; a picture counts as shown this share of its time too early."""
@@ -25,32 +25,32 @@ _LONGEST_S = 4 * 3600.0
 
 @dataclass(frozen=True)
 class Timeline:
-    """When pictures are shown.
+    """Times at which pictures are shown.
 
     Attributes:
-        starts_s: When each picture appears on the file's clock [s], float64 [pictures], rising.
-        end_s: When the last one goes.
+        starts_s: Time at which each picture appears on the file's clock [s], float64 [pictures], rising.
+        end_s: Time at which the last one disappears [s].
     """
 
     starts_s: np.ndarray
     end_s: float
 
     def shown_at(self, times_s: np.ndarray) -> np.ndarray:
-        """Find the pictures that are seen at ``times_s`` [n], int64 [n]; before the first, that is the first."""
+        """Return the pictures shown at ``times_s`` [n], int64 [n]; before the first, the first."""
         early_s = _EARLY * _usual(np.diff(self.starts_s, append=self.end_s))
         rows = np.searchsorted(self.starts_s, np.asarray(times_s) + early_s, side="right") - 1
         return np.maximum(rows, 0).astype(np.int64)
 
 
 def timeline(frames: Sequence[tuple[float | None, float]], per_second: Fraction | None) -> Timeline:
-    """Say when pictures are shown.
+    """Compute the times at which pictures are shown.
 
-    Decoded pictures come in the order in which they are shown. Where their times fall, as in AVI, which states when
-    they are decoded, times are put in order. Where times are missing, pictures are evenly spaced. A last picture whose
-    duration is not stated lasts as long as the others usually do.
+    Decoded pictures come in the order in which they are shown. AVI states times of decoding, which are not in order;
+    they are sorted. If times are missing, pictures are evenly spaced. A last picture without a stated duration has the
+    median duration of the others.
 
     Args:
-        frames: Of each picture the stated time and duration [s], None and 0 where they are not stated.
+        frames: Stated time and duration [s] of each picture; None and 0 if not stated.
         per_second: Average rate of pictures, None if unknown.
     """
     usual_s = float(1 / per_second) if per_second else 0.04
@@ -68,12 +68,12 @@ def _usual(durations_s: np.ndarray) -> float:
 
 
 def moment(frame: av.VideoFrame) -> tuple[float | None, float]:
-    """Stated time and duration of ``frame`` [s], as :func:`timeline` takes them."""
+    """Return the stated time and duration of ``frame`` [s], as :func:`timeline` takes them."""
     return frame.time, float((frame.duration or 0) * (frame.time_base or 0))
 
 
 def shortened(container: av.container.InputContainer, shown: Timeline) -> bool:
-    """Whether pictures end before nine tenths of the time that the file's header states."""
+    """Return whether pictures end before nine tenths of the time that the file's header states."""
     stated_s = (container.duration or 0) / av.time_base
     video = container.streams.video[0]
     if container.format.name == "avi" and video.average_rate:  # FFmpeg takes an AVI's duration from its size
@@ -82,16 +82,16 @@ def shortened(container: av.container.InputContainer, shown: Timeline) -> bool:
 
 
 def size_shown(frame: av.VideoFrame, pixel_aspect: Fraction | None) -> tuple[float, float]:
-    """Width and height of ``frame`` with square pixels, none of them smaller than it is stored."""
+    """Return width and height of ``frame`` with square pixels, neither smaller than stored."""
     aspect = float(pixel_aspect or 1)
     return frame.width * max(aspect, 1), frame.height / min(aspect, 1)
 
 
 def upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Turn and mirror ``pixels`` [height, width, 3] of ``frame`` as its display matrix says, by quarter turns.
+    """Turn and mirror ``pixels`` [height, width, 3] of ``frame`` by its display matrix, in quarter turns.
 
-    The matrix (a b u; c d v; x y w) puts what is at (x, y) to (a x + c y, b x + d y) (ISO/IEC 14496-12, 6.2.2). It is
-    how a telephone says which way up it was held.
+    The matrix (a b u; c d v; x y w) moves (x, y) to (a x + c y, b x + d y) (ISO/IEC 14496-12, 6.2.2). Telephones use it
+    to store their orientation.
     """
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
@@ -103,13 +103,13 @@ def upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
 
 
 def placed(path: Path, blocks: Blocks, rate_hz: int) -> np.ndarray:
-    """Join ``blocks`` of sound on the file's clock: what lies between two is silence, what is said twice is dropped.
+    """Join ``blocks`` of sound on the file's clock: gaps become silence, overlaps are dropped.
 
     Blocks that are off by less than 20 ms are joined as they are, since files round their times.
 
     Args:
-        path: Of the file, for the error.
-        blocks: At least one.
+        path: Path of the file, for the error.
+        blocks: Pieces of sound, at least one.
         rate_hz: Samples per second.
 
     Returns:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -18,7 +17,6 @@ from learners.data.sets.oddities import flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
 from learners.data.transforms.audio import log_mel, loudest_window, read_mono
-from learners.data.transforms.transform import Spectrogram, SpectrogramChanges, Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
@@ -29,7 +27,7 @@ SAMPLES = 48_000  # 3 s: clips last 2.9 to 5.3 s, a second or two of it silence
 N_FFT = 1024
 TABLE = "av_features.npz"
 
-_RULE = 2  # version of what is done to files below; raise it when that changes
+_RULE = 2  # version of the pre-processing below; raise it when that changes
 _NEEDED = {"clip", "visual", "emotion", "actor", "has_audio"}
 _WAY_OUT = (
     f"Give data.root, or set RAVDESS_ROOT, to a folder that holds {TABLE} (facial action units by clip) and "
@@ -42,8 +40,7 @@ class RavdessOptions(Options):
 
     Attributes:
         root: Folder with ``av_features.npz`` and ``audio_16k``; if that is not there, the variable RAVDESS_ROOT.
-        fold: Which of four sets of six actors (three women, three men) is heard and seen in testing only; if not
-            given, the run's seed modulo 4.
+        fold: Test set: one of four sets of six actors (three women, three men); by default the run's seed modulo 4.
         audio_shape: Mel bands and frames of the spectrogram of the loudest three seconds.
         augment: Shift, amplify and mask spectrograms in training.
     """
@@ -62,10 +59,10 @@ class Ravdess(DataSource):
     options: RavdessOptions
 
     def check(self) -> None:
-        """Look whether the table and the folder of sounds are there.
+        """Check that the table and the folder of sounds exist.
 
         Raises:
-            ScenarioError: They are not; says what was looked for and where.
+            ScenarioError: They do not; names the files and the place searched.
         """
         root = self._root()
         for name, there in ((TABLE, (root / TABLE).is_file()), ("audio_16k/", (root / "audio_16k").is_dir())):
@@ -75,11 +72,15 @@ class Ravdess(DataSource):
                 )
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
-        """The 1,424 clips that have both modalities.
+        """Read the 1,424 clips that have both modalities.
 
         ``inputs["audio"]`` is float16 [clips, 1, bands, frames], standardised by the transform;
         ``inputs["visual"]`` float32 [clips, 35], each unit standardised over the training clips.
         """
+        import torch
+
+        from learners.data.transforms.transform import Spectrogram, SpectrogramChanges, Standardise
+
         self.check()
         table = self._table()
         rows = np.flatnonzero(table["has_audio"])
@@ -135,7 +136,7 @@ class Ravdess(DataSource):
             raise ScenarioError(f"data.root: {path} {reason}. {_WAY_OUT}") from None
 
     def _arrays(self, clips: list[str], cache_dir: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
-        """``audio``, float16 [clips, bands, frames], and ``odd``, bool [clips, oddities]."""
+        """Return ``audio``, float16 [clips, bands, frames], and ``odd``, bool [clips, oddities]."""
         paths = [self._root() / "audio_16k" / f"03-{clip}.ogg" for clip in clips]
         absent = [path for path in paths if not path.is_file()]
         if absent:
@@ -165,5 +166,5 @@ class Ravdess(DataSource):
 
 
 def fold_of(actors: np.ndarray) -> np.ndarray:
-    """The fold, 0 to 3, of actors 1 to 24: pairs of a man (odd) and a woman (even) take turns."""
+    """Return the fold, 0 to 3, of actors 1 to 24: pairs of a man (odd) and a woman (even) take turns."""
     return (actors - 1) // 2 % FOLDS

@@ -1,4 +1,4 @@
-"""Where a data set is that must be given."""
+"""The root folder of a data set that the user provides."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from netsim.core.errors import ScenarioError
 
 
 def find_root(given: Path | None, variable: str, way_out: str) -> Path:
-    """The folder ``data.root``, or where that is not there, the one that the environment ``variable`` names.
+    """Return the folder ``data.root``, or if that does not exist, the one that the environment ``variable`` names.
 
     Args:
         given: ``data.root`` of the scenario.
         variable: Name of the environment variable.
-        way_out: What the reader can do, for the error.
+        way_out: Advice for the error.
 
     Raises:
-        ScenarioError: Neither is a folder; says which were looked at.
+        ScenarioError: Neither is a folder; names both.
     """
     named = os.environ.get(variable)
     looked_at = [root.expanduser() for root in (given, Path(named) if named else None) if root is not None]

@@ -1,4 +1,4 @@
-"""Which clips of CREMA-D train and which test."""
+"""Splits of CREMA-D into clips for training and clips for testing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PUBLISHED_TEST = {"SAD": 140, "FEA": 133, "DIS": 129, "HAP": 123, "NEU": 114, "A
 
 
 def published(clips: Sequence[Clip]) -> np.ndarray:
-    """Bool [clips], True for test clips: the published numbers of each emotion, but not the published clips.
+    """Return bool [clips], True for test clips, with the published number of each emotion but other clips.
 
-    Clips are ranked by a hash of their name and the first of each emotion test, so the split depends on no
-    seed. Of an incomplete set, a tenth of each emotion tests (rounded, at least one).
+    Clips are ranked by a hash of their name, and the first of each emotion are test clips, so the split does not depend
+    on a seed. In an incomplete set, a tenth of each emotion are test clips (rounded, at least one).
     """
     test = np.zeros(len(clips), dtype=bool)
     for emotion in EMOTIONS:
@@ -34,7 +34,7 @@ def published(clips: Sequence[Clip]) -> np.ndarray:
 
 
 def by_actor(clips: Sequence[Clip], seed: int) -> np.ndarray:
-    """Bool [clips], True for test clips: all clips of a tenth of the actors, drawn with ``seed``."""
+    """Return bool [clips], True for test clips: all clips of a tenth of the actors, drawn with ``seed``."""
     actors = sorted({clip.actor for clip in clips})
     count = max(1, round(len(actors) / 10))
     chosen = set(stream(seed, "crema_d", "test actors").choice(actors, count, replace=False).tolist())
@@ -42,12 +42,12 @@ def by_actor(clips: Sequence[Clip], seed: int) -> np.ndarray:
 
 
 def from_file(clips: Sequence[Clip], path: Path) -> np.ndarray:
-    """Bool [clips], True for the clips named in the first column of the csv file ``path``.
+    """Return bool [clips], True for the clips named in the first column of the csv file ``path``.
 
     A first line that names no clip is taken for a header; a folder before and an ending after a name are ignored.
 
     Raises:
-        ScenarioError: The file cannot be read, or names something that is not among ``clips``.
+        ScenarioError: The file cannot be read, or contains a name that is not among ``clips``.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:

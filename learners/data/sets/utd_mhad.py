@@ -11,8 +11,6 @@ from typing import Annotated, Any
 from zipfile import BadZipFile
 
 import numpy as np
-import scipy.io
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -20,7 +18,6 @@ from learners.data.dataset import DataSource, MultimodalDataset
 from learners.data.sets.broken import BrokenFileError, why
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
-from learners.data.transforms.transform import Standardise
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
@@ -62,7 +59,7 @@ DEPTH_SHAPE = (16, 30, 40)
 INDEX = "index.csv"
 DEPTH = "depth_small.npz"
 
-_RULE = 1  # version of what is done to files below; raise it when that changes
+_RULE = 1  # version of the pre-processing below; raise it when that changes
 _WAY_OUT = (
     f"Give data.root, or set UTD_MHAD_ROOT, to a folder that holds {INDEX}, {DEPTH}, Inertial/<clip>_inertial.mat "
     "and Skeleton/<clip>_skeleton.mat; docs/data.md says what is in them."
@@ -75,7 +72,7 @@ class UTDMHADOptions(Options):
     Attributes:
         root: Folder with ``index.csv``, ``depth_small.npz``, ``Inertial`` and ``Skeleton``; if that is not there, the
             variable UTD_MHAD_ROOT.
-        test_subjects: Who is seen in testing only, of 1 to 8; the default is the data set's usual protocol.
+        test_subjects: People whose clips are test clips, from 1 to 8; the default is the data set's usual protocol.
         inertial_samples: Points in time to which an inertial recording (107 to 326 samples) is averaged.
         skeleton_frames: Points in time to which a skeleton recording (41 to 125 frames) is averaged.
     """
@@ -105,10 +102,10 @@ class UTDMHAD(DataSource):
     options: UTDMHADOptions
 
     def check(self) -> None:
-        """Look whether the index, the depth images and both folders are there.
+        """Check that the index, the depth images and both folders exist.
 
         Raises:
-            ScenarioError: They are not; says what was looked for and where.
+            ScenarioError: They do not; names the files and the place searched.
         """
         root = self._root()
         for name in (INDEX, DEPTH, "Inertial/", "Skeleton/"):
@@ -119,13 +116,17 @@ class UTDMHAD(DataSource):
                 )
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
-        """The 861 clips; the same for every ``seed``.
+        """Read the 861 clips; they are the same for every ``seed``.
 
         ``inputs["inertial"]`` is float32 [clips, 6 * inertial_samples], channel by channel, each channel
         standardised over the training clips; ``inputs["skeleton"]`` float32 [clips, skeleton_frames * 60] in
         metres from the hip, frame by frame, less the mean of the training clips; ``inputs["depth"]`` uint8
         [clips, 16, 30, 40], which the transform takes to 0 to 1, frames as channels.
         """
+        import torch
+
+        from learners.data.transforms.transform import Standardise
+
         self.check()
         clips = self._index()
         test = np.isin(clips.subjects, self.options.test_subjects)
@@ -144,7 +145,7 @@ class UTDMHAD(DataSource):
         channel_std = _positive(moved.std(axis=(0, 2))).repeat(points)
         posed = skeleton[train_rows].reshape(len(train_rows), -1)
         pose_mean = posed.mean(axis=0)
-        # One spread for all coordinates: those of the trunk hardly move, and blown up they would be mostly noise.
+        # One spread for all coordinates: those of the trunk hardly move, and scaled up they would be mostly noise.
         pose_std = _positive((posed - pose_mean).std())
         return MultimodalDataset(
             name="UTD-MHAD",
@@ -186,7 +187,7 @@ class UTDMHAD(DataSource):
         return _Clips(names, actions - 1, subjects)
 
     def _arrays(self, clips: list[str], cache_dir: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
-        """By modality, float32 [clips, 6, samples], float32 [clips, frames, 20, 3], uint8 [clips, 16, 30, 40]."""
+        """Return by modality float32 [clips, 6, samples], float32 [clips, frames, 20, 3], uint8 [clips, 16, 30, 40]."""
         root = self._root()
         inertial = [root / "Inertial" / f"{clip}_inertial.mat" for clip in clips]
         skeleton = [root / "Skeleton" / f"{clip}_skeleton.mat" for clip in clips]
@@ -217,9 +218,9 @@ class UTDMHAD(DataSource):
 
 
 def averaged(recording: np.ndarray, points: int) -> np.ndarray:
-    """``recording`` [time, ...] in ``points`` equal parts of its time, each part its mean; float32 [points, ...].
+    """Divide ``recording`` [time, ...] into ``points`` equal parts and average each; float32 [points, ...].
 
-    A part that begins or ends between two samples has a share in them, so any length can be had, longer ones too.
+    A part that begins or ends between two samples has a share in them, so any length is possible, also a longer one.
     """
     time = len(recording)
     edges = np.linspace(0, time, points + 1)
@@ -231,7 +232,7 @@ def averaged(recording: np.ndarray, points: int) -> np.ndarray:
 
 
 def _inertial(path: Path, points: int) -> np.ndarray:
-    """Float32 [6, points]."""
+    """Return float32 [6, points]."""
     recording = _matrix(path, "d_iner")
     if recording.ndim != 2 or recording.shape[1] != CHANNELS or len(recording) == 0:
         raise BrokenFileError(path, f"holds d_iner of shape {list(recording.shape)}, not [time, {CHANNELS}]")
@@ -239,7 +240,7 @@ def _inertial(path: Path, points: int) -> np.ndarray:
 
 
 def _skeleton(path: Path, frames: int) -> np.ndarray:
-    """Float32 [frames, 20, 3], metres from the hip of the same frame: where a person stands says nothing."""
+    """Return float32 [frames, 20, 3], metres from the hip of the same frame, since positions have no meaning."""
     recording = _matrix(path, "d_skel")
     if recording.ndim != 3 or recording.shape[:2] != (JOINTS, 3) or recording.shape[2] == 0:
         raise BrokenFileError(path, f"holds d_skel of shape {list(recording.shape)}, not [{JOINTS}, 3, time]")
@@ -247,13 +248,15 @@ def _skeleton(path: Path, frames: int) -> np.ndarray:
 
 
 def _matrix(path: Path, name: str) -> np.ndarray:
-    """The array ``name`` of a MATLAB file, float64.
+    """Return the array ``name`` of a MATLAB file, float64.
 
     Raises:
-        BrokenFileError: It cannot be read, has no such array, or holds what is no number.
+        BrokenFileError: It cannot be read, has no such array, or holds values that are not numbers.
     """
+    from scipy.io import loadmat
+
     try:
-        array = np.asarray(scipy.io.loadmat(path, variable_names=[name])[name], dtype=np.float64)
+        array = np.asarray(loadmat(path, variable_names=[name])[name], dtype=np.float64)
     except KeyError:
         raise BrokenFileError(path, f"has no array called {name}") from None
     except Exception:  # a damaged file makes scipy raise nearly anything
@@ -264,7 +267,7 @@ def _matrix(path: Path, name: str) -> np.ndarray:
 
 
 def _depth(path: Path, clips: list[str]) -> np.ndarray:
-    """Depth images of ``clips``, uint8 [clips, 16, 30, 40]: squares of four pixels averaged, 0 is background."""
+    """Return depth images of ``clips``, uint8 [clips, 16, 30, 40]: squares of four pixels averaged, 0 is background."""
     try:
         with np.load(path, allow_pickle=False) as table:
             images, names = table["depth"], table["clip"].tolist()
@@ -287,5 +290,5 @@ def _depth(path: Path, clips: list[str]) -> np.ndarray:
 
 
 def _positive(spread: np.ndarray) -> np.ndarray:
-    """``spread``, with 1 where nothing ever moved."""
+    """Return ``spread``, with 1 in place of 0."""
     return np.where(spread > 0, spread, 1).astype(np.float32)

@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
@@ -18,15 +17,16 @@ from learners.data.sets.broken import BrokenFileError
 from learners.data.sets.oddities import ODDITIES, flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
-from learners.data.transforms.transform import Standardise
-from learners.data.transforms.video import clip_of, flow_of, mel_of, read_footage, require_cv2
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
-ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".flv")
-"""What a list may leave out at the end of a name; FineGym's lists do."""
+if TYPE_CHECKING:  # a scenario is checked without it
+    from learners.data.transforms.transform import Standardise
 
-_RULE = 2  # version of what is done to files below; raise it when that changes
+ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".flv")
+"""Endings that a list may omit from names; FineGym's lists do."""
+
+_RULE = 2  # version of the pre-processing below; raise it when that changes
 _WAY_OUT = (
     "Give data.root, or set VIDEO_FOLDER_ROOT, to a folder that holds videos, a list of classes and lists of clips; "
     "docs/data.md shows the layout."
@@ -73,7 +73,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Row:
-    """What one video becomes."""
+    """The arrays of one video."""
 
     rgb: np.ndarray
     flow: np.ndarray
@@ -82,18 +82,20 @@ class _Row:
 
 
 class VideoFolder(DataSource):
-    """Labelled video files, listed as Kinetics and FineGym do: a clip of pictures, optical flow and sound of each."""
+    """Labelled video files in lists like those of Kinetics and FineGym: pictures, optical flow and sound of each."""
 
     Options = VideoFolderOptions
     MODALITIES = ("rgb", "flow", "audio")
     options: VideoFolderOptions
 
     def check(self) -> None:
-        """Look whether OpenCV and the lists are there, and whether the lists make sense; no video is opened.
+        """Check that OpenCV and the lists exist, and that the lists are valid; no video is opened.
 
         Raises:
-            ScenarioError: They are not, or do not; says which line of which file, and the way out.
+            ScenarioError: They do not exist or are not valid; names the file, the line and the way out.
         """
+        from learners.data.transforms.video import require_cv2
+
         require_cv2()
         folder = self._root() / self.options.videos
         if not folder.is_dir():
@@ -101,12 +103,14 @@ class VideoFolder(DataSource):
         self._entries()
 
     def load(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
-        """The clips of both lists; the same for every ``seed``.
+        """Read the clips of both lists; they are the same for every ``seed``.
 
         ``inputs["rgb"]`` is uint8 [clips, 3, frames, size, size]; ``inputs["flow"]`` float16 [clips, 2, frames, size,
         size], pixels per video frame to the right and down; ``inputs["audio"]`` float16 [clips, 1, audio_frames,
         audio_bands]. Transforms standardise each channel over the training clips. A group is a folder of videos.
         """
+        import torch
+
         self.check()
         train, test = self._entries()
         entries = [*train, *test]
@@ -119,7 +123,7 @@ class VideoFolder(DataSource):
                 f"data.unreadable: skip leaves {len(train_rows)} clips to train and {len(test_rows)} to test; both "
                 "need some. Complete the folder of videos."
             )
-        # Without a skipped clip there is no need for a copy, which is gigabytes at full size.
+        # Without a skipped clip no copy is needed; it takes gigabytes at full size.
         inputs = {m: arrays[m] if len(kept) == len(entries) else arrays[m][kept] for m in self.MODALITIES}
         folders = [str(Path(entries[row].name).parent) for row in kept]
         return MultimodalDataset(
@@ -138,7 +142,7 @@ class VideoFolder(DataSource):
         return find_root(self.options.root, "VIDEO_FOLDER_ROOT", _WAY_OUT)
 
     def _lines(self, key: str) -> list[str]:
-        """The lines of the file that the option ``key`` names, blanks at both ends removed; without empty ones."""
+        """Return the stripped lines of the file that the option ``key`` names, without empty ones."""
         path = self._root() / getattr(self.options, key)
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -161,20 +165,20 @@ class VideoFolder(DataSource):
         return tuple(names)
 
     def _entries(self) -> tuple[list[_Entry], list[_Entry]]:
-        """The clips to train and to test on."""
+        """Return the clips to train on and to test on."""
         label_of = {name: label for label, name in enumerate(self._classes())}
         lists = [[self._entry(key, line, label_of) for line in self._lines(key)] for key in ("train", "val")]
         train, test = lists
         both = {entry.name for entry in train} & {entry.name for entry in test}
         if both:
             raise ScenarioError(
-                f"data.val: {len(both)} clips are in data.train too, the first is {min(both)}; what is tested on must "
-                "not be trained on. Take them out of one list."
+                f"data.val: {len(both)} clips are in data.train too, the first is {min(both)}; test clips must "
+                "not be training clips. Take them out of one list."
             )
         return train, test
 
     def _entry(self, key: str, line: str, label_of: Mapping[str, int]) -> _Entry:
-        # A name may hold blanks, and so may a path: the longest name that ends the line is meant.
+        # A name and a path may contain blanks: the longest name that ends the line counts.
         for blank in re.finditer(r"\s+", line):
             path, name = line[: blank.start()], line[blank.end() :]
             if name in label_of:
@@ -188,7 +192,7 @@ class VideoFolder(DataSource):
         )
 
     def _path(self, name: str) -> Path:
-        """The file called ``name``, with an ending put after it where that is what there is."""
+        """Return the path of the file ``name``, with an ending added if the file has one."""
         path = self._root() / self.options.videos / name
         if path.is_file():
             return path
@@ -196,7 +200,7 @@ class VideoFolder(DataSource):
         return next((candidate for candidate in ended if candidate.is_file()), path)
 
     def _arrays(self, names: list[str], cache_dir: Path, say: Callable[[str], None]) -> dict[str, np.ndarray]:
-        """By modality one row per name; ``usable``, bool [names], and ``odd``, bool [names, oddities].
+        """Return one row per name by modality; ``usable``, bool [names], and ``odd``, bool [names, oddities].
 
         Unusable rows are zero.
         """
@@ -221,6 +225,8 @@ class VideoFolder(DataSource):
         return arrays
 
     def _read_all(self, paths: list[Path], say: Callable[[str], None]) -> dict[str, np.ndarray]:
+        from learners.data.transforms.video import clip_of, flow_of, mel_of, read_footage
+
         options = self.options
 
         def read(path: Path) -> _Row | BrokenFileError:
@@ -263,7 +269,11 @@ class VideoFolder(DataSource):
 
 
 def _standardise(array: np.ndarray, rows: np.ndarray) -> Standardise:
-    """By the mean and standard deviation of each channel of ``array`` [clips, channels, ...] over ``rows``."""
+    """Standardise by mean and deviation of each channel of ``array`` [clips, channels, ...] over ``rows``."""
+    import torch
+
+    from learners.data.transforms.transform import Standardise
+
     # Clip by clip: in double precision all of them would take eight times the memory.
     rest = tuple(range(1, array.ndim - 1))
     total = squares = np.zeros(array.shape[1])

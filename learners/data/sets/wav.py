@@ -1,8 +1,7 @@
-"""WAV files whose header does not know how long the sound is, as recorders that stream write them.
+"""WAV files with a wrong size of the sound in their header, as recorders that stream write them.
 
-A recorder that cannot go back to the header leaves the size of the sound at 0, at 0xFFFFFFFF or near 2 GiB. libsndfile
-takes 0 at its word and reads no sound; of a size beyond the end of the file it reads all that is there, chunks of
-metadata included.
+A recorder that cannot go back to the header leaves the size of the sound at 0, at 0xFFFFFFFF or near 2 GiB. For 0,
+libsndfile reads no sound. For a size beyond the end of the file it reads to the end, chunks of metadata included.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 _UNKNOWN = 0x7FFF0000
-"""Sizes from here on are no sizes: 0x7FFFFFFF and 0x80000000 are in use too."""
+"""Sizes from here on stand for an unknown size: 0x7FFFFFFF and 0x80000000 are in use too."""
 _FOUR_CHARACTERS = re.compile(rb"(?=[ -~]{4})")
 
 
 def readable(path: Path) -> tuple[Path | BinaryIO, float]:
-    """What soundfile shall read in place of ``path``, and the share of the sound that is in the file.
+    """Return a source for soundfile in place of ``path``, and the share of the sound that is in the file.
 
-    It is ``path`` itself, and 1.0, unless ``path`` is a RIFF WAVE file whose sound is stated to be empty or to go on
-    beyond the file's end; then a copy with the size put right, without the chunks that follow the sound.
+    The source is ``path`` itself, and the share 1.0, unless ``path`` is a RIFF WAVE file whose header states an empty
+    sound or one beyond the file's end. Then it is a copy with the right size, without the chunks after the sound.
 
     Raises:
         OSError: ``path`` cannot be read.
@@ -40,7 +39,7 @@ def readable(path: Path) -> tuple[Path | BinaryIO, float]:
 
 
 def _sound(file: BinaryIO) -> tuple[int, int]:
-    """Where the sound begins and its stated size [byte]; 0 and 0 where there is no such chunk."""
+    """Return the position of the sound and its stated size [byte]; 0 and 0 if there is no such chunk."""
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return 0, 0
@@ -53,7 +52,7 @@ def _sound(file: BinaryIO) -> tuple[int, int]:
 
 
 def _end_of_sound(content: bytes, start: int) -> int:
-    """Where the sound that begins at ``start`` ends: where chunks begin that end with the file, if there are any."""
+    """Return the end of the sound that begins at ``start``: the begin of the last chunks of the file, if any."""
     for match in _FOUR_CHARACTERS.finditer(content, start):
         place = match.start()
         while _FOUR_CHARACTERS.match(content, place) and (size := _number(content[place + 4 : place + 8])):

@@ -1,4 +1,4 @@
-"""A generated stand-in for CREMA-D, in its own layout, for machines that do not have the recordings."""
+"""A generated surrogate for CREMA-D, in its layout, for machines without the recordings."""
 
 from learners.data.surrogate.write import MARKER, VERSION, choose, generate
 

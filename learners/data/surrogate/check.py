@@ -1,8 +1,8 @@
-"""What small networks reach on CREMA-D or its surrogate, trained centrally: a slow check, run by hand.
+"""Accuracies of small networks on CREMA-D or its surrogate, trained centrally: a slow check, run by hand.
 
 ``python -m learners.data.surrogate.check --cache DIR`` trains one network per modality and one of both, and
-prints accuracies by epoch. It says whether the surrogate still behaves as docs/data.md claims: the voice learnt
-sooner than the face, both better than either, and none far above the ceiling of its confusion matrices.
+prints accuracies by epoch. They show whether the surrogate still behaves as docs/data.md claims: the voice is learnt
+sooner than the face, both together better than either, and none far above the ceiling of its confusion matrices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LateFusion(nn.Module):
         self.classify = nn.LazyLinear(len(data.classes))
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Logits [batch, classes]."""
+        """Return logits [batch, classes]."""
         return self.classify(torch.cat([self.extractors[m](inputs[m]) for m in self.modalities], dim=1))
 
 
@@ -61,7 +61,7 @@ def train(
     batch: int = 64,
     width: int = 16,
 ) -> list[float]:
-    """Test accuracy after each epoch of Adam at 1e-3."""
+    """Train with Adam at 1e-3 and return the test accuracy after each epoch."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = LateFusion(data, modalities, width)
@@ -88,7 +88,7 @@ def train(
 
 
 def main() -> None:
-    """Train and print."""
+    """Train the networks and print their accuracies."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--cache", type=Path, required=True, help="folder for generated and pre-processed data"

@@ -1,11 +1,10 @@
-"""Which emotion a clip of the surrogate shows in its voice and in its face, and how strongly.
+"""Emotions that a clip of the surrogate shows in its voice and in its face, and their strength.
 
-People in recordings do not always sound like what they were asked to express. Here each clip draws, for each
-modality on its own, the emotion that is *shown* from a row of a confusion matrix. However large a network is,
-it sees what is shown and cannot know what was intended, so the matrices are a ceiling on its accuracy,
-and one that can be computed (:func:`ceiling`). The voice confuses emotions of like arousal (neutral and sad,
-happy and angry), the face those of like features (disgust and anger, fear and sadness): the two
-complement each other, as they do in the recordings.
+People in recordings do not always express the emotion that they were asked for. Here each clip draws, for each
+modality independently, the *shown* emotion from a row of a confusion matrix. A network of any size has only the shown
+emotion, not the intended one. So the matrices give a ceiling on its accuracy, which :func:`ceiling` computes. The
+voice confuses emotions of similar arousal (neutral and sad, happy and angry), the face those of similar features
+(disgust and anger, fear and sadness): the two complement each other, as in the recordings.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _LEVEL_STRENGTH = {"LO": 0.75, "MD": 0.95, "HI": 1.2}
 
 
 def shown(clip: Clip, modality: str, confusion: np.ndarray) -> tuple[int, float]:
-    """The emotion that ``clip`` shows in ``modality`` (a label), and its strength (1 is typical)."""
+    """Return the emotion that ``clip`` shows in ``modality`` (a label), and its strength (1 is typical)."""
     random = stream(0, "surrogate", modality, "shown", clip.name)
     label = int(random.choice(6, p=confusion[clip.label] / 100))
     strength = _LEVEL_STRENGTH.get(clip.level, random.uniform(0.75, 1.2)) * random.uniform(0.9, 1.1)
@@ -49,10 +48,10 @@ def shown(clip: Clip, modality: str, confusion: np.ndarray) -> tuple[int, float]
 
 
 def ceiling(*confusions: np.ndarray) -> float:
-    """Accuracy of the best possible judge of what is shown, for equally frequent emotions.
+    """Compute the accuracy of the best possible classifier of shown emotions, for equally frequent emotions.
 
-    The judge sees one shown emotion per matrix, drawn independently given the intended one, and names the
-    intended emotion that is most likely then: the sum over all outcomes of max over e of
+    It gets one shown emotion per matrix, drawn independently given the intended one, and returns the most likely
+    intended emotion. Its accuracy is the sum over all outcomes of max over e of
     P(e) P(shown_1 | e) P(shown_2 | e) ...
     """
     joint = np.ones((6, 1)) / 6  # [intended, outcomes so far]

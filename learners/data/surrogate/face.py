@@ -1,7 +1,7 @@
-"""Drawn faces: brows, eyes, nose and mouth follow the emotion shown, everything else the actor and the take.
+"""Drawn faces: brows, eyes, nose and mouth follow the shown emotion, the rest the actor and the take.
 
-A small picture in which the features that matter are few pixels large and the ones that do not (skin, hair,
-background, light, pose, the vowel being spoken) are many: so a network learns faces later than voices.
+Pictures are small. The relevant features have few pixels and the others (skin, hair, background, light, pose, the
+spoken vowel) have many, so a network learns faces later than voices.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _JITTER = np.array([0.16, 0.16, 0.16, 0.16, 0.22, 0.16, 0.16])
 
 
 def face(clip: Clip) -> Image.Image:
-    """What ``clip`` looks like in mid-utterance: RGB, 128 x 96 pixels, as wide for its height as CREMA-D's."""
+    """Draw ``clip`` in mid-utterance: RGB, 128 x 96 pixels, with the aspect of CREMA-D's frames."""
     label, strength = shown(clip, "face", FACE)
     random = stream(0, "surrogate", "face", clip.name)
     moves = _MOVES[label] * strength + random.normal(0, 1, 7) * _JITTER
-    moves[4] += max(0.0, random.normal(0.1, 0.2))  # speaking opens the mouth, whatever the emotion
+    moves[4] += max(0.0, random.normal(0.1, 0.2))  # speaking opens the mouth, in every emotion
     look = _Look(clip.actor)
 
     picture = Image.new("RGB", (WIDTH * _FINE, HEIGHT * _FINE), look.background)
@@ -53,7 +53,7 @@ def face(clip: Clip) -> Image.Image:
 
 
 class _Look:
-    """What stays the same in all clips of an actor."""
+    """The looks of an actor, the same in all of its clips."""
 
     def __init__(self, actor: int) -> None:
         random = stream(0, "surrogate", "face", "actor", actor)
@@ -148,7 +148,7 @@ def _draw(draw: ImageDraw.ImageDraw, look: _Look, moves: np.ndarray, centre: np.
 
 
 def _lit(picture: Image.Image, look: _Look, random: np.random.Generator) -> Image.Image:
-    """Light from one side, the camera's gain, and its noise."""
+    """Add light from one side, the camera's gain, and its noise."""
     across, down = look.light + random.normal(0, 0.06, 2)
     ramp = 1 + across * np.linspace(-1, 1, WIDTH)[None, :] + down * np.linspace(-1, 1, HEIGHT)[:, None]
     ramp *= np.exp(random.normal(0, 0.08))

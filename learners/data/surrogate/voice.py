@@ -55,7 +55,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class _Manner:
-    """How an emotion changes a voice at strength 1; added to zero for neutral."""
+    """Changes of a voice by an emotion at strength 1; all zero for neutral."""
 
     pitch: float = 0.0  # log of the ratio to the actor's own
     range: float = 0.0  # log of the ratio of the pitch range
@@ -81,7 +81,7 @@ _MANNERS = (
 
 
 def voice(clip: Clip) -> np.ndarray:
-    """What ``clip`` sounds like: int16 [samples] at 16 kHz, 1.3 to 4 s."""
+    """Generate the sound of ``clip``: int16 [samples] at 16 kHz, 1.3 to 4 s."""
     label, strength = shown(clip, "voice", VOICE)
     manner = _MANNERS[label]
     actor = stream(0, "surrogate", "voice", "actor", clip.actor)
@@ -91,7 +91,7 @@ def voice(clip: Clip) -> np.ndarray:
     actor_db, room_db, actor_tempo = actor.normal(0, 1.0), actor.normal(-55, 2), actor.normal(0, 0.05)
     random = stream(0, "surrogate", "voice", clip.name)
 
-    # Time: one bump of loudness per syllable, a short hiss where a consonant wants one.
+    # Time: one rise of loudness per syllable, a short hiss for hissing consonants.
     syllables = _SENTENCES[clip.sentence].split()
     tempo = 4.6 * np.exp(manner.tempo * strength + actor_tempo + random.normal(0, 0.08))  # per second
     seconds = random.uniform(0.75, 1.25, len(syllables)) / tempo
@@ -132,7 +132,7 @@ def voice(clip: Clip) -> np.ndarray:
     spectra[hissing] += noise[hissing] * (0.4 * hiss[hissing, None].astype(np.float32) * _HISS)
     sound = _synthesise(spectra)
 
-    # Loudness is the emotion's, the actor's and the microphone's; the room's noise stays where it is.
+    # Loudness depends on emotion, actor and microphone; the room's noise does not.
     level_db = -29 + manner.loudness_db * strength + actor_db + random.normal(0, 1.0)
     sound *= np.float32(10 ** (level_db / 20) / np.sqrt(np.mean(sound**2)))
     sound += np.float32(10 ** (room_db / 20)) * random.standard_normal(len(sound), dtype=np.float32)
@@ -144,7 +144,7 @@ _HISS = (1 / (1 + np.exp(-(_BINS_HZ - 3500) / 500))).astype(np.float32)  # a smo
 
 
 def _resonances(centres_hz: np.ndarray) -> np.ndarray:
-    """Magnitude of the tract's filter, [frames, 257], for formants [frames, 3]: a sum of Lorentz curves."""
+    """Return the magnitude of the tract's filter, [frames, 257], for formants [frames, 3]: a sum of Lorentz curves."""
     response = np.full((len(centres_hz), len(_BINS_HZ)), 0.02, dtype=np.float32)
     for column, bandwidth_hz in enumerate(_BANDWIDTHS_HZ):
         distance = (_BINS_HZ - centres_hz[:, column, None]) * np.float32(1 / bandwidth_hz)
@@ -153,19 +153,19 @@ def _resonances(centres_hz: np.ndarray) -> np.ndarray:
 
 
 def _smooth(track: np.ndarray) -> np.ndarray:
-    """Running mean over 5 frames (80 ms): mouths move, they do not jump."""
+    """Return the running mean over 5 frames (80 ms), since mouths move continuously."""
     padded = np.pad(track.astype(np.float32), ((2, 2), (0, 0)), mode="edge")
     return sum(padded[i : i + len(track)] for i in range(5)) / np.float32(5)  # type: ignore[return-value]
 
 
 def _analyse(sound: np.ndarray) -> np.ndarray:
-    """Short-time spectra, complex64 [frames, 257]."""
+    """Return short-time spectra, complex64 [frames, 257]."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP]
     return fft.rfft(frames * _SINE, axis=1)
 
 
 def _synthesise(spectra: np.ndarray) -> np.ndarray:
-    """Overlap-add; a sine window twice is a squared sine, whose halves sum to one."""
+    """Return the sound by overlap-add; a sine window twice is a squared sine, whose halves sum to one."""
     frames = fft.irfft(spectra, n=_WINDOW, axis=1).astype(np.float32) * _SINE
     sound = np.zeros((len(frames) + 1) * _HOP, dtype=np.float32)
     sound[:-_HOP] += frames[:, :_HOP].ravel()

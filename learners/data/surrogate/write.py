@@ -1,4 +1,4 @@
-"""Writes the surrogate's clips as CREMA-D's files, so that the one loader reads both."""
+"""Writing of the surrogate's clips as files in CREMA-D's layout, so that one loader reads both."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from learners.data.surrogate.voice import SAMPLE_RATE_HZ, voice
 from netsim.core.streams import derive_seed
 
 VERSION = 1
-"""Raised whenever a generated clip changes, so that no cache of an older one is taken for it."""
+"""Increased whenever a generated clip changes, so that a cache of an older version is not used."""
 
 MARKER = "SURROGATE.txt"
-"""A file that says, in the folder itself, that its contents were generated."""
+"""A file in the folder with the note that its contents were generated."""
 
 _NOTE = (
     "Generated sounds and drawings in the layout of CREMA-D. These are not recordings of people, and accuracies\n"
@@ -32,7 +32,7 @@ _NOTE = (
 
 
 def choose(count: int | None) -> list[Clip]:
-    """``count`` of CREMA-D's 7,442 clips (None: all), as many of each emotion as can be, sorted by name."""
+    """Return ``count`` of CREMA-D's 7,442 clips (None: all), balanced over the emotions, sorted by name."""
     clips = complete()
     if count is None or count >= len(clips):
         return clips
@@ -45,7 +45,7 @@ def choose(count: int | None) -> list[Clip]:
 
 
 def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> Path:
-    """The folder of the surrogate with ``count`` clips, made now if it was not there; the same bytes every time."""
+    """Return the folder of the surrogate with ``count`` clips; generate it if missing, always with the same bytes."""
     clips = choose(count)
     folder = cache_dir / f"crema_d-surrogate-v{VERSION}-{len(clips)}"
     if folder.is_dir():
@@ -58,7 +58,7 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
             (unfinished / name).mkdir()
         _write_all(unfinished, clips)
         (unfinished / MARKER).write_text(_NOTE)
-        os.chmod(unfinished, 0o755)  # mkdtemp's own are for its maker alone
+        os.chmod(unfinished, 0o755)  # mkdtemp's permissions are for its owner alone
         os.replace(unfinished, folder)
     except OSError:
         if not folder.is_dir():  # else another run was faster, with the same bytes
@@ -69,7 +69,7 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
 
 
 def _write_all(folder: Path, clips: list[Clip]) -> None:
-    """Write all clips; many, with a second process, since drawing holds the interpreter's lock."""
+    """Write all clips; use a second process for many, since drawing holds the interpreter's lock."""
     if len(clips) < 1000:
         mine, theirs, helper = clips, [], None
     else:
@@ -91,7 +91,7 @@ def _write_all(folder: Path, clips: list[Clip]) -> None:
             helper.kill()
             helper.wait()
         raise
-    if helper is not None and helper.wait() != 0:  # whatever went wrong there, do its part here
+    if helper is not None and helper.wait() != 0:  # if it failed for any reason, do its part here
         for clip in theirs:
             _write(folder, clip)
 

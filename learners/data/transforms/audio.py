@@ -1,4 +1,4 @@
-"""From a sound file to what a network sees: reading, cutting to length, spectrograms."""
+"""Sound files to network inputs: reading, cutting to length, spectrograms."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-import librosa
 import numpy as np
-import soundfile
-import torch
 
 from learners.data.sets.broken import BrokenFileError
 from learners.data.sets.oddities import Note
 from learners.data.sets.wav import readable
 
 WHOLE = 0.9
-"""What ends before this share of its stated length counts as shortened; headers are not exact."""
+"""Sound or video below this share of its stated length counts as shortened; headers are not exact."""
 _CANCELLED = 0.1
 
 
 def read_mono(path: Path, sample_rate_hz: int, note: Note = lambda odd: None) -> np.ndarray:
     """Read the sound in ``path`` as mono float32 [samples] at ``sample_rate_hz``, resampled if it must be.
 
-    ``note`` is told if the sound is silent, shorter than its header says, or cannot be mixed (:func:`mixed`).
+    ``note`` is called if the sound is silent, shorter than its header says, or cannot be mixed (:func:`mixed`).
 
     Raises:
         BrokenFileError: It cannot be read as sound, is zero samples long, or holds samples that are not numbers.
     """
+    import soundfile
+
     try:
         source, share = readable(path)
         with soundfile.SoundFile(source) as file:
@@ -47,10 +46,10 @@ def read_mono(path: Path, sample_rate_hz: int, note: Note = lambda odd: None) ->
 def mixed(sound: np.ndarray, note: Note) -> np.ndarray:
     """Mix ``sound`` [channels, samples] down to one channel [samples].
 
-    It is the mean of the channels. Where that has less than a tenth of the energy that the mean of unrelated
-    channels would have, E = (E_1 + ... + E_n) / n^2, the channels cancel each other, as they do in stereo of which one
-    side is connected the wrong way round; then it is the loudest channel, and ``note`` is told. ``note`` is told of
-    silence too.
+    The result is the mean of the channels. If the mean has less than a tenth of the energy expected for unrelated
+    channels, E = (E_1 + ... + E_n) / n^2, the channels cancel each other, as in stereo with one side connected the
+    wrong way round. Then the result is the loudest channel, and ``note`` is called. ``note`` is also called for
+    silence.
     """
     energies = np.square(sound, dtype=np.float64).sum(axis=1)
     if not energies.any():
@@ -63,20 +62,22 @@ def mixed(sound: np.ndarray, note: Note) -> np.ndarray:
 
 
 def resampled(mono: np.ndarray, rate_hz: int, to_hz: int) -> np.ndarray:
-    """Turn ``mono`` [samples] at ``rate_hz`` into the same sound at ``to_hz``."""
+    """Convert ``mono`` [samples] at ``rate_hz`` to the same sound at ``to_hz``."""
     if rate_hz == to_hz:
         return mono
+    import librosa
+
     sound: np.ndarray = librosa.resample(mono, orig_sr=rate_hz, target_sr=to_hz)
     return sound
 
 
 def tile(sound: np.ndarray, samples: int) -> np.ndarray:
-    """``sound`` [n], said again and again until it fills ``samples``, and cut there."""
+    """Repeat ``sound`` [n] until it fills ``samples``, and cut it there."""
     return np.tile(sound, -(-samples // len(sound)))[:samples]
 
 
 def loudest_window(sound: np.ndarray, samples: int) -> np.ndarray:
-    """The ``samples`` consecutive samples of ``sound`` [n] that hold most energy; zero-padded around if shorter."""
+    """Return the ``samples`` consecutive samples of ``sound`` [n] with most energy; zero-padded around if shorter."""
     spare = len(sound) - samples
     if spare <= 0:
         return np.pad(sound, (-spare // 2, -spare - (-spare // 2)))
@@ -86,21 +87,25 @@ def loudest_window(sound: np.ndarray, samples: int) -> np.ndarray:
 
 
 def log_spectrogram(sound: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
-    """Logarithm of the magnitude of the short-time Fourier transform, ln(|S| + 1e-7).
+    """Compute the logarithm of the magnitude of the short-time Fourier transform, ln(|S| + 1e-7).
 
     Args:
-        sound: [samples].
+        sound: Samples [samples].
         n_fft: Samples per (Hann) window.
         hop: Samples between windows; windows are centred, zeros beyond the ends.
 
     Returns:
         float32 [n_fft/2 + 1, 1 + floor(samples/hop)].
     """
+    import librosa
+
     return np.log(np.abs(librosa.stft(sound, n_fft=n_fft, hop_length=hop)) + 1e-7, dtype=np.float32)
 
 
 def log_mel(sound: np.ndarray, sample_rate_hz: int, bands: int, frames: int, n_fft: int) -> np.ndarray:
-    """Logarithm of the power in ``bands`` mel bands, ln(P + 1e-6), in ``frames`` windows; float32 [bands, frames]."""
+    """Compute the log power in ``bands`` mel bands, ln(P + 1e-6), in ``frames`` windows; float32 [bands, frames]."""
+    import librosa
+
     spectrum = librosa.stft(sound, n_fft=n_fft, hop_length=len(sound) // frames)[:, :frames]
     power = _mel_filters(sample_rate_hz, n_fft, bands) @ np.square(np.abs(spectrum))
     return np.log(power + 1e-6, dtype=np.float32)
@@ -108,7 +113,9 @@ def log_mel(sound: np.ndarray, sample_rate_hz: int, bands: int, frames: int, n_f
 
 @lru_cache(maxsize=8)
 def _mel_filters(sample_rate_hz: int, n_fft: int, bands: int) -> np.ndarray:
-    """Weights [bands, n_fft/2 + 1]; kept, since making them takes longer than using them."""
+    """Return weights [bands, n_fft/2 + 1]; cached, since computing them takes longer than using them."""
+    import librosa
+
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Empty filters"
@@ -117,9 +124,11 @@ def _mel_filters(sample_rate_hz: int, n_fft: int, bands: int) -> np.ndarray:
 
 
 def pooled(spectrogram: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``spectrogram`` [bins, frames] reduced to ``shape`` by averaging cells (adaptive average pooling)."""
+    """Reduce ``spectrogram`` [bins, frames] to ``shape`` by averaging cells (adaptive average pooling)."""
     if spectrogram.shape == shape:
         return spectrogram
+    import torch
+
     cells = torch.from_numpy(spectrogram)[None]  # [1, bins, frames]
     return torch.nn.functional.adaptive_avg_pool2d(cells, shape)[0].numpy()
 

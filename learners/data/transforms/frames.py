@@ -1,4 +1,4 @@
-"""From a video, or a folder of extracted frames, to one small picture."""
+"""Videos, or folders of extracted frames, to one small picture."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Which = Literal["middle", "first"]
 def read_frame(path: Path, which: Which, note: Note = lambda odd: None) -> Image.Image:
     """Read one frame of ``path``: a video file, a picture (its only frame), or a folder of pictures in order of name.
 
-    It is upright and has square pixels, as a player shows it. The middle frame of a video is the one that is seen
-    halfway through its time. The middle one of n pictures is number floor(n/2), counted from 0. ``note`` is told if
-    the frame is of a single colour, or the video ends too early.
+    It is upright and has square pixels, as a player shows it. The middle frame of a video is the one shown at half of
+    its time. The middle one of n pictures is number floor(n/2), counted from 0. ``note`` is called if the frame has a
+    single colour, or the video ends too early.
 
     Raises:
         BrokenFileError: It cannot be read, or has no frame.
@@ -39,12 +39,12 @@ def read_frame(path: Path, which: Which, note: Note = lambda odd: None) -> Image
 
 
 def blank(pictures: np.ndarray) -> bool:
-    """Whether ``pictures`` [pictures, height, width, 3] are of one and the same colour everywhere."""
+    """Return whether ``pictures`` [pictures, height, width, 3] have the same colour everywhere."""
     return bool((pictures == pictures[:1, :1, :1]).all())
 
 
 def to_square(picture: Image.Image, side: int, keep_aspect: bool) -> np.ndarray:
-    """``picture`` as uint8 [3, side, side]: its centred square scaled (keep_aspect), or all of it squeezed."""
+    """Return ``picture`` as uint8 [3, side, side]: its centred square scaled (keep_aspect), or all of it squeezed."""
     width, height = picture.size
     short = min(width, height)
     left, top = ((width - short) / 2, (height - short) / 2) if keep_aspect else (0.0, 0.0)

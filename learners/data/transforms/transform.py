@@ -1,4 +1,4 @@
-"""Stored samples to network inputs, a batch at a time: scaling, and augmentation in training."""
+"""Conversion of stored samples to network inputs, a batch at a time: scaling, and augmentation in training."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Standardise(Transform):
         self.std = torch.as_tensor(std, dtype=torch.float32)
 
     def test(self, batch: Tensor) -> Tensor:
-        """Standardised inputs; [batch, ...] float32."""
+        """Return standardised inputs; [batch, ...] float32."""
         return (batch.float() - self.mean.to(batch.device)) / self.std.to(batch.device)
 
 
 @dataclass(frozen=True)
 class SpectrogramChanges:
-    """How far a spectrogram is changed in training.
+    """Sizes of the random changes of a spectrogram in training.
 
     Attributes:
-        shift: Largest shift in time, as a fraction of the frames; what leaves at one end enters at the other.
+        shift: Largest shift in time, as a fraction of the frames; frames that leave at one end enter at the other.
         gain: Standard deviation of a number added to all cells, in standard deviations of the data.
         mask: Widest band of bins, and of frames, set to the mean, as a fraction of all (SpecAugment,
             Park et al. 2019, without time warping).
@@ -56,13 +56,13 @@ class Spectrogram(Standardise):
         self.changes = changes
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Five even numbers of [0, 1) and a normal one for each sample."""
+        """Draw five uniform numbers of [0, 1) and a normal one for each sample."""
         even = torch.rand(count, 5, generator=generator, device=generator.device)
         normal = torch.randn(count, 1, generator=generator, device=generator.device)
         return torch.cat([even, normal], dim=1)
 
     def change(self, batch: Tensor, draws: Tensor | None) -> Tensor:
-        """Augmented inputs; each sample has its own shift, gain and masks."""
+        """Return augmented inputs; each sample has its own shift, gain and masks."""
         assert draws is not None
         x = self.test(batch)
         _, _, bins, frames = x.shape
@@ -83,7 +83,7 @@ class Frame(Transform):
     the area of the centre crop, anywhere; testing crops the centre.
     ``ogm_ge``: squares are whole frames, squeezed. Training crops 8 to 100 % of the area at an aspect of 3/4 to
     4/3 (torchvision's RandomResizedCrop, but for a window wider than the frame, which is cut to it rather
-    than drawn again); testing sees the whole squeezed frame.
+    than drawn again); testing uses the whole squeezed frame.
     Both mirror every other sample in training and scale with ImageNet's mean and standard deviation.
     """
 
@@ -94,11 +94,11 @@ class Frame(Transform):
         self._std = 255 * torch.tensor(_IMAGENET_STD).view(3, 1, 1)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Five even numbers of [0, 1) for each sample."""
+        """Draw five uniform numbers of [0, 1) for each sample."""
         return torch.rand(count, 5, generator=generator, device=generator.device)
 
     def change(self, batch: Tensor, draws: Tensor | None) -> Tensor:
-        """Augmented inputs; each sample has its own window, cut and scaled in one bilinear look-up."""
+        """Return augmented inputs; each sample has its own window, cut and scaled in one bilinear look-up."""
         assert draws is not None
         height, width = self._window(draws[:, 0], draws[:, 1], batch.shape[-1])  # fractions of the frame
         mirror = torch.where(draws[:, 4] < 0.5, 1.0, -1.0)
@@ -114,7 +114,7 @@ class Frame(Transform):
         return self._scaled(cropped)
 
     def test(self, batch: Tensor) -> Tensor:
-        """The centre crop, or the whole frame under ``ogm_ge``."""
+        """Return the centre crop, or the whole frame under ``ogm_ge``."""
         stored = batch.shape[-1]
         if self.recipe == "default":
             start = (stored - self.size) // 2
@@ -137,12 +137,12 @@ class Frame(Transform):
 
 
 def stored_side(size: int) -> int:
-    """Side of the stored square for inputs of ``size``: 256 for 224, and in that proportion."""
+    """Return the side of the stored square for inputs of ``size``: 256 for 224, and in proportion."""
     return round(size * 256 / 224)
 
 
 def _band(length: int, widest: float, width_draw: Tensor, place_draw: Tensor) -> Tensor:
-    """Bool [batch, length], True in one random band per sample of width 0 to ``widest`` x ``length``."""
+    """Return bool [batch, length], True in one random band per sample of width 0 to ``widest`` x ``length``."""
     width = (width_draw * (int(widest * length) + 1)).long()
     start = (place_draw * (length - width + 1)).long()
     at = torch.arange(length, device=width.device)

@@ -1,4 +1,4 @@
-"""From a video file to what networks see: a clip of small pictures, the motion between pictures, and the sound."""
+"""Video files to network inputs: a clip of small pictures, the motion between pictures, and the sound."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ HOP = 160  # 10 ms
 
 @dataclass(frozen=True)
 class Footage:
-    """All of a video file, made small.
+    """All of a video file, in small pictures.
 
     Its time begins with the first picture or the first sound and ends with the last of either.
 
     Attributes:
         pictures: The centred square of each video frame as it is shown, uint8 [video frames, side, side, 3].
-        shown: When; a picture is seen until the next one appears.
-        begin_s: When the file's time begins [s], on the clock of ``shown``.
-        end_s: When it ends.
+        shown: Times of the pictures; a picture is shown until the next one appears.
+        begin_s: Begin of the file's time [s], on the clock of ``shown``.
+        end_s: End of the file's time [s].
         sound: Mono, float32 [samples] at 16 kHz, from ``begin_s`` to ``end_s``; None if the file has no sound.
     """
 
@@ -52,7 +52,7 @@ class Footage:
     sound: np.ndarray | None
 
     def rows(self, frames: int) -> np.ndarray:
-        """Choose the pictures of a clip of ``frames``: those seen in the middles of as many equal parts of the time.
+        """Choose the pictures of a clip of ``frames``: those shown in the middles of as many equal parts of the time.
 
         Returns:
             Rows of ``pictures``, int64 [frames]; of a short video, some of them more than once.
@@ -62,9 +62,9 @@ class Footage:
 
 
 def read_footage(path: Path, side: int, note: Note = lambda odd: None) -> Footage:
-    """Decode ``path`` from end to end; pictures are made small at once, so that a clip of a minute fits in memory.
+    """Decode ``path`` completely; pictures are reduced at once, so that a clip of a minute fits in memory.
 
-    ``note`` is told if the pictures are of a single colour, the file ends too early, or its sound is silent or cannot
+    ``note`` is called if the pictures have a single colour, the file ends too early, or its sound is silent or cannot
     be mixed.
 
     Raises:
@@ -104,7 +104,7 @@ def read_footage(path: Path, side: int, note: Note = lambda odd: None) -> Footag
 def _with_sound(
     path: Path, pictures: np.ndarray, shown: Timeline, heard: tuple[Blocks, int], note: Note
 ) -> Footage:
-    """The pictures, and blocks of sound at a rate [Hz], on one clock."""
+    """Return the pictures, and blocks of sound at a rate [Hz], on one clock."""
     blocks, rate_hz = heard
     begin_s, end_s = float(shown.starts_s[0]), shown.end_s
     if not any(block.size for _, block in blocks):
@@ -120,16 +120,16 @@ def _with_sound(
 
 
 def clip_of(pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The clip uint8 [3, frames, side, side] of ``rows`` [frames] of ``pictures`` [video frames, side, side, 3]."""
+    """Return the clip uint8 [3, frames, side, side] of ``rows`` of ``pictures`` [video frames, side, side, 3]."""
     return np.ascontiguousarray(pictures[rows].transpose(3, 0, 1, 2))
 
 
 def flow_of(pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Motion [pixel per video frame] at ``rows`` of ``pictures``, right and down; float16 [2, frames, side, side].
+    """Compute motion [pixel per video frame] at ``rows`` of ``pictures``, right, down; float16 [2, frames, side, side].
 
-    It is Farneback's dense optical flow (2003) from each picture of the clip to the video frame that follows it, and
-    not to the clip's next picture: half a second later nothing is where it was. The last video frame has the flow
-    towards it; a video of one frame does not move.
+    It is Farneback's dense optical flow (2003) from each picture of the clip to the next video frame, not to the clip's
+    next picture, since half a second later too much has moved. The last video frame has the flow towards it; a video
+    of one frame has zero flow.
     """
     cv2 = require_cv2()
     _, height, width, _ = pictures.shape
@@ -150,10 +150,9 @@ def flow_of(pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def mel_of(sound: np.ndarray | None, frames: int, bands: int) -> np.ndarray:
-    """Log-mel spectrogram of ``sound`` [samples], float16 [1, frames, bands]; of silence where there is none.
+    """Compute the log-mel spectrogram of ``sound`` [samples], float16 [1, frames, bands]; of silence if None.
 
-    Windows are 32 ms long and 10 ms apart, averaged to ``frames``, so that the spectrogram spans the same time as the
-    clip and misses none of it.
+    Windows are 32 ms long and 10 ms apart, averaged to ``frames``; the spectrogram spans all of the clip's time.
     """
     if sound is None:
         sound = np.zeros(SAMPLE_RATE_HZ, np.float32)
@@ -164,10 +163,10 @@ def mel_of(sound: np.ndarray | None, frames: int, bands: int) -> np.ndarray:
 
 
 def require_cv2() -> ModuleType:
-    """OpenCV, which nothing but optical flow needs.
+    """Return OpenCV, needed for optical flow only.
 
     Raises:
-        ScenarioError: It is not installed; names the extra that brings it.
+        ScenarioError: It is not installed; names the extra that installs it.
     """
     try:
         import cv2
@@ -186,7 +185,7 @@ def _square(
     side: int,
     scaler: av.video.reformatter.VideoReformatter,
 ) -> np.ndarray:
-    """The centred square of ``frame``, whose pixels have ``aspect``, as it is shown; uint8 [side, side, 3]."""
+    """Return the centred square of ``frame``, with pixels of ``aspect``, as it is shown; uint8 [side, side, 3]."""
     full_width, full_height = size_shown(frame, aspect)
     scale = side / min(full_width, full_height)
     width, height = round(full_width * scale), round(full_height * scale)

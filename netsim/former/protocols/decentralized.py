@@ -12,12 +12,12 @@ from pydantic import Field
 from netsim.core.clock import deadline
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
+from netsim.events import RoundRow
 from netsim.former.backlog import Training
 from netsim.former.learning import Learner, Message
 from netsim.former.protocols.coordination import Coordination
 from netsim.former.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.former.protocols.protocol import Protocol
-from netsim.records.tables import RoundRow
 from netsim.world.devices.device import Device, first_of
 
 Process = Generator[simpy.Event, Any, Any]

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import simpy
 
 from netsim.core.errors import ScenarioError
+from netsim.events import RoundRow, ServerRow
 from netsim.former.backlog import Step, Training
 from netsim.former.learning import Learner, ServerLearner, Workload
 from netsim.former.protocols.protocol import Protocol
 from netsim.former.protocols.star import Star, members
-from netsim.records.tables import RoundRow, ServerRow
 from netsim.world.devices.device import Device
 from netsim.world.selection import Candidate
 

@@ -12,8 +12,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from netsim.events import Observer
-from netsim.records.tables import MetricRow
+from netsim.events import MetricRow, Observer
 from netsim.work.executors.remote import portable
 from netsim.work.forked.orders import by_reference
 from netsim.work.forked.process import Answer

@@ -1,4 +1,4 @@
-"""Joules left."""
+"""An ideal battery."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 
 class Battery:
-    """An ideal battery: what is taken out is gone, nothing leaks, nothing comes back.
+    """An ideal battery: it neither leaks nor recharges.
 
     Attributes:
-        capacity_j: Joules at the start [J]; infinite for mains power.
+        capacity_j: Joules at the start [J]; infinite for unlimited power.
         spent_j: Joules taken out so far, by category of consumption [J].
     """
 
     EMPTY = 1e-12
-    """What is left counts as nothing below this share of the capacity: rounding, not energy."""
+    """A remainder below this share of the capacity counts as empty: it is a rounding error."""
 
     def __init__(self, capacity_j: float) -> None:
         self.capacity_j = capacity_j
@@ -22,18 +22,18 @@ class Battery:
 
     @property
     def remaining_j(self) -> float:
-        """Joules left [J]: the capacity less what each category took."""
+        """Return the energy left [J]: the capacity less the energy of each category."""
         if self.capacity_j == math.inf:
             return math.inf
         return max(self.capacity_j - sum(self.spent_j.values()), 0.0)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left."""
+        """Return whether the battery is empty."""
         return not math.isinf(self.capacity_j) and self.remaining_j <= self.EMPTY * self.capacity_j
 
     def take(self, category: str, energy_j: float) -> float:
-        """Take out ``energy_j``, or what is left if that is less; returns what was taken [J]."""
+        """Take out ``energy_j``, or the energy left if that is less; return the energy taken [J]."""
         taken_j = min(energy_j, self.remaining_j)
         self.spent_j[category] += taken_j
         return taken_j

@@ -1,14 +1,14 @@
-"""Time in which something goes on, however many things go on at once."""
+"""Time covered by at least one of many intervals."""
 
 from __future__ import annotations
 
 
 class Coverage:
-    """Adds up the time that at least one of many intervals covers, and the time that none does.
+    """A sum of the time that at least one of many intervals covers, and of the time that none covers.
 
-    Every interval begins now, and now never goes back. So all there is to remember is the moment up to which the
-    count is complete: time before it is counted, and if it lies ahead, everything from now to there is covered.
-    An interval is either known to its end (:meth:`cover`) or open until somebody ends it (:meth:`begin`,
+    Every interval begins now, and now never goes back. So one moment describes the state: time before it is
+    counted, and if it lies ahead, the time from now to it is covered.
+    The end of an interval is either known when it begins (:meth:`cover`) or comes later (:meth:`begin`,
     :meth:`end`). Each call takes the present time [s] and costs the same however many intervals there are.
     """
 
@@ -21,7 +21,7 @@ class Coverage:
         self._open = 0
 
     def cover(self, now_s: float, end_s: float) -> None:
-        """An interval from now to ``end_s`` [s]."""
+        """Add an interval from now to ``end_s`` [s]."""
         until_s = self._counted_until_s
         if now_s > until_s:
             self._count(now_s)
@@ -31,22 +31,22 @@ class Coverage:
             self._counted_until_s = end_s
 
     def begin(self, now_s: float) -> None:
-        """An interval begins, and nobody knows for how long."""
+        """Begin an interval of unknown length."""
         self._count(now_s)
         self._open += 1
 
     def end(self, now_s: float) -> None:
-        """An interval that :meth:`begin` began ends."""
+        """End an interval begun by :meth:`begin`."""
         self._count(now_s)
         self._open -= 1
 
     def covered_s(self, now_s: float) -> float:
-        """Time covered up to now [s]."""
+        """Return the time up to now that intervals cover [s]."""
         self._count(now_s)
         return self._covered_s - (self._counted_until_s - now_s)
 
     def gaps_s(self, now_s: float) -> float:
-        """Time up to now that nothing covered [s]."""
+        """Return the time up to now that no interval covers [s]."""
         self._count(now_s)
         return self._gaps_s
 

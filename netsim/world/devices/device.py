@@ -1,4 +1,4 @@
-"""A simulated node: processor, battery, radio front end, and the moment at which it dies."""
+"""A simulated node: processor, battery, radio front end, and time of death."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import simpy
 from netsim.world.devices.battery import Battery
 from netsim.world.devices.meter import PowerMeter
 from netsim.world.devices.processor import Processor
-from netsim.world.devices.unlimited import MainsMeter
+from netsim.world.devices.unlimited import UnlimitedMeter
 
 
 def first_of(event: simpy.Event, *others: simpy.Event) -> simpy.Event:
-    """The first of several events; one event alone stands for itself, which saves the queue half of its entries."""
+    """Return an event that fires with the first of several; a single event is returned itself: fewer queue entries."""
     return event.env.any_of([event, *others]) if others else event
 
 
@@ -25,14 +25,14 @@ class Device:
 
     Attributes:
         number: Its number, from 0.
-        processor: Turns FLOPs into seconds and joules.
-        battery: Joules left.
-        meter: Charges every watt to the battery.
-        mains: The same meter, if the device is on mains power and so cannot die; None if it has a finite battery.
+        processor: Converts FLOPs to seconds and joules.
+        battery: Its energy.
+        meter: Charges the energy of each activity to the battery.
+        unlimited: The same meter if the device has unlimited power and so cannot die; None if its battery is finite.
         tx_power_w: Transmit power [W].
         rx_power_w: Power while it receives [W].
         died: Event that fires when the battery is empty.
-        died_s: When that was [s]; infinite as long as it was not.
+        died_s: Time of its death [s]; infinite while it is alive.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class Device:
         self.died: simpy.Event = env.event()
         self.died_s = math.inf
         self.on_death: list[Callable[[Device], None]] = []
-        self.mains: MainsMeter | None = None
-        self.meter: MainsMeter | PowerMeter
+        self.unlimited: UnlimitedMeter | None = None
+        self.meter: UnlimitedMeter | PowerMeter
         if math.isinf(capacity_j):
-            self.meter = self.mains = MainsMeter(env, self.battery, idle_power_w, rx_power_w)
+            self.meter = self.unlimited = UnlimitedMeter(env, self.battery, idle_power_w, rx_power_w)
         else:
             self.meter = PowerMeter(env, self.battery, idle_power_w, self._die)
         self._receptions = 0
@@ -67,27 +67,27 @@ class Device:
 
     @property
     def alive(self) -> bool:
-        """Whether its battery still holds anything."""
+        """Return whether its battery is not empty."""
         return not self.meter.dead
 
     def endings(self, stop: simpy.Event | None) -> list[simpy.Event]:
-        """What may end this device's work early: its death, where it can die, and ``stop``, where there is one."""
-        return [*([self.died] if self.mains is None else []), *([stop] if stop is not None else [])]
+        """Return the events that may end this device's work early: its death, if it can die, and ``stop``, if given."""
+        return [*([self.died] if self.unlimited is None else []), *([stop] if stop is not None else [])]
 
     def compute(
         self, flops: float, slowdown: float = 1.0, stop: simpy.Event | None = None
     ) -> Generator[simpy.Event, Any, bool]:
-        """Process: compute ``flops`` FLOPs; returns whether it got to the end.
+        """Compute ``flops`` FLOPs (a SimPy process) and return whether the computation was completed.
 
         It takes ``slowdown`` · C/(f e) seconds and ε f² C/e joules (DMML-KD, eq. 20). It ends early when the device
-        dies or when ``stop`` fires; what was computed by then has been paid for.
+        dies or when ``stop`` fires; the energy until then is charged.
         """
         duration_s = slowdown * self.processor.time_s(flops)
         if duration_s == 0:
             return self.alive
         power_w = self.processor.energy_j(flops) / duration_s
-        if self.mains is not None and stop is None:  # nothing can end it early
-            self.mains.book("compute", power_w, [duration_s], duration_s)
+        if self.unlimited is not None and stop is None:  # nothing can end it early
+            self.unlimited.book("compute", power_w, [duration_s], duration_s)
             yield self.env.timeout(duration_s)
             return True
         draw = self.meter.start("compute", power_w, duration_s)
@@ -98,7 +98,7 @@ class Device:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Receive: draws ``rx_power_w`` once, however many transfers arrive at the same time."""
+        """Receive while the block runs; ``rx_power_w`` is drawn once for any number of simultaneous transfers."""
         if self._receptions == 0:
             self._listening = self.meter.start("receiving", self.rx_power_w)
         self._receptions += 1

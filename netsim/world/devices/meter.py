@@ -1,4 +1,4 @@
-"""Every watt that a device draws, charged to its finite battery when it is drawn."""
+"""A power meter of a device with a finite battery."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CATEGORIES = (*BUSY, "idle")
 
 @dataclass(eq=False)
 class Draw:
-    """Something that draws constant power for a while.
+    """An activity that draws constant power for a while.
 
     Attributes:
-        category: The account that it is charged to.
+        category: Category of its energy.
         power_w: Power [W].
-        since_s: When it began, or last changed its power [s].
-        end_s: When it will be done, if that is known [s].
+        since_s: Time at which it began or last changed its power [s].
+        end_s: Time at which it will end [s]; infinite if unknown.
         charged_j: Energy charged since ``since_s`` [J].
         total_j: Energy charged in all [J].
     """
@@ -38,7 +38,7 @@ class Draw:
 
 
 class Account(NamedTuple):
-    """Time [s] and energy [J] by category, since the run began or since another account."""
+    """Time [s] and energy [J] by category since the run began, or since another account."""
 
     compute_s: float
     sending_s: float
@@ -51,23 +51,23 @@ class Account(NamedTuple):
 
     @classmethod
     def of(cls, time_s: Mapping[str, float], energy_j: Mapping[str, float]) -> Account:
-        """From times and energies by category."""
+        """Return the account of times and energies by category."""
         return cls(*(time_s[c] for c in CATEGORIES), *(energy_j[c] for c in CATEGORIES))
 
     def since(self, before: Account) -> Account:
-        """What was added since ``before``."""
+        """Return the difference to ``before``, an earlier account."""
         return Account(*map(sub, self, before))
 
 
 class PowerMeter:
-    """Adds up what a device draws, and knows the moment at which its battery will be empty.
+    """A meter that adds up a device's energy and finds the moment at which its battery becomes empty.
 
-    Power is constant between changes, so energy is charged exactly at each change, never sampled, and the
-    moment of depletion is a division. A timer is armed for it; when a change moves depletion to a later
-    time, the timer stays and looks again when it fires, so that changes do not fill the event queue.
+    Power is constant between changes, so energy is charged exactly at each change, never sampled, and one division
+    gives the moment of depletion. A timer is set for it. If a change moves depletion to a later time, the timer stays
+    and checks again when it fires, so that changes do not fill the event queue.
 
-    Death against completion: what ends in the very moment in which the battery runs out is done, and the
-    device dies right after.
+    An activity that ends in the same moment in which the battery becomes empty is completed; the device dies right
+    after.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class PowerMeter:
         self._arm()
 
     def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
-        """Begin to draw ``power_w``; ``duration_s`` says for how long, if that is known."""
+        """Begin to draw ``power_w`` [W], for ``duration_s`` [s] if that is known; return the draw."""
         now = self.env.now
         draw = Draw(category, power_w, now, now + duration_s)
         if self.dead:
@@ -101,7 +101,7 @@ class PowerMeter:
         return draw
 
     def change(self, draw: Draw, power_w: float, duration_s: float = math.inf) -> None:
-        """From now on ``draw`` takes ``power_w``, for ``duration_s`` if that is known."""
+        """Change the power of ``draw`` to ``power_w`` [W] from now on, for ``duration_s`` [s] if that is known."""
         if self.dead:
             return
         now = self.env.now
@@ -110,12 +110,12 @@ class PowerMeter:
         self._arm()
 
     def stop(self, draw: Draw, duration_s: float | None = None) -> float:
-        """End ``draw`` and return all the energy that it took [J].
+        """End ``draw`` and return its total energy [J].
 
         Args:
-            draw: What ends.
-            duration_s: How long its last piece took, where that is known better than by the difference of
-                two clock readings (off by 3e-8, relative, for a second at a million seconds).
+            draw: The draw to end.
+            duration_s: Length of its last piece [s], if known more exactly than as a difference of two clock readings
+                (a relative error of 3e-8 for a second at a million seconds).
         """
         if self.dead:
             return draw.total_j
@@ -131,13 +131,13 @@ class PowerMeter:
         return draw.total_j
 
     def account(self) -> Account:
-        """Time and energy by category up to now."""
+        """Return time and energy by category up to now."""
         if not self.dead:
             self._settle()
         return Account.of(self._time_s, self.battery.spent_j)
 
     def _settle(self) -> None:
-        """Bring every account up to the present moment."""
+        """Update every account to the present moment."""
         now = self.env.now
         for draw in self._draws:
             self._charge(draw, now - draw.since_s)
@@ -155,7 +155,7 @@ class PowerMeter:
         self._idle.since_s, self._idle.charged_j = now, 0.0
 
     def _charge(self, draw: Draw, duration_s: float) -> None:
-        """Charge what ``duration_s`` seconds since ``draw.since_s`` cost, less what was charged for them before."""
+        """Charge the energy of ``duration_s`` seconds since ``draw.since_s``, less the energy already charged."""
         taken_j = self.battery.take(draw.category, draw.power_w * duration_s - draw.charged_j)
         draw.charged_j += taken_j
         draw.total_j += taken_j
@@ -164,7 +164,7 @@ class PowerMeter:
         return self._draws or [self._idle]
 
     def _left_s(self) -> float:
-        """Seconds until the battery is empty if nothing changes."""
+        """Return the time until the battery is empty if no power changes [s]."""
         if self.battery.empty:
             return 0.0
         now = self.env.now
@@ -175,7 +175,7 @@ class PowerMeter:
         return max(self.battery.remaining_j - due_j, 0.0) / power_w if power_w > 0 else math.inf
 
     def _arm(self) -> None:
-        """Have a timer running that fires no later than the battery is empty."""
+        """Ensure that a timer fires no later than the battery is empty."""
         if self.dead:
             return
         left_s = self._left_s()
@@ -187,9 +187,9 @@ class PowerMeter:
         self.env.timeout(delay_s).callbacks.append(lambda _: self._look(at_s))
 
     def _look(self, at_s: float) -> None:
-        """The timer has fired: is the battery empty now, or did the load fall in the meantime?"""
+        """Handle the timer: die if the battery is empty, otherwise set the timer anew."""
         if self.dead or at_s != self._alarm_s:
-            return  # another timer has taken over
+            return  # a later timer replaces this one
         self._alarm_s = math.inf
         now, left_s = self.env.now, self._left_s()
         if now + left_s > now:
@@ -198,13 +198,13 @@ class PowerMeter:
         planned = [d for d in self._draws if not math.isinf(d.end_s)]
         ending = [d.end_s for d in planned if d.end_s - now <= 1e-9 * (d.end_s - d.since_s)]
         if ending:
-            # Something is done in this very moment; its own event, in the queue already, comes first.
+            # An activity ends in this very moment; its own event is in the queue already and comes first.
             self._set_alarm(max(*ending, now) - now)
         else:
             self._die()
 
     def _die(self) -> None:
-        """Charge what is left to what was running, in proportion to what each took since it was last charged."""
+        """Divide the energy left among the running draws, in proportion to their uncharged energy, and die."""
         left_j = self.battery.remaining_j
         now = self.env.now
         due_j = [d.power_w * (now - d.since_s) - d.charged_j for d in self._active()]

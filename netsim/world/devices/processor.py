@@ -1,4 +1,4 @@
-"""From FLOPs to seconds and joules."""
+"""A processor: FLOPs to seconds and joules."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Processor(Options):
 
     @cached_property
     def flops_per_s(self) -> float:
-        """Speed [FLOP/s]."""
+        """Return the speed [FLOP/s]."""
         return self.frequency_hz * self.flops_per_cycle
 
     def time_s(self, flops: float) -> float:
-        """Seconds for ``flops`` FLOPs."""
+        """Return the time of ``flops`` FLOPs [s]."""
         return flops / self.flops_per_s
 
     @cached_property
     def joules_per_flop(self) -> float:
-        """Energy of one FLOP [J]: 5e-11 J with the paper's values."""
+        """Return the energy of one FLOP [J]: 5e-11 J with the paper's values."""
         return self.effective_capacitance_f * self.frequency_hz**2 / self.flops_per_cycle
 
     def energy_j(self, flops: float) -> float:
-        """Joules for ``flops`` FLOPs."""
+        """Return the energy of ``flops`` FLOPs [J]."""
         return self.joules_per_flop * flops

@@ -1,4 +1,4 @@
-"""Who is slow, and by how much."""
+"""Stragglers: slow-down factors of devices."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from netsim.core.streams import stream
 class Stragglers(ABC):
     """Slow-down factors: computing takes ``factor`` times C/(f e) seconds and the same joules.
 
-    The same FLOPs run at the same clock; the rest of the time the processor waits (for memory, for other
-    programs) and draws nothing of its own. A device that is slow because its clock is low is a device with a
+    The same FLOPs run at the same clock. In the rest of the time the processor waits (for memory, for other
+    programs) and draws no power of its own. A device that is slow because its clock is low is a device with a
     lower ``frequency_hz``, and its energy then falls with f².
     """
 
@@ -30,14 +30,14 @@ class Stragglers(ABC):
 
     @abstractmethod
     def factor(self, device: int, round: int) -> float:
-        """The slow-down of ``device`` in ``round``."""
+        """Return the slow-down factor of ``device`` in ``round``."""
 
 
 class NoStragglers(Stragglers):
-    """Nobody is slow."""
+    """No stragglers: no device is slow."""
 
     def factor(self, device: int, round: int) -> float:
-        """Always 1."""
+        """Return 1."""
         return 1.0
 
 
@@ -64,7 +64,7 @@ class Given(Stragglers):
                 )
 
     def factor(self, device: int, round: int) -> float:
-        """As given, in every round."""
+        """Return the given factor, the same in every round."""
         return self.options.factors.get(device, 1.0)
 
 
@@ -87,28 +87,28 @@ class Constant(Stragglers):
         self._slow = {int(d) for d in order[: round(self.options.share * device_count)]}
 
     def factor(self, device: int, round: int) -> float:
-        """``factor`` for the drawn devices, 1 for the others."""
+        """Return ``factor`` for the drawn devices, 1 for the others."""
         return self.options.factor if device in self._slow else 1.0
 
 
 class Drawn(Stragglers):
-    """Base of factors that each device draws for itself, per run or per round."""
+    """Base class of random slow-down factors: each device draws its own, per run or per round."""
 
     class Options(Options):
-        """What all drawn factors can be told."""
+        """Options of all random slow-down factors."""
 
         redraw: Literal["run", "round"] = Field("round", description="draw once per run, or anew each round")
 
     options: Drawn.Options
 
     def factor(self, device: int, round: int) -> float:
-        """A draw from the device's own stream."""
+        """Return a draw from the device's own stream."""
         block = round if self.options.redraw == "round" else 0
         return self.draw(stream(self.seed, "stragglers", device, block))
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> float:
-        """One factor."""
+        """Return one random factor."""
 
 
 class LogNormal(Drawn):
@@ -122,7 +122,7 @@ class LogNormal(Drawn):
     options: LogNormal.Options
 
     def draw(self, rng: np.random.Generator) -> float:
-        """exp(σ Z): half of the draws are below 1, their mean is exp(σ²/2)."""
+        """Return exp(σ Z): half of the draws are below 1, their mean is exp(σ²/2)."""
         return float(np.exp(self.options.sigma * rng.standard_normal()))
 
 
@@ -144,6 +144,6 @@ class Exponential(Drawn):
     options: Exponential.Options
 
     def draw(self, rng: np.random.Generator) -> float:
-        """Minimum + Exp(mean - minimum)."""
+        """Return minimum + Exp(mean - minimum)."""
         o = self.options
         return o.minimum + float(rng.exponential(o.mean - o.minimum))

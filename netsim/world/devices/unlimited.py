@@ -1,4 +1,4 @@
-"""What a device on mains power draws: there is no depletion to foresee, so there is less to do."""
+"""A power meter of a device with unlimited power: without depletion there is less to compute."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from netsim.world.devices.meter import BUSY, Account, Draw
 
 @dataclass(eq=False, slots=True)
 class Booking:
-    """Draws of equal power that began together and whose ends are known.
+    """Draws of equal power that begin together and have known ends.
 
     Attributes:
-        category: The account that they are charged to.
+        category: Category of their energy.
         power_w: Power of each [W].
-        since_s: When they began [s].
-        end_s: When the last of them ends [s].
-        durations_s: How long each takes [s].
+        since_s: Time at which they began [s].
+        end_s: Time at which the last of them ends [s].
+        durations_s: Duration of each [s].
         charged_j: Energy charged so far [J].
     """
 
@@ -34,19 +34,19 @@ class Booking:
     charged_j: float = 0.0
 
 
-class MainsMeter:
-    """Adds up what a device draws that never runs out of energy.
+class UnlimitedMeter:
+    """A meter that adds up the energy of a device with unlimited power.
 
-    What is known to its end is booked when it begins (:meth:`book`, :func:`receive_all`), and nobody need be there
-    when it ends. Accounts are nevertheless exact up to the present moment, whatever is booked beyond it. For everything
-    else there are ``start``, ``change`` and ``stop``, as on a :class:`~netsim.world.devices.meter.PowerMeter`.
+    A draw with a known end is booked when it begins (:meth:`book`, :func:`receive_all`), so its end needs no event.
+    Accounts are exact up to the present moment all the same. Other draws use ``start``, ``change`` and ``stop``, as on
+    a :class:`~netsim.world.devices.meter.PowerMeter`.
 
-    Computing and sending cost the sum of what goes on; receiving and idling cost their power times their time,
-    however many transfers arrive at once.
+    Computing and sending cost the sum of their draws. Receiving and idling cost their power times their time, for
+    any number of simultaneous transfers.
 
     Attributes:
-        battery: The accounts [J]; they lag behind until :meth:`account` is asked for.
-        dead: Never.
+        battery: Energy spent [J]; up to date after a call of :meth:`account`.
+        dead: Always False.
     """
 
     dead = False
@@ -56,7 +56,7 @@ class MainsMeter:
     ) -> None:
         self.env = env
         self.battery = battery
-        # Receptions that overlap, as one; there are very many, so they are counted when somebody wants to know.
+        # Overlapping receptions, as one interval; there are very many, so they are added up only when needed.
         self._reception_s = self._reception_end_s = -math.inf
         self._idle_power_w = idle_power_w
         self._rx_power_w = rx_power_w
@@ -66,7 +66,7 @@ class MainsMeter:
         self._bookings: list[Booking] = []
 
     def book(self, category: str, power_w: float, durations_s: Sequence[float], longest_s: float) -> None:
-        """From now on draw ``power_w`` [W] for each of ``durations_s`` [s], side by side; one is the longest."""
+        """Draw ``power_w`` [W] from now on for each of ``durations_s`` [s] in parallel; the longest is given."""
         self._receive()
         now = self.env.now
         end_s = now + longest_s
@@ -75,7 +75,7 @@ class MainsMeter:
         self._busy.cover(now, end_s)
 
     def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
-        """Begin to draw ``power_w`` [W]; ``duration_s`` is of no use here."""
+        """Begin to draw ``power_w`` [W] and return the draw; ``duration_s`` is not used here."""
         self._receive()
         now = self.env.now
         draw = Draw(category, power_w, now)
@@ -85,18 +85,17 @@ class MainsMeter:
         return draw
 
     def change(self, draw: Draw, power_w: float, duration_s: float = math.inf) -> None:
-        """From now on ``draw`` takes ``power_w`` [W]."""
+        """Change the power of ``draw`` to ``power_w`` [W] from now on."""
         now = self.env.now
         self._charge(draw, now - draw.since_s)
         draw.power_w, draw.since_s, draw.charged_j = power_w, now, 0.0
 
     def stop(self, draw: Draw, duration_s: float | None = None) -> float:
-        """End ``draw`` and return all the energy that it took [J].
+        """End ``draw`` and return its total energy [J].
 
         Args:
-            draw: What ends.
-            duration_s: How long its last piece took, where that is known better than by the difference of
-                two clock readings.
+            draw: The draw to end.
+            duration_s: Length of its last piece [s], if known more exactly than as a difference of two clock readings.
         """
         self._receive()
         now = self.env.now
@@ -107,7 +106,7 @@ class MainsMeter:
         return draw.total_j
 
     def account(self) -> Account:
-        """Time [s] and energy [J] by category up to now."""
+        """Return time [s] and energy [J] by category up to now."""
         self._receive()
         now = self.env.now
         for draw in self._draws:
@@ -127,7 +126,7 @@ class MainsMeter:
         )  # fmt: skip
 
     def _receive(self) -> None:
-        """Count the receptions noted so far; whatever else begins or ends now comes after them."""
+        """Count the receptions noted so far; activities that begin or end now come after them."""
         end_s = self._reception_end_s
         if end_s > -math.inf:
             self._time["receiving"].cover(self._reception_s, end_s)
@@ -135,7 +134,7 @@ class MainsMeter:
             self._reception_end_s = -math.inf
 
     def _charge_booking(self, booking: Booking, now: float) -> None:
-        """Charge what a booking has cost up to now, less what was charged for it before."""
+        """Charge the energy of a booking up to now, less the energy charged for it before."""
         spent_s = booking.durations_s
         if booking.end_s > now:
             spent_s = [min(duration_s, now - booking.since_s) for duration_s in spent_s]
@@ -144,17 +143,17 @@ class MainsMeter:
         self.battery.spent_j[booking.category] += due_j
 
     def _charge(self, draw: Draw, duration_s: float) -> None:
-        """Charge what ``duration_s`` seconds since ``draw.since_s`` cost, less what was charged for them before."""
+        """Charge the energy of ``duration_s`` seconds since ``draw.since_s``, less the energy already charged."""
         if draw.category == "receiving":
-            return  # by time, not by draw
+            return  # charged by time, not by draw
         due_j = draw.power_w * duration_s - draw.charged_j
         draw.charged_j += due_j
         draw.total_j += due_j
         self.battery.spent_j[draw.category] += due_j
 
 
-def receive_all(meters: Iterable[MainsMeter], now_s: float, ends_s: Iterable[float]) -> None:
-    """Transfers to several devices begin now and are on the air until ``ends_s`` [s]."""
+def receive_all(meters: Iterable[UnlimitedMeter], now_s: float, ends_s: Iterable[float]) -> None:
+    """Book receptions of several devices: they begin now and last until ``ends_s`` [s]."""
     for meter, end_s in zip(meters, ends_s, strict=True):
         if now_s > meter._reception_end_s:
             meter._receive()

@@ -1,4 +1,4 @@
-"""What all links have in common."""
+"""Properties common to all links."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Air:
-    """What all links have in common.
+    """Properties common to all links.
 
     Attributes:
         bandwidth_hz: Bandwidth B of a band [Hz].
         noise_w_per_hz: Noise density N0 [W/Hz].
-        outage_snr: SNR below which nothing gets through; 0 for none.
-        acknowledgement_bits: Size of the answer to a message that arrived [bit]; 0: it is free and sure.
+        outage_snr: SNR below which a link is in outage; 0 for no outage.
+        acknowledgement_bits: Size of the answer to a delivered message [bit]; 0: it is free and always arrives.
     """
 
     bandwidth_hz: float

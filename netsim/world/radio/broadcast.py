@@ -1,4 +1,4 @@
-"""One transmission to many receivers."""
+"""Broadcast: one transmission to many receivers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import simpy
 
-from netsim.records.tables import TransferBatch, TransferRow
+from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.radio.radio import Radio
 from netsim.world.radio.rate import shannon_rate_bps
@@ -19,7 +19,7 @@ from netsim.world.radio.units import power_to_db
 
 @dataclass
 class _Reception:
-    """What one receiver has of it so far."""
+    """The state of one receiver of a broadcast."""
 
     device: Device
     listening: ExitStack
@@ -41,12 +41,12 @@ def broadcast(
     kind: str,
     stop: simpy.Event | None = None,
 ) -> Generator[simpy.Event, Any, dict[int, str]]:
-    """Process: send ``size_bits`` to all ``receivers`` in one transmission; returns each one's outcome, by number.
+    """Send ``size_bits`` to all ``receivers`` in one transmission (a SimPy process); return outcomes by number.
 
-    The rate is that of the worst link, so that everybody can decode it, and follows the gains when they change; the
-    sender draws its power once. A receiver that is in outage and will be so for the round is left out, one that dies
-    is waited for no longer. In the records each receiver has a row; the energy of a moment is divided equally
-    among those who listened.
+    The rate is that of the worst link, so that every receiver can decode it; it follows the gains when they change.
+    The sender draws its power once. A receiver that is in outage for the round is left out; one that dies is left out
+    from then on. In the records each receiver has a row; the energy of a moment is divided equally among the
+    receivers at that moment.
     """
     env, air = radio.env, radio.air
     if size_bits <= 0 or not receivers:

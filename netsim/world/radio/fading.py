@@ -1,4 +1,4 @@
-"""Small-scale fading: how a link's gain changes from moment to moment."""
+"""Small-scale fading: changes of a link's gain over time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netsim.core.streams import stream
 
 
 class Channel(ABC):
-    """Turns a link and a moment into a power gain relative to path loss."""
+    """A fading model: the power gain of a link at a moment, relative to path loss."""
 
     Options: ClassVar[type[Options]] = NoOptions
 
@@ -25,28 +25,28 @@ class Channel(ABC):
 
     @property
     def mean_power(self) -> float:
-        """Mean of the power gain, E[g²] / 10^(-PL/10)."""
+        """Return the mean of the power gain, E[g²] / 10^(-PL/10)."""
         return 1.0
 
     @property
     def rare_power(self) -> float:
-        """Power gain that is exceeded in less than one of a million blocks; a link that needs more is given up."""
+        """Return the power gain exceeded in one of a million blocks; a link that needs more is given up."""
         return math.inf
 
     @property
     def steady(self) -> bool:
-        """Whether gains hold for a whole round of the sender: ``power`` then says "for ever" and looks at no clock."""
+        """Return whether gains hold for a whole round of the sender; ``power`` then ignores the clock."""
         return False
 
     @abstractmethod
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
-        """Power gain of the link now, relative to path loss, and the time until which it holds [s]."""
+        """Return the power gain of the link now, relative to path loss, and the time until which it holds [s]."""
 
     def powers(self, sender: int, receivers: tuple[int, ...], round: int) -> tuple[int, NDArray[np.float64]]:
-        """Power gains of several links of one sender, as ``power`` gives them, for some rounds; for steady channels.
+        """Return the gains of several links of one sender for some rounds, as ``power`` gives them (steady channels).
 
         Returns:
-            The first of those rounds, and the gains [rounds, receivers]; ``round`` is among them.
+            The first of these rounds, and the gains [rounds, receivers]; ``round`` is among them.
         """
         return round, np.array([[self.power(sender, receiver, round, 0.0)[0] for receiver in receivers]])
 
@@ -58,19 +58,19 @@ class NoFading(Channel):
     rare_power = 1.0
 
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
-        """One, for ever."""
+        """Return 1, which holds for ever."""
         return 1.0, math.inf
 
 
 class Rayleigh(Channel):
     r"""Rayleigh block fading, drawn per round or per coherence time.
 
-    The power gain is exponential. Its mean says what the path loss normalises: ``mean_amplitude`` (the DMML-KD paper:
+    The power gain is exponential. Its mean depends on the normalisation: ``mean_amplitude`` (the DMML-KD paper:
     the *amplitude* has mean :math:`10^{-PL/20}`, so :math:`E[g^2] = (4/\pi) 10^{-PL/10}`, 1.05 dB more power) or
     ``unit_power`` (most other work: :math:`E[g^2] = 10^{-PL/10}`).
 
-    A link's gains come from its own stream, in blocks, so they are a function of link and time and not of who asked
-    first; with ``reciprocal`` both directions share them.
+    A link's gains come from its own stream, in blocks, so they depend on link and time, not on the order of calls. With
+    ``reciprocal`` both directions share them.
     """
 
     class Options(Options):
@@ -94,21 +94,21 @@ class Rayleigh(Channel):
 
     @property
     def steady(self) -> bool:
-        """Without a coherence time."""
+        """Return whether there is no coherence time."""
         return self.options.coherence_time_s is None
 
     @property
     def mean_power(self) -> float:
-        """4/π for ``mean_amplitude``, 1 for ``unit_power``."""
+        """Return 4/π for ``mean_amplitude``, 1 for ``unit_power``."""
         return 4 / math.pi if self.options.normalisation == "mean_amplitude" else 1.0
 
     @property
     def rare_power(self) -> float:
-        """13.8 times the mean: the gain is exponential."""
+        """Return 13.8 times the mean, since the gain is exponential."""
         return self.mean_power * math.log(1e6)
 
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
-        """An exponential draw for the block that ``round``, or ``now_s``, falls into."""
+        """Return an exponential draw for the block of ``round``, or of ``now_s`` if there is a coherence time."""
         coherence_s = self.options.coherence_time_s
         if coherence_s is None:
             block, until_s = round, math.inf
@@ -121,13 +121,13 @@ class Rayleigh(Channel):
         return float(self._chunk(sender, receiver, number)[place]), until_s
 
     def powers(self, sender: int, receivers: tuple[int, ...], round: int) -> tuple[int, NDArray[np.float64]]:
-        """The draws of the chunk of rounds that ``round`` is in."""
+        """Return the draws of the chunk of rounds that contains ``round``."""
         number = round // self.CHUNK
         chunks = [self._chunk(sender, receiver, number) for receiver in receivers]
         return number * self.CHUNK, np.stack(chunks, axis=1)
 
     def _chunk(self, sender: int, receiver: int, number: int) -> NDArray[np.float64]:
-        """Draws of one link for the blocks of chunk ``number`` [CHUNK]."""
+        """Return the draws of one link for the blocks of chunk ``number`` [CHUNK]."""
         link = (sender, receiver)
         if self.options.reciprocal and sender > receiver:
             link = (receiver, sender)

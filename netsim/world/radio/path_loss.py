@@ -1,4 +1,4 @@
-"""Mean loss of a link: what does not change while a run goes on."""
+"""Path loss: the mean loss of a link, constant during a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPEED_OF_LIGHT_M_PER_S = 299_792_458.0
 
 
 def free_space_db(distance_m: float, carrier_hz: float, constant_db: float = 32.4) -> float:
-    r"""Free-space path loss :math:`PL = c_0 + 20 \log_{10} f_{GHz} + 20 \log_{10} d_m` [dB].
+    r"""Compute the free-space path loss :math:`PL = c_0 + 20 \log_{10} f_{GHz} + 20 \log_{10} d_m` [dB].
 
     Args:
         distance_m: Distance [m].
@@ -27,23 +27,23 @@ def free_space_db(distance_m: float, carrier_hz: float, constant_db: float = 32.
 
 
 def friis_constant_db() -> float:
-    """The exact constant of free space for f in GHz and d in m: 20 log10(4π·1e9/c) = 32.4478 dB."""
+    """Return the exact constant of free space for f in GHz and d in m: 20 log10(4π·1e9/c) = 32.4478 dB."""
     return 20 * math.log10(4 * math.pi * 1e9 / SPEED_OF_LIGHT_M_PER_S)
 
 
 def log_distance_db(
     distance_m: float, reference_loss_db: float, exponent: float, reference_m: float
 ) -> float:
-    r"""Log-distance path loss :math:`PL = PL_0 + 10 n \log_{10}(d / d_0)` [dB]."""
+    r"""Compute the log-distance path loss :math:`PL = PL_0 + 10 n \log_{10}(d / d_0)` [dB]."""
     return reference_loss_db + 10 * exponent * math.log10(distance_m / reference_m)
 
 
 class PathLoss(ABC):
-    """Loss of a link in decibels: of its distance, of where its ends are, of chance (shadowing, line of sight).
+    """A model of the path loss of a link: of its distance, its positions, or chance (shadowing, line of sight).
 
-    It is asked once for each link, as a run begins. What it draws comes from streams of ``seed`` that are named after
-    the link's ends, ``stream(self.seed, "shadowing", *link.ends)``: then neither another device nor the order of
-    questions changes it, and uplink and downlink are shadowed alike.
+    It is called once for each link, as a run begins. Its random draws come from streams of ``seed`` with the names of
+    the link's ends, ``stream(self.seed, "shadowing", *link.ends)``. Then the loss depends neither on other devices nor
+    on the order of calls, and uplink and downlink have the same shadowing.
 
     Attributes:
         Options: The model of the scenario's block.
@@ -58,26 +58,26 @@ class PathLoss(ABC):
 
     @abstractmethod
     def loss_db(self, link: Link, carrier_hz: float) -> float:
-        """Path loss of ``link`` at ``carrier_hz`` [Hz], the same in both directions [dB]; inf: nothing gets through."""
+        """Return the path loss of ``link`` at ``carrier_hz`` [Hz], equal in both directions [dB]; inf: no signal."""
 
 
 class OverDistance(PathLoss):
-    """A loss that depends on the distance alone; distances below ``minimum_m`` count as ``minimum_m``."""
+    """A path loss that depends on the distance alone; a distance below ``minimum_m`` counts as ``minimum_m``."""
 
     class Options(Options):
-        """What all of them can be told."""
+        """Options of all path losses over distance."""
 
         minimum_m: float = Field(1.0, gt=0, description="shorter distances count as this [m]")
 
     options: OverDistance.Options
 
     def loss_db(self, link: Link, carrier_hz: float) -> float:
-        """The loss at the link's distance."""
+        """Return the loss at the link's distance [dB]."""
         return self.at_db(max(link.distance_m, self.options.minimum_m), carrier_hz)
 
     @abstractmethod
     def at_db(self, distance_m: float, carrier_hz: float) -> float:
-        """Path loss [dB] at ``distance_m`` [m] and ``carrier_hz`` [Hz]."""
+        """Return the path loss [dB] at ``distance_m`` [m] and ``carrier_hz`` [Hz]."""
 
 
 class FreeSpace(OverDistance):
@@ -91,7 +91,7 @@ class FreeSpace(OverDistance):
     options: FreeSpace.Options
 
     def at_db(self, distance_m: float, carrier_hz: float) -> float:
-        """See :func:`free_space_db`."""
+        """Return the loss of :func:`free_space_db` [dB]."""
         constant_db = 32.4 if self.options.form == "3gpp" else friis_constant_db()
         return free_space_db(distance_m, carrier_hz, constant_db)
 
@@ -111,7 +111,7 @@ class LogDistance(OverDistance):
     options: LogDistance.Options
 
     def at_db(self, distance_m: float, carrier_hz: float) -> float:
-        """See :func:`log_distance_db`."""
+        """Return the loss of :func:`log_distance_db` [dB]."""
         o = self.options
         reference_db = o.reference_loss_db
         if reference_db is None:

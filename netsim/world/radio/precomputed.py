@@ -1,4 +1,4 @@
-"""What will become of transfers that nothing can disturb, on all links of one sender."""
+"""Precomputed transfers: undisturbed transfers on all links of one sender."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from netsim.world.radio.units import powers_to_db
 Floats = NDArray[np.float64]
 
 
-class Foresight:
-    """A sender's links over some rounds to come, each of which has one gain for the whole round.
+class PrecomputedLinks:
+    """Precomputed gains and rates of a sender's links over several rounds, with one gain per round and link.
 
-    Gains are drawn for many rounds at once, so what follows from them is computed for many rounds at once. The
-    operations are those of :meth:`netsim.world.radio.Radio.send`, in the same order: the same numbers to the last bit.
+    Gains are drawn for many rounds at once, so the rates are computed for many rounds at once. The operations are those
+    of :meth:`netsim.world.radio.Radio.send`, in the same order, so the numbers agree to the last bit.
 
     Attributes:
         first_round: The round of the first row of all tables.
@@ -28,12 +28,12 @@ class Foresight:
         gain: Amplitude gain g [rounds, links].
         snr_db: Signal-to-noise ratio [dB] [rounds, links].
         rate_bps: Rate [bit/s] [rounds, links].
-        delivered: Whether a message gets through; if not, the link is in outage and nothing is sent [rounds, links].
-        all_delivered: Whether all of a round do [rounds].
+        delivered: Whether a message is delivered; if not, the link is in outage and nothing is sent [rounds, links].
+        all_delivered: Whether all messages of a round are delivered [rounds].
     """
 
     def __init__(self, air: Air, tx_power_w: float, power_gain: Floats, first_round: int) -> None:
-        """What ``power_gain`` [rounds, links] comes to in bands of their own, at ``tx_power_w`` [W] each."""
+        """Compute rates from ``power_gain`` [rounds, links], with a band and ``tx_power_w`` [W] for each link."""
         self.first_round = first_round
         self.power_gain = power_gain
         self.gain = np.sqrt(power_gain)
@@ -47,11 +47,11 @@ class Foresight:
         self._usual: Airtimes | None = None
 
     def covers(self, round: int) -> bool:
-        """Whether ``round`` is one of those that are foreseen."""
+        """Return whether ``round`` is one of the precomputed rounds."""
         return 0 <= round - self.first_round < len(self.all_delivered)
 
     def airtimes(self, size_bits: float) -> Airtimes:
-        """What messages of ``size_bits`` [bit] take; they mostly have the size that they had before."""
+        """Return the airtimes of messages of ``size_bits`` [bit]; those of the last size are kept."""
         if self._usual is None or self._usual.size_bits != size_bits:
             airtime_s = np.divide(
                 size_bits, self.rate_bps, out=np.zeros_like(self.rate_bps), where=self.delivered
@@ -67,14 +67,14 @@ class Foresight:
 
 
 class Airtimes(NamedTuple):
-    """What messages of one size take on the links of a :class:`Foresight`; nothing where nothing is sent.
+    """Airtimes and energies of messages of one size on :class:`PrecomputedLinks`; zero where nothing is sent.
 
     Attributes:
         size_bits: Their size [bit].
         airtime_s: Time on the air [s] [rounds, links].
         listed_s: The same as lists.
         longest_s: The longest of each round [s] [rounds].
-        energy_j: What the sender spends [J] [rounds, links].
+        energy_j: Energy of the sender [J] [rounds, links].
     """
 
     size_bits: float
@@ -85,17 +85,17 @@ class Airtimes(NamedTuple):
 
 
 class Fan:
-    """The links of one sender to some receivers, always the same ones.
+    """The links of one sender to a fixed set of receivers.
 
     Attributes:
-        numbers: Receivers of transfers that nothing can disturb.
+        numbers: Receivers of undisturbed transfers.
         disturbed: The other receivers.
         receivers: ``numbers`` as an array [links].
         mean_power: Power gain of path loss alone [links].
-        meters: Of each of ``numbers``.
-        seen: What is foreseen.
-        last: Power gain of each link when it was last used [links].
-        longest_s: The longest time on the air when it was last used [s].
+        meters: Power meter of each of ``numbers``.
+        precomputed: Precomputed gains and rates of ``numbers``; None before the first transfer.
+        last: Power gain of each link at its last use [links].
+        longest_s: Longest airtime at its last use [s].
         all_arrive: True for each link.
     """
 
@@ -104,12 +104,12 @@ class Fan:
         self.disturbed = tuple(n for n in receivers if n not in self.numbers)
         self.receivers = np.array(self.numbers, dtype=np.int64)
         self.mean_power = mean_power
-        self.meters = [device.mains for device in undisturbed if device.mains is not None]
-        self.seen: Foresight | None = None
+        self.meters = [device.unlimited for device in undisturbed if device.unlimited is not None]
+        self.precomputed: PrecomputedLinks | None = None
         self.last: Floats | None = None
         self.longest_s = 0.0
         self.all_arrive = [True] * len(self.numbers)
 
     def gains(self) -> dict[int, float]:
-        """Power gain of each link when it was last used, by receiver."""
+        """Return the power gain of each link at its last use, by receiver."""
         return {} if self.last is None else dict(zip(self.numbers, self.last.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The air: every link's gain, and transfers that take time and joules on it."""
+"""The radio: gains of links, and transfers that take time and energy."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any
 import numpy as np
 import simpy
 
-from netsim.records.tables import TransferBatch, TransferRow
+from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.devices.unlimited import receive_all
-from netsim.world.radio.access import Access
+from netsim.world.radio.access import Access, Band
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
-from netsim.world.radio.precomputed import Fan, Foresight
+from netsim.world.radio.precomputed import Fan, PrecomputedLinks
 from netsim.world.radio.rate import shannon_rate_bps, snr
+from netsim.world.radio.shared_band import SharedTransfers
 from netsim.world.radio.units import db_to_power, power_to_db
 
 Tell = Callable[[Sequence[int], Sequence[float], Sequence[bool]], None]
-"""Is told of transfers: to whom, when each will be over [s], and whether its message gets there."""
+"""A function called with the receivers of transfers, their ends [s], and whether each message is delivered."""
 
 
 class Radio:
-    """Sends bits over links.
+    """A radio that sends messages over links.
 
-    A transfer that nothing can disturb (both ends on mains power, a band and a gain of its own until it ends, no
-    deadline) is known to its end when it begins, and is computed then, together with all others of its sender. Any
-    other is a process that looks again whenever something changes. Both come to the same numbers.
+    An undisturbed transfer (both ends with unlimited power, a band and a gain of its own until it ends, no deadline) is
+    precomputed when it begins, together with the other undisturbed ones of its sender. Any other transfer is a process
+    that reacts to every change. Both ways give the same numbers.
 
     Attributes:
         path_loss_db: Path loss of each link [dB], by (lower, higher) device number.
@@ -49,6 +50,7 @@ class Radio:
         self.access = access
         self.path_loss_db = path_loss_db
         self._path_power = {link: db_to_power(-loss) for link, loss in path_loss_db.items()}
+        self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
         self._on_transfers = on_transfers
@@ -57,18 +59,18 @@ class Radio:
         return self._path_power[(a, b) if a < b else (b, a)]
 
     def mean_gain(self, a: int, b: int) -> float:
-        """Power gain of a link, path loss included, averaged over the fading."""
+        """Return the power gain of a link, path loss included, averaged over the fading."""
         return self._mean_power(a, b) * self.channel.mean_power
 
     def power_gains(self, sender: int) -> dict[int, float]:
-        """Power gain, path loss included, of each link that ``sender`` has used, as it last was; by receiver."""
+        """Return the power gain, path loss included, at the last use of each link of ``sender``, by receiver."""
         gains = dict(self._heard.get(sender, {}))
         for fan in self._fans.get(sender, {}).values():
             gains |= fan.gains()
         return gains
 
     def joules_per_bit(self, sender: Device, receiver: int, power_gain: float | None = None) -> float:
-        """Energy of one bit at ``power_gain``, or if that is not known at the link's mean gain [J/bit]."""
+        """Return the energy of one bit at ``power_gain``, by default the link's mean gain [J/bit]."""
         if power_gain is None:
             power_gain = self.mean_gain(sender.number, receiver)
         ratio = snr(sender.tx_power_w, math.sqrt(power_gain), self.air.bandwidth_hz, self.air.noise_w_per_hz)
@@ -87,23 +89,23 @@ class Radio:
         tell: Tell,
         answers: dict[int, bool] | None = None,
     ) -> Generator[simpy.Event, Any, list[str]]:
-        """Process: send ``size_bits`` to each of ``receivers``, all at once; returns their outcomes, in no fixed order.
+        """Send ``size_bits`` to all ``receivers`` at once (a SimPy process); return outcomes, in no fixed order.
 
-        It ends when acknowledgements are in, too.
+        The process ends after the last acknowledgement.
 
         Args:
-            sender: Who sends.
-            receivers: Who is sent to, each once.
-            devices: By number.
+            sender: The sending device.
+            receivers: Numbers of the receivers, each once.
+            devices: Devices by number.
             size_bits: Size of the message [bit].
             round: The sender's round.
-            kind: What the message is, for the records.
+            kind: Kind of the message, for the records.
             stop: Ends all transfers early when it fires.
-            tell: Told of each transfer once: at its start if nothing can disturb it, otherwise at its end.
-            answers: Gets, by receiver, whether its acknowledgement came back; None: nobody asks.
+            tell: Called for each transfer once: at its start if it is undisturbed, otherwise at its end.
+            answers: Filled with whether the acknowledgement arrived, by receiver; None if not needed.
         """
         disturbed, batch = receivers, None
-        # A message of no bits is no transfer; answers that are transfers are not foreseen.
+        # A message of no bits is no transfer; acknowledgements that are transfers are not precomputed.
         if stop is None and size_bits > 0 and not self.air.acknowledgement_bits:
             fan = self._fan(sender, receivers, devices)
             disturbed = fan.disturbed
@@ -131,20 +133,22 @@ class Radio:
     def _fan_out(
         self, sender: Device, fan: Fan, size_bits: float, round: int, kind: str, tell: Tell
     ) -> TransferBatch:
-        """Transfers that nothing can disturb: book them, tell of them, and return what is to be recorded of them."""
-        if fan.seen is None or not fan.seen.covers(round):
+        """Book undisturbed transfers, call ``tell`` for them, and return their records."""
+        if fan.precomputed is None or not fan.precomputed.covers(round):
             first_round, faded = self.channel.powers(sender.number, fan.numbers, round)
-            fan.seen = Foresight(self.air, sender.tx_power_w, fan.mean_power * faded, first_round)
-        seen = fan.seen
-        row = round - seen.first_round
-        fan.last = seen.power_gain[row]
-        delivered = None if seen.all_delivered[row] else seen.delivered[row]
-        taken = seen.airtimes(size_bits)
+            fan.precomputed = PrecomputedLinks(
+                self.air, sender.tx_power_w, fan.mean_power * faded, first_round
+            )
+        links = fan.precomputed
+        row = round - links.first_round
+        fan.last = links.power_gain[row]
+        delivered = None if links.all_delivered[row] else links.delivered[row]
+        taken = links.airtimes(size_bits)
         start_s, airtime_s = self.env.now, taken.airtime_s[row]
         end_s = start_s + airtime_s
         ends_s: list[float] = end_s.tolist()
         fan.longest_s = taken.longest_s[row]
-        sender.mains.book("sending", sender.tx_power_w, taken.listed_s[row], fan.longest_s)  # type: ignore[union-attr]
+        sender.unlimited.book("sending", sender.tx_power_w, taken.listed_s[row], fan.longest_s)  # type: ignore[union-attr]
         receive_all(fan.meters, start_s, ends_s)
         arrives = fan.all_arrive if delivered is None else delivered.tolist()
         tell(fan.numbers, ends_s, arrives)
@@ -159,8 +163,8 @@ class Radio:
             end_s=end_s,
             airtime_s=airtime_s,
             energy_j=taken.energy_j[row],
-            gain=seen.gain[row],
-            snr_db=seen.snr_db[row],
+            gain=links.gain[row],
+            snr_db=links.snr_db[row],
             outcome="delivered"
             if delivered is None
             else ["delivered" if arrived else "outage" for arrived in arrives],
@@ -169,16 +173,16 @@ class Radio:
     def _fan(
         self, sender: Device, receivers: tuple[int, ...], devices: Mapping[int, Device] | Sequence[Device]
     ) -> Fan:
-        """The links from ``sender`` to ``receivers``."""
+        """Return the links from ``sender`` to ``receivers``."""
         fans = self._fans.setdefault(sender.number, {})
         fan = fans.get(receivers)
         if fan is None:
-            steady = sender.mains is not None and self.access.dedicated and self.channel.steady
-            sure = [n for n in receivers if steady and devices[n].mains is not None]
+            steady = sender.unlimited is not None and self.access.dedicated and self.channel.steady
+            sure = [n for n in receivers if steady and devices[n].unlimited is not None]
             mean_power = np.array([self._mean_power(sender.number, n) for n in sure])
             fan = Fan(receivers, [devices[n] for n in sure], mean_power)
         elif len(fans) > 1:
-            del fans[receivers]  # the one that was used last is the last
+            del fans[receivers]  # the last used comes last
         fans[receivers] = fan
         return fan
 
@@ -193,7 +197,7 @@ class Radio:
         tell: Tell,
         answers: dict[int, bool] | None,
     ) -> Generator[simpy.Event, Any, str]:
-        """Process: one transfer and its acknowledgement; returns the outcome of the transfer."""
+        """Send one message and its acknowledgement (a SimPy process); return the outcome of the message."""
         row = yield from self.send(sender, receiver, size_bits, round, kind, stop)
         delivered = row.outcome == "delivered"
         tell([receiver.number], [self.env.now], [delivered])
@@ -205,10 +209,10 @@ class Radio:
     def acknowledge(
         self, receiver: Device, sender: Device, round: int, stop: simpy.Event | None
     ) -> Generator[simpy.Event, Any, bool]:
-        """Process: ``receiver`` tells ``sender`` that its message of ``round`` is there; returns whether that arrives.
+        """Acknowledge ``sender``'s message of ``round`` (a SimPy process); return whether the answer arrives.
 
-        It is a transfer of ``air.acknowledgement_bits`` back over the link, for which the receiver of the message pays;
-        of no bits it is free and sure.
+        The answer is a transfer of ``air.acknowledgement_bits`` back over the link; the receiver of the message
+        spends its energy. An answer of no bits is free and always arrives.
         """
         size_bits = self.air.acknowledgement_bits
         if not size_bits:
@@ -225,11 +229,11 @@ class Radio:
         kind: str,
         stop: simpy.Event | None = None,
     ) -> Generator[simpy.Event, Any, TransferRow]:
-        """Process: send ``size_bits`` over the link; returns the record of the transfer.
+        """Send ``size_bits`` over the link (a SimPy process); return the record of the transfer.
 
-        The rate changes whenever the gain does and whenever somebody joins or leaves the band. The transfer ends
-        early when either end dies, when ``stop`` fires, or when the link is in outage and will stay so for the round
-        or for good; energy is charged for the time on the air, whatever comes of it.
+        The rate changes whenever the gain does and whenever another transfer joins or leaves the band. The transfer
+        ends early when either end dies, when ``stop`` fires, or when the link is in outage for the rest of the round
+        or of the run. Energy is charged for the time on the air, with any outcome.
         """
         env, air, start_s = self.env, self.air, self.env.now
         link = (sender.number, receiver.number)
@@ -240,7 +244,18 @@ class Radio:
         with band.join(), receiver.listening():
             draw = sender.meter.start("sending", 0.0)
             duration_s: float | None = None
-            while left_bits > 0:
+            if size_bits > 0 and (shared := self._shared_by_many(sender, receiver, round, band)):
+                transfers, first_gain, ratio = shared
+                first_snr = ratio * band.density
+                sender.meter.change(draw, sender.tx_power_w)
+                done = transfers.start(ratio, size_bits)
+                yield first_of(done, *endings)
+                if done.triggered:
+                    left_bits, airtime_s = 0.0, float(done.value or 0.0)
+                else:
+                    left_bits, airtime_s = transfers.withdraw(done)
+                    outcome = _reason_to_stop(sender, receiver, stop) or outcome
+            while left_bits > 0 and outcome == "delivered":
                 ratio, gain, until_s = self.look(sender, receiver.number, round)
                 ratio *= band.density
                 if math.isnan(first_gain):
@@ -263,8 +278,8 @@ class Radio:
                 duration_s = piece_s if piece.processed else None
                 spent_s = piece_s if piece.processed else env.now - since_s
                 airtime_s += spent_s if on_air else 0.0
-                # When the last bit is through, what is left *is* zero; a subtraction may leave a crumb
-                # that is too small to move the clock.
+                # After the last bit zero bits are left; a subtraction may leave a remainder that is too small
+                # to move the clock.
                 left_bits = (
                     0.0 if piece.processed and need_s <= hold_s else max(left_bits - rate_bps * spent_s, 0.0)
                 )
@@ -291,8 +306,26 @@ class Radio:
             self._on_transfers(TransferBatch.of(row))
         return row
 
+    def _shared_by_many(
+        self, sender: Device, receiver: Device, round: int, band: Band
+    ) -> tuple[SharedTransfers, float, float] | None:
+        """Return the shared transfers that one from ``sender`` can be computed with, its amplitude gain, and its SNR.
+
+        None if something but the others in the band can disturb it: an end of a battery, a new gain, an outage.
+        """
+        immortal = sender.unlimited is not None and receiver.unlimited is not None
+        if not (band.shared and band.senders_keep_power and immortal) or self.air.outage_snr > 0:
+            return None
+        ratio, gain, until_s = self.look(sender, receiver.number, round)
+        if not math.isinf(until_s) or not ratio > 0:
+            return None
+        if band not in self._shared:
+            self._shared[band] = SharedTransfers(self.env, band, self.air.bandwidth_hz)
+            band.watchers.append(self._shared[band].update)
+        return self._shared[band], gain, ratio
+
     def look(self, sender: Device, receiver: int, round: int) -> tuple[float, float, float]:
-        """A link as it is now: SNR with all power on the whole band, amplitude gain, until when the gain holds [s]."""
+        """Return the link's SNR now (all power, whole band), its amplitude gain, and how long the gain holds [s]."""
         faded, until_s = self.channel.power(sender.number, receiver, round, self.env.now)
         power_gain = self._mean_power(sender.number, receiver) * faded
         self._heard.setdefault(sender.number, {})[receiver] = power_gain
@@ -300,11 +333,11 @@ class Radio:
         return snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz), gain, until_s
 
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:
-        """Whether a link is in outage for good: in all but one of a million blocks, or more rarely on the air yet.
+        """Return whether a link is in outage for good, that is in all but at most one of a million blocks.
 
         Args:
-            sender: Who sends.
-            receiver: To whom.
+            sender: The sending device.
+            receiver: Number of the receiver.
             density: Power density, relative to all power spread over the whole band.
         """
         mean_power = self._mean_power(sender.number, receiver)
@@ -315,7 +348,7 @@ class Radio:
         return best < self.air.outage_snr
 
     def record(self, batch: TransferBatch) -> None:
-        """Tell whoever watches of transfers that are over."""
+        """Pass transfers that have ended on to the observers."""
         self._on_transfers(batch)
 
 

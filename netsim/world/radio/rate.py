@@ -1,4 +1,4 @@
-"""From a gain and a bandwidth to a rate."""
+"""Rate of a link: from gain and bandwidth to SNR and rate."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BOLTZMANN_J_PER_K = 1.380649e-23
 
 
 def thermal_noise_w_per_hz(temperature_k: float = 290.0) -> float:
-    """Noise density of an ideal receiver, k_B T [W/Hz]; -173.98 dBm/Hz at 290 K."""
+    """Return the noise density of an ideal receiver, k_B T [W/Hz]; -173.98 dBm/Hz at 290 K."""
     return BOLTZMANN_J_PER_K * temperature_k
 
 
 def snr(tx_power_w: float, gain: FloatOrArray, bandwidth_hz: float, noise_w_per_hz: float) -> FloatOrArray:
-    r"""Signal-to-noise ratio :math:`p g^2 / (B N_0)` (DMML-KD, eq. 20).
+    r"""Compute the signal-to-noise ratio :math:`p g^2 / (B N_0)` (DMML-KD, eq. 20).
 
     Args:
         tx_power_w: Transmit power in the band :math:`p` [W].
@@ -32,14 +32,14 @@ def snr(tx_power_w: float, gain: FloatOrArray, bandwidth_hz: float, noise_w_per_
 
 
 def shannon_rate_bps(bandwidth_hz: float, snr: float) -> float:
-    r"""Shannon rate :math:`B \log_2(1 + \mathrm{SNR})` [bit/s]; the logarithm is base 2, sizes are in bits."""
+    r"""Compute the Shannon rate :math:`B \log_2(1 + \mathrm{SNR})` [bit/s]; base 2, since sizes are in bits."""
     return bandwidth_hz * math.log1p(snr) / math.log(2)
 
 
 def shannon_rates_bps(bandwidth_hz: float, snr: Sequence[float]) -> NDArray[np.float64]:
-    """:func:`shannon_rate_bps` of several links [bit/s].
+    """Compute :func:`shannon_rate_bps` of several links [bit/s].
 
-    The logarithm is Python's own for each element: NumPy's may differ from it in the last bit, and a transfer must
-    take the same time whichever way it was computed.
+    The logarithm is Python's own for each element. NumPy's may differ from it in the last bit, and a transfer must
+    take the same time in both computations.
     """
     return bandwidth_hz * np.array([*map(math.log1p, snr)]) / math.log(2)

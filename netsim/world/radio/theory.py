@@ -1,4 +1,4 @@
-"""Closed forms that the radio is held against (docs/physics.md); the simulator does not use them."""
+"""Closed forms for tests of the radio (docs/physics.md); the simulator does not use them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import special
 
 
 def ergodic_capacity_bps_per_hz(mean_snr: float) -> float:
-    r"""Mean Shannon rate over Rayleigh fading, :math:`e^{1/s} E_1(1/s) / \ln 2` [bit/s/Hz].
+    r"""Compute the mean Shannon rate over Rayleigh fading, :math:`e^{1/s} E_1(1/s) / \ln 2` [bit/s/Hz].
 
     Alouini and Goldsmith 1999. Below about -28 dB :math:`e^{1/s}` overflows, so the scaled exponential integral is
     taken there by its asymptotic series.
@@ -21,12 +21,12 @@ def ergodic_capacity_bps_per_hz(mean_snr: float) -> float:
 
 
 def outage_probability(threshold_snr: float, mean_snr: float) -> float:
-    r"""Probability that a Rayleigh link's SNR is below ``threshold_snr``: :math:`1 - e^{-\gamma / s}`."""
+    r"""Compute the probability that a Rayleigh link's SNR is below ``threshold_snr``: :math:`1 - e^{-\gamma / s}`."""
     return -math.expm1(-threshold_snr / mean_snr)
 
 
 def transfer_time_quantile_s(q: float, size_bits: float, bandwidth_hz: float, mean_snr: float) -> float:
-    r"""Quantile of the airtime of one transfer with one Rayleigh draw [s].
+    r"""Compute a quantile of the airtime of one transfer with one Rayleigh draw [s].
 
     :math:`T = S / (B \log_2(1 + s X))`, :math:`X \sim \mathrm{Exp}(1)`, falls in :math:`X`, so its q-quantile is at
     :math:`X = -\ln q`. The mean of :math:`T` does not exist: P(T > t) falls like 1/t.
@@ -35,7 +35,7 @@ def transfer_time_quantile_s(q: float, size_bits: float, bandwidth_hz: float, me
 
 
 def linked_probability(range_over_radius: float) -> float:
-    r"""Probability that two uniform points in a disc of radius R are within r of each other, as a function of r/R.
+    r"""Compute the probability that two uniform points in a disc of radius R are within r, as a function of r/R.
 
     At r = R it is :math:`1 - 3\sqrt{3}/(4\pi) = 0.5865`; times n - 1 it is the mean degree.
     """
@@ -48,5 +48,5 @@ def linked_probability(range_over_radius: float) -> float:
 
 
 def harmonic_number(n: int) -> float:
-    """H_n: the mean of the slowest of n i.i.d. exponential stragglers is H_n times their mean."""
+    """Compute H_n: the mean of the slowest of n i.i.d. exponential stragglers is H_n times their mean."""
     return float(np.sum(1.0 / np.arange(1, n + 1)))

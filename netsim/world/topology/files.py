@@ -1,4 +1,4 @@
-"""Links and positions from files of a user's own."""
+"""Reading of links and positions from a user's files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from netsim.core.errors import ScenarioError
 
 
 def read_links(path: Path, count: int) -> list[tuple[int, int]]:
-    """Pairs of devices: of a CSV file, two numbers a line; or the edges of an undirected GraphML file.
+    """Read pairs of devices from a CSV file, two numbers a line, or from the edges of an undirected GraphML file.
 
     Args:
-        path: Ends in ``.csv`` or ``.graphml``.
-        count: How many devices there are; their numbers are 0 to count - 1.
+        path: File that ends in ``.csv`` or ``.graphml``.
+        count: Number of devices, numbered from 0 to count - 1.
 
     Raises:
-        ScenarioError: There is no such file, or something in it is no link between two devices.
+        ScenarioError: There is no such file, or an entry is not a link between two devices.
     """
     kind = path.suffix.lower()
     if kind not in (".csv", ".graphml"):
@@ -34,7 +34,7 @@ def read_links(path: Path, count: int) -> list[tuple[int, int]]:
 
 
 def read_positions_m(path: Path, count: int) -> list[tuple[float, float]]:
-    """Position of each device [m], in the order of their numbers: two numbers a line of a CSV file, x and y.
+    """Read the position of each device [m] from a CSV file: x and y, one device a line, in the order of numbers.
 
     Raises:
         ScenarioError: There is no such file, a line is not two numbers, or there are not ``count`` of them.
@@ -53,14 +53,14 @@ def read_positions_m(path: Path, count: int) -> list[tuple[float, float]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Sequence[str]]]:
-    """Where each line of a CSV file is, and its two words; a heading, empty lines and those after # are passed over."""
+    """Yield the place of each line of a CSV file and its two words; a heading, empty lines and comments are skipped."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: cannot be read as text: {error}") from None
-    heading = True  # so far
+    heading = True  # until the first line of numbers
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -75,12 +75,12 @@ def _rows(path: Path) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _edges(path: Path, count: int) -> Iterator[tuple[str, Sequence[str]]]:
-    """What each edge of a GraphML file is called, and its ends."""
+    """Yield the name of each edge of a GraphML file, and its ends."""
     try:
         graph = nx.read_graphml(path)
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from None
-    except Exception as error:  # whatever the reader stumbles over
+    except Exception as error:  # the reader raises errors of many kinds
         raise ScenarioError(f"{path}: not readable as GraphML: {' '.join(str(error).split())}") from None
     if graph.is_directed():
         raise ScenarioError(
@@ -99,7 +99,7 @@ def _device(word: str, count: int, place: str) -> int:
 
 
 def _number(word: str) -> float:
-    """The number that ``word`` is; nan if it is none."""
+    """Return ``word`` as a number; nan if it is none."""
     try:
         return float(word)
     except ValueError:

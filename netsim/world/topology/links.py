@@ -1,4 +1,4 @@
-"""Which devices hear each other."""
+"""Rules for links between devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import networkx as nx
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.spatial import cKDTree
 
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions, Options
@@ -20,7 +19,7 @@ from netsim.world.topology.regular import regular_links
 
 
 class LinkRule(ABC):
-    """Turns positions into an undirected graph of links.
+    """A rule that makes an undirected graph of links from positions.
 
     Attributes:
         Options: The model of the scenario's ``topology.links`` block.
@@ -34,31 +33,31 @@ class LinkRule(ABC):
         self.options = options
 
     def check(self, count: int) -> None:  # noqa: B027 (a hook)
-        """Whether there can be such a graph of ``count`` devices, as far as that is known before it is drawn.
+        """Check whether such a graph of ``count`` devices can exist, as far as that is known before it is drawn.
 
         Raises:
-            ScenarioError: There cannot; names the key.
+            ScenarioError: It cannot; the message names the key.
         """
 
     @abstractmethod
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """The graph of links; nodes are 0 to len(positions) - 1.
+        """Return the graph of links; nodes are 0 to len(positions) - 1.
 
         Args:
-            positions: Where the devices are [m], shape [devices, 2].
-            rng: This draw's own stream, for rules that are random.
+            positions: Positions of the devices [m], shape [devices, 2].
+            rng: Stream of this draw, for random rules.
 
         Raises:
-            ScenarioError: There is no such graph of so many devices.
+            ScenarioError: There is no such graph of this number of devices.
         """
 
 
 class Range(LinkRule):
-    """A link wherever the distance is within range.
+    """Links between all devices within range.
 
     Attributes:
-        ROUNDING: What is longer than the range by this part of it is as long as the range: decimal coordinates
-            are rounded, and so are their differences (0.3 - 0.2 > 0.1).
+        ROUNDING: Relative tolerance of the range: decimal coordinates are rounded, and so are their differences
+            (0.3 - 0.2 > 0.1).
     """
 
     ROUNDING: ClassVar[float] = 1e-9
@@ -71,9 +70,11 @@ class Range(LinkRule):
     options: Range.Options
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """All pairs with distance <= range_m, as the table ``links`` has it, rounding aside."""
+        """Link all pairs with distance <= range_m, up to rounding; distances are those of the table ``links``."""
+        from scipy.spatial import cKDTree  # takes longer to import than a scenario to check
+
         longest_m = self.options.range_m * (1 + self.ROUNDING)
-        # The tree computes distances in its own way, so it looks a little farther, and theirs decides.
+        # The tree rounds distances in another way, so it searches a little farther, and distance_m decides.
         near = cKDTree(positions).query_pairs(longest_m * (1 + self.ROUNDING), output_type="ndarray")
         return _graph(
             len(positions), ((a, b) for a, b in near.tolist() if distance_m(positions, a, b) <= longest_m)
@@ -81,7 +82,7 @@ class Range(LinkRule):
 
 
 class Edges(LinkRule):
-    """Given links, whatever the distance: listed here, or in a file."""
+    """Given links, regardless of distance: listed here, or in a file."""
 
     class Options(Options):
         """Block ``topology.links`` with name ``edges``."""
@@ -102,11 +103,11 @@ class Edges(LinkRule):
     options: Edges.Options
 
     def check(self, count: int) -> None:
-        """Each link must have two different devices for its ends."""
+        """Check that each link has two different devices as its ends."""
         self._pairs(count)
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """As given."""
+        """Return the graph of the given links."""
         count = len(positions)
         return _graph(count, self._pairs(count))
 
@@ -125,7 +126,7 @@ class Edges(LinkRule):
 
 
 class Regular(LinkRule):
-    """Links drawn at random such that every device has equally many, whatever the distance."""
+    """Random links such that every device has the same number of them, regardless of distance."""
 
     class Options(Options):
         """Block ``topology.links`` with name ``regular``."""
@@ -136,7 +137,7 @@ class Regular(LinkRule):
     options: Regular.Options
 
     def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """Each regular graph is as likely as any other; see :func:`netsim.world.topology.regular.regular_links`."""
+        """Draw a regular graph with uniform probability; see :func:`netsim.world.topology.regular.regular_links`."""
         degree, count = self.options.degree, len(positions)
         if degree >= count:
             raise ScenarioError(
@@ -151,7 +152,7 @@ class Regular(LinkRule):
 
 
 def _graph(count: int, links: Iterable[tuple[int, int]]) -> nx.Graph:
-    """The graph of ``links``, by (lower, higher) device number, in an order that depends on them alone."""
+    """Return the graph of ``links``, by (lower, higher) device number, in an order that depends on them alone."""
     graph = nx.Graph()
     graph.add_nodes_from(range(count))
     graph.add_edges_from(sorted(links))
@@ -159,10 +160,10 @@ def _graph(count: int, links: Iterable[tuple[int, int]]) -> nx.Graph:
 
 
 def distance_m(positions: Positions, a: int, b: int) -> float:
-    """Distance of two devices [m]."""
+    """Return the distance of two devices [m]."""
     return float(np.hypot(*(positions[a] - positions[b])))
 
 
 def distances_m(graph: nx.Graph, positions: Positions) -> dict[tuple[int, int], float]:
-    """Distance of each link [m], by (lower, higher) device number."""
+    """Return the distance of each link [m], by (lower, higher) device number."""
     return {(min(a, b), max(a, b)): distance_m(positions, a, b) for a, b in sorted(graph.edges)}

@@ -1,4 +1,4 @@
-"""Mixing matrices: how much of each neighbour's state a device takes in."""
+"""Mixing matrices: weights for averaging a device's state with those of its neighbours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import networkx as nx
 
 
 def metropolis_weights(graph: nx.Graph) -> dict[int, dict[int, float]]:
-    r"""Metropolis-Hastings weights of a graph.
+    r"""Compute the Metropolis-Hastings weights of a graph.
 
     .. math:: \xi_{ij} = \frac{1}{1 + \max(d_i, d_j)}\ (j \in R_i), \qquad \xi_{ii} = 1 - \sum_{j \in R_i} \xi_{ij}
 

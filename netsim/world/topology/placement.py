@@ -1,4 +1,4 @@
-"""Where the devices are."""
+"""Placement of devices on the plane."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Positions = NDArray[np.float64]
 
 
 class Placement(ABC):
-    """Puts devices on the plane.
+    """A rule that places devices on the plane.
 
     Attributes:
         random: Whether another draw gives another placement (a fixed one is not drawn again).
@@ -33,19 +33,19 @@ class Placement(ABC):
         self.options = options
 
     def check(self, count: int) -> None:  # noqa: B027 (a hook)
-        """Whether ``count`` devices can be placed like that, as far as that is known before they are.
+        """Check whether ``count`` devices can be placed like that, as far as that is known before they are.
 
         Raises:
-            ScenarioError: They cannot; names the key.
+            ScenarioError: They cannot; the message names the key.
         """
 
     @abstractmethod
     def positions(self, count: int, rng: np.random.Generator) -> Positions:
-        """Positions of ``count`` devices [m], shape [count, 2]."""
+        """Return positions of ``count`` devices [m], shape [count, 2]."""
 
 
 class Disc(Placement):
-    """Devices uniform in a disc."""
+    """Random positions, uniform in a disc."""
 
     class Options(Options):
         """Block ``topology.placement`` with name ``disc``."""
@@ -56,14 +56,14 @@ class Disc(Placement):
     options: Disc.Options
 
     def positions(self, count: int, rng: np.random.Generator) -> Positions:
-        """Uniform in area: the radius is R √U, since R U would crowd the centre."""
+        """Draw positions uniformly in area: the radius is R √U, since R U would crowd the centre."""
         radius = self.options.diameter_m / 2 * np.sqrt(rng.random(count))
         angle = 2 * math.pi * rng.random(count)
         return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
 
 
 class Grid(Placement):
-    """Devices on a square grid, row by row."""
+    """Positions on a square grid, row by row."""
 
     class Options(Options):
         """Block ``topology.placement`` with name ``grid``."""
@@ -76,7 +76,7 @@ class Grid(Placement):
     options: Grid.Options
 
     def positions(self, count: int, rng: np.random.Generator) -> Positions:
-        """Device k stands in row k // columns, column k % columns."""
+        """Place device k in row k // columns, column k % columns."""
         columns = self.options.columns or math.ceil(math.sqrt(count))
         index = np.arange(count)
         return (np.column_stack([index % columns, index // columns]) * self.options.spacing_m).astype(
@@ -85,7 +85,7 @@ class Grid(Placement):
 
 
 class Coordinates(Placement):
-    """Devices at given coordinates: listed here, or in a file."""
+    """Given positions: listed here, or in a file."""
 
     class Options(Options):
         """Block ``topology.placement`` with name ``coordinates``."""
@@ -106,11 +106,11 @@ class Coordinates(Placement):
     options: Coordinates.Options
 
     def check(self, count: int) -> None:
-        """There must be one pair per device."""
+        """Check that there is one position per device."""
         self._given(count)
 
     def positions(self, count: int, rng: np.random.Generator) -> Positions:
-        """As given."""
+        """Return the given positions."""
         return np.array(self._given(count), dtype=float).reshape(count, 2)
 
     def _given(self, count: int) -> Sequence[tuple[float, float]]:

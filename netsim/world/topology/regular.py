@@ -1,4 +1,4 @@
-"""Graphs in which every node has equally many links, each as likely as any other."""
+"""Random regular graphs: every node has the same number of links, and all such graphs are equally likely."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SWITCHES = 20
 def regular_links(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Draw a graph of ``count`` nodes with ``degree`` links each, all such graphs being equally likely.
 
-    Up to degree 4, and from ``count - 5`` on (where the links that are *not* there are drawn), that is exact: ends
-    of links are paired at random, all anew until no pair is a loop or comes twice (the configuration model;
-    Bollobás 1980). In between that would take for ever. There the links of some regular graph trade ends at random, a
-    Markov chain whose limit is uniform (Cooper, Dyer and Greenhill 2007); it stops after 20 trials for each link.
+    Up to degree 4, and from ``count - 5`` on (where the complement is drawn), the probabilities are exact: the ends of
+    links are paired at random, again and again until no pair is a loop or a duplicate (the configuration model;
+    Bollobás 1980). For degrees in between that would take too long. There the links of some regular graph swap ends at
+    random, a Markov chain with a uniform limit (Cooper, Dyer and Greenhill 2007); it stops after 20 trials per link.
 
     Args:
         degree: Links of each node, less than ``count``; ``degree * count`` is even.
-        count: How many nodes.
-        rng: What is drawn from.
+        count: Number of nodes.
+        rng: Stream of the draw.
 
     Returns:
         Links by (lower, higher) node, in no particular order.
@@ -35,7 +35,7 @@ def regular_links(degree: int, count: int, rng: np.random.Generator) -> list[tup
 
 
 def _paired(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Pair the ends of all links at random until the pairs are a graph."""
+    """Pair the ends of all links at random until the pairs form a graph."""
     ends = np.repeat(np.arange(count), degree)
     while True:
         rng.shuffle(ends)
@@ -45,7 +45,7 @@ def _paired(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int
 
 
 def _switched(degree: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Let two links a-b and c-d, drawn at random, become a-d and c-b wherever that leaves a graph, many times."""
+    """Let two random links a-b and c-d become a-d and c-b if the result is a graph, many times."""
     drawn = nx.random_regular_graph(degree, count, seed=int(rng.integers(2**63)))
     links: list[tuple[int, int]] = sorted((min(a, b), max(a, b)) for a, b in drawn.edges)
     there = set(links)

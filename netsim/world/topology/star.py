@@ -1,4 +1,4 @@
-"""Devices around an edge server."""
+"""Star topology: devices around an edge server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from netsim.world.topology.topology import Topology
 
 
 def draw_star(placement: Placement, count: int, server_m: tuple[float, float], seed: int) -> Topology:
-    """Place ``count`` devices as the first draw of ``placement`` does, each linked to a server at ``server_m`` [m].
+    """Place ``count`` devices by the first draw of ``placement``, each linked to a server at ``server_m`` [m].
 
-    The server is the last node. Placement has the same stream as without a server: the same devices in the same
-    places.
+    The server is the last node. Placement has the same stream as without a server, so the devices have the same
+    positions.
     """
     positions = placement.positions(count, stream(seed, "placement", 0))
     graph = nx.star_graph([count, *range(count)])

@@ -1,4 +1,4 @@
-"""A placement and its graph of links, connected where learning needs it to be."""
+"""A placement and its graph of links, connected where learning requires it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from netsim.world.topology.placement import Placement, Positions
 DRAWS = 1000
 """Placements, and graphs where links are drawn, tried before giving up.
 
-At Γ = 0, the hardest case of the paper, about 58 % of draws will do.
+At Γ = 0, the hardest case of the paper, about 58 % of draws are connected.
 """
 
 
 class Link(NamedTuple):
-    """Two nodes that hear each other: one link, whichever of them sends.
+    """A link between two nodes, for both directions.
 
     Attributes:
-        ends: Who they are: numbers of devices, the lower first; the edge server is called ``"server"`` and comes
-            last. A random stream that is named after them does not depend on how many devices there are.
-        distance_m: How far they are apart [m].
-        positions_m: Where they are, [x, y] of each [m].
+        ends: The two nodes: numbers of devices, the lower first; the edge server is called ``"server"`` and comes
+            last. So a random stream with these names does not depend on the number of devices.
+        distance_m: Distance between them [m].
+        positions_m: Position [x, y] of each [m].
     """
 
     ends: tuple[int, int | str]
@@ -37,7 +37,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Topology:
-    """Positions [m], graph of links and their lengths [m], and how many placements were drawn for it.
+    """Positions [m], graph of links and their lengths [m], and the number of placements drawn for it.
 
     Attributes:
         server: Number of the edge server, where there is one.
@@ -50,7 +50,7 @@ class Topology:
     server: int | None = None
 
     def links(self) -> dict[tuple[int, int], Link]:
-        """Each link, by (lower, higher) number."""
+        """Return each link, by (lower, higher) number."""
         places = [(float(x), float(y)) for x, y in self.positions]
         return {
             (a, b): Link((a, "server" if b == self.server else b), distance_m, (places[a], places[b]))
@@ -59,7 +59,7 @@ class Topology:
 
 
 def disconnected_part(graph: nx.Graph, owners: Mapping[str, frozenset[int]]) -> str | None:
-    """Which graph falls apart: ``"the graph"``, ``"the sub-graph of modality 'audio'"``, or None if none does."""
+    """Return which graph is not connected: ``"the graph"`` or the sub-graph of a modality; None if all are."""
     if not nx.is_connected(graph):
         return "the graph"
     for modality, devices in owners.items():
@@ -78,16 +78,16 @@ def draw_topology(
 ) -> Topology:
     """Draw placements and links until the graph, and the sub-graph of each modality's owners, are connected.
 
-    Information about a modality travels only between its owners, so a sub-graph that falls apart would
-    train several models that never meet; the paper assumes that this does not happen and does not say how.
+    Information about a modality travels only between its owners, so a sub-graph that is not connected would train
+    several models without exchange between them. The paper assumes that this does not happen and does not say how.
 
     Args:
-        placement: Where devices are.
-        links: Who hears whom.
+        placement: Rule that places the devices.
+        links: Rule that links them.
         count: Number of devices.
         owners: Devices that own each modality.
         seed: The run's seed; placement and links of draw n have their own streams.
-        require_connected: Take the first draw, whatever it is, if False.
+        require_connected: Take the first draw, connected or not, if False.
 
     Raises:
         ScenarioError: No draw was connected, or placement and links are not random and not connected.

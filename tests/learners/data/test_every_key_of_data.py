@@ -15,7 +15,7 @@ from test_ravdess import root as ravdess  # noqa: F401
 from test_utd_mhad import root as utd_mhad  # noqa: F401
 from test_video_folder import root as video_folder  # noqa: F401
 
-import netsim.app.cli
+import netsim.records.metadata
 from netsim.core.registry import names
 
 WORLD: Tree = {
@@ -81,7 +81,7 @@ def of_data(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Tree]:
     """The ``data`` block of a small set, with options."""
-    monkeypatch.setattr(netsim.app.cli, "commit", lambda: None)
+    monkeypatch.setattr(netsim.records.metadata, "commit", lambda: None)
 
     def block(name: str, **options: Any) -> Tree:
         tree: Tree = {"name": name, **SMALL.get(name, STAND_IN)}

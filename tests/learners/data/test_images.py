@@ -86,10 +86,10 @@ def expect_grey_digits(data: MultimodalDataset) -> None:
 
 @pytest.mark.parametrize("source", [MNIST, FashionMNIST, KMNIST])
 def test_unpacked_files_are_read_where_they_lie(source: type[TorchvisionImages], tmp_path: Path) -> None:
-    write_idx(tmp_path / "data" / source.READER.__name__ / "raw", packed=False)
+    write_idx(tmp_path / "data" / source.READER / "raw", packed=False)
     data = load(source(options(tmp_path / "data")), tmp_path / "cache")
     expect_grey_digits(data)
-    assert (data.name, data.classes) == (source.TITLE, tuple(source.READER.classes))
+    assert (data.name, data.classes) == (source.TITLE, tuple(getattr(datasets, source.READER).classes))
     assert not (tmp_path / "cache").exists()
 
 
@@ -140,7 +140,7 @@ def colours(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("source", [CIFAR10, CIFAR100])
 def test_cifar_has_its_channels_first(source: type[TorchvisionImages], tmp_path: Path) -> None:
-    reader, labels_key = source.READER, "labels" if source is CIFAR10 else "fine_labels"
+    reader, labels_key = getattr(datasets, source.READER), "labels" if source is CIFAR10 else "fine_labels"
     names = ["plane", "bird", "frog"]
     folder = tmp_path / reader.base_folder
     folder.mkdir()
@@ -166,6 +166,19 @@ def test_svhns_label_ten_is_the_digit_zero(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ALL)
+def test_the_files_looked_for_are_those_that_torchvision_reads(source: type[TorchvisionImages]) -> None:
+    reader = getattr(datasets, source.READER)
+    if source is SVHN:
+        read = [reader.split_list[part][1] for part in ("train", "test")]
+    elif source in (CIFAR10, CIFAR100):
+        names = [*(name for name, _ in reader.train_list + reader.test_list), reader.meta["filename"]]
+        read = [f"{reader.base_folder}/{name}" for name in names]
+    else:
+        read = [f"{reader.__name__}/raw/{name.removesuffix('.gz')}" for name, _ in reader.resources]
+    assert list(source.FILES) == read
+
+
+@pytest.mark.parametrize("source", ALL)
 def test_a_set_that_is_not_there_is_one_line_with_the_ways_out(
     source: type[TorchvisionImages], tmp_path: Path
 ) -> None:
@@ -174,7 +187,7 @@ def test_a_set_that_is_not_there_is_one_line_with_the_ways_out(
     with pytest.raises(ScenarioError) as caught:
         source(options(tmp_path)).check()
     text = str(caught.value)
-    first = source(options())._files()[0]
+    first = source.FILES[0]
     assert text.startswith(f"data.root: {tmp_path} has no {first}. Give data.root, or set NETSIM_DATA_ROOT")
     assert "data.download: true" in text and "data.stand_in: digits" in text and "\n" not in text
 
@@ -197,7 +210,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_a_damaged_cifar_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = CIFAR10(options(tmp_path))
-    for name in source._files():
+    for name in source.FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"no pickle")
     with pytest.raises(ScenarioError, match=r"torchvision cannot read the train part of CIFAR-10"):
@@ -252,7 +265,7 @@ def test_what_was_downloaded_to_the_cache_is_found_again(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("source", "zeros"), [(MNIST, 5923), (FashionMNIST, 6000)])
 def test_the_real_sets_are_read(source: type[TorchvisionImages], zeros: int, tmp_path: Path) -> None:
-    root = real_data(source.READER.__name__)
+    root = real_data(source.READER)
     data = load(source(options(root)), tmp_path)
     assert data.inputs["image"].shape == (70_000, 1, 28, 28)
     assert int((data.labels[data.train] == 0).sum()) == zeros

@@ -12,7 +12,7 @@ from tiny_task import UNLIMITED, make_setup, run_job
 
 from learners.data.partitions.partition import IID, OwnerOptions
 from learners.data.sets.generated import Generated, GeneratedOptions
-from learners.distillation import MHD
+from learners.distillation.mhd import MHD
 from learners.training.state import Part, Row, State
 from netsim.learner import Setup
 

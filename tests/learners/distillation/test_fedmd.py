@@ -31,8 +31,7 @@ from torch.nn import functional as F
 
 from learners.checks import check_learner, fingerprint
 from learners.data.dataset import MultimodalDataset, Partition, Share
-from learners.distillation import FedMD
-from learners.distillation.fedmd import mean_scores
+from learners.distillation.fedmd import FedMD, mean_scores
 from learners.distillation.fedmd_update import Consensus, Epochs, update
 from learners.dmml.batches import mini_batches
 from learners.training.state import Part

@@ -32,7 +32,7 @@ from torch.optim import SGD
 
 from learners.checks import check_learner, fingerprint
 from learners.data.dataset import MultimodalDataset
-from learners.distillation import FedZKT
+from learners.distillation.fedzkt import FedZKT
 from learners.distillation.fedzkt_update import (
     GENERATOR,
     ServerPlan,

@@ -28,9 +28,9 @@ from tiny_task import UNLIMITED, run_job
 from torch.nn import functional as F
 
 from learners.checks import check_learner, fingerprint
-from learners.distillation import MHD
 from learners.distillation.classifier import Classifier, ClassifierNet
 from learners.distillation.evaluation import Judgement
+from learners.distillation.mhd import MHD
 from learners.distillation.mhd_update import (
     Lesson,
     MHDPlan,

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from learners.checks import fingerprint
 from learners.data.dataset import Share
-from learners.federated import FedHGB
+from learners.federated.fedhgb import FedHGB
 from learners.federated.local_update import Trained
 from learners.federated.weights import Losses
 from learners.training.costs import BITS_PER_NUMBER

@@ -9,7 +9,8 @@ import torch
 from pydantic import ValidationError
 from tiny_task import make_learner, make_setup, play_round
 
-from learners.networks.choice import Architecture, GeneratorShape, NetworkChoice, build
+from learners.networks.architecture import Architecture, GeneratorShape, build
+from learners.networks.choice import NetworkChoice
 from learners.networks.decomposed import DecomposedNet
 from learners.networks.generator import Generator
 from learners.networks.identity import Identity

@@ -1,6 +1,6 @@
 """A transfer that nothing can disturb is computed when it begins; the run must be the one that events would make.
 
-The same world three times: on mains power (known at the start), on batteries of 1e30 J (which could die, so every
+The same world three times: with unlimited power (known at the start), on batteries of 1e30 J (which could die, so every
 transfer is a process), and with every third device on such a battery (both ways side by side).
 """
 
@@ -38,7 +38,7 @@ def powered(blocks, **devices):
 
 @pytest.fixture
 def runs(simulate):
-    """Runs of a world on mains power, on huge batteries, and on both."""
+    """Runs of a world with unlimited power, on huge batteries, and on both."""
 
     def run(**radio):
         blocks = world(**radio)
@@ -53,23 +53,28 @@ def ordered(transfers):
 
 
 def test_the_same_transfers_to_the_last_bit(runs):
-    mains, *others = runs()
-    outcomes = [row.outcome for row in mains.transfers]
+    unlimited, *others = runs()
+    outcomes = [row.outcome for row in unlimited.transfers]
     assert 0 < outcomes.count("outage") < len(outcomes) and {*outcomes} == {"outage", "delivered"}
     for other in others:
-        assert ordered(mains.transfers) == ordered(other.transfers)
+        assert ordered(unlimited.transfers) == ordered(other.transfers)
 
 
 @pytest.mark.parametrize("radio", [{}, {"channel": "none", "outage_snr_db": None}])
 def test_the_same_rounds(runs, radio):
     """Each time to 1e-12 of the clock, each energy to 1e-12 of what the device had spent; counts and outcomes alike."""
-    mains, *others = runs(**radio)
+    unlimited, *others = runs(**radio)
     key = lambda row: (row.device, row.round)  # noqa: E731
-    end_s = max(row.end_s for row in mains.rounds)
-    spent_j = sum(row.compute_j + row.sending_j + row.receiving_j + row.idle_j for row in mains.rounds) / 9
-    assert sum(row.idle_s for row in mains.rounds) > 0 and sum(row.receiving_s for row in mains.rounds) > 0
+    end_s = max(row.end_s for row in unlimited.rounds)
+    spent_j = (
+        sum(row.compute_j + row.sending_j + row.receiving_j + row.idle_j for row in unlimited.rounds) / 9
+    )
+    assert (
+        sum(row.idle_s for row in unlimited.rounds) > 0
+        and sum(row.receiving_s for row in unlimited.rounds) > 0
+    )
     for other in others:
-        for a, b in zip(sorted(mains.rounds, key=key), sorted(other.rounds, key=key), strict=True):
+        for a, b in zip(sorted(unlimited.rounds, key=key), sorted(other.rounds, key=key), strict=True):
             a, b = a._asdict(), b._asdict()
             for name in a.keys() - {"battery_j"}:
                 if name.endswith(("_s", "_j")):
@@ -77,7 +82,7 @@ def test_the_same_rounds(runs, radio):
                     assert a[name] == pytest.approx(b[name], rel=0, abs=1e-12 * scale), name
                 else:
                     assert a[name] == b[name], name
-        assert mains.closed == other.closed
+        assert unlimited.closed == other.closed
 
 
 def test_nobody_is_woken_before_the_last_message_is_there(simulate):

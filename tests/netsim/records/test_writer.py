@@ -7,9 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from netsim.events import Observer
+from netsim.events import TABLES, MetricRow, Observer, TransferBatch, TransferRow, columns, joined, runs
 from netsim.records.run_folder import new_folder, plain_json
-from netsim.records.tables import TABLES, MetricRow, TransferBatch, TransferRow, columns, joined, runs
 from netsim.records.totals import Totals, spread
 from netsim.records.writer import BatchWriter, TableWriter
 

@@ -15,9 +15,8 @@ from rich.console import Console
 from netsim.app.progress import JsonLines
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
-from netsim.events import Observer
+from netsim.events import Observer, RoundRow
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
-from netsim.records.tables import RoundRow
 from netsim.records.totals import Totals
 from netsim.work.forked import obstacles, trial
 from netsim.work.forked.process import ForkedProcess

@@ -1,4 +1,4 @@
-"""On mains power nothing is foreseen, and every account is exact at every moment."""
+"""Meters of unlimited power: every account is exact at every moment."""
 
 import math
 from itertools import pairwise
@@ -14,7 +14,7 @@ from netsim.world.devices.unlimited import receive_all
 def test_what_lies_ahead_is_not_in_the_account(env, make_device):
     """Two sendings of 1 s and 4 s at 3 W: at 2 s, 3 J + 6 J; at 5 s all 15 J, and a second of idling at 2 W."""
     device = make_device(idle_power_w=2.0)
-    device.mains.book("sending", 3.0, [1.0, 4.0], 4.0)
+    device.unlimited.book("sending", 3.0, [1.0, 4.0], 4.0)
     env.run(until=2.0)
     account = device.meter.account()
     assert (account.sending_s, account.sending_j, account.idle_j) == (2, 9, 0)
@@ -26,13 +26,13 @@ def test_what_lies_ahead_is_not_in_the_account(env, make_device):
 def test_noted_receptions_and_a_process_that_listens_draw_power_once(env, make_device):
     """Noted from 0 to 3 s, listened to from 2 to 6 s, noted from 4 to 5 s: 6 s at 0.5 W."""
     device = make_device(rx_power_w=0.5)
-    receive_all([device.mains], 0.0, [3.0])
+    receive_all([device.unlimited], 0.0, [3.0])
 
     def listen():
         yield env.timeout(2.0)
         with device.listening():
             yield env.timeout(2.0)
-            receive_all([device.mains], 4.0, [5.0])
+            receive_all([device.unlimited], 4.0, [5.0])
             yield env.timeout(2.0)
 
     env.process(listen())
@@ -45,8 +45,8 @@ def test_noted_receptions_and_a_process_that_listens_draw_power_once(env, make_d
 def test_reading_in_between_changes_nothing(env, make_device):
     watched, alone = make_device(0, idle_power_w=0.1), make_device(1, idle_power_w=0.1)
     for device in (watched, alone):
-        device.mains.book("sending", 1.5, [0.3, 2.7, 1.1], 2.7)
-        receive_all([device.mains] * 2, 0.0, [0.7, 3.3])
+        device.unlimited.book("sending", 1.5, [0.3, 2.7, 1.1], 2.7)
+        receive_all([device.unlimited] * 2, 0.0, [0.7, 3.3])
     for at_s in range(1, 50):
         env.run(until=at_s / 10)
         watched.meter.account()

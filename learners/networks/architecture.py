@@ -1,0 +1,112 @@
+"""The model that comes of the networks of all modalities, as a value that travels to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from learners.networks.built import built
+from learners.networks.choice import NetworkChoice
+from learners.networks.decomposed import DecomposedNet
+from learners.networks.generator import Generator
+from netsim.core.errors import ScenarioError
+
+
+@dataclass(frozen=True)
+class GeneratorShape:
+    """Sizes of the generator, beside those that the network gives."""
+
+    noise_size: int
+    hidden: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides the shapes of a model. Small, picklable, hashable by its text.
+
+    Attributes:
+        networks: The trunk of each modality.
+        input_shapes: Shape of one sample of each modality.
+        class_count: Classes C.
+        decomposed: The network of Fig. 4, or the concatenating one of Fig. 3.
+        generator: The generator's sizes; None where the algorithm has none.
+    """
+
+    networks: Mapping[str, NetworkChoice]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    class_count: int
+    decomposed: bool = True
+    generator: GeneratorShape | None = None
+
+    def restricted_to(self, modalities: tuple[str, ...]) -> Architecture:
+        """The architecture of a device that owns ``modalities`` only."""
+        return Architecture(
+            {m: self.networks[m] for m in modalities},
+            {m: self.input_shapes[m] for m in modalities},
+            self.class_count,
+            self.decomposed,
+            self.generator,
+        )
+
+    def model(self, torch_device: str = "cpu") -> Model:
+        """A model of this architecture for this thread to work with; see :func:`learners.networks.built.built`."""
+        return built((self.text, torch_device), lambda: _build_on(self, torch_device))
+
+    @cached_property
+    def text(self) -> str:
+        """What architectures can be told apart by."""
+        return repr(self)
+
+
+@dataclass
+class Model:
+    """A multi-modal network and, where the algorithm has one, its generator."""
+
+    net: DecomposedNet
+    generator: Generator | None
+
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """The modules by the name of the part, generator included."""
+        return {**self.net.parts(), **({"generator": self.generator} if self.generator else {})}
+
+
+def _build_on(architecture: Architecture, torch_device: str) -> Model:
+    model = build(architecture)
+    model.net.to(torch_device)
+    if model.generator:
+        model.generator.to(torch_device)
+    return model
+
+
+def build(architecture: Architecture) -> Model:
+    """A model with weights freshly drawn from PyTorch's global generator.
+
+    Raises:
+        ScenarioError: A network cannot take its inputs, or the networks' features do not fit together.
+    """
+    trunks = {}
+    for modality, choice in architecture.networks.items():
+        try:
+            trunks[modality] = choice.build(tuple(architecture.input_shapes[modality]))
+        except ScenarioError as error:
+            raise ScenarioError(f"learner.networks.{modality}: {error}") from error
+    counts = {m: trunk.feature_count for m, trunk in trunks.items()}
+    if len(set(counts.values())) > 1:
+        raise ScenarioError(
+            "learner.networks: all modalities need the same number of features, since they share a classifier; "
+            f"got {', '.join(f'{m}: {n}' for m, n in counts.items())}"
+        )
+    count = next(iter(counts.values()))
+    if architecture.decomposed and count % 2:
+        raise ScenarioError(
+            f"learner.networks: the number of features must be even, half common and half specific; got {count}"
+        )
+    net = DecomposedNet(trunks, architecture.class_count, architecture.decomposed)
+    generator = None
+    if architecture.generator:
+        sizes = architecture.generator
+        generator = Generator(sizes.noise_size, architecture.class_count, sizes.hidden, net.common_count)
+    return Model(net, generator)

@@ -1,0 +1,135 @@
+"""Where nothing is learnt nothing heavy is imported: each command in an interpreter of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netsim.core import registry
+
+ROOT = Path(__file__).parents[2]
+HEAVY = [
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "librosa",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "soundfile",
+    "av",
+    "PIL",
+]
+SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
+
+COMMAND = """
+from netsim.app.cli import app
+app(words, standalone_mode=False)
+"""
+
+CHECKS = """
+from pathlib import Path
+from netsim.app.dealing import check_data
+from netsim.core.errors import ScenarioError
+from netsim.scenario import load_plan
+for file, *settings in words:
+    try:
+        check_data(load_plan(Path(file), settings))
+        said.append("")
+    except ScenarioError as error:
+        said.append(str(error))
+"""
+
+
+def heavy_after(code, words):
+    """Run ``code`` with ``words`` in a fresh interpreter: the heavy modules it has then, and what it ``said``."""
+    begin = "import json, sys\nwords, said = json.loads(sys.argv[1]), []\n"
+    end = f"\nprint(json.dumps([[m for m in {HEAVY} if m in sys.modules], said]), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", begin + code + end, json.dumps(words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["list"], ["keys"], *(["list", kind] for kind in registry.KINDS)]
+)
+def test_a_command_that_only_tells(words):
+    assert heavy_after(COMMAND, words)[0] == []
+
+
+@pytest.fixture
+def empty_data(tmp_path):
+    """Empty files in the layouts of the data sets that shipped scenarios need: a check opens none of them."""
+    files = [
+        f"MNIST/raw/{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+    ]
+    files = [f"{name}-ubyte.gz" for name in files] + ["av_features.npz", "index.csv", "depth_small.npz"]
+    for folder in ("MNIST/raw", "fsdd/recordings", "audio_16k", "Inertial", "Skeleton"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in files:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_checking_every_shipped_scenario(empty_data):
+    needs_data = ("avdigits", "ravdess", "utd")
+    words = [
+        [str(path), *([f"data.root={empty_data}"] if any(name in path.stem for name in needs_data) else [])]
+        for path in SCENARIOS
+    ]
+    heavy, said = heavy_after(CHECKS, words)
+    assert heavy == []
+    assert said == [""] * len(SCENARIOS)
+
+
+MISTAKES = [
+    ("two_devices", "lerner=dmml", "Did you mean 'learner'?"),
+    ("two_devices", "learner.name=dml", "Did you mean 'dmml'?"),
+    ("two_devices", "learner.alpha_kdd=1", "Did you mean 'alpha_kd'?"),
+    ("two_devices", "learner.networks.audio.name=mlpp", "Did you mean 'mlp'?"),
+    ("two_devices", "learner.networks.audio.width=[3]", "has no option 'width'. Did you mean 'widths'?"),
+    ("two_devices", "data.image_size=4", "must be at least 8"),
+    ("two_devices", "data.root=nowhere", "is not a folder"),
+    ("two_devices", "partition.name=dirichlt", "Did you mean 'dirichlet'?"),
+    ("mhd_fashion", "learner.graph=ring", "must be neighbours, complete, islands, cycle, baseline"),
+    ("mhd_fashion", "learner.name=dmml", "use a learner that takes one per device: fedmd, fedzkt, mhd"),
+    ("mhd_fashion", "data={name: mnist, root: nowhere}", "nowhere is not a folder. Give data.root, or set"),
+    (
+        "fedzkt_fashion",
+        "learner.global_network={name: shufflenet_v2, size: 3}",
+        "must be one of 0.5, 1.0, 1.5, 2.0",
+    ),
+    ("fedavg_fashion", "protocol.participants=99", "must be at most"),
+]
+
+
+def test_every_mistake_is_told_without_them(monkeypatch):
+    """Names, keys and values of learners, networks and data sets, and data that is not there."""
+    monkeypatch.delenv("NETSIM_DATA_ROOT", raising=False)
+    words = [[str(ROOT / "scenarios" / f"{name}.yaml"), setting] for name, setting, _ in MISTAKES]
+    heavy, said = heavy_after(CHECKS, words)
+    assert heavy == []
+    for (_, setting, expected), found in zip(MISTAKES, said, strict=True):
+        assert expected in found, (setting, found)
+
+
+def test_a_module_of_ones_own_may_import_what_it_likes(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom learners.networks.mlp import MLP\n\nclass Net(MLP): pass\n"
+    )
+    (tmp_path / "x.yaml").write_text(
+        "{rounds: 1, devices: {count: 2}, data: generated, partition: iid, "
+        "learner: {name: fedavg, networks: {features: {name: 'mine:Net', hiden: [3]}}}, protocol: server_rounds}"
+    )
+    heavy, (said,) = heavy_after(CHECKS, [[str(tmp_path / "x.yaml")]])
+    assert "torch" in heavy
+    assert "'mine:Net' has no option 'hiden'. Did you mean 'hidden'?" in said
