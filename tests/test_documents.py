@@ -1,5 +1,6 @@
 """Documents run, and say what is so."""
 
+import json
 import re
 import subprocess
 import sys
@@ -86,6 +87,25 @@ def test_the_readmes_learner_shows_that_it_learns(tmp_path):
     assert re.search(rf"error\s+{error.iloc[0]:.4g}\s+{error.iloc[-1]:.4g}\s", table)
     scarce = ("--set", "devices.battery.capacity_j=5e-4", "--no-plots", "--run-id", "b")
     assert 0 < netsim("netsim", "run", "gossip.yaml", *scarce, cwd=tmp_path).count("died ") < 12
+
+
+def test_the_readmes_learner_stacks_as_the_guide_to_speed_says(tmp_path):
+    """All devices as one batch; the error is that of the loop, up to rounding."""
+    save("README.md", tmp_path)
+    (stacked,) = blocks("docs/guides/faster.md", "python")[-1:]
+    module = tmp_path / "gossip.py"
+    module.write_text(module.read_text() + "\n\n" + stacked)
+    scenario = tmp_path / "gossip.yaml"
+    one_by_one = run(scenario, "loop", "jobs.executor=inline", "rounds=5")
+    named = ("learner.name=gossip:StackedGossip", "jobs.stacking=on", "jobs.executor=inline", "rounds=5")
+    together = run(scenario, "stacked", *named)
+    assert together.value.to_numpy() == pytest.approx(one_by_one.value.to_numpy(), rel=1e-9)
+    execution = json.loads((tmp_path / "runs" / "gossip" / "stacked" / "metadata.json").read_text())[
+        "execution"
+    ]
+    assert execution["stacking"]["obstacles"] == []
+    scenario.write_text(scenario.read_text().replace("gossip:Gossip", "gossip:StackedGossip"))
+    keeps_its_contract(tmp_path, "gossip.yaml")
 
 
 def test_the_path_loss_of_the_physics_page_runs_as_it_stands(tmp_path):
@@ -214,7 +234,9 @@ def test_the_guides_learner_runs_as_it_stands(tmp_path):
     assert len(errors("asynchronous", "protocol.name=asynchronous_server")) == 30
 
 
-@pytest.mark.skipif(not issubclass(load("learners", "dmml"), Learner), reason="dmml is of the former contract")
+@pytest.mark.skipif(
+    not issubclass(load("learners", "dmml"), Learner), reason="dmml is of the former contract"
+)
 def test_the_guides_protocol_runs_as_it_stands_and_gives_the_same_bytes_everywhere(tmp_path):
     """Gossip without waiting: devices are in different rounds, learn all the same, and energy is accounted for."""
     (code,) = blocks("docs/guides/write_a_protocol.md", "python")
