@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from versions import Version
 
 _CHILD = """
 import resource, runpy, sys
@@ -42,16 +45,37 @@ class Run:
     summary: dict[str, Any]
 
 
-def run(scenario: str | Path, *settings: str) -> Run:
-    """Run a scenario, given as a path or as YAML text, in a process of its own."""
+def run(
+    scenario: str | Path, *settings: str, version: Version | None = None, cores: Collection[int] | None = None
+) -> Run:
+    """Run a scenario in a process of its own.
+
+    Args:
+        scenario: Its path, or YAML text.
+        settings: What to change in it, ``key=value``.
+        version: Which version of the program runs it; None: the one that is found.
+        cores: Numbers of the processor's cores that it may use; None: all.
+    """
+
+    def keep_to_cores() -> None:
+        os.sched_setaffinity(0, cores or ())
+
     with tempfile.TemporaryDirectory() as folder:
-        path = scenario if isinstance(scenario, Path) else Path(folder) / "case.yaml"
+        path = scenario.resolve() if isinstance(scenario, Path) else Path(folder) / "case.yaml"
         if not isinstance(scenario, Path):
-            path.write_text(scenario)
+            path.write_text(version.spelt(scenario) if version else scenario)
         words = [sys.executable, "-c", _CHILD, "run", str(path), "--quiet", "--no-plots", "--runs", folder]
         for setting in settings:
-            words += ["--set", setting]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+            words += ["--set", version.spelt(setting) if version else setting]
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=version.environment if version else None,
+            cwd=folder if version else None,
+            preexec_fn=keep_to_cores if cores else None,
+        )
         if done.returncode:
             raise SystemExit(done.stderr)
         made = Path(done.stdout.strip())
@@ -66,3 +90,8 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     """Median, and lowest to highest."""
     low, high = min(values), max(values)
     return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float], digits: int = 2) -> str:
+    """Spread of the ratios of measurements taken in turns, each to its own turn's."""
+    return spread([a / b for a, b in zip(numerators, denominators, strict=True)], digits)

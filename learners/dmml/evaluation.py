@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.dmml.bank import Bank, forward, per_modality
+from learners.dmml.bank import forward, per_modality
 from learners.networks.architecture import Architecture
 from learners.training.randomness import drawing_from_its_seed
+from learners.training.stack import Bank
 from learners.training.state import State, lend
 from learners.training.task import Store
 
@@ -62,7 +63,7 @@ def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]
     first = jobs[0]
     net = first["architecture"].model(first["torch_device"]).net
     net.eval()
-    bank = Bank(net.parts(), [job["state"] for job in jobs], trains=False)
+    bank = Bank.of(net.parts(), [job["state"] for job in jobs], trains=False)
     store: Store = first["store"]
     devices, at = len(jobs), first["torch_device"]
     own = net.modalities if len(net.modalities) > 1 else ()

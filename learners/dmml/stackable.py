@@ -1,30 +1,15 @@
-"""Whether any network that a scenario names can be done for several devices as one: found out by trying it once."""
+"""Whether the devices' networks can be done for several of them as one: found out by trying it once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from learners.dmml.bank import StackedPart
 from learners.networks.architecture import Architecture
-from learners.networks.network import Trunk
-from learners.training.randomness import DrawingFrom
-from learners.training.state import Layout, Lent, Part, Row
+from learners.training.stackable import SAMPLES, networks_obstacle, some_of
 from learners.training.task import Store
-from netsim.work.batching import in_words
-
-TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}
-"""What may still be rounding, relative to the largest number; what goes wrong in stacking is off by far more."""
-
-ROUNDING = 64
-"""So many units in the last place of the largest number in a state are rounding in any of its buffers."""
-
-SAMPLES = 32
-"""A trial has at most so many samples of each device."""
 
 
 def training_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
@@ -34,10 +19,8 @@ def training_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
         jobs: Inputs of two of them; see :func:`learners.dmml.local_update.local_update`.
     """
     store: Store = jobs[0]["store"]
-    rows = [store.rows(job["device"]) for job in jobs]
-    # BatchNorm wants two samples, and a device may have one.
-    size = max(2, min(jobs[0]["plan"].batch_size, SAMPLES, *map(len, rows)))
-    return _obstacle(jobs, torch.stack([own[torch.arange(size) % len(own)] for own in rows]), True)
+    rows = some_of([store.rows(job["device"]) for job in jobs], jobs[0]["plan"].batch_size)
+    return _obstacle(jobs, rows, True)
 
 
 def evaluation_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
@@ -52,122 +35,15 @@ def evaluation_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
 
 def _obstacle(jobs: Sequence[Mapping[str, Any]], rows: Tensor, trains: bool) -> str:
     """Of any modality's network, on samples ``rows`` [K, batch]."""
-    first = jobs[0]
-    architecture: Architecture = first["architecture"]
-    store: Store = first["store"]
-    net = architecture.model(first["torch_device"]).net
-    for m in net.modalities:
-        parts = [job["state"][f"trunk/{m}"] for job in jobs]
-        flat = rows.flatten().to(store.labels.device)
-        x = store.seen(m, flat, parts[0].row.bank.dtype).unflatten(0, rows.shape)
-        trunk = net.trunks[m]
-        assert isinstance(trunk, Trunk)
-        if reason := trunk_obstacle(trunk, parts, x, trains):
-            return f"network {architecture.networks[m].name!r} (modality {m}): {reason}"
-    return ""
-
-
-def trunk_obstacle(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool) -> str:
-    """What keeps ``trunk`` from being stacked, as the end of a sentence; empty if nothing does.
-
-    Features, gradients and buffers are compared with those of each network alone. All but the first get other weights
-    than they have, for networks that are the same could be taken for each other.
-
-    Args:
-        trunk: The network.
-        parts: K states of it.
-        x: Inputs [K, batch, *input_shape].
-        trains: Whether it is to be trained.
-    """
-    parts = [_moved(part, 1.0 + 0.1 * k) for k, part in enumerate(parts)]
-    trunk.train(trains)
-    with DrawingFrom(0) as mode:
-        each = [_alone(trunk, part, own, trains) for part, own in zip(parts, x, strict=True)]
-    if mode.drawn:
-        return "its forward pass draws random numbers, each device its own"
-    try:
-        found = _together(trunk, parts, x, trains)
-    except Exception as error:
-        return f"PyTorch cannot vectorise its forward pass ({in_words(error)})"
-    expected = _Outcome(*(torch.stack(one) for one in zip(*each, strict=True)))
-    tolerance = TOLERANCE.get(x.dtype, TOLERANCE[torch.float32])
-    layout = parts[0].layout
-    # A running mean may be nothing but rounding, as behind layers whose inputs have mean 0.
-    sent = expected.rows[:, : layout.sent].nan_to_num().abs()
-    largest = float(sent.max()) if sent.numel() else 0.0  # a trunk may have no numbers at all
-    rounding = ROUNDING * torch.finfo(x.dtype if x.is_floating_point() else sent.dtype).eps * largest
-    agree = {
-        "features": _agree(found.features, expected.features, tolerance),
-        "gradients": _agree(found.gradients, expected.gradients, tolerance),
-        "buffers": all(
-            _agree(found.rows[:, place], expected.rows[:, place], tolerance, rounding)
-            for place in _buffers(layout)
-        ),
-    }
-    wrong = " and ".join(what for what, alike in agree.items() if not alike)
-    return f"vectorised by PyTorch, its {wrong} are not those of each network alone" if wrong else ""
-
-
-class _Outcome(NamedTuple):
-    """Of one network, or of K.
-
-    Attributes:
-        features: [..., batch, feature_count].
-        gradients: [..., weights]; zero where nothing is trained.
-        rows: All numbers of the state afterwards [..., size].
-    """
-
-    features: Tensor
-    gradients: Tensor
-    rows: Tensor
-
-
-def _moved(part: Part, factor: float) -> Part:
-    row = part.row.tensor.clone()
-    row[: part.layout.weights] *= factor
-    return Part(Row(row[None], 0), part.layout)
-
-
-def _buffers(layout: Layout) -> list[slice]:
-    entries = layout.entries.values()
-    return [slice(one.start, one.start + one.size) for one in entries if one.start >= layout.weights]
-
-
-def _agree(found: Tensor, expected: Tensor, tolerance: float, rounding: float = 0.0) -> bool:
-    """NaN agrees with NaN: a network that diverges does so either way."""
-    if not expected.numel():
-        return True
-    largest = float(expected.nan_to_num().abs().max())
-    return torch.allclose(found, expected, 0.0, max(tolerance * largest, rounding), equal_nan=True)
-
-
-def _slopes(features: Tensor) -> Tensor:
-    """Of what is differentiated, by each of ``features`` [..., batch, feature_count]: all of them different."""
-    places = torch.arange(features.shape[-2:].numel(), device=features.device, dtype=features.dtype)
-    return (1.0 + places).cos().view(features.shape[-2:])
-
-
-def _alone(trunk: Trunk, part: Part, x: Tensor, trains: bool) -> _Outcome:
-    lent = Lent(trunk, part)
-    gradient = torch.zeros_like(lent.flat)
-    with nullcontext() if trains else torch.no_grad():
-        features = trunk(x)
-    if features.requires_grad:
-        (features * _slopes(features)).sum().backward()
-        weights, views = dict(trunk.named_parameters()), part.layout.views(gradient)
-        for name in part.layout.trained:
-            if (own := weights[name].grad) is not None:
-                views[name].copy_(own)
-    return _Outcome(features.detach(), gradient[: part.layout.weights], lent.part().row.tensor)
-
-
-def _together(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool) -> _Outcome:
-    stacked = StackedPart(parts, trains)
-    with nullcontext() if trains else torch.no_grad():
-        features = trunk.stacked(stacked.tensors, x)
-    gradients = torch.zeros_like(stacked.weights)
-    if features.requires_grad:
-        total = (features * _slopes(features)).sum()
-        found = torch.autograd.grad(total, list(stacked.leaves.values()), allow_unused=True)
-        gradients = stacked.gradient(dict(zip(stacked.leaves, found, strict=True)))
-    return _Outcome(features.detach(), gradients.detach(), stacked.flat.detach())
+    architecture: Architecture = jobs[0]["architecture"]
+    store: Store = jobs[0]["store"]
+    net = architecture.model(jobs[0]["torch_device"]).net
+    states = [job["state"] for job in jobs]
+    dtype = next(iter(states[0].values())).row.bank.dtype
+    return networks_obstacle(
+        net.trunks,  # type: ignore[arg-type]
+        {m: choice.name for m, choice in architecture.networks.items()},
+        states,
+        lambda m: store.trial(m, rows, dtype),
+        trains,
+    )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.dmml.bank import Bank, forward
+from learners.dmml.bank import forward
 from learners.dmml.batches import Pass, active_modalities, batch_sizes, drawn_by_all, passes, random_numbers
 from learners.dmml.generator_update import draws as generator_draws
 from learners.dmml.local_update import Trained, generator_noise
@@ -24,6 +24,7 @@ from learners.dmml.plan import TrainingPlan
 from learners.dmml.stacked_losses import generator_loss, network_losses, weighted_total
 from learners.networks.architecture import Model
 from learners.training.optimizers import Memory, Rows
+from learners.training.stack import Bank
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
 
@@ -79,7 +80,7 @@ class _Group:
         self.device: str = first["torch_device"]
         self.model: Model = first["architecture"].model(self.device)
         self.net = self.model.net
-        self.bank = Bank(self.model.parts(), [job["state"] for job in jobs])
+        self.bank = Bank.of(self.model.parts(), [job["state"] for job in jobs])
         self.memories: dict[str, list[Memory | None]] = {}
         self.means: dict[str, _Mean] = {}
 
@@ -95,7 +96,7 @@ class _Group:
         seen = self._seen()  # [K, most]
         labels = self.store.labels.index_select(0, seen.flatten()).view(seen.shape)
         generated = self._generated(labels)
-        drawing = any(self._draws(m) for m in net.modalities)
+        drawing = any(self.store.draws(m) for m in net.modalities)
         augmentation = [
             {m: random_numbers(derive_seed(job["seed"], "augmentation", m)) for m in net.modalities}
             for job in jobs
@@ -214,9 +215,6 @@ class _Group:
                 noise[k, :count] = generator_noise(count, generator.noise_size, job["seed"])
         with torch.no_grad():
             return self._generator(noise.to(self.device, self.bank.dtype), labels)
-
-    def _draws(self, modality: str) -> bool:
-        return self.store.transforms[modality].draw(1, random_numbers(0)) is not None
 
     def _inputs(
         self, modality: str, seen: Tensor, taking: Tensor, augmentation: Sequence[Mapping[str, Any]]

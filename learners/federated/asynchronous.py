@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from learners.federated.aggregate import aggregate, buffered, moving
-from learners.federated.fedavg import DROPPED, JUDGEMENTS, LOSSES, FedAvg
+from learners.federated.averaging import Averaging, Combined
+from learners.federated.exchange import Model, Upload
+from learners.federated.fedavg import DROPPED, EVALUATION, LOSSES, WITH_SERVER, FedAvg
 from learners.federated.options import FedAsyncOptions, FedBuffOptions, StalenessOptions
-from learners.federated.promises import Upload, Version
 from learners.federated.weights import staleness_factor
-from learners.training.state import State
 from netsim.core.options import Options
 from netsim.learner import Metric
 
@@ -19,75 +20,102 @@ STALENESS = {
 }
 
 
-class Asynchronous(FedAvg):
+@dataclass(frozen=True)
+class Aging(Averaging):
     """What both have in common: how old an upload is, and what that costs it.
 
     A client's upload says which version it began with; its staleness is how many the server has made since.
+
+    Attributes:
+        options: How much less a late upload counts.
     """
 
-    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **STALENESS, **DROPPED, **JUDGEMENTS}
+    options: StalenessOptions
 
-    def _factor(self, before: Version, upload: Upload) -> float:
-        """s(t − τ)."""
-        options = self._options
-        assert isinstance(options, StalenessOptions)
+    def factor(self, before: Model, upload: Upload) -> float:
+        """Return s(t − τ)."""
+        options = self.options
         return staleness_factor(
             options.staleness,
-            before.number - upload.version.number,
+            before.number - upload.number,
             options.staleness_exponent,
             options.staleness_slope,
             options.staleness_delay,
         )
 
     @staticmethod
-    def _staleness(before: Version, uploads: Mapping[int, Upload]) -> Metric:
-        late = sum(before.number - upload.version.number for upload in uploads.values())
+    def staleness(before: Model, uploads: Mapping[int, Upload]) -> Metric:
+        """Return t − τ, mean over the ``uploads``."""
+        late = sum(before.number - upload.number for upload in uploads.values())
         return Metric("staleness", late / len(uploads))
 
 
-class FedAsync(Asynchronous):
-    """w ← (1 − α_t) w + α_t w_k with α_t = α s(t − τ), for each upload that arrives.
+@dataclass(frozen=True)
+class Moving(Aging):
+    """FedAsync: w ← (1 − α_t) w + α_t w_k with α_t = α s(t − τ), for each upload that arrives.
 
     Uploads of the same moment are mixed one after the other, in the order of device numbers. Running statistics are
     mixed like weights: a client's alone are not those of the server's model.
     """
 
-    Options: ClassVar[type[Options]] = FedAsyncOptions
-
-    def _aggregate(
-        self, round: int, before: Version, uploads: Mapping[int, Upload]
-    ) -> tuple[State, Mapping[str, float] | None, list[Metric]]:
-        options, state = self._options, before.state
-        assert isinstance(options, FedAsyncOptions) and state is not None
+    def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
+        """See :meth:`Averaging.blend`."""
+        assert isinstance(self.options, FedAsyncOptions)
+        parts = before.parts
         for k, upload in uploads.items():
-            weights = {k: options.mixing * self._factor(before, upload)}
+            weights = {k: self.options.mixing * self.factor(before, upload)}
 
             def weigh(holders: Sequence[int], weights: Mapping[int, float] = weights) -> Mapping[int, float]:
                 return weights
 
-            state = aggregate(state, {k: upload.update}, moving(weigh), weigh)
-        return state, before.head_weights, [self._staleness(before, uploads)]
+            parts = aggregate(parts, {k: upload.update}, moving(weigh), weigh)
+        return Combined(parts, before.head_weights, [self.staleness(before, uploads)])
 
 
-class FedBuff(Asynchronous):
-    """w ← w + η_g Σ s(t − τ_k) Δ_k/K over what the buffer holds, Δ_k being what client k changed of what it received.
+@dataclass(frozen=True)
+class Buffered(Aging):
+    """FedBuff: w ← w + η_g Σ s(t − τ_k) Δ_k/K over the buffer, Δ_k being what client k changed of what it received.
 
     Running statistics move by (1/K) Σ s(t − τ_k) towards the clients': η_g times a change of a variance could make it
     negative.
     """
 
-    Options: ClassVar[type[Options]] = FedBuffOptions
-
-    def _aggregate(
-        self, round: int, before: Version, uploads: Mapping[int, Upload]
-    ) -> tuple[State, Mapping[str, float] | None, list[Metric]]:
-        options = self._options
-        assert isinstance(options, FedBuffOptions) and before.state is not None
-        factors = {k: self._factor(before, upload) for k, upload in uploads.items()}
+    def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
+        """See :meth:`Averaging.blend`."""
+        assert isinstance(self.options, FedBuffOptions)
+        factors = {k: self.factor(before, upload) for k, upload in uploads.items()}
 
         def weigh(holders: Sequence[int]) -> Mapping[int, float]:
             return {k: factors[k] / len(holders) for k in holders}
 
         updates = {k: upload.update for k, upload in uploads.items()}
-        state = aggregate(before.state, updates, buffered(weigh, options.server_learning_rate), weigh)
-        return state, before.head_weights, [self._staleness(before, uploads)]
+        rule = buffered(weigh, self.options.server_learning_rate)
+        parts = aggregate(before.parts, updates, rule, weigh)
+        return Combined(parts, before.head_weights, [self.staleness(before, uploads)])
+
+
+class Asynchronous(FedAvg):
+    """Base of both."""
+
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **STALENESS, **DROPPED, **EVALUATION}
+    SUITS = WITH_SERVER
+    METHOD: ClassVar[type[Aging]]
+
+    def _method(self) -> Averaging:
+        plain, options = super()._method(), self._options
+        assert isinstance(options, StalenessOptions)
+        return self.METHOD(plain.amounts, plain.drops, options)
+
+
+class FedAsync(Asynchronous):
+    """The server moves towards each upload as it comes, less the later it is; see :class:`Moving`."""
+
+    Options: ClassVar[type[Options]] = FedAsyncOptions
+    METHOD = Moving
+
+
+class FedBuff(Asynchronous):
+    """The server adds up a bufferful of changes, late ones for less; see :class:`Buffered`."""
+
+    Options: ClassVar[type[Options]] = FedBuffOptions
+    METHOD = Buffered

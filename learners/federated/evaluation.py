@@ -1,17 +1,12 @@
-"""Judging the server's model on the test samples."""
+"""Evaluation of a model on the test samples."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.federated.local_update import dtype_of
-from learners.networks.late_fusion import LateFusion
+from learners.networks.late_fusion import FUSION, LateFusion
 from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, lend
 from learners.training.task import Store
@@ -21,11 +16,11 @@ from learners.training.task import Store
 def evaluate(
     architecture: LateFusion, state: State, store: Store, rows: Tensor, batch_size: int, torch_device: str
 ) -> dict[str, float]:
-    """Test loss and accuracies of a model that has all modalities, on samples that have them all.
+    """Test loss and accuracies of a model, on samples that have all its modalities.
 
     Args:
-        architecture: Of all modalities.
-        state: The server's model.
+        architecture: Of the model's modalities.
+        state: The model.
         store: All samples.
         rows: The test samples, int64 [samples].
         batch_size: Samples per forward pass.
@@ -37,6 +32,7 @@ def evaluate(
     """
     net = architecture.net(torch_device)
     lend(net.parts(), state)
+    dtype = state[FUSION].row.bank.dtype
     net.eval()
     own = tuple(net.heads)
     loss = torch.zeros((), dtype=torch.float64, device=torch_device)
@@ -44,7 +40,7 @@ def evaluate(
     with torch.inference_mode():
         for part in rows.to(torch_device).split(batch_size):
             labels = store.labels[part]
-            inputs = {m: store.seen(m, part, dtype_of(net)) for m in net.modalities}
+            inputs = {m: store.seen(m, part, dtype) for m in net.modalities}
             outputs = net(inputs, len(part))
             logits = torch.stack([outputs.fused, *(outputs.heads[m] for m in own)])  # [1 + M, B, C]
             correct += (logits.argmax(-1) == labels).sum(1)
@@ -52,17 +48,3 @@ def evaluate(
     names = ["accuracy", *(f"accuracy/{m}" for m in own)]
     right = {name: count / len(rows) for name, count in zip(names, correct.tolist(), strict=True)}
     return {"loss": loss.item() / len(rows), **right}
-
-
-def evaluate_each(models: Sequence[tuple[LateFusion, State]], **shared: Any) -> dict[str, float]:
-    """Means of :func:`evaluate` over several models; of a modality's own head, over those that have it.
-
-    Args:
-        models: Architectures and states.
-        **shared: The other inputs of :func:`evaluate`, by name.
-    """
-    found: dict[str, list[float]] = {}
-    for architecture, state in models:
-        for name, value in evaluate(architecture=architecture, state=state, **shared).items():
-            found.setdefault(name, []).append(value)
-    return {name: math.fsum(values) / len(values) for name, values in found.items()}

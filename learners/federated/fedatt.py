@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,29 +11,47 @@ from torch import Tensor
 
 from learners.dmml.batches import random_numbers
 from learners.federated.aggregate import Rule, attention
-from learners.federated.fedavg import FedAvg
+from learners.federated.averaging import Averaging
+from learners.federated.exchange import Upload
+from learners.federated.fedavg import WITH_SERVER, FedAvg
 from learners.federated.options import FedAttOptions
-from learners.federated.promises import Upload
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed
 
 
-class FedAtt(FedAvg):
-    """w ← w − ε Σ α_k (w − w_k) with α from a softmax over distances, for each named tensor; samples do not count."""
+@dataclass(frozen=True)
+class Attention(Averaging):
+    """w ← w − ε Σ α_k (w − w_k) with α from a softmax over distances, for each named tensor; samples do not count.
 
-    Options: ClassVar[type[Options]] = FedAttOptions
+    Attributes:
+        step: ε.
+        noise: Standard deviation of noise on the new weights.
+        seed: The run's, for the noise.
+    """
 
-    def _rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
-        options = self._options
-        assert isinstance(options, FedAttOptions)
-        if not options.noise:
-            return attention(options.attention_step)
-        generator, size = (
-            random_numbers(derive_seed(self.setup.seed, "attention noise", round)),
-            options.noise,
-        )
+    step: float
+    noise: float
+    seed: int
+
+    def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
+        """See :meth:`Averaging.rule`."""
+        if not self.noise:
+            return attention(self.step)
+        generator = random_numbers(derive_seed(self.seed, "attention noise", round))
 
         def noise(weights: Tensor) -> Tensor:
-            return size * torch.randn(weights.shape, generator=generator).to(weights)
+            return self.noise * torch.randn(weights.shape, generator=generator).to(weights)
 
-        return attention(options.attention_step, noise)
+        return attention(self.step, noise)
+
+
+class FedAtt(FedAvg):
+    """The server goes towards its clients, layer by layer; see :class:`Attention`."""
+
+    Options: ClassVar[type[Options]] = FedAttOptions
+    SUITS = WITH_SERVER
+
+    def _method(self) -> Averaging:
+        plain, options = super()._method(), self._options
+        assert isinstance(options, FedAttOptions)
+        return Attention(plain.amounts, plain.drops, options.attention_step, options.noise, self.setup.seed)

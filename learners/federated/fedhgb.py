@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from learners.federated.aggregate import Rule, averaging
-from learners.federated.fedavg import DROPPED, JUDGEMENTS, LOSSES, FedAvg
+from learners.federated.averaging import Averaging, Combined
+from learners.federated.exchange import Model, Upload
+from learners.federated.fedavg import DROPPED, EVALUATION, LOSSES, WITH_SERVER, FedAvg
+from learners.federated.federation import Client
 from learners.federated.local_update import Trained, subset_size
 from learners.federated.options import FedHGBOptions
 from learners.federated.plan import LocalPlan
-from learners.federated.promises import Upload, Version
-from learners.federated.samples import Client
-from learners.federated.weights import Behaviour, Blend, behaviour, blend, blended, shares, votes
+from learners.federated.report import behaviours
+from learners.federated.weights import Behaviour, Blend, Sign, blend, blended, shares, votes
 from learners.networks.late_fusion import FUSION
-from learners.training.state import State
 from netsim.core.options import Options
 from netsim.learner import Metric
+from netsim.work.graph import TaskGraph
 
 BEHAVIOURS = {
     "generalisation": "ΔG: how far a head's validation loss has fallen in a client's round; the fused head's has no "
@@ -35,6 +37,69 @@ NOTHING_KNOWN = Behaviour(0.0, math.inf)
 """Of a client that could not measure: it has no weight beside those that could."""
 
 
+@dataclass(frozen=True)
+class Blending(Averaging):
+    """Algorithm 1, lines 9 and 10: the model by eq. (14) and z by eq. (15).
+
+    Attributes:
+        heads: Whether z follows eqs. (13) and (15), or stays 1/(M + 1).
+        clients: Whether p follows eq. (14), or is 1/K.
+        sign: What a risen validation loss counts for.
+        floor: Smallest ΔO that is told from none [loss units].
+    """
+
+    heads: bool
+    clients: bool
+    sign: Sign
+    floor: float
+
+    def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
+        """See :meth:`Averaging.blend`."""
+        plain = super().blend(round, before, uploads)
+        if not (self.heads or self.clients):
+            return plain
+        opinions = {k: self.opinion(upload.trained) for k, upload in uploads.items()}
+        z = before.head_weights
+        if self.heads:
+            z = voted(z, [one.weights for one in opinions.values() if one is not None])
+        weights = self._client_weights(uploads, list(uploads))
+        told = [one for one in (*opinions.values(), weights) if one is not None]
+        return Combined(
+            plain.parts,
+            z,
+            [
+                *(Metric("modality_weight", own, "" if head == FUSION else head) for head, own in z.items()),
+                Metric("client_weight_max", max(weights.weights.values())),
+                Metric("blending_floor_hits", float(sum(one.floored for one in told))),
+                Metric("blending_fallbacks", float(sum(one.uniform for one in told))),
+            ],
+        )
+
+    def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
+        """See :meth:`Averaging.rule`."""
+        return averaging(lambda holders: self._client_weights(uploads, holders).weights)
+
+    def opinion(self, trained: Trained) -> Blend[str] | None:
+        """Return z^k of a client, eq. (13), or uniform; None if it has measured nothing."""
+        measured = behaviours(trained)
+        if not measured:
+            return None
+        if not self.heads:
+            return Blend(dict.fromkeys(measured, 1 / len(measured)), 0, False)
+        return blend(measured, self.sign, self.floor)
+
+    def _client_weights(self, uploads: Mapping[int, Upload], devices: Sequence[int]) -> Blend[int]:
+        """Return how much these clients count, p: eq. (14) or 1/K."""
+        if not self.clients:
+            return Blend(shares(dict.fromkeys(devices, 1.0)), 0, False)
+        found = {}
+        for k in devices:
+            trained = uploads[k].trained
+            opinion = self.opinion(trained)
+            found[k] = NOTHING_KNOWN if opinion is None else blended(opinion.weights, behaviours(trained))
+        return blend(found, self.sign, self.floor)
+
+
 class FedHGB(FedAvg):
     """Heads are weighed by how they generalise and overfit (eqs. 13, 15), and so are clients (eq. 14).
 
@@ -44,7 +109,8 @@ class FedHGB(FedAvg):
     """
 
     Options: ClassVar[type[Options]] = FedHGBOptions
-    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **BEHAVIOURS, **BLENDING, **DROPPED, **JUDGEMENTS}
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **BEHAVIOURS, **BLENDING, **DROPPED, **EVALUATION}
+    SUITS = WITH_SERVER
     blends_heads: ClassVar[bool] = True
     blends_clients: ClassVar[bool] = True
 
@@ -58,80 +124,33 @@ class FedHGB(FedAvg):
     def _measures(self) -> bool:
         return self.blends_heads or self.blends_clients
 
-    def _plan(self) -> LocalPlan:
-        return replace(super()._plan(), measured=self._hgb.measured_share if self._measures else None)
-
-    def _head_weights(self, version: Version, modalities: tuple[str, ...]) -> dict[str, float]:
-        """What came as z for its own heads, divided by their sum: its steps are no smaller for those it lacks."""
-        assert version.head_weights is not None
-        own = {head: version.head_weights[head] for head in self._architecture.heads(modalities)}
-        if math.isclose(math.fsum(own.values()), 0.0, abs_tol=1e-12):
-            return dict.fromkeys(own, 1 / len(own))
-        return shares(own)
-
-    def _aggregate(
-        self, round: int, before: Version, uploads: Mapping[int, Upload]
-    ) -> tuple[State, Mapping[str, float] | None, list[Metric]]:
-        """Algorithm 1, lines 9 and 10: the model by eq. (14) and z by eq. (15)."""
-        state, heads, _ = super()._aggregate(round, before, uploads)
-        if not self._measures:
-            return state, heads, []
-        assert heads is not None
-        opinions = {k: self._opinion(upload.result) for k, upload in uploads.items()}
-        if self.blends_heads:
-            heads = _voted(heads, [one.weights for one in opinions.values() if one is not None])
-        weights = self._client_weights(uploads, list(uploads))
-        told = [one for one in (*opinions.values(), weights) if one is not None]
-        return (
-            state,
-            heads,
-            [
-                *(Metric("modality_weight", z, "" if head == FUSION else head) for head, z in heads.items()),
-                Metric("client_weight_max", max(weights.weights.values())),
-                Metric("blending_floor_hits", float(sum(one.floored for one in told))),
-                Metric("blending_fallbacks", float(sum(one.uniform for one in told))),
-            ],
+    def _method(self) -> Averaging:
+        plain, options = super()._method(), self._hgb
+        return Blending(
+            plain.amounts,
+            plain.drops,
+            self.blends_heads,
+            self.blends_clients,
+            options.blending_sign,
+            options.blending_floor,
         )
 
-    def _rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
-        return averaging(lambda holders: self._client_weights(uploads, holders).weights)
+    def _make_plan(self) -> LocalPlan:
+        return replace(super()._make_plan(), measured=self._hgb.measured_share if self._measures else None)
 
-    def _client_weights(self, uploads: Mapping[int, Upload], devices: Sequence[int]) -> Blend[int]:
-        """How much these clients count, p: eq. (14) or 1/K."""
-        if not self.blends_clients:
-            return Blend(shares(dict.fromkeys(devices, 1.0)), 0, False)
-        behaviours = {}
-        for k in devices:
-            opinion, measured = self._opinion(uploads[k].result), _measured(uploads[k].result)
-            behaviours[k] = NOTHING_KNOWN if opinion is None else blended(opinion.weights, measured)
-        return blend(behaviours, self._hgb.blending_sign, self._hgb.blending_floor)
-
-    def _opinion(self, trained: Trained) -> Blend[str] | None:
-        """z^k of a client, eq. (13), or uniform; None if it has measured nothing."""
-        measured = _measured(trained)
-        if not measured:
-            return None
-        if not self.blends_heads:
-            return Blend(dict.fromkeys(measured, 1 / len(measured)), 0, False)
-        return blend(measured, self._hgb.blending_sign, self._hgb.blending_floor)
-
-    def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
-        """See :meth:`FedAvg.apply`; what the client has measured is reported too."""
-        metrics = list(super().apply(device, round, result))
-        for head, one in _measured(result).items() if result is not None else ():
-            modality = "" if head == FUSION else head
-            metrics.append(Metric("generalisation", one.generalisation, modality))
-            metrics.append(Metric("overfitting", one.overfitting, modality))
-        return metrics
+    def _head_weights(self, work: TaskGraph, round: int, model: Model, client: Client) -> Any:
+        heads = self._federation.architecture.heads(client.modalities)
+        return work.together(own_shares, {"z": model.head_weights, "heads": heads}, round)
 
     def _upload_numbers(self, client: Client) -> int:
         """Algorithm 1, line 7: z^k of each head, ΔG^k and ΔO^k, as far as they are used."""
-        heads = len(self._architecture.heads(client.modalities))
+        heads = len(self._federation.architecture.heads(client.modalities))
         return heads * self.blends_heads + 2 * self.blends_clients
 
     def _download_numbers(self) -> int:
         """Algorithm 1, line 4: z."""
-        return len(self._architecture.heads(self._architecture.modalities)) * self.blends_heads
+        architecture = self._federation.architecture
+        return len(architecture.heads(architecture.modalities)) * self.blends_heads
 
     def _measured_samples(self, client: Client) -> int:
         """The subsets S of both kinds of samples, before and after."""
@@ -153,7 +172,17 @@ class CGB(FedHGB):
     blends_heads: ClassVar[bool] = False
 
 
-def _voted(before: Mapping[str, float], opinions: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+def own_shares(inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Divide ``z`` of a client's own ``heads`` by its sum, so that steps are no smaller for those that it lacks."""
+    found = []
+    for one in inputs:
+        own = {head: one["z"][head] for head in one["heads"]}
+        nothing = math.isclose(math.fsum(own.values()), 0.0, abs_tol=1e-12)
+        found.append(dict.fromkeys(own, 1 / len(own)) if nothing else shares(own))
+    return found
+
+
+def voted(before: Mapping[str, float], opinions: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
     """Z by eq. (15); a head that none of the round's clients has keeps its share, and the others divide the rest.
 
     With z = 0 its clients would not train it when they are back, so it would never be heard of again.
@@ -164,9 +193,3 @@ def _voted(before: Mapping[str, float], opinions: Sequence[Mapping[str, float]])
         return before
     rest = 1.0 - math.fsum(z for head, z in before.items() if head not in held)
     return {head: rest * found[head] if head in held else z for head, z in before.items()}
-
-
-def _measured(trained: Trained) -> dict[str, Behaviour]:
-    """ΔG and ΔO by head, where both are numbers."""
-    found = {head: behaviour(before, trained.after[head]) for head, before in trained.before.items()}
-    return {head: one for head, one in found.items() if all(map(math.isfinite, one))}

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.optim import SGD
+from torch import Tensor, nn
 
-from learners.dmml.batches import mini_batches, random_numbers
+from learners.dmml.batches import batch_sizes, drawn_by_all, random_numbers
+from learners.federated.batches import Batch, alone, together
 from learners.federated.plan import LocalPlan
-from learners.federated.samples import Batch, Samples, batch_of
+from learners.federated.samples import Client, Samples
 from learners.federated.weights import Losses, normaliser
-from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs
-from learners.training.optimizers import pull_back
+from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs, head_part, trunk_part
+from learners.networks.network import Trunk
+from learners.training.batched import Alone, Mask, Means, Together, Way
+from learners.training.objectives import cross_entropy
 from learners.training.randomness import drawing_from_its_seed
-from learners.training.state import State, lend
+from learners.training.stackable import mixes_samples, networks_obstacle, some_of
+from learners.training.state import State
 from netsim.core.streams import derive_seed
+
+TOTAL = "total"
+"""What was minimised, beside the heads' losses."""
+
+MIXED_SAMPLES = 8
+"""Samples with which it is found out whether those of a batch meet in a network."""
 
 
 @dataclass(frozen=True)
@@ -74,57 +85,201 @@ def local_update(
         seed: This device's, this round's.
         torch_device: Where to work.
     """
-    net = architecture.net(torch_device)
-    lent = lend(net.parts(), state)
-    weights = [weight for weight in net.parameters() if weight.requires_grad]
-    received = [weight.detach().clone() for weight in weights] if plan.proximal else []
-    optimizer = SGD(weights, plan.learning_rate, plan.momentum, weight_decay=plan.weight_decay)
-    dtype = dtype_of(net)
-    subsets = _subsets(samples, device, plan.measured, seed)
-    before = {key: _measure(net, samples, device, own, plan) for key, own in subsets.items()}
+    way = Alone(architecture.net(torch_device), state, plan.rule)
+    return _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed])[0]
 
-    rows = torch.from_numpy(samples.clients[device].train)
-    batches = mini_batches(len(rows), plan.batch_size, steps, derive_seed(seed, "batches"), plan.last_batch)
-    augmentation = {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in net.modalities}
-    history: dict[str, list[Tensor]] = {}
-    minimised = []
-    net.train()
-    for places in batches:
-        batch = batch_of(samples, device, rows[places], net.modalities, dtype, augmentation)
-        with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
-            losses = head_losses(batch.through(net), batch)
-        terms = [head_weights[head] * loss for head, loss in losses.items() if head_weights.get(head)]
-        if not terms:  # every head that these samples could train has weight zero
-            continue
-        total = torch.stack(terms).sum()
-        total.backward()
-        if plan.proximal:
-            pull_back(weights, received, plan.proximal)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        minimised.append(total.detach())
-        for head, value in losses.items():
-            history.setdefault(head, []).append(value.detach())
 
-    loss = torch.stack(minimised).mean().item() if minimised else 0.0
-    finite = math.isfinite(loss) and all(bool(held.flat.isfinite().all()) for held in lent.values())
-    after = {key: _measure(net, samples, device, own, plan) for key, own in subsets.items()}
-    return Trained(
-        {part: held.part() for part, held in lent.items()},
-        loss,
-        {head: torch.stack(values).mean().item() for head, values in history.items()},
-        len(batches),
-        normaliser(len(batches), plan.momentum, plan.learning_rate * plan.proximal),
-        _by_head(before),
-        _by_head(after),
-        finite,
+def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    """Do :func:`local_update` for several clients of one architecture and plan at once, from the inputs of each."""
+    # Longest first: those that still train are neighbours then, and nothing is copied.
+    order = sorted(range(len(jobs)), key=lambda place: -jobs[place]["steps"])
+    devices, steps, head_weights, seeds, states = (
+        [jobs[place][name] for place in order]
+        for name in ("device", "steps", "head_weights", "seed", "state")
     )
+    architecture, samples, plan = (jobs[0][name] for name in ("architecture", "samples", "plan"))
+    net = architecture.net(jobs[0]["torch_device"])
+    batches = partial(together, mixed=lambda: _mixes(net, states[0], samples))
+    way = Together(net, states, plan.rule)
+    found = _updated(way, batches, samples, devices, steps, head_weights, plan, seeds)
+    return [found[order.index(place)] for place in range(len(jobs))]
+
+
+def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return inputs of a local update like this one with at most ``steps`` steps, to measure with."""
+    return {**inputs, "steps": min(steps, inputs["steps"])}
+
+
+def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what keeps local updates from being stacked, as the end of a sentence; empty if nothing does.
+
+    Args:
+        jobs: Inputs of two of them; see :func:`local_update`.
+    """
+    architecture, samples = jobs[0]["architecture"], jobs[0]["samples"]
+    states = [job["state"] for job in jobs]
+    own = [torch.from_numpy(samples.clients[job["device"]].train) for job in jobs]
+    rows, dtype = some_of(own, jobs[0]["plan"].batch_size), states[0][FUSION].row.bank.dtype
+    return networks_obstacle(
+        architecture.net(jobs[0]["torch_device"]).trunks,
+        {m: choice.name for m, choice in architecture.networks.items()},
+        states,
+        lambda m: samples.store.trial(m, rows, dtype),
+        True,
+    )
+
+
+def _mixes(net: LateFusionNet, state: State, samples: Samples) -> bool:
+    """Whether samples of a batch meet in any trunk of ``net``, in the mode that it is in."""
+    store = samples.store
+    some = torch.linspace(0, len(store.labels) - 1, MIXED_SAMPLES).long()
+    dtype = state[FUSION].row.bank.dtype
+    return any(
+        mixes_samples(
+            cast(Trunk, trunk), state[trunk_part(m)], store.seen(m, some.to(store.labels.device), dtype)
+        )
+        for m, trunk in net.trunks.items()
+    )
+
+
+def _updated(
+    way: Way,
+    batches: Callable[..., Iterator[Batch]],
+    samples: Samples,
+    devices: Sequence[int],
+    steps: Sequence[int],
+    head_weights: Sequence[Mapping[str, float]],
+    plan: LocalPlan,
+    seeds: Sequence[int],
+) -> list[Trained]:
+    """Update one client, or several at once; ``batches`` brings what each sees to the others'."""
+    net: LateFusionNet = way.net
+    clients = [samples.clients[device] for device in devices]
+    subsets = _subsets(clients, plan.measured, seeds)
+    measure = partial(_measure, way, batches, samples, devices, batch_size=plan.evaluation_batch_size)
+    before = {key: measure(own) for key, own in subsets.items()}
+
+    seen = drawn_by_all(
+        [torch.from_numpy(client.train) for client in clients],
+        plan.batch_size,
+        steps,
+        [derive_seed(seed, "batches") for seed in seeds],
+        plan.last_batch,
+    )
+    sizes = [
+        batch_sizes(len(client.train), plan.batch_size, count, plan.last_batch)
+        for client, count in zip(clients, steps, strict=True)
+    ]
+    drawing = [m for m in net.modalities if samples.store.draws(m)]
+    augmentation = [
+        {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in drawing} for seed in seeds
+    ]
+    weights = _by_head_and_device(head_weights, samples.store.labels.device, way.dtype)
+    means = Means(way.count)
+    net.train()
+    for batch in batches(samples, devices, seen, sizes, net.modalities, way.dtype, augmentation):
+        with torch.autocast(batch.labels.device.type, torch.bfloat16, enabled=plan.bf16):
+            losses = head_losses(_through(way, batch), batch)
+        minimised = blended(losses, weights, batch)
+        if minimised is None:  # every head that these samples could train has weight zero
+            continue
+        way.step(minimised.total, _reached(net, minimised.heads, batch))
+        training = _any(minimised.heads.values())
+        means.add(TOTAL, minimised.total, batch.devices, training)
+        for head, loss in losses.items():
+            means.add(head, loss, batch.devices, batch.has(head) & training)
+
+    losses_of, finite = means.by_device(), way.finite()
+    after = {key: measure(own) for key, own in subsets.items()}
+    states = way.states()
+    return [
+        Trained(
+            states[k],
+            minimised_loss := losses_of[k].pop(TOTAL, 0.0),
+            losses_of[k],
+            len(sizes[k]),
+            normaliser(len(sizes[k]), plan.momentum, plan.learning_rate * plan.proximal),
+            _by_head({key: own[k] for key, own in before.items()}),
+            _by_head({key: own[k] for key, own in after.items()}),
+            math.isfinite(minimised_loss) and finite[k],
+        )
+        for k in range(way.count)
+    ]
+
+
+def _through(way: Way, batch: Batch) -> Outputs:
+    """Logits of all heads."""
+    outputs: Outputs = way.forward(batch.devices, batch.inputs, batch.size, batch.present)
+    return outputs
 
 
 def head_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
     """Each head's mean cross-entropy over the samples that it has logits for, the fused head's last."""
-    losses = {m: F.cross_entropy(logits, batch.labels_of(m)) for m, logits in outputs.heads.items()}
-    return {**losses, FUSION: F.cross_entropy(outputs.fused, batch.labels)}
+    logits = {**outputs.heads, FUSION: outputs.fused}
+    return {
+        head: cross_entropy(own, batch.labels_of(head), batch.real_of(head)) for head, own in logits.items()
+    }
+
+
+class Minimised(NamedTuple):
+    """What a step minimises.
+
+    Attributes:
+        total: Σ z_m l_m, [] of one client or [K].
+        heads: Whose total has the head's loss in it.
+    """
+
+    total: Tensor
+    heads: Mapping[str, Mask]
+
+
+def blended(
+    losses: Mapping[str, Tensor], weights: Mapping[str, float | Tensor], batch: Batch
+) -> Minimised | None:
+    """Σ z_m l_m over the heads that have a sample and a weight; None if no head has both.
+
+    Args:
+        losses: By head, [] of one client or [K].
+        weights: z by head, of all clients or of each.
+        batch: Of those clients.
+    """
+    own = {
+        head: one[batch.devices] if isinstance(one, Tensor) else one
+        for head, one in weights.items()
+        if head in losses
+    }
+    heads: dict[str, Mask] = {head: batch.has(head) & (one != 0) for head, one in own.items()}
+    terms = [
+        term if heads[head] is True else torch.where(torch.as_tensor(heads[head]), term, 0.0)
+        for head, term in ((head, own[head] * loss) for head, loss in losses.items() if head in own)
+        if heads[head] is not False
+    ]
+    return Minimised(torch.stack(terms).sum(0), heads) if terms else None
+
+
+def _reached(net: LateFusionNet, heads: Mapping[str, Mask], batch: Batch) -> dict[str, Mask]:
+    """By part, whose total depends on it: a trunk's by the modality's own head and by the fused one."""
+    found: dict[str, Mask] = {FUSION: heads.get(FUSION, False)}
+    for m in net.modalities:
+        found[head_part(m)] = own = heads.get(m, False)
+        found[trunk_part(m)] = own | (found[FUSION] & batch.has(m)) if m in batch.inputs else False
+    return found
+
+
+def _any(masks: Iterable[Mask]) -> Mask:
+    """Who is in any of ``masks``."""
+    return reduce(operator.or_, masks, False)
+
+
+def _by_head_and_device(
+    weights: Sequence[Mapping[str, float]], at: torch.device, dtype: torch.dtype
+) -> dict[str, float | Tensor]:
+    """Z by head: one number where it is the same for all clients, or [K]."""
+    found: dict[str, float | Tensor] = {}
+    for head in weights[0]:
+        own = [one.get(head, 0.0) for one in weights]
+        found[head] = own[0] if len(set(own)) == 1 else torch.tensor(own, dtype=dtype, device=at)
+    return found
 
 
 def subset_size(samples: int, measured: float | None) -> int:
@@ -132,37 +287,49 @@ def subset_size(samples: int, measured: float | None) -> int:
     return max(1, round(measured * samples)) if measured and samples else 0
 
 
-def _subsets(samples: Samples, device: int, measured: float | None, seed: int) -> dict[str, Tensor]:
+def _subsets(
+    clients: Sequence[Client], measured: float | None, seeds: Sequence[int]
+) -> dict[str, list[Tensor]]:
     """The samples that losses are measured on, the same before and after: D_s and D'_s of Algorithm 1, line 14."""
-    client = samples.clients[device]
     if measured is None:
         return {}
-    drawn = {}
-    for key, rows in (("train", client.train), ("validation", client.validation)):
-        order = torch.randperm(len(rows), generator=random_numbers(derive_seed(seed, "measured", key)))
-        drawn[key] = torch.from_numpy(rows)[order[: subset_size(len(rows), measured)]]
+    drawn: dict[str, list[Tensor]] = {"train": [], "validation": []}
+    for client, seed in zip(clients, seeds, strict=True):
+        for key, rows in (("train", client.train), ("validation", client.validation)):
+            order = torch.randperm(len(rows), generator=random_numbers(derive_seed(seed, "measured", key)))
+            drawn[key].append(torch.from_numpy(rows)[order[: subset_size(len(rows), measured)]])
     return drawn
 
 
 def _measure(
-    net: LateFusionNet, samples: Samples, device: int, rows: Tensor, plan: LocalPlan
-) -> dict[str, float]:
+    way: Way,
+    batches: Callable[..., Iterator[Batch]],
+    samples: Samples,
+    devices: Sequence[int],
+    rows: Sequence[Tensor],
+    batch_size: int,
+) -> list[dict[str, float]]:
     """Each head's mean loss on ``rows`` in evaluation mode, without augmentation; a head without a sample has none."""
+    net: LateFusionNet = way.net
     was_training = net.training
     net.eval()
-    sums: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    with torch.inference_mode():
-        for part in rows.split(plan.evaluation_batch_size):
-            batch = batch_of(samples, device, part, net.modalities, dtype_of(net))
-            if not len(part):
-                continue
-            for head, loss in head_losses(batch.through(net), batch).items():
-                count = len(batch.labels_of(head))
-                sums[head] = sums.get(head, 0.0) + count * loss.item()
-                counts[head] = counts.get(head, 0) + count
+    sizes = [[len(part) for part in own.split(batch_size) if len(part)] for own in rows]
+    seen = nn.utils.rnn.pad_sequence(
+        list(rows), batch_first=True, padding_value=int(torch.cat(list(rows))[:1].sum())
+    )
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for batch in batches(samples, devices, seen, sizes, net.modalities, way.dtype):
+            for head, loss in head_losses(_through(way, batch), batch).items():
+                count = torch.as_tensor(batch.count(head)).cpu()
+                for found, amount in ((sums, count * loss.double().cpu()), (counts, count)):
+                    found.setdefault(head, torch.zeros(way.count, dtype=torch.float64))[batch.devices] += (
+                        amount
+                    )
     net.train(was_training)
-    return {head: total / counts[head] for head, total in sums.items()}
+    means = {head: (total / counts[head]).tolist() for head, total in sums.items()}
+    return [{head: own[k] for head, own in means.items() if counts[head][k]} for k in range(way.count)]
 
 
 def _by_head(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Losses]:
@@ -171,8 +338,3 @@ def _by_head(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Losses]:
         return {}
     train, validation = measured["train"], measured["validation"]
     return {head: Losses(train[head], validation[head]) for head in train if head in validation}
-
-
-def dtype_of(net: LateFusionNet) -> torch.dtype:
-    """What ``net`` computes in."""
-    return next(net.fusion.parameters()).dtype

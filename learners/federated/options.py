@@ -91,16 +91,6 @@ FEDAVG = Entry(
     FedAvgOptions,
     "Each client trains what it received on its own samples; the server averages, weighed by numbers of samples.",
 )
-ISOLATED_CLIENTS = Entry(
-    "learners.federated.yardsticks:IsolatedClients",
-    FedAvgOptions,
-    "Each client trains a model of its own, whenever it is chosen: the lower reference.",
-)
-CENTRALIZED_SERVER = Entry(
-    "learners.federated.yardsticks:CentralizedServer",
-    FedAvgOptions,
-    "The server trains on all clients' training samples with all their modalities: the upper reference.",
-)
 
 
 class FedProxOptions(FedAvgOptions):

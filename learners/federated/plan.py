@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from learners.dmml.batches import LastBatch
+from learners.training.optimizers import Rule
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,8 @@ class LocalPlan:
     measured: float | None = None
     evaluation_batch_size: int = 256
     bf16: bool = False
+
+    @property
+    def rule(self) -> Rule:
+        """The optimizer."""
+        return Rule("sgd", self.learning_rate, self.momentum, self.weight_decay, self.proximal)

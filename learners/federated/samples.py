@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learners.data.dataset import Share
-from learners.networks.late_fusion import LateFusionNet, Outputs
 from learners.training.task import Store
 from netsim.core.streams import stream
 
@@ -77,59 +76,10 @@ class Samples:
     store: Store
     clients: Mapping[int, Client]
 
-    def present(self, device: int, modality: str, rows: Tensor) -> Tensor | None:
-        """Places in ``rows`` (on the CPU) of samples that have ``modality``; None where all of them have."""
+    def having(self, device: int, modality: str, rows: Tensor) -> Tensor | None:
+        """Which of ``rows`` (on the CPU) have ``modality``, bool [len(rows)]; None where all of them have."""
         lacking = self.clients[device].absent.get(modality)
         if lacking is None:
             return None
         has = torch.from_numpy(~np.isin(rows.numpy(), lacking))
-        return None if bool(has.all()) else has.nonzero().squeeze(1)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A mini-batch.
-
-    Attributes:
-        inputs: By modality, [B_m, ...]: of the samples that have it; a modality that none has is left out.
-        labels: int64 [B].
-        present: Places of those samples, int64 [B_m]; modalities that all samples have are left out.
-    """
-
-    inputs: Mapping[str, Tensor]
-    labels: Tensor
-    present: Mapping[str, Tensor]
-
-    def through(self, net: LateFusionNet) -> Outputs:
-        """Logits of all heads."""
-        return net(self.inputs, len(self.labels), self.present)
-
-    def labels_of(self, head: str) -> Tensor:
-        """Labels of the samples that ``head`` has logits for."""
-        return self.labels[self.present[head]] if head in self.present else self.labels
-
-
-def batch_of(
-    samples: Samples,
-    device: int,
-    rows: Tensor,
-    modalities: Iterable[str],
-    dtype: torch.dtype,
-    generators: Mapping[str, torch.Generator] | None = None,
-) -> Batch:
-    """The mini-batch of ``rows`` (on the CPU), augmented with numbers from ``generators`` if there are any."""
-    store = samples.store
-    at = store.labels.device
-    inputs, present = {}, {}
-    for m in modalities:
-        places = samples.present(device, m, rows)
-        own = rows if places is None else rows[places]
-        if not len(own):
-            continue
-        if generators is None:
-            inputs[m] = store.seen(m, own.to(at), dtype)
-        else:
-            inputs[m] = store.augmented(m, own, generators[m], dtype)
-        if places is not None:
-            present[m] = places.to(at)
-    return Batch(inputs, store.labels[rows.to(at)], present)
+        return None if bool(has.all()) else has

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -24,6 +25,7 @@ def shares(amounts: Mapping[Key, float]) -> dict[Key, float]:
     return {key: amount / total for key, amount in amounts.items()}
 
 
+@lru_cache(maxsize=1024)
 def normaliser(steps: int, momentum: float = 0.0, proximal: float = 0.0) -> float:
     """FedNova's ‖a_i‖₁ (Wang et al. 2020, Section 4), step by step, also with momentum and a proximal term together.
 

@@ -65,3 +65,11 @@ def connect(x: Tensor, tensors: Mapping[str, Tensor], name: str) -> Tensor:
     The batch comes last, as in the logits that follow, so the backward pass reads every tensor in memory order.
     """
     return torch.baddbmm(tensors[f"{name}.bias"][:, :, None], tensors[f"{name}.weight"], x)
+
+
+def connect_all(x: Tensor, tensors: Mapping[str, Tensor], prefix: str, layers: nn.Sequential) -> Tensor:
+    """Linear ``layers``, called ``prefix`` and their number, and what is between them, on ``x`` [K, B, features]."""
+    x = x.transpose(1, 2)
+    for index, layer in enumerate(layers):
+        x = connect(x, tensors, f"{prefix}{index}") if isinstance(layer, nn.Linear) else layer(x)
+    return x.transpose(1, 2)

@@ -5,7 +5,7 @@ With one modality the network is a trunk with one head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from learners.networks.built import built
 from learners.networks.choice import NetworkChoice
+from learners.networks.folded import connect_all
 from learners.networks.network import Trunk
 from netsim.core.errors import ScenarioError
 
@@ -82,9 +83,9 @@ class LateFusionNet(nn.Module):
         self.trunks = nn.ModuleDict(trunks)
         own = trunks if own_heads else ()
         one_layer = () if hidden is None else (hidden,)
-        self.heads = nn.ModuleDict({m: _head(feature_counts[m], one_layer, class_count) for m in own})
+        self.heads = nn.ModuleDict({m: Head(feature_counts[m], one_layer, class_count) for m in own})
         layers = one_layer if len(feature_counts) == 1 else 2 * one_layer
-        self.fusion = _head(sum(feature_counts.values()), layers, class_count)
+        self.fusion = Head(sum(feature_counts.values()), layers, class_count)
 
     def forward(
         self, inputs: Mapping[str, Tensor], batch: int, present: Mapping[str, Tensor] | None = None
@@ -96,20 +97,57 @@ class LateFusionNet(nn.Module):
             batch: Number of samples B.
             present: Places of these samples in the batch, int64 [B_m]; by default every sample has the modality.
         """
-        present = present or {}
-        like = next(self.fusion.parameters())
+        modules = self.parts()
+        zeros = next(self.fusion.parameters()).new_zeros
+        return self._outputs(lambda part, x: modules[part](x), zeros, (batch,), inputs, present or {})
+
+    def stacked(
+        self,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        inputs: Mapping[str, Tensor],
+        batch: int,
+        present: Mapping[str, Tensor] | None = None,
+    ) -> Outputs:
+        """Logits of K such networks; see :meth:`forward`.
+
+        Args:
+            tensors: By part and name, parameters and buffers of the networks [K, *shape].
+            inputs: By modality, [K, B_m, ...]; where a network's batch has fewer samples of it, any in their place.
+            batch: B, samples of each network.
+            present: Places of those samples in each batch, int64 [K, B_m]; B for one that is none.
+        """
+        modules = self.parts()
+        like = next(iter(tensors[FUSION].values()))
+        return self._outputs(
+            lambda part, x: modules[part].stacked(tensors[part], x),  # type: ignore[operator]
+            like.new_zeros,
+            (len(like), batch),
+            inputs,
+            present or {},
+        )
+
+    def _outputs(
+        self,
+        through: Callable[[str, Tensor], Tensor],
+        zeros: Callable[..., Tensor],
+        batch: tuple[int, ...],
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+    ) -> Outputs:
+        """What both forward passes are: ``through`` takes a tensor through a part, and ``batch`` is [B] or [K, B]."""
         heads, features = {}, []
         for m, count in self.feature_counts.items():
             if m not in inputs:
-                features.append(like.new_zeros(batch, count))
+                features.append(zeros(*batch, count))
                 continue
-            own = self.trunks[m](inputs[m])
+            own = through(trunk_part(m), inputs[m])
             if m in self.heads:
-                heads[m] = self.heads[m](own)
-            if m in present:
-                own = own.new_zeros(batch, count).index_copy(0, present[m], own)
-            features.append(own)
-        return Outputs(self.fusion(torch.cat(features, dim=1)), heads)
+                heads[m] = through(head_part(m), own)
+            features.append(_placed(own, present[m], batch) if m in present else own)
+        together = (
+            torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        )  # cat copies a single one too
+        return Outputs(through(FUSION, together), heads)
 
     def own_heads(self, modality: str) -> list[nn.Module]:
         """Return a list of the modality's own head; empty if it has none."""
@@ -125,12 +163,28 @@ class LateFusionNet(nn.Module):
         return {**modules, FUSION: self.fusion}
 
 
-def _head(features: int, hidden: Sequence[int], classes: int) -> nn.Sequential:
-    """Return linear layers from ``features`` to logits, with ReLUs between them."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise((features, *hidden, classes)):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+class Head(nn.Sequential):
+    """Linear layers from features to logits, with ReLUs between them."""
+
+    def __init__(self, features: int, hidden: Sequence[int], classes: int) -> None:
+        layers: list[nn.Module] = []
+        for before, after in pairwise((features, *hidden, classes)):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        super().__init__(*layers[:-1])
+
+    def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Logits [K, batch, classes] of K heads from features [K, batch, features]."""
+        return connect_all(x, tensors, "", self)
+
+
+def _placed(features: Tensor, places: Tensor, batch: tuple[int, ...]) -> Tensor:
+    """``features`` [..., B_m, L] at their ``places`` in the batch [..., B, L], with zeros elsewhere; B is nowhere."""
+    count = features.shape[-1]
+    if len(batch) == 1:
+        return features.new_zeros(*batch, count).index_copy(0, places, features)
+    *networks, size = batch
+    room = features.new_zeros(*networks, size + 1, count)
+    return room.scatter(-2, places[..., None].expand_as(features), features)[..., :size, :]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from learners.networks.folded import connect
+from learners.networks.folded import connect_all
 from learners.networks.network import Network, Trunk
 from learners.networks.options import MLPOptions
 
@@ -32,11 +31,8 @@ class MLPTrunk(Trunk):
         return features
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """Compute :meth:`Trunk.stacked` with one batched matrix product a layer."""
-        x = x.flatten(2).transpose(1, 2)
-        for index in range(0, len(self.layers), 2):
-            x = F.relu(connect(x, tensors, f"layers.{index}"))
-        return x.transpose(1, 2)
+        """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
+        return connect_all(x.flatten(2), tensors, "layers.", self.layers)
 
 
 class MLP(Network):

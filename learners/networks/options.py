@@ -29,7 +29,7 @@ CNN = Entry(
 IDENTITY = Entry(
     "learners.networks.identity:Identity",
     NoOptions,
-    "The inputs as they are; multinomial logistic regression where the learner concatenates (architecture concat).",
+    "The inputs as features; multinomial logistic regression if the learner concatenates (architecture concat).",
 )
 
 
@@ -127,12 +127,12 @@ class ResNetOptions(Options):
 RESNET18 = Entry(
     "learners.networks.resnet:ResNet18",
     ResNetOptions,
-    "ResNet-18 from scratch, its first layer fitted to the modality's channels (1 for a spectrogram).",
+    "ResNet-18 from scratch; the first layer has the modality's number of channels (1 for a spectrogram).",
 )
 RESNET34 = Entry(
     "learners.networks.resnet:ResNet34",
     ResNetOptions,
-    "ResNet-34 from scratch, its first layer fitted to the modality's channels.",
+    "ResNet-34 from scratch; the first layer has the modality's number of channels.",
 )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Key = TypeVar("Key")
 
 
 def surviving_weights(
@@ -33,7 +36,7 @@ def surviving_weights(
 class Mixing:
     """A sparse matrix of aggregation weights: one row per receiver, its senders in the order of their numbers."""
 
-    def __init__(self, rows: Sequence[Mapping[int, float]], columns: Mapping[int, int]) -> None:
+    def __init__(self, rows: Sequence[Mapping[Key, float]], columns: Mapping[Key, int]) -> None:
         """The matrix of ``rows``.
 
         Args:

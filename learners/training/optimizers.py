@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
+from learners.training.stack import ALL, Devices
 from learners.training.state import Layout, Row, gather
 
 Name = Literal["adam", "sgd"]
@@ -23,11 +24,15 @@ class Rule:
         name: ``adam`` (Kingma & Ba 2015) or ``sgd``.
         learning_rate: Step size.
         momentum: Of ``sgd``.
+        weight_decay: Of ``sgd``: added to the gradient, times the weights.
+        proximal: Of ``sgd``: μ of FedProx's term (μ/2)‖w − w⁰‖², with w⁰ the weights that training begins with.
     """
 
     name: Name
     learning_rate: float
     momentum: float = 0.0
+    weight_decay: float = 0.0
+    proximal: float = 0.0
 
     @property
     def memories(self) -> tuple[str, ...]:
@@ -83,6 +88,8 @@ class Single:
         }
         weights = [weight for named in trained.values() for weight in named.values()]
         self._optimizer = _optimizer(rule, weights) if weights else None
+        self._weights, self._strength = weights, rule.proximal
+        self._anchors = [weight.detach().clone() for weight in weights] if rule.proximal else []
         self._flat: dict[str, dict[str, Tensor]] = {}
         for part, named in trained.items():
             if named and rule.memories:
@@ -123,6 +130,8 @@ class Single:
             if learning_rate is not None:
                 for group in self._optimizer.param_groups:
                     group["lr"] = learning_rate
+            if self._strength:
+                pull_back(self._weights, self._anchors, self._strength)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
 
@@ -141,7 +150,7 @@ class Single:
 def _optimizer(rule: Rule, weights: list[nn.Parameter]) -> Optimizer:
     if rule.name == "adam":  # the fused kernel saves a tenth of a small network's step
         return Adam(weights, lr=rule.learning_rate, fused=True)
-    return SGD(weights, lr=rule.learning_rate, momentum=rule.momentum)
+    return SGD(weights, rule.learning_rate, rule.momentum, weight_decay=rule.weight_decay)
 
 
 class Rows:
@@ -156,6 +165,7 @@ class Rows:
     def __init__(self, rule: Rule, weights: Tensor, memories: list[Memory | None]) -> None:
         self._rule = rule
         self._weights = weights
+        self._anchors = weights.clone() if rule.proximal else None
         self.step = torch.zeros(len(weights), device=weights.device)
         self._memory = {
             name: torch.zeros_like(weights, memory_format=torch.contiguous_format) for name in rule.memories
@@ -165,34 +175,73 @@ class Rows:
             for name, bank in {"step": self.step, **self._memory}.items():
                 bank[list(known)] = gather([rows[name] for rows in known.values()])
 
-    def take_step(self, gradient: Tensor, taking: Tensor | None) -> None:
+    def take_step(
+        self,
+        gradient: Tensor,
+        taking: Tensor | None,
+        devices: Devices = ALL,
+        resting: Sequence[slice] = (),
+    ) -> None:
         """Step the rows that take part; those that do not keep weights and memory as they are.
 
         Args:
-            gradient: [devices, weights]; zero in rows that do not take part.
-            taking: Bool [devices], or None if all take part.
+            gradient: [some devices, weights]; zero in rows that do not take part.
+            taking: Bool [some devices], or None if all take part.
+            devices: Which rows these are.
+            resting: Weights without a gradient, which stay as they are in all rows.
         """
-        if not self._rule.memories:  # a gradient of zero moves nothing
-            self._weights.add_(gradient, alpha=-self._rule.learning_rate)
-            return
-        ones = self._weights.new_ones(len(self.step)) if taking is None else taking.to(self._weights.dtype)
-        self.step += ones if self._rule.name == "adam" else 0
+        banks = {"weights": self._weights, "step": self.step, **self._memory}
+        own = {name: bank[devices] for name, bank in banks.items()}
         if self._rule.name == "adam":
-            self._adam(gradient, ones)
+            self._adam(own, gradient, taking)
         else:
-            buffer = self._memory["momentum_buffer"]
-            buffer.mul_((1 - (1 - self._rule.momentum) * ones)[:, None]).add_(gradient)
-            self._weights.sub_(buffer * (self._rule.learning_rate * ones)[:, None])
+            self._sgd(own, self._direction(own["weights"], gradient, taking, devices, resting), taking)
+        if isinstance(devices, Tensor):  # what was changed are copies
+            for name, bank in banks.items():
+                bank[devices] = own[name]
 
-    def _adam(self, gradient: Tensor, ones: Tensor) -> None:
+    def _direction(
+        self,
+        weights: Tensor,
+        gradient: Tensor,
+        taking: Tensor | None,
+        devices: Devices,
+        resting: Sequence[slice],
+    ) -> Tensor:
+        """The gradient with the proximal term and the weight decay; zero where nothing is to move."""
+        rule = self._rule
+        if self._anchors is not None:
+            gradient = pulled(gradient, weights, self._anchors[devices], rule.proximal)
+        if rule.weight_decay:
+            gradient = gradient.add(weights, alpha=rule.weight_decay)
+        if self._anchors is None and not rule.weight_decay:  # a gradient of zero moves nothing
+            return gradient
+        for columns in resting:
+            gradient[:, columns] = 0.0
+        return gradient if taking is None else torch.where(taking[:, None], gradient, 0.0)
+
+    def _sgd(self, own: Mapping[str, Tensor], direction: Tensor, taking: Tensor | None) -> None:
+        weights, rate, momentum = own["weights"], self._rule.learning_rate, self._rule.momentum
+        if momentum:
+            buffer = own["momentum_buffer"]
+            if taking is None:
+                direction = buffer.mul_(momentum).add_(direction)
+            else:
+                buffer.mul_((1 - (1 - momentum) * taking.to(buffer.dtype))[:, None]).add_(direction)
+                direction = torch.where(taking[:, None], buffer, 0.0)
+        weights.add_(direction, alpha=-rate)
+
+    def _adam(self, own: Mapping[str, Tensor], gradient: Tensor, taking: Tensor | None) -> None:
         first, second = self.BETAS
-        mean, square = self._memory["exp_avg"], self._memory["exp_avg_sq"]
+        weights, step, mean, square = (own[name] for name in ("weights", "step", "exp_avg", "exp_avg_sq"))
+        ones = weights.new_ones(len(step)) if taking is None else taking.to(weights.dtype)
+        step.add_(ones)
         mean.lerp_(gradient, ((1 - first) * ones)[:, None])
         square.mul_((1 - (1 - second) * ones)[:, None]).addcmul_(gradient, gradient, value=1 - second)
-        steps = self.step.to(ones.dtype).clamp(min=1)
+        steps = step.to(ones.dtype).clamp(min=1)
         size = ones * self._rule.learning_rate / (1 - first**steps)
         root = (square.sqrt() / (1 - second**steps).sqrt()[:, None]).add_(self.EPSILON)
-        self._weights.sub_(mean / root * size[:, None])
+        weights.sub_(mean / root * size[:, None])
 
     def memories(self) -> list[Memory | None]:
         """Of each device; None where there is nothing to remember."""
@@ -215,4 +264,9 @@ def pull_back(weights: Sequence[Tensor], anchors: Sequence[Tensor], strength: fl
     """
     for weight, anchor in zip(weights, anchors, strict=True):
         if weight.grad is not None:
-            weight.grad.add_(weight.detach() - anchor, alpha=strength)
+            pulled(weight.grad, weight.detach(), anchor, strength)
+
+
+def pulled(gradient: Tensor, weight: Tensor, anchor: Tensor, strength: float) -> Tensor:
+    """Add μ (w − w⁰) to ``gradient`` in place, and return it."""
+    return gradient.add_(weight - anchor, alpha=strength)

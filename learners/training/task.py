@@ -42,16 +42,25 @@ class Store:
         """Network inputs [len(rows), ...] of samples ``rows``, without randomness; tokens stay whole numbers."""
         return as_input(self.transforms[modality].test(self.inputs[modality].index_select(0, rows)), dtype)
 
+    def trial(self, modality: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return :meth:`seen` of samples ``rows`` [devices, batch] (on the CPU), [devices, batch, ...]."""
+        seen = self.seen(modality, rows.flatten().to(self.labels.device), dtype)
+        return seen.unflatten(0, rows.shape)
+
     def trained_on(self, modality: str, rows: Tensor, draws: Tensor | None, dtype: torch.dtype) -> Tensor:
         """Network inputs [len(rows), ...] of samples ``rows``, augmented by ``draws``; tokens stay whole numbers."""
         stored = self.inputs[modality].index_select(0, rows)
         return as_input(self.transforms[modality].change(stored, draws), dtype)
 
+    def draws(self, modality: str) -> bool:
+        """Whether training changes samples of ``modality`` at random."""
+        return self.transforms[modality].draw(1, torch.Generator()) is not None
+
     def augmented(
-        self, modality: str, rows: Tensor, generator: torch.Generator, dtype: torch.dtype
+        self, modality: str, rows: Tensor, generator: torch.Generator | None, dtype: torch.dtype
     ) -> Tensor:
-        """:meth:`trained_on` with numbers drawn from ``generator``, on the CPU as it is."""
-        draws = self.transforms[modality].draw(len(rows), generator)
+        """:meth:`trained_on` with numbers drawn from ``generator``, on the CPU as it is; None where none are drawn."""
+        draws = None if generator is None else self.transforms[modality].draw(len(rows), generator)
         at = self.labels.device
         return self.trained_on(modality, rows.to(at), None if draws is None else draws.to(at), dtype)
 

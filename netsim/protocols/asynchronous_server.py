@@ -99,7 +99,7 @@ class AsynchronousServer(ServerProtocol):
     def _send(self, device: Device, n: int) -> Process:
         """Process: a device's n-th errand, from the download to the upload."""
         env, k, begin_s = self.network.env, device.number, self.network.env.now
-        version, outbox, errand, before = self._version, self._outbox, Errand(), self.states[k]
+        version, outbox, errand = self._version, self._outbox, Errand()
         self.ledger.outside(device)  # it waited until it was chosen
         (message,) = self.learner.messages(self.server.number, version + 1, [k])
         row = yield from self.server.downlink.send(
@@ -115,8 +115,7 @@ class AsynchronousServer(ServerProtocol):
             if limit is None or self._version - version <= limit:
                 self._buffer[k] = errand
         if k not in self._buffer:
-            self.work.cancel(errand.update.tasks)
-            self.states[k] = before
+            self.work.cancel(errand.update.tasks, self.states[k])
         if errand.outcome == "lost":
             yield env.any_of([env.timeout(RETRY_S), *device.endings(self._stop)])
         self._tell_device(device, n, begin_s, errand)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -59,16 +59,29 @@ class Shared:
         return cls._count
 
 
-def futures(value: Any) -> Iterator[Future]:
-    """Yield the futures in ``value``: in dictionaries, lists, tuples and what these hold."""
-    if type(value) is Future:
-        yield value
-    elif isinstance(value, dict):
+def futures(value: Any) -> list[Future]:
+    """Return the futures in ``value``: in dictionaries, lists, tuples and what these hold."""
+    found: list[Future] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[Future]) -> None:
+    kind = type(value)
+    if kind is Future:
+        found.append(value)
+    elif kind is dict:
         for item in value.values():
-            yield from futures(item)
-    elif isinstance(value, list | tuple):
+            if type(item) not in _PLAIN:
+                _collect(item, found)
+    elif kind is list or isinstance(value, tuple):
         for item in value:
-            yield from futures(item)
+            if type(item) not in _PLAIN:
+                _collect(item, found)
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+"""Types of values that hold no futures."""
 
 
 def opened(value: Any) -> Any:
@@ -83,10 +96,12 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
         return future(value)
     if kind is Shared:
         return shared(value)
-    if isinstance(value, dict):
+    if kind in _PLAIN:
+        return value
+    if kind is dict:
         items = {key: replaced(item, future, shared) for key, item in value.items()}
         return items if any(items[key] is not item for key, item in value.items()) else value
-    if isinstance(value, list | tuple):
+    if kind is list or isinstance(value, tuple):
         parts = [replaced(part, future, shared) for part in value]
         if all(a is b for a, b in zip(parts, value, strict=True)):
             return value

@@ -146,10 +146,16 @@ class TaskGraph:
         self._trace = []
         return self._trace
 
-    def cancel(self, tasks: Iterable[Task]) -> None:
-        """Drop ``tasks``: the simulated computation, or what was to be made of its result, was cut off."""
+    def cancel(self, tasks: Iterable[Task], kept: Any = None) -> None:
+        """Drop ``tasks``: the simulated computation, or what was to be made of its result, was cut off.
+
+        Args:
+            tasks: All that was ordered.
+            kept: What somebody goes on from: a future, or an arrangement of futures. What it waits for is not dropped.
+        """
+        waited = _awaited(kept)
         for task in tasks:
-            if task.done or task.needed or task.cancelled:
+            if task.done or task.needed or task.cancelled or task in waited:
                 continue
             task.cancelled = True
             if task.ticket is not None:
@@ -321,3 +327,15 @@ class TaskGraph:
             for name, value, modality in opened(metrics)
         ]
         self.observer.on_metrics(sorted(rows, key=attrgetter("time_s", "device")))
+
+
+def _awaited(value: Any) -> set[Task]:
+    """Return the tasks that are to be done before ``value`` is known."""
+    found: set[Task] = set()
+    left = [one.task for one in futures(value)]
+    while left:
+        task = left.pop()
+        if not task.done and task not in found:
+            found.add(task)
+            left += [one.task for one in futures(task.inputs)]
+    return found

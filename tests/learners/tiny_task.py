@@ -105,6 +105,7 @@ def make_setup(
     seed: int = 0,
     partition: Any = None,
     precision: str = "float32",
+    has_server: bool = False,
     **changes: Any,
 ) -> Setup:
     """A setup for learner ``name`` on the tiny task; ``changes`` are options, or costs and evaluation."""
@@ -124,6 +125,7 @@ def make_setup(
         cache_dir=Path("unused"),
         say=lambda text: None,
         precision=precision,
+        has_server=has_server,
     )
 
 

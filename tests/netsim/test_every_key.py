@@ -29,6 +29,8 @@ from every_key import (
 
 import netsim.records.metadata
 from netsim.core.registry import KINDS, load, names
+from netsim.former.learning import ServerLearner
+from netsim.learner import Learner
 from netsim.scenario.model import COMPONENTS
 
 DEVICES = {"count": 4, "rx_power_w": 0.05, "idle_power_w": 0.02}
@@ -133,9 +135,6 @@ GIVEN: dict[str, list[Any]] = {
     "protocols.server_rounds.deadline_s": [0.35],
     "learners.centralized.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
     "learners.centralized.modalities": [["features"]],
-    "learners.centralized_server.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
-    "learners.centralized_server.modalities": [["features"]],
-    "learners.centralized_server.epochs_range": [[1, 2]],
     "learners.dmml_kd.generator_iterations": [3],
     "learners.fedmd.networks": [{"features": {"name": "cnn", "channels": [3], "hidden": 4}}],
     "learners.fedmd.modalities": [["features"]],
@@ -255,11 +254,17 @@ def of_learner(name: str) -> Tree:
         tree["learner"] |= {"networks": MLP, "batch_size": 8}
         small = {"head_hidden": 4, "generator_hidden": 4, "generator_iterations": 2, "noise_size": 3}
         tree["learner"] |= {key: value for key, value in small.items() if key in cls.Options.model_fields}
-    families = getattr(cls, "SUITS", {"server"} if hasattr(cls, "download") else {"decentralized"})
-    if "decentralized" not in families:
-        waits = "server" in families and name not in ("fedasync", "fedbuff")
+    if "decentralized" not in suited(cls):
+        waits = name not in ("fedasync", "fedbuff")
         tree["protocol"] = {"name": "server_rounds" if waits else "asynchronous_server"}
     return tree
+
+
+def suited(learner: Any) -> frozenset[str]:
+    """The families of protocols that a learner of either contract suits."""
+    if issubclass(learner, Learner):
+        return frozenset(learner.SUITS)
+    return frozenset({"server" if issubclass(learner, ServerLearner) else "decentralized"})
 
 
 def cases(keys: Iterable[Key]) -> list[Any]:

@@ -96,11 +96,11 @@ class ForkableGraph(TaskGraph):
             return super().value(future)
         return self._ask(("value", self._by_number(future)))
 
-    def cancel(self, tasks: Iterable[Task]) -> None:
+    def cancel(self, tasks: Iterable[Task], kept: Any = None) -> None:
         """See :meth:`TaskGraph.cancel`."""
         if self._process is None:
-            return super().cancel(tasks)
-        self._said.append(("cancel", [task.number for task in tasks]))
+            return super().cancel(tasks, kept)
+        self._said.append(("cancel", [task.number for task in tasks], self._by_number(kept)))
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """See :meth:`TaskGraph.measure`."""

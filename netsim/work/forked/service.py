@@ -90,9 +90,10 @@ class Service:
         for number in numbers:
             self._tasks.pop(number, None)
 
-    def cancel(self, numbers: Sequence[int]) -> None:
-        """Cancel tasks."""
-        self._graph.cancel([self._tasks[number] for number in numbers if number in self._tasks])
+    def cancel(self, numbers: Sequence[int], kept: Any) -> None:
+        """Cancel tasks, but not those that ``kept`` waits for."""
+        tasks = [self._tasks[number] for number in numbers if number in self._tasks]
+        self._graph.cancel(tasks, by_reference(kept, self._tasks))
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep what was measured."""

@@ -1,4 +1,4 @@
-"""Learners with a server, played by hand without a simulator; and model parts with numbers of one's choice."""
+"""Averaging learners, played by hand without a simulator; and model parts with numbers of one's choice."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Any
 
 import networkx as nx
 import torch
-from tiny_task import UNLIMITED, Deal, make_setup, run_job
+from tiny_task import UNLIMITED, Deal, make_setup
 
 from learners.checks import fingerprint
 from learners.federated.aggregate import Update
+from learners.federated.local_update import Trained, local_update
 from learners.training.state import Entry, Layout, Part, Row
 from netsim.core.registry import load
-from netsim.former.learning import Message, Workload
+from netsim.events import Observer
+from netsim.learner import Cost, Message, Metric
+from netsim.work.executors.inline import Inline
+from netsim.work.future import opened
+from netsim.work.graph import TaskGraph
+from netsim.work.job import TrainingJob
 
 SMALL = {"head_hidden": 6, "batch_size": 8, "learning_rate": 0.05}
 AUDIO = {**SMALL, "modalities": ("audio",)}
@@ -26,9 +32,47 @@ EARS = {**SMALL, "partition": Deal({k: ("audio",) for k in range(9)})}
 
 def make(name: str, devices: int = 3, **changes: Any) -> Any:
     """A learner with a server on the tiny task, whose network stands."""
-    learner = load("learners", name)(make_setup(name, devices=devices, **{**SMALL, **changes}))
-    learner.begin(nx.star_graph(devices))
+    setup = make_setup(name, devices=devices, has_server=True, **{**SMALL, **changes})
+    learner = load("learners", name)(setup)
+    learner.prepare(nx.star_graph(devices))
     return learner
+
+
+class Twice(Inline):
+    """Does each job twice, once after a journey: results are the same, and inputs stay what they were.
+
+    Attributes:
+        jobs: Local updates, by device, the last of each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: dict[int, TrainingJob] = {}
+
+    def submit(self, job: TrainingJob) -> int:
+        before = fingerprint(dict(job.inputs))
+        copied = pickle.loads(pickle.dumps(job))
+        assert fingerprint(copied.function(**copied.inputs)) == fingerprint(job.function(**job.inputs))
+        assert fingerprint(dict(job.inputs)) == before
+        if job.function is local_update:
+            self.jobs[job.inputs["device"]] = job
+        return super().submit(job)
+
+
+class Together(Inline):
+    """Does all jobs that are there and have the same key in one call; inputs stay what they were."""
+
+    def _run(self, wanted: int) -> None:
+        stack = self._pending[wanted].stack
+        group = [t for t, job in self._pending.items() if job.stack and stack and job.stack.key == stack.key]
+        if not stack:
+            super()._run(wanted)
+            return
+        inputs = [dict(self._pending.pop(ticket).inputs) for ticket in group]
+        before = fingerprint(inputs)
+        assert stack.obstacle is not None and stack.obstacle(2 * inputs[:1]) == ""
+        self._done |= dict(zip(group, stack.function(inputs), strict=True))
+        assert fingerprint(inputs) == before
 
 
 @dataclass
@@ -36,90 +80,126 @@ class Turn:
     """A round, as far as it was played."""
 
     round: int
-    workloads: dict[int, Workload] = field(default_factory=dict)
+    costs: dict[int, Cost] = field(default_factory=dict)
     downloads: list[Message] = field(default_factory=list)
-    uploads: dict[int, Message] = field(default_factory=dict)
-    results: dict[int, Any] = field(default_factory=dict)
-    metrics: dict[tuple[int, str, str], float] = field(default_factory=dict)
+    sent: dict[int, Message] = field(default_factory=dict)
+    uploads: dict[int, Any] = field(default_factory=dict)
+    told: dict[int, list[Any]] = field(default_factory=dict)
+    model: Any = None
 
 
-def play(
-    learner: Any,
-    rounds: int = 2,
-    participants: Mapping[int, Sequence[int]] | None = None,
-    ahead: bool = False,
-    together: bool = False,
-) -> list[Turn]:
-    """Rounds of everybody, or of those given by round; ``ahead``: all clocks first, all learning later."""
-    everybody = range(learner.setup.device_count)
-    turns = [Turn(round) for round in range(1, rounds + 1)]
-    if ahead:
-        for turn in turns:
-            begin(learner, turn, (participants or {}).get(turn.round, everybody), together)
-            upload(learner, turn)
-            turn.workloads[learner.server] = learner.workload(learner.server, turn.round, UNLIMITED)
-        for turn in turns:
-            train(learner, turn)
-            combine(learner, turn)
-        return turns
-    for turn in turns:
-        begin(learner, turn, (participants or {}).get(turn.round, everybody), together)
-        train(learner, turn)
-        upload(learner, turn)
-        combine(learner, turn)
-        turn.workloads[learner.server] = learner.workload(learner.server, turn.round, UNLIMITED)
-    return turns
+class Play:
+    """A learner with a server, and its work.
+
+    Attributes:
+        turns: Rounds so far.
+        state: The server's.
+        outbox: What it sends.
+    """
+
+    def __init__(self, learner: Any, executor: Inline | None = None) -> None:
+        self.learner, self.server = learner, learner.setup.server
+        self.executor: Any = executor or Twice()
+        self.work = TaskGraph(self.executor, Observer(), 1000)
+        self.turns: list[Turn] = []
+        self.state, self.outbox, _ = learner.first(self.work, self.server)
+
+    def play(
+        self, rounds: int = 2, participants: Mapping[int, Sequence[int]] | None = None, ahead: bool = False
+    ) -> list[Turn]:
+        """Rounds of everybody, or of those given by round; ``ahead``: what is said first, what is learnt later."""
+        everybody = range(self.learner.setup.device_count)
+        for round in range(1, rounds + 1):
+            turn = self.begin((participants or {}).get(round, everybody))
+            self.combine(turn)
+            if not ahead:
+                self.model()
+        return self.turns
+
+    def begin(self, devices: Sequence[int]) -> Turn:
+        """A round up to its uploads."""
+        learner, server = self.learner, self.server
+        turn = Turn(len(self.turns) + 1)
+        self.turns.append(turn)
+        turn.downloads = list(learner.messages(server, turn.round, devices))
+        for k in [k for message in turn.downloads for k in message.receivers]:
+            state, _, _ = learner.aggregate(self.work, k, turn.round, None, {server: self.outbox})
+            turn.costs[k] = learner.cost(k, turn.round, [server], UNLIMITED, None)
+            step = learner.train(self.work, k, turn.round, state, turn.costs[k])
+            turn.uploads[k], turn.told[k] = step.outbox, [step.metrics]
+            (turn.sent[k],) = learner.messages(k, turn.round, [server])
+            assert turn.sent[k].receivers == (server,)
+            assert learner.evaluate(self.work, k, turn.round, step.state) is None
+        return turn
+
+    def combine(self, turn: Turn, arrived: Mapping[int, Any] | None = None) -> None:
+        """The server's part of a round."""
+        learner, server = self.learner, self.server
+        arrived = turn.uploads if arrived is None else arrived
+        turn.costs[server] = learner.cost(server, turn.round, list(turn.uploads), UNLIMITED, None)
+        step = learner.aggregate(self.work, server, turn.round, self.state, arrived)
+        turn.told[server] = [step.metrics]
+        self.state, self.outbox = step.state, step.outbox
+        if arrived:
+            self.state, self.outbox, nothing = learner.train(
+                self.work, server, turn.round, step.state, turn.costs[server]
+            )
+            assert nothing == ()
+        turn.told[server].append(learner.evaluate(self.work, server, turn.round, self.state))
+        turn.model = self.state
+
+    def results(self, turn: Turn) -> dict[int, Trained]:
+        """What clients made."""
+        return {k: self.work.value(upload.trained) for k, upload in turn.uploads.items()}
+
+    def metrics(self, turn: Turn) -> dict[tuple[int, str, str], float]:
+        """What was told, by device, name and modality."""
+        found = {}
+        for k, told in turn.told.items():
+            for name, value, modality in [m for one in self.work.value(told) for m in one or ()]:
+                assert name in self.learner.METRICS
+                found[k, name, modality] = value
+        return found
+
+    def model(self, turn: Turn | None = None) -> Any:
+        """The server's model after ``turn``, or now."""
+        return self.work.value(self.state if turn is None else turn.model)
+
+    def parts(self, turn: Turn | None = None) -> dict[str, Part]:
+        """Its parts."""
+        return dict(self.model(turn).parts)
 
 
-def begin(learner: Any, turn: Turn, devices: Sequence[int], together: bool = False) -> None:
-    turn.downloads = list(learner.download(turn.round, devices, together=together))
-    for message in turn.downloads:
-        for k in message.receivers:
-            learner.receive(k, turn.round, message.payload)
-            turn.workloads[k] = learner.workload(k, turn.round, UNLIMITED)
+def played(name: str, rounds: int = 2, **changes: Any) -> Play:
+    """Rounds of everybody."""
+    play = Play(make(name, **changes))
+    play.play(rounds)
+    return play
 
 
-def train(learner: Any, turn: Turn) -> None:
-    """Local updates; each job is done twice, once after a journey, and must not change what it is given."""
-    for k in [k for k in turn.workloads if k != learner.server]:
-        job = learner.training_job(k, turn.round, turn.workloads[k])
-        before = fingerprint(dict(job.inputs))
-        copied = pickle.loads(pickle.dumps(job))
-        turn.results[k] = run_job(job)
-        assert fingerprint(dict(job.inputs)) == before
-        assert fingerprint(run_job(copied)) == fingerprint(turn.results[k])
-        note(learner, turn, k, learner.apply(k, turn.round, turn.results[k]))
+def jobs_of(learner: Any) -> list[TrainingJob]:
+    """The local updates of all devices in round 1."""
+    play = Play(learner)
+    play.results(play.begin(range(learner.setup.device_count)))
+    return [job for _, job in sorted(play.executor.jobs.items())]
 
 
-def upload(learner: Any, turn: Turn) -> None:
-    for k in [k for k in turn.workloads if k != learner.server]:
-        (turn.uploads[k],) = learner.messages(k, turn.round, [learner.server])
-        assert turn.uploads[k].receivers == (learner.server,)
+def job_of(learner: Any, device: int = 0) -> TrainingJob:
+    """The local update of ``device`` in round 1."""
+    play = Play(learner)
+    play.results(play.begin([device]))
+    found: TrainingJob = play.executor.jobs[device]
+    return found
 
 
-def combine(learner: Any, turn: Turn, arrived: Mapping[int, Any] | None = None) -> None:
-    server = learner.server
-    arrived = {k: m.payload for k, m in turn.uploads.items()} if arrived is None else arrived
-    before = fingerprint(arrived)
-    note(learner, turn, server, learner.combine(server, turn.round, arrived))
-    assert fingerprint(arrived) == before
-    assert learner.training_job(server, turn.round, Workload()) is None
-    assert not learner.apply(server, turn.round, None)
-    job = learner.evaluation_job(server, turn.round)
-    if job is not None:
-        pickle.dumps(job)
-        note(learner, turn, server, learner.judge(server, turn.round, run_job(job)))
+def initial(learner: Any) -> Mapping[str, Part]:
+    """The first weights."""
+    found: Mapping[str, Part] = learner.first(None, learner.setup.server).state.parts
+    return found
 
 
-def note(learner: Any, turn: Turn, device: int, metrics: Any) -> None:
-    for name, value, modality in metrics:
-        assert name in learner.METRICS
-        turn.metrics[device, name, modality] = value
-
-
-def model(learner: Any, round: int) -> dict[str, Part]:
-    """The server's model after ``round``."""
-    return dict(learner._version(round).state)
+def metrics_of(told: Sequence[Metric]) -> dict[tuple[str, str], float]:
+    return {(name, modality): value for name, value, modality in opened(told)}
 
 
 def assert_models_close(one: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:

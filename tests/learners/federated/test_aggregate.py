@@ -18,11 +18,12 @@ from learners.federated.aggregate import (
     attention,
     averaging,
     buffered,
+    mean_of_rows,
     moving,
     normalised_averaging,
 )
 from learners.federated.weights import effective_steps, shares
-from learners.training.state import Part
+from learners.training.state import Part, Row
 
 
 def uniform(holders: Sequence[int]) -> Mapping[int, float]:
@@ -210,3 +211,20 @@ def test_clients_that_did_nothing_change_nothing(name: str) -> None:
     clients: dict[int, Update] = {k: update(server, part([0.5, -2.0])) for k in (0, 1)}
     found: Mapping[str, Part] = aggregate({"fusion": server}, clients, ALL_RULES[name], uniform)
     assert numbers(found) == pytest.approx([0.5, -2.0], abs=1e-12) and not math.isnan(sum(numbers(found)))
+
+
+@pytest.mark.parametrize("size", [1, 7, 116, 1000])
+def test_clients_that_were_trained_together_are_summed_in_the_order_of_their_numbers(size: int) -> None:
+    """One product over a bank's rows in whatever order they lie is the sum one after the other, in float32."""
+    torch.manual_seed(size)
+    bank = torch.randn(20, size + 3)
+    rows = {k: Row(bank, (7 * k) % 20) for k in range(20)}
+    weights = {k: float(weight) for k, weight in enumerate(torch.rand(20).double().softmax(0) / 2)}
+    expected = torch.zeros(size)
+    for k, row in rows.items():
+        expected = expected.add(row.tensor[2 : 2 + size], alpha=weights[k])
+    expected = expected.add(torch.ones(size), alpha=1.0 - sum(weights.values()))
+    found = mean_of_rows(rows, slice(2, 2 + size), weights, torch.ones(size))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    apart = {k: Row(row.tensor[None].clone(), 0) for k, row in rows.items()}
+    torch.testing.assert_close(mean_of_rows(apart, slice(2, 2 + size), weights, torch.ones(size)), found)

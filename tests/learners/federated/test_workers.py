@@ -1,4 +1,4 @@
-"""Every learner with a server, whole simulations: its clients trained alone, in threads, in processes."""
+"""Every averaging learner, whole simulations: its clients trained alone, in threads, in processes."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ from netsim.scenario.loading import load_plan
 
 IN_ROUNDS = [
     "cgb",
-    "centralized_server",
     "fedatt",
     "fedavg",
     "fedhgb",
     "fednova",
     "fedprox",
-    "isolated_clients",
     "mgb",
 ]
-WITHOUT = ["fedasync", "fedbuff"]
+WAITS_FOR_NOBODY = ["fedasync", "fedbuff"]
+ALONE = ["fedavg", "fedprox"]
+"""Those that need no server."""
+
+CASES = [
+    *((learner, "server_rounds") for learner in IN_ROUNDS),
+    *((learner, "asynchronous_server") for learner in WAITS_FOR_NOBODY),
+    *((learner, "decentralized_rounds") for learner in ALONE),
+]
 
 
 @pytest.fixture
 def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[str, list[Any]]]:
-    def run(learner: str, executor: str) -> tuple[str, list[Any]]:
-        protocol: dict[str, Any] = {"name": "server_rounds"}
-        if learner in WITHOUT:
-            protocol = {"name": "asynchronous_server"}
+    def run(learner: str, protocol: str, executor: str) -> tuple[str, list[Any]]:
         band = {"bandwidth_hz": 1e6}
         path = write_scenario(
             devices={"count": 4},
             topology={
-                "placement": {"name": "coordinates", "positions_m": [[50, 0], [-70, 0], [0, 90], [0, -80]]}
+                "placement": {"name": "coordinates", "positions_m": [[50, 0], [-70, 0], [0, 90], [0, -80]]},
+                "links": {"name": "range", "range_m": 150.0},
             },
-            protocol=protocol,
+            protocol={"name": protocol},
             server={"uplink": band, "downlink": {**band, "mode": "unicast"}},
             data={"name": "tiny_task:TinyData"},
             partition={"name": "iid"},
@@ -50,17 +54,16 @@ def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tu
         kept = Kept()
         simulation.watch(kept)
         simulation.run()
-        versions = simulation.learner._versions  # type: ignore[attr-defined]
-        return fingerprint(dict(versions[max(versions)].state)), kept.rows
+        return fingerprint(dict(simulation.states)), kept.rows
 
     return run
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
-@pytest.mark.parametrize("learner", IN_ROUNDS + WITHOUT)
-def test_workers_give_the_same_bytes(learner: str, executor: str, run: Any) -> None:
-    model, metrics = run(learner, "inline")
-    same_model, same_metrics = run(learner, executor)
+@pytest.mark.parametrize(("learner", "protocol"), CASES)
+def test_workers_give_the_same_bytes(learner: str, protocol: str, executor: str, run: Any) -> None:
+    states, metrics = run(learner, protocol, "inline")
+    same_states, same_metrics = run(learner, protocol, executor)
     assert metrics and {row.round for row in metrics} == {1, 2}
     assert repr(same_metrics) == repr(metrics)
-    assert same_model == model
+    assert same_states == states

@@ -173,41 +173,38 @@ def test_fastest_takes_those_that_were_quick(star):
     assert chosen == [[0, 1], [2, 3], [2, 3], [2, 3]]
 
 
-def test_a_server_that_trains_is_charged_for_it_and_judged_after_it(simulate, late_fusion):
-    """20 training samples of each of 3 devices, all in one epoch; ε f² / e = 2e-28 · 1e18 / 4 J per FLOP of the server.
+def test_the_server_is_charged_for_its_work_and_its_model_evaluated_after_it(simulate, late_fusion):
+    """ε f² / e = 2e-28 · 1e18 / 4 J per FLOP of the server, two FLOPs per number of each of 3 participants.
 
-    8 numbers, hidden layers of 4, 2 classes: 32 + 16 multiplications in the trunk and 16 + 8 in the one head, times 2,
-    times 3 with the backward pass, but 2 in the first layer, whose inputs need no gradient.
+    8 numbers, hidden layers of 4, 2 classes: 32 + 4 + 16 + 4 numbers in the trunk and 16 + 4 + 8 + 2 in the one head.
     """
     simulation, log = simulate(
         rounds=3,
         topology=None,
         protocol={"name": "server_rounds"},
         server={"processor": {"frequency_hz": 1e9, "flops_per_cycle": 4.0, "effective_capacitance_f": 2e-28}},
-        **late_fusion("centralized_server", 4, 4),
+        **late_fusion("fedavg", 4, 4),
         jobs={"device": "cpu", "executor": "inline", "stacking": "off"},
     )
-    flops = 60 * (6 * (48 + 24) - 2 * 32)
-    assert not log.transfers
-    assert {(row.outcome, row.compute_j, row.sending_j, row.flops) for row in log.rounds} == {
-        ("finished", 0.0, 0.0, 0.0)
-    }
+    flops = 2 * 3 * (56 + 30)
     for row in log.server:
         assert (row.outcome, row.arrived, row.flops) == ("aggregated", 3, flops)
         assert row.compute_j == pytest.approx(5e-11 * flops, rel=1e-12)
+        uploads_s = max(t.end_s for t in log.transfers if (t.round, t.kind) == (row.round, "upload"))
+        assert row.end_s == pytest.approx(uploads_s + flops / 4e9, rel=1e-12)
     told = [row for row in log.metrics if row.name == "loss_test"]
     assert [(row.round, row.device, row.time_s) for row in told] == [
         (r.round, 3, r.end_s) for r in log.server
     ]
 
-    learner = simulation.learner
+    federation = simulation.learner._federation
 
-    def loss(state):
-        rows = learner._test_rows
-        return evaluate(learner._architecture, state, learner._samples.store, rows, 256, "cpu")["loss"]
+    def loss(parts):
+        rows, store = federation.test_rows.value, federation.store.value
+        return evaluate(federation.architecture, parts, store, rows, 256, "cpu")["loss"]
 
-    losses = [loss(learner._initial), *(row.value for row in told)]
-    assert len(set(losses)) == 4 and losses[3] == loss(learner._version(3).state)
+    losses = [loss(federation.initial), *(row.value for row in told)]
+    assert len(set(losses)) == 4 and losses[3] == loss(simulation.states[3].parts)
 
 
 @pytest.mark.parametrize(

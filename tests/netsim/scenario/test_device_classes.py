@@ -141,4 +141,3 @@ def test_less_is_taken_by_smaller_batches_and_optimizers_that_remember_less(
     assert needed("dmml", batch_size=4) < adam
     assert needed("fedavg", momentum=0.0) < needed("fedavg")
     assert needed("fedprox", mu=0.1) > needed("fedprox", mu=0.0)
-    assert needed("centralized_server") == 0

@@ -471,6 +471,17 @@ def test_what_is_cancelled_while_it_waits_is_never_started(world_of):
     assert world.told.closed == [(1, 3.0), (2, 4.0)]
 
 
+def test_what_a_state_depends_on_is_kept_when_the_rest_is_cancelled(world_of):
+    """A message was thrown away; the device goes on from what it trained and picked."""
+    world = world_of(evaluates=False)
+    result, made = world.begin(0)
+    picked = world.work.together(losses, {"x": result}, 1)
+    other = world.work.together(losses, {"x": 3}, 1)
+    world.work.cancel(made, {"state": [picked]})
+    assert [task.cancelled for task in (result.task, picked.task, other.task)] == [False, False, True]
+    assert world.work.value(picked) == [Metric("loss", 1)]
+
+
 def test_what_somebody_must_know_is_not_cancelled(world_of):
     """It was measured before; so its round can be closed."""
     world = world_of(evaluates=False)

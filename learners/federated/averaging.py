@@ -1,0 +1,72 @@
+"""The server's next model, as a value that a task is handed: what FedAvg does, and the others do differently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from learners.federated.aggregate import Rule, aggregate, averaging
+from learners.federated.exchange import Model, Upload
+from learners.federated.weights import shares
+from learners.training.state import State
+from netsim.learner import Metric
+
+
+class Combined(NamedTuple):
+    """What a node has after its round.
+
+    Attributes:
+        parts: Its model.
+        head_weights: z.
+        metrics: What was measured meanwhile.
+    """
+
+    parts: State
+    head_weights: Mapping[str, float]
+    metrics: list[Metric]
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """FedAvg: w ← Σ p_k w_k with p_k = n_k/Σn (McMahan et al. 2017, Algorithm 1).
+
+    Attributes:
+        amounts: n_k of each client.
+        drops: Whether clients whose training diverged are left out, and counted.
+    """
+
+    amounts: Mapping[int, float]
+    drops: bool
+
+    def combine(self, round: int, before: Model, arrived: Mapping[int, Upload]) -> Combined:
+        """Make the server's next model of what has ``arrived``; if that is nothing, it is the one ``before``."""
+        uploads = {k: arrived[k] for k in sorted(arrived) if arrived[k].trained.finite}
+        combined = Combined(before.parts, before.head_weights, [])
+        if uploads:
+            combined = self.blend(round, before, uploads)
+        return Combined(*combined[:2], [*combined.metrics, *self.dropped(len(arrived) - len(uploads))])
+
+    def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
+        """Return the server's next model and z, from at least one upload."""
+        updates = {k: upload.update for k, upload in uploads.items()}
+        return Combined(
+            aggregate(before.parts, updates, self.rule(round, uploads), self.weigh), before.head_weights, []
+        )
+
+    def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
+        """Return what becomes of trained numbers."""
+        return averaging(self.weigh)
+
+    def weigh(self, devices: Sequence[int]) -> dict[int, float]:
+        """Return p_k of these clients by their data."""
+        return shares({k: self.amounts[k] for k in devices})
+
+    def dropped(self, count: int) -> list[Metric]:
+        """Return the metric that so many clients were left out, where they can be."""
+        return [Metric("dropped", float(count))] if self.drops else []
+
+
+def combine(inputs: Sequence[Mapping[str, Any]]) -> list[Combined]:
+    """Do :meth:`Averaging.combine` of each ``method`` with the other inputs."""
+    return [one["method"].combine(one["round"], one["before"], one["arrived"]) for one in inputs]

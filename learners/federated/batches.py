@@ -1,0 +1,217 @@
+"""Mini-batches of one client, or of several clients at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from learners.federated.samples import Samples
+from learners.training.batched import Mask, Step, steps_together
+from learners.training.stack import Devices
+
+Generators = Sequence[Mapping[str, torch.Generator]]
+"""Of each client, what its samples of each modality are augmented with."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A mini-batch of one client, or one of each of K clients.
+
+    Attributes:
+        inputs: By modality, [B_m, ...] or [K, B_m, ...]: of the samples that have it; a modality that none has is left
+            out.
+        labels: int64 [B] or [K, B].
+        present: Places of those samples, int64 [B_m] or [K, B_m], B for padding; modalities that all samples have are
+            left out.
+        devices: Places of the clients among those that train together.
+        real: What is no padding, bool [K, B]; None if nothing is.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    present: Mapping[str, Tensor]
+    devices: Devices
+    real: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return self.labels.shape[-1]
+
+    def labels_of(self, head: str) -> Tensor:
+        """Labels of the samples that ``head`` has logits for."""
+        if head not in self.present:
+            return self.labels
+        if self.labels.dim() == 1:
+            return self.labels[self.present[head]]
+        return F.pad(self.labels, (0, 1)).gather(1, self.present[head])
+
+    def real_of(self, head: str) -> Tensor | None:
+        """Which of those samples are no padding, bool [K, B_m]; None if all are."""
+        if head in self.present and self.labels.dim() == 2:
+            return self.present[head] < self.size
+        return self.real
+
+    def has(self, head: str) -> Mask:
+        """Which clients have a sample that ``head`` has logits for."""
+        real = self.real_of(head) if head in self.present else None
+        return True if real is None or bool((some := real.any(1)).all()) else some
+
+    def count(self, head: str) -> int | Tensor:
+        """How many samples each client has that ``head`` has logits for, [K]."""
+        real = self.real_of(head)
+        return self.labels_of(head).shape[-1] if real is None else real.sum(1)
+
+
+def alone(
+    samples: Samples,
+    clients: Sequence[int],
+    seen: Tensor,
+    sizes: Sequence[Sequence[int]],
+    modalities: Sequence[str],
+    dtype: torch.dtype,
+    generators: Generators | None = None,
+) -> Iterator[Batch]:
+    """Yield the mini-batches of the only one of ``clients``; see :func:`together`."""
+    (device,), store = clients, samples.store
+    at = store.labels.device
+    for rows in seen[0, : sum(sizes[0])].split(list(sizes[0])):
+        inputs, present = {}, {}
+        for m in modalities:
+            having = samples.having(device, m, rows)
+            places = None if having is None else having.nonzero().squeeze(1)
+            own = rows if places is None else rows[places]
+            if not len(own):
+                continue
+            if generators is None:
+                inputs[m] = store.seen(m, own.to(at), dtype)
+            else:
+                inputs[m] = store.augmented(m, own, generators[0].get(m), dtype)
+            if places is not None:
+                present[m] = places.to(at)
+        yield Batch(inputs, store.labels[rows.to(at)], present, slice(0, 1))
+
+
+def together(
+    samples: Samples,
+    clients: Sequence[int],
+    seen: Tensor,
+    sizes: Sequence[Sequence[int]],
+    modalities: Sequence[str],
+    dtype: torch.dtype,
+    generators: Generators | None = None,
+    mixed: Callable[[], bool] = lambda: False,
+) -> Iterator[Batch]:
+    """Yield mini-batches of several clients, the n-th of each with the n-th of the others.
+
+    Args:
+        samples: All samples, and which of them are whose.
+        clients: The clients.
+        seen: Rows of the data set, one mini-batch after the other, int64 [K, most], on the CPU; any of its own where a
+            client has no more.
+        sizes: Of each client, the samples of its mini-batches.
+        modalities: Those that the clients own.
+        dtype: Of the inputs.
+        generators: What training samples are augmented with; None for samples as a test sees them.
+        mixed: Whether samples of a batch meet in the network, in the mode that it is in as the first batch is taken.
+            Then nothing is padded: only clients with equally many samples of each modality are taken together.
+    """
+    having = _having(samples, clients, seen, modalities)
+    for step in steps_together(sizes, _kinds(having, sizes) if mixed() else None):
+        yield _batch(samples, seen, step, having, modalities, dtype, generators)
+
+
+def _having(
+    samples: Samples, clients: Sequence[int], seen: Tensor, modalities: Sequence[str]
+) -> dict[str, Tensor]:
+    """Which samples have a modality, bool [K, most], for those that some sample lacks."""
+    found: dict[str, Tensor] = {}
+    for m in modalities:
+        for place, device in enumerate(clients):
+            if m not in samples.clients[device].absent:
+                continue
+            own = samples.having(device, m, seen[place])
+            if own is not None:
+                found.setdefault(m, torch.ones_like(seen, dtype=torch.bool))[place] = own
+    return found
+
+
+def _kinds(having: Mapping[str, Tensor], sizes: Sequence[Sequence[int]]) -> list[list[Hashable]]:
+    """How many samples each mini-batch has, and how many of each modality."""
+    return [
+        list(
+            zip(
+                own,
+                *(
+                    [int(part.sum()) for part in has[place, : sum(own)].split(list(own))]
+                    for has in having.values()
+                ),
+                strict=True,
+            )
+        )
+        for place, own in enumerate(sizes)
+    ]
+
+
+def _batch(
+    samples: Samples,
+    seen: Tensor,
+    step: Step,
+    having: Mapping[str, Tensor],
+    modalities: Sequence[str],
+    dtype: torch.dtype,
+    generators: Generators | None,
+) -> Batch:
+    store = samples.store
+    at = store.labels.device
+    rows, real = step.cut(seen), step.real
+    inputs, present = {}, {}
+    for m in modalities:
+        own, counts = rows, step.counts
+        here = step.cut(having[m]) if m in having else None
+        if here is not None:
+            here = here if real is None else here & real
+        if here is not None and not bool(here.all()):
+            if not bool(here.any()):
+                continue
+            own, places = _compact(rows, here)
+            counts = tuple(here.sum(1).tolist())
+            present[m] = places.to(at)
+        flat = own.reshape(-1).to(at)
+        if generators is None:
+            x = store.seen(m, flat, dtype)
+        else:
+            draws = _draws(samples, m, step, counts, own.shape[1], generators)
+            x = store.trained_on(m, flat, None if draws is None else draws.to(at), dtype)
+        inputs[m] = x.unflatten(0, own.shape)
+    labels = store.labels[rows.to(at)]
+    return Batch(inputs, labels, present, step.devices, None if real is None else real.to(at))
+
+
+def _compact(rows: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
+    """The samples that are ``here`` [K, B], in their order, and their places: [K, most], padded with any and with B."""
+    counts = here.sum(1)
+    most = int(counts.max())
+    order = here.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    padding = torch.arange(most) >= counts[:, None]
+    own = rows.gather(1, order).masked_fill_(padding, int(rows[here][0]))
+    return own, order.masked_fill(padding, rows.shape[1])
+
+
+def _draws(
+    samples: Samples, modality: str, step: Step, counts: Sequence[int], most: int, generators: Generators
+) -> Tensor | None:
+    """Random numbers for each sample [K · most, ...], each client's from its own generator; None where none are."""
+    if modality not in generators[0]:
+        return None
+    transform = samples.store.transforms[modality]
+    found = []
+    for place, count in zip(torch.arange(len(generators))[step.devices].tolist(), counts, strict=True):
+        draws = transform.draw(count, generators[place][modality])
+        assert draws is not None
+        found.append(torch.cat([draws, draws.new_zeros(most - count, *draws.shape[1:])]))
+    return torch.cat(found)

@@ -1,0 +1,40 @@
+"""What nodes have and send: arrangements of values and futures of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from learners.federated.aggregate import Update
+
+
+class Model(NamedTuple):
+    """A node's model; also what the server sends.
+
+    Attributes:
+        number: The round after which it is the node's; 0 for the first.
+        parts: Its parts by name, or a future of them.
+        head_weights: z, how much each head's loss counts in training, by modality and for the fused head; or a future.
+    """
+
+    number: int
+    parts: Any
+    head_weights: Any
+
+
+class Upload(NamedTuple):
+    """What a client made of a model.
+
+    Attributes:
+        number: Of the model that it began with.
+        before: That model's parts, or a future of them.
+        trained: A :class:`learners.federated.local_update.Trained`, or a future of one.
+    """
+
+    number: int
+    before: Any
+    trained: Any
+
+    @property
+    def update(self) -> Update:
+        """Return the client's model before and after training, which is done."""
+        return Update(self.before, self.trained.state)

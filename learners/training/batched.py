@@ -1,0 +1,288 @@
+"""A local update that is written once, run for one device or for many at once.
+
+How a learner uses it. The update is a function of a *way* and of one or several devices' inputs::
+
+    def updated(way: Way, batches: Iterable[Batch], ...) -> list[Result]:
+        means = Means(way.count)
+        for batch in batches:
+            outputs = way.forward(batch.devices, batch.inputs)
+            losses = ...                                    # [] of one device, [devices] of several
+            way.step(losses, {})
+            means.add("loss", losses, batch.devices)
+        return [Result(*own) for own in zip(way.states(), means.by_device(), strict=True)]
+
+With :class:`Alone` it is the job of one device: its network as it is, and PyTorch's optimizer. With :class:`Together`
+it is that of many: the states lie in a bank, the network's ``stacked`` takes inputs through all of them, and a loss is
+one number per device. Devices do not depend on each other, so one backward pass through the sum of their losses gives
+the gradient of each. The learner's own part is small: its losses broadcast over a first axis of devices, and padding
+does not count in a device's mean (:func:`learners.training.objectives.cross_entropy`).
+
+Mini-batches of several devices are brought together by :func:`steps_together`. A device whose steps are over has no
+place in a step: its weights, running statistics and momentum stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from learners.training.optimizers import Rows, Rule, Single
+from learners.training.stack import ALL, Bank, Devices
+from learners.training.state import Part, State, lend
+
+Mask = bool | Tensor
+"""Which devices something is true of: all, none, or by device, bool [devices]."""
+
+
+class Stackable(Protocol):
+    """What a network must have: its parts by name, and itself for several devices at once."""
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that a state has a part for."""
+
+    def stacked(self, tensors: Mapping[str, Mapping[str, Tensor]], *inputs: Any) -> Any:
+        """``forward`` of K networks: tensors [K, *shape] by part and name, inputs and outputs [K, ...]."""
+
+
+class Alone:
+    """One device: its network works on a row of its own, and PyTorch's optimizer steps it.
+
+    Attributes:
+        net: The network.
+        count: Devices, one.
+        dtype: Of the state's numbers.
+    """
+
+    count = 1
+
+    def __init__(self, net: Any, state: State, rule: Rule) -> None:
+        self.net = net
+        self.dtype = _dtype(state)
+        modules = net.parts()
+        self._lent = lend(modules, state)
+        self._optimizer = Single(rule, modules, {part: state[part].layout for part in modules}, {})
+
+    def forward(self, devices: Devices, *inputs: Any) -> Any:
+        """Pass ``inputs`` through the network."""
+        return self.net(*inputs)
+
+    def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
+        """Step what ``total`` [] depends on; autograd knows that by itself."""
+        total.backward()
+        self._optimizer.step()
+
+    def finite(self) -> list[bool]:
+        """Whether all numbers are finite."""
+        return [all(bool(held.flat.isfinite().all()) for held in self._lent.values())]
+
+    def states(self) -> list[dict[str, Part]]:
+        """The state as it is now; it is not to be changed any more."""
+        return [{part: held.part() for part, held in self._lent.items()}]
+
+
+class Together:
+    """Several devices of one architecture: their states are rows of a bank, and one pass is theirs all.
+
+    Attributes:
+        net: Lends its structure, and says whether it is in training mode.
+        count: Devices K.
+        dtype: Of the states' numbers.
+    """
+
+    def __init__(self, net: Stackable, states: Sequence[State], rule: Rule) -> None:
+        self.net: Any = net
+        self.count = len(states)
+        self.dtype = _dtype(states[0])
+        self._bank = Bank.of(net.parts(), states)
+        self._optimizers = {
+            part: Rows(rule, stacked.weights, [None] * self.count)
+            for part, stacked in self._bank.parts.items()
+            if stacked.leaves  # a part without weights has nothing to step
+        }
+        self._devices: Devices = ALL
+        self._some = self._bank
+
+    def forward(self, devices: Devices, *inputs: Any) -> Any:
+        """Pass ``inputs`` [some, ...] through the networks of ``devices``."""
+        if isinstance(devices, Tensor) or devices != self._devices:
+            everybody = not isinstance(devices, Tensor) and devices.indices(self.count) == (0, self.count, 1)
+            self._devices, self._some = devices, self._bank if everybody else self._bank.some(devices)
+        outputs = self.net.stacked(self._some.tensors, *inputs)
+        if isinstance(devices, Tensor) and self.net.training:
+            for part, own in self._some.parts.items():
+                self._bank.parts[part].statistics[devices] = own.statistics
+        return outputs
+
+    def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
+        """Step the devices of the last :meth:`forward`.
+
+        Args:
+            total: What each minimises [some].
+            taking: By part, whose total depends on it; of parts that are not named all devices' totals do.
+        """
+        parts = [part for part in self._optimizers if taking.get(part, True) is not False]
+        derivatives = self._some.derivatives(total.sum(), parts)
+        for part, found in derivatives.items():
+            own, mask = self._some.parts[part], taking.get(part, True)
+            entries = own.layout.entries
+            resting = [
+                slice(entries[name].start, entries[name].start + entries[name].size)
+                for name, value in found.items()
+                if value is None
+            ]
+            if len(resting) < len(found):
+                self._optimizers[part].take_step(
+                    own.gradient(found),
+                    mask if isinstance(mask, Tensor) else None,
+                    self._devices,
+                    resting,
+                )
+
+    def finite(self) -> list[bool]:
+        """Whether all numbers of each device are finite."""
+        return self._bank.finite()
+
+    def states(self) -> list[dict[str, Part]]:
+        """The states as they are now, one per device; they are not to be changed any more."""
+        return self._bank.states()
+
+
+Way = Alone | Together
+
+
+def _dtype(state: State) -> torch.dtype:
+    return next(iter(state.values())).row.bank.dtype
+
+
+class Means:
+    """The mean of each loss over the steps in which a device had it."""
+
+    def __init__(self, count: int) -> None:
+        """Of ``count`` devices."""
+        self._count = count
+        self._steps: dict[str, list[tuple[int, Tensor, Devices, Mask]]] = {}
+        self._added = 0
+
+    def add(self, name: str, values: Tensor, devices: Devices, where: Mask = True) -> None:
+        """Note ``values`` of one step, [] of one device or [some]; ``where`` says who had them."""
+        self._steps.setdefault(name, []).append((self._added, values.detach(), devices, where))
+        self._added += 1
+
+    def by_device(self) -> list[dict[str, float]]:
+        """Return the means of each device by name, in the order in which the device had them first."""
+        found: list[dict[str, tuple[int, float]]] = [{} for _ in range(self._count)]
+        for name, steps in self._steps.items():
+            for own, (first, value) in zip(found, self._means(steps), strict=True):
+                if first >= 0:
+                    own[name] = first, value
+        return [
+            {name: value for name, (_, value) in sorted(own.items(), key=lambda item: item[1][0])}
+            for own in found
+        ]
+
+    def _means(self, steps: Sequence[tuple[int, Tensor, Devices, Mask]]) -> list[tuple[int, float]]:
+        """Of each device the number of the step in which it had the loss first, -1 for none, and the mean."""
+        if not steps[0][1].dim():
+            return [(steps[0][0], torch.stack([values for _, values, _, _ in steps]).mean().item())]
+        if all(where is True and len(values) == self._count for _, values, _, where in steps):
+            means = torch.stack([values for _, values, _, _ in steps]).mean(0).tolist()
+            return [(steps[0][0], mean) for mean in means]
+        like = steps[0][1]
+        table = like.new_zeros(len(steps), self._count)
+        had = torch.zeros(len(steps), self._count, dtype=torch.bool, device=like.device)
+        for row, (_, values, devices, where) in enumerate(steps):
+            had[row, devices] = where
+            table[row, devices] = (
+                values if where is True else torch.where(torch.as_tensor(where), values, 0.0)
+            )
+        numbers = torch.tensor([number for number, _, _, _ in steps], device=like.device)
+        firsts = torch.where(had.any(0), numbers[had.to(torch.uint8).argmax(0)], -1)
+        means = (table.sum(0) / had.sum(0).clamp(min=1)).tolist()
+        return list(zip(firsts.tolist(), means, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Mini-batches that some devices take at the same time, one each.
+
+    Attributes:
+        devices: Whose they are.
+        counts: Samples of each.
+        starts: Place of each one's first sample among all that its device sees, one mini-batch after the other.
+    """
+
+    devices: Devices
+    counts: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    @cached_property
+    def size(self) -> int:
+        """Samples of the largest; the others are padded."""
+        return max(self.counts)
+
+    @cached_property
+    def real(self) -> Tensor | None:
+        """What is no padding, bool [some, size]; None if nothing is padded."""
+        if min(self.counts) == self.size:
+            return None
+        return torch.arange(self.size) < torch.tensor(self.counts)[:, None]
+
+    @cached_property
+    def _places(self) -> slice | Tensor:
+        """Places of its samples in a row of all that a device sees: the same for all, or [some, size]."""
+        first = self.starts[0]
+        if all(start == first for start in self.starts):
+            return slice(first, first + self.size)
+        return torch.tensor(self.starts)[:, None] + torch.arange(self.size)
+
+    def cut(self, seen: Tensor) -> Tensor:
+        """Its samples [some, size] of what all devices see [devices, most]; padding is any of them."""
+        own, places = seen[self.devices], self._places
+        if isinstance(places, slice):
+            return own[:, places]
+        return own.gather(1, places.clamp(max=seen.shape[1] - 1))
+
+
+def steps_together(
+    sizes: Sequence[Sequence[int]], kinds: Sequence[Sequence[Hashable]] | None = None
+) -> tuple[Step, ...]:
+    """Let each device take its n-th mini-batch with the n-th of the others.
+
+    Those whose steps are over stay behind. Devices that are sorted by their numbers of steps, longest first, are
+    neighbours in every step, so that nothing is copied.
+
+    Args:
+        sizes: Of each device the samples of its mini-batches, in their order.
+        kinds: Of each mini-batch what it must have in common with those that it is taken with; None for nothing.
+    """
+    alike = None if kinds is None else tuple(map(tuple, kinds))
+    return _steps_together(tuple(map(tuple, sizes)), alike)
+
+
+@lru_cache(maxsize=64)
+def _steps_together(
+    sizes: tuple[tuple[int, ...], ...], kinds: tuple[tuple[Hashable, ...], ...] | None
+) -> tuple[Step, ...]:
+    """:func:`steps_together`, which is the same in most rounds."""
+    starts = [tuple(accumulate(own, initial=0)) for own in sizes]
+    found = []
+    for n in range(max(map(len, sizes), default=0)):
+        groups: dict[Hashable, list[int]] = {}
+        for k, own in enumerate(sizes):
+            if n < len(own):
+                groups.setdefault(None if kinds is None else kinds[k][n], []).append(k)
+        for group in groups.values():
+            counts, firsts = tuple(sizes[k][n] for k in group), tuple(starts[k][n] for k in group)
+            found.append(Step(_neighbours(group), counts, firsts))
+    return tuple(found)
+
+
+def _neighbours(group: Sequence[int]) -> Devices:
+    first, last = group[0], group[-1]
+    return slice(first, last + 1) if last - first == len(group) - 1 else torch.tensor(group)

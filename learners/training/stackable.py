@@ -1,0 +1,185 @@
+"""Whether any network that a scenario names can be done for several devices as one: found out by trying it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from learners.networks.network import Trunk
+from learners.training.randomness import DrawingFrom
+from learners.training.stack import stacked
+from learners.training.state import Layout, Lent, Part, Row, State
+from netsim.work.batching import in_words
+
+TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}
+"""What may still be rounding, relative to the largest number; what goes wrong in stacking is off by far more."""
+
+ROUNDING = 64
+"""So many units in the last place of the largest number in a state are rounding in any of its buffers."""
+
+SAMPLES = 32
+"""A trial has at most so many samples of each device."""
+
+
+def networks_obstacle(
+    trunks: Mapping[str, Trunk],
+    names: Mapping[str, str],
+    states: Sequence[State],
+    inputs: Callable[[str], Tensor],
+    trains: bool,
+) -> str:
+    """Say what keeps any of some networks from being stacked, as the end of a sentence; empty if nothing does.
+
+    Args:
+        trunks: By modality; the part ``trunk/<modality>`` of a state is theirs.
+        names: What the scenario calls them, by modality.
+        states: Of two devices or more.
+        inputs: From a modality to its network's inputs [devices, batch, ...].
+        trains: Whether they are to be trained.
+    """
+    for m, trunk in trunks.items():
+        if reason := trunk_obstacle(trunk, [state[f"trunk/{m}"] for state in states], inputs(m), trains):
+            return f"network {names[m]!r} (modality {m}): {reason}"
+    return ""
+
+
+def some_of(rows: Sequence[Tensor], batch_size: int) -> Tensor:
+    """Return samples to train on in a trial, [devices, batch], from those of each device, at least one.
+
+    BatchNorm wants two samples, and a device may have one: then it is there twice.
+    """
+    size = max(2, min(batch_size, SAMPLES, *map(len, rows)))
+    return torch.stack([own[torch.arange(size) % len(own)] for own in rows])
+
+
+def trunk_obstacle(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool) -> str:
+    """What keeps ``trunk`` from being stacked, as the end of a sentence; empty if nothing does.
+
+    Features, gradients and buffers are compared with those of each network alone. All but the first get other weights
+    than they have, for networks that are the same could be taken for each other.
+
+    Args:
+        trunk: The network.
+        parts: K states of it.
+        x: Inputs [K, batch, *input_shape].
+        trains: Whether it is to be trained.
+    """
+    parts = [_moved(part, 1.0 + 0.1 * k) for k, part in enumerate(parts)]
+    trunk.train(trains)
+    with DrawingFrom(0) as mode:
+        each = [_alone(trunk, part, own, trains) for part, own in zip(parts, x, strict=True)]
+    if mode.drawn:
+        return "its forward pass draws random numbers, each device its own"
+    try:
+        found = _together(trunk, parts, x, trains)
+    except Exception as error:
+        return f"PyTorch cannot vectorise its forward pass ({in_words(error)})"
+    expected = _Outcome(*(torch.stack(one) for one in zip(*each, strict=True)))
+    tolerance = TOLERANCE.get(x.dtype, TOLERANCE[torch.float32])
+    layout = parts[0].layout
+    # A running mean may be nothing but rounding, as behind layers whose inputs have mean 0.
+    sent = expected.rows[:, : layout.sent].nan_to_num().abs()
+    largest = float(sent.max()) if sent.numel() else 0.0  # a trunk may have no numbers at all
+    rounding = ROUNDING * torch.finfo(x.dtype if x.is_floating_point() else sent.dtype).eps * largest
+    agree = {
+        "features": _agree(found.features, expected.features, tolerance),
+        "gradients": _agree(found.gradients, expected.gradients, tolerance),
+        "buffers": all(
+            _agree(found.rows[:, place], expected.rows[:, place], tolerance, rounding)
+            for place in _buffers(layout)
+        ),
+    }
+    wrong = " and ".join(what for what, alike in agree.items() if not alike)
+    return f"vectorised by PyTorch, its {wrong} are not those of each network alone" if wrong else ""
+
+
+class _Outcome(NamedTuple):
+    """Of one network, or of K.
+
+    Attributes:
+        features: [..., batch, feature_count].
+        gradients: [..., weights]; zero where nothing is trained.
+        rows: All numbers of the state afterwards [..., size].
+    """
+
+    features: Tensor
+    gradients: Tensor
+    rows: Tensor
+
+
+def _moved(part: Part, factor: float) -> Part:
+    row = part.row.tensor.clone()
+    row[: part.layout.weights] *= factor
+    return Part(Row(row[None], 0), part.layout)
+
+
+def _buffers(layout: Layout) -> list[slice]:
+    entries = layout.entries.values()
+    return [slice(one.start, one.start + one.size) for one in entries if one.start >= layout.weights]
+
+
+def _agree(found: Tensor, expected: Tensor, tolerance: float, rounding: float = 0.0) -> bool:
+    """NaN agrees with NaN: a network that diverges does so either way."""
+    if not expected.numel():
+        return True
+    largest = float(expected.nan_to_num().abs().max())
+    return torch.allclose(found, expected, 0.0, max(tolerance * largest, rounding), equal_nan=True)
+
+
+def _slopes(features: Tensor) -> Tensor:
+    """Of what is differentiated, by each of ``features`` [..., batch, feature_count]: all of them different."""
+    places = torch.arange(features.shape[-2:].numel(), device=features.device, dtype=features.dtype)
+    return (1.0 + places).cos().view(features.shape[-2:])
+
+
+def _alone(trunk: Trunk, part: Part, x: Tensor, trains: bool) -> _Outcome:
+    lent = Lent(trunk, part)
+    gradient = torch.zeros_like(lent.flat)
+    with nullcontext() if trains else torch.no_grad():
+        features = trunk(x)
+    if features.requires_grad:
+        (features * _slopes(features)).sum().backward()
+        weights, views = dict(trunk.named_parameters()), part.layout.views(gradient)
+        for name in part.layout.trained:
+            if (own := weights[name].grad) is not None:
+                views[name].copy_(own)
+    return _Outcome(features.detach(), gradient[: part.layout.weights], lent.part().row.tensor)
+
+
+def _together(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool) -> _Outcome:
+    together = stacked(parts, trains)
+    with nullcontext() if trains else torch.no_grad():
+        features = trunk.stacked(together.tensors, x)
+    gradients = torch.zeros_like(together.weights)
+    if features.requires_grad:
+        total = (features * _slopes(features)).sum()
+        found = torch.autograd.grad(total, list(together.leaves.values()), allow_unused=True)
+        gradients = together.gradient(dict(zip(together.leaves, found, strict=True)))
+    return _Outcome(features.detach(), gradients.detach(), together.flat.detach())
+
+
+def mixes_samples(trunk: Trunk, part: Part, x: Tensor) -> bool:
+    """Whether a sample's features, or what the network remembers of a pass, depend on the rest of its batch.
+
+    BatchNorm is such a layer while it trains. Devices whose batches differ in size then cannot be padded to one size.
+    Found out by a pass with the second half of the samples replaced by the first one, in the mode that ``trunk`` is in.
+
+    Args:
+        trunk: The network.
+        part: A state of it, which stays as it is.
+        x: Inputs of some samples that differ [batch, *input_shape].
+    """
+    known: dict[bool, bool] = trunk.__dict__.setdefault("_mixes", {})
+    if trunk.training not in known:
+        lent, half = Lent(trunk, part), len(x) // 2
+        with torch.no_grad():
+            features = trunk(x)
+            others = trunk(torch.cat([x[:half], x[:1].expand(len(x) - half, *x.shape[1:])]))
+        place = slice(part.layout.weights, None)
+        kept = lent.part().row.tensor[place].equal(part.row.tensor[place])
+        known[trunk.training] = not kept or not features[:half].equal(others[:half])
+    return known[trunk.training]
