@@ -1,7 +1,8 @@
-"""Judging devices' models on the test samples, class by class."""
+"""Evaluation of devices' models on the test samples, class by class."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ from learners.training.task import Store
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """How one model did.
+class Evaluated:
+    """Hold how one model did.
 
     Attributes:
         loss: Mean cross-entropy of the main head.
@@ -30,13 +31,14 @@ class Judgement:
     samples: tuple[int, ...]
 
     def accuracy(self, head: int = 0) -> float:
-        """Part of the test samples that ``head`` gets right."""
+        """Return the part of the test samples that ``head`` gets right."""
         return sum(self.correct[head]) / sum(self.samples)
 
     def weighted_accuracy(self, weights: Sequence[float], head: int = 0) -> float:
-        """Accuracy where class c comes with probability ``weights[c]``; classes without a test sample do not count.
+        """Return the accuracy where class c comes with probability ``weights[c]``.
 
-        With a device's own shares of the classes this is MHD's β_priv, with equal ones its β_sh.
+        Classes without a test sample do not count. With a device's own shares of the classes this is MHD's β_priv, with
+        equal ones its β_sh.
         """
         there = [c for c, count in enumerate(self.samples) if count]
         total = sum(weights[c] for c in there)
@@ -46,51 +48,47 @@ class Judgement:
 
 @drawing_from_its_seed
 def evaluate(
-    models: Sequence[tuple[Classifier, State]],
+    architecture: Classifier,
+    state: State,
     store: Store,
     modality: str,
     rows: Tensor,
     batch_size: int,
     torch_device: str,
-) -> list[Judgement]:
-    """Judge several models on the same test samples.
+) -> Evaluated:
+    """Evaluate a model on the test samples.
 
     A head may know more classes than the samples are of; a prediction of any of those is wrong.
 
     Args:
-        models: Architectures and states. Heads that know fewer classes than there are labels are not judged.
+        architecture: The model's. Heads that know fewer classes than the main one are not evaluated.
+        state: The model.
         store: All samples.
         modality: The networks' input.
         rows: The test samples, int64 [samples].
         batch_size: Samples per forward pass.
         torch_device: Where to work.
     """
-    if not models:
-        return []
-    classes = models[0][0].class_counts[0]
-    judged = [
-        [h for h, count in enumerate(architecture.class_counts) if count >= classes]
-        for architecture, _ in models
-    ]
+    classes = architecture.class_counts[0]
+    heads = [head for head, count in enumerate(architecture.class_counts) if count >= classes]
     samples = torch.zeros(classes, dtype=torch.int64, device=torch_device)
-    correct = [torch.zeros(len(heads), classes, dtype=torch.int64, device=torch_device) for heads in judged]
-    loss = torch.zeros(len(models), dtype=torch.float64, device=torch_device)
+    correct = torch.zeros(len(heads), classes, dtype=torch.int64, device=torch_device)
+    loss = torch.zeros((), dtype=torch.float64, device=torch_device)
+    dtype = state[TRUNK].row.bank.dtype
     with torch.inference_mode():
         for part in rows.to(torch_device).split(batch_size):
             labels = store.labels[part]
             samples += labels.bincount(minlength=classes)
-            seen: dict[torch.dtype, Tensor] = {}
-            for place, (architecture, state) in enumerate(models):
-                dtype = state[TRUNK].row.bank.dtype
-                if dtype not in seen:
-                    seen[dtype] = store.seen(modality, part, dtype)
-                logits = architecture.predict(state, seen[dtype]).logits
-                loss[place] += F.cross_entropy(logits[0], labels, reduction="sum")
-                for row, head in enumerate(judged[place]):
-                    right = labels[logits[head].argmax(-1) == labels]
-                    correct[place][row] += right.bincount(minlength=classes)
-    of_class = tuple(samples.tolist())
-    return [
-        Judgement(total / len(rows), tuple(tuple(row) for row in right.tolist()), of_class)
-        for total, right in zip(loss.tolist(), correct, strict=True)
-    ]
+            logits = architecture.predict(state, store.seen(modality, part, dtype)).logits
+            loss += F.cross_entropy(logits[0], labels, reduction="sum")
+            for row, head in enumerate(heads):
+                right = labels[logits[head].argmax(-1) == labels]
+                correct[row] += right.bincount(minlength=classes)
+    right_by_head = tuple(tuple(row) for row in correct.tolist())
+    return Evaluated(loss.item() / len(rows), right_by_head, tuple(samples.tolist()))
+
+
+def means(of: Sequence[Evaluated]) -> tuple[float, float]:
+    """Return accuracy and loss of the main heads, means over several models."""
+    accuracies = math.fsum(one.accuracy() for one in of)
+    return accuracies / len(of), math.fsum(one.loss for one in of) / len(of)

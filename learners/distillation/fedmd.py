@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import networkx as nx
 import torch
 from torch import Tensor
 
-from learners.distillation.evaluation import Judgement
-from learners.distillation.fedmd_update import Consensus, Epochs, FedMDPlan, Trained, update
-from learners.distillation.fleet import Fleet, OfAFleet
+from learners.distillation.evaluation import means
+from learners.distillation.fedmd_update import Consensus, Epochs, FedMDPlan, update
 from learners.distillation.options import FedMDOptions
-from learners.distillation.public import PublicSet, load_public
+from learners.distillation.per_device import DeviceModels, PerDeviceLearner
+from learners.distillation.public import load_public
 from learners.dmml.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import BITS_PER_NUMBER
 from learners.training.optimizers import Memories, Rule
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
-from netsim.former.learning import Message, ServerLearner, Workload
-from netsim.learner import Metric, Setup
-from netsim.work.job import TrainingJob
+from netsim.learner import Cost, Message, Metric, Setup, Step
+from netsim.work.future import Future, Shared
+from netsim.work.graph import TaskGraph
+from netsim.work.job import Inputs
 from netsim.work.torch_device import require_memory
 from netsim.world.budget import Budget
 
 
-class Agreement:
-    """What the server has after a round: promised when it is sent, there when the round is combined.
+class Upload(NamedTuple):
+    """What is known of a party after its training.
 
     Attributes:
-        consensus: What the parties agreed on last; None until there is something.
+        scores: Logits of the round's public samples [samples, C]: this is what it sends.
+        model: Its model, which it does not send. The server's metrics are about it, and nothing else.
     """
 
-    def __init__(self) -> None:
-        self.consensus: Consensus | None = None
-
-
-class Scores:
-    """What a party sends: scores, and nothing of its model.
-
-    Attributes:
-        scores: Logits [samples, C]; None until its job is done.
-    """
-
-    def __init__(self) -> None:
-        self.scores: Tensor | None = None
+    scores: Any
+    model: Any
 
 
 def mean_scores(scores: Sequence[Tensor]) -> Tensor:
-    """f̃ = (1/m) Σ_k f_k of logits [samples, C], in the order given."""
+    """Return f̃ = (1/m) Σ_k f_k of logits [samples, C], in the order given."""
     return torch.stack(list(scores)).mean(0)
 
 
-class FedMD(OfAFleet, ServerLearner):
+class FedMD(PerDeviceLearner):
     """Parties learn public labels, then their own; each round they digest the mean of all parties' public scores.
 
     A round of the server is: download of the consensus of the round before; digest; a few epochs on own labels
-    (revisit); scores of this round's public samples, up to the server; their mean. No parameter ever travels.
+    (revisit); scores of this round's public samples, up to the server; their mean. Without a server each party sends
+    its scores to its neighbours, and digests the mean of its own and theirs. No parameter ever travels.
     """
 
     Options: ClassVar[type[Options]] = FedMDOptions
@@ -67,34 +58,27 @@ class FedMD(OfAFleet, ServerLearner):
         "loss_public": "cross-entropy on public labels, first round, mean over its steps",
         "loss_digest": "mean absolute error to the consensus, mean over the round's steps",
         "loss_task": "cross-entropy on the party's own labels, mean over the round's steps",
-        "accuracy": "test accuracy, mean over the parties' models as they were when the server last heard of them",
-        "loss_test": "cross-entropy on the test samples, mean over the parties' models",
-        "accuracy_local": "test accuracy of one party's own model after its local training",
+        "accuracy": "test accuracy: mean over the parties' models as they were when the server last heard of them; "
+        "without a server, of each party's own model",
+        "loss_test": "cross-entropy on the test samples, of the same models",
+        "accuracy_local": "with a server: test accuracy of one party's own model after its local training",
     }
-    looks_ahead: ClassVar[bool] = True
-    in_rounds_only: ClassVar[bool] = True
-    judges_devices: ClassVar[bool] = True
+    SUITS = frozenset({"decentralized", "server"})
+    takes_late = False  # scores are those of one round's public samples
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         options = self._options
-        self._fleet = Fleet(setup, options.networks, options.modalities)
-        assert self._fleet.task is not None
-        self._public = load_public(options.public, self._fleet.task, self._fleet.modality, setup)
-        own, public = len(self._fleet.classes), len(self._public.classes)
+        self._devices = DeviceModels(setup, options.networks, options.modalities)
+        assert self._devices.task is not None
+        self._public = load_public(options.public, self._devices.task, self._devices.modality, setup)
+        own, public = len(self._devices.classes), len(self._public.classes)
         self._label_space = self._find_label_space()
         heads = {"union": (own + public,), "shared": (own,), "private": (own, public)}[self._label_space]
-        self._fleet.build(heads)
+        self._devices.build(heads)
         self._scored = heads[0]
         self._aligned = min(options.alignment_samples, len(self._public.rows))
-        self._states = {k: self._fleet.initial(k) for k in self._fleet.samples}
-        self._heard = dict(self._states)
-        self._memories: dict[int, tuple[Memories, Memories]] = {}
-        self._begun: dict[int, int] = {}
-        self._agreements = {0: Agreement()}
-        self._received: dict[int, dict[int, Agreement]] = {}
-        self._sent: dict[tuple[int, int], Scores] = {}
-        self._asked: dict[int, int] = {}
+        self._begun: dict[int, int] = {}  # by party, the first round that it trained to the end of
 
     @property
     def _options(self) -> FedMDOptions:
@@ -108,7 +92,7 @@ class FedMD(OfAFleet, ServerLearner):
         Raises:
             ScenarioError: Classes shall be shared that are not the same.
         """
-        asked, own, public = self._options.label_space, self._fleet.classes, self._public.classes
+        asked, own, public = self._options.label_space, self._devices.classes, self._public.classes
         if self._options.public is None:
             return "shared"
         if asked == "shared" and own != public:
@@ -123,33 +107,33 @@ class FedMD(OfAFleet, ServerLearner):
 
     def training_memory_bytes(self, device: int) -> float:
         """Training with Adam on the largest of its batches."""
-        if device not in self._fleet.samples:
+        if device not in self._devices.samples:
             return 0.0
         options = self._options
-        return self._fleet.memory_bytes(
+        return self._devices.memory_bytes(
             device, 2, max(options.batch_size, options.public_batch_size, options.digest_batch_size)
         )
 
     def facts(self) -> Mapping[str, Any]:
         """Data, networks, public samples and costs, for the run's metadata."""
         return {
-            **self._fleet.facts(),
+            **self._devices.facts(),
             "public": self._public.facts,
             "label_space": self._label_space,
             "score_bits": self._bits,
         }
 
-    def begin(self, graph: nx.Graph) -> None:
+    def prepare(self, graph: nx.Graph) -> None:
         """Put the data in place."""
-        super().begin(graph)
+        super().prepare(graph)
         require_memory(
-            6 * self._fleet.states_bytes(),
+            6 * self._devices.states_bytes(),
             self.setup.memory_bytes,
-            f"the models of {len(self._states)} devices and what their optimizers remember",
+            f"the models of {len(self._devices.samples)} devices and what their optimizers remember",
             "use fewer devices (devices.count) or smaller networks (learner.networks), or allow more",
         )
-        self._fleet.place()
-        self._shared: PublicSet = self._public.beside(self._fleet.store)
+        self._devices.place()
+        self._public_set = Shared(self._public.beside(self._devices.store))
 
     @property
     def _bits(self) -> float:
@@ -161,30 +145,30 @@ class FedMD(OfAFleet, ServerLearner):
         order = stream(self.setup.seed, "alignment", round).permutation(len(self._public.rows))
         return torch.from_numpy(order[: self._aligned])
 
-    def download(self, round: int, devices: Sequence[int], together: bool = False) -> Sequence[Message]:
-        """The consensus of the round before; nothing is in the first message."""
-        parties = tuple(k for k in devices if k in self._fleet.samples)
-        self._asked[round] = len(parties)
-        bits = self._bits if round > 1 else 0.0
-        return [Message(parties, bits, self._agreement(round - 1))] if parties else []
+    def first(self, work: TaskGraph, node: int) -> Step:
+        """Return a party's first model; the server has nothing to send yet."""
+        if node == self.setup.server:
+            heard = {k: self._devices.initial(k) for k in self._devices.samples}
+            return Step({"consensus": None, "heard": heard})
+        if node not in self._devices.samples:
+            return Step()
+        memories: tuple[Memories, Memories] = ({}, {})
+        model = self._devices.initial(node)
+        return Step({"model": model, "memories": memories, "consensus": None, "scores": {}})
 
-    def receive(self, device: int, round: int, payload: Agreement) -> None:
-        """What the party will digest."""
-        self._received.setdefault(device, {})[round] = payload
+    def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
+        """Return a party's steps and forward passes, and one FLOP for each score that goes into a mean.
 
-    def workload(self, device: int, round: int, budget: Budget) -> Workload:
-        """A party's steps and forward passes, or the server's mean: one FLOP per score that it has asked for.
-
-        A party's first round is the one with public labels. The server's FLOPs are counted as if everybody answered.
+        A party's first round is the one with public labels. Means are counted as if everybody answered; they are the
+        server's work, or where there is none each party's own.
         """
-        if device == self.server:
-            return Workload(
-                {}, {"consensus": float(self._asked.get(round, 0) * self._aligned * self._scored)}
-            )
-        if device not in self._fleet.samples:
-            return Workload()
-        options, costs = self._options, self._fleet.costs(device)
-        epochs, own = self._epochs(device, round), len(self._fleet.samples[device])
+        others = sum(k in self._devices.samples for k in peers)
+        if node == self.setup.server:
+            return Cost({}, {"consensus": self._mean_flops(others)})
+        if node not in self._devices.samples:
+            return Cost()
+        options, costs = self._options, self._devices.costs(node)
+        epochs, own = self._epochs(node, round), len(self._devices.samples[node])
         steps = {
             "public": (epochs.public, len(self._public.rows), options.public_batch_size, self._public_head),
             "digest": (epochs.digest, self._aligned, options.digest_batch_size, 0),
@@ -196,7 +180,12 @@ class FedMD(OfAFleet, ServerLearner):
             flops[part] = sum(batch_sizes(samples, batch, count, options.last_batch)) * costs.step([head])
             taken += count
         flops["scores"] = self._aligned * costs.forward
-        return Workload({self._fleet.modality: taken}, flops)
+        if self.setup.server is None:
+            flops["consensus"] = self._mean_flops(1 + others)
+        return Cost({self._devices.modality: taken}, flops)
+
+    def _mean_flops(self, parties: int) -> float:
+        return float(parties * self._aligned * self._scored)
 
     @property
     def _public_head(self) -> int:
@@ -210,22 +199,39 @@ class FedMD(OfAFleet, ServerLearner):
             return Epochs(options.public_epochs, 0, options.private_epochs)
         return Epochs(0, options.digest_epochs, options.revisit_epochs)
 
-    def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
-        """The local update; see :func:`learners.distillation.fedmd_update.update`. The server has none."""
-        if device == self.server or device not in self._fleet.samples:
-            return None
+    def messages(
+        self, node: int, round: int, receivers: Sequence[int], together: bool = False
+    ) -> Sequence[Message]:
+        """Return the scores of this round's public samples; from the server, the consensus of the round before."""
+        server = self.setup.server
+        if node != server and node not in self._devices.samples:
+            return ()
+        if node != server:
+            self._begun.setdefault(node, round)
+        parties = tuple(k for k in receivers if k in self._devices.samples or k == server)
+        bits = 0.0 if node == server and round == 1 else self._bits
+        return [Message(parties, bits)] if parties else ()
+
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """Order the local update; see :func:`learners.distillation.fedmd_update.update`. The server has none.
+
+        A divergence stops the run.
+        """
+        if node == self.setup.server:
+            return Step(state, state["consensus"])
+        if node not in self._devices.samples:
+            return Step()
         options = self._options
-        epochs, received = self._epochs(device, round), self._taken(device, round)
+        epochs = self._epochs(node, round)
         inputs = {
-            "architecture": self._fleet.architectures[device],
-            "state": self._states[device],
-            "memories": self._memories.get(device, ({}, {})),
-            "store": self._fleet.store,
-            "modality": self._fleet.modality,
-            "device": device,
-            "public": self._shared,
+            **self._devices.common(),
+            "architecture": self._devices.architectures[node],
+            "state": state["model"],
+            "memories": state["memories"],
+            "device": node,
+            "public": self._public_set,
             "epochs": epochs,
-            "consensus": received.consensus if epochs.digest else None,
+            "consensus": state["consensus"] if epochs.digest else None,
             "asked": self._places(round),
             "plan": FedMDPlan(
                 Rule("adam", options.learning_rate),
@@ -233,94 +239,74 @@ class FedMD(OfAFleet, ServerLearner):
                 options.public_batch_size,
                 options.digest_batch_size,
                 public_head=self._public_head,
-                public_offset=len(self._fleet.classes) if self._label_space == "union" else 0,
+                public_offset=len(self._devices.classes) if self._label_space == "union" else 0,
                 last_batch=options.last_batch,
                 bf16=self.setup.precision == "bf16",
             ),
-            "seed": derive_seed(self.setup.seed, "training", device, round),
-            "torch_device": self.setup.torch_device,
+            "seed": derive_seed(self.setup.seed, "training", node, round),
         }
-        return TrainingJob(update, inputs, frozenset({"store", "public"}))
+        trained = self._finite(work, work.do(update, inputs, round), f"the training of device {node}", round)
+        new = {
+            "model": trained["state"],
+            "memories": trained["memories"],
+            "consensus": state["consensus"],
+            "scores": {round: trained["scores"]},
+        }
+        return Step(new, Upload(trained["scores"], trained["state"]), trained["metrics"])
 
-    def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
-        """The local update's model becomes the party's; its scores become what it sends.
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """Take the server's consensus, or order the mean of what arrived; where nothing did, that of before stays."""
+        server = self.setup.server
+        if node == server:
+            heard = state["heard"] | {k: upload.model for k, upload in arrived.items()}
+            scores = {k: upload.scores for k, upload in arrived.items()}
+            return Step(
+                {"consensus": self._consensus(work, round, scores) or state["consensus"], "heard": heard}
+            )
+        if node not in self._devices.samples:
+            return Step()
+        if server is not None:
+            return Step({**state, "consensus": arrived[server]})
+        own = {node: state["scores"][round]} if round in state["scores"] else {}
+        scores = own | {k: upload.scores for k, upload in arrived.items()}
+        return Step({**state, "consensus": self._consensus(work, round, scores) or state["consensus"]})
 
-        Raises:
-            ScenarioError: Training diverged.
-        """
-        if result is None:
-            return ()
-        if not result.finite:
-            raise self._diverged(f"the training of device {device}", round)
-        self._states[device], self._memories[device] = result.state, result.memories
-        self._scores(device, round).scores = result.scores
-        return [Metric(name, value) for name, value in result.losses.items()]
-
-    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """Scores of this round's public samples, to the server."""
-        if device not in self._fleet.samples:
-            return ()
-        self._begun.setdefault(device, round)
-        return [Message((self.server,), self._bits, self._scores(device, round))]
-
-    def combine(self, device: int, round: int, arrived: Mapping[int, Scores]) -> Sequence[Metric]:
-        """The mean of what arrived; where nothing did, the consensus is that of before."""
-        if device != self.server:
-            return ()
-        agreement = self._agreement(round)
-        agreement.consensus = self._agreement(round - 1).consensus
-        self._heard |= {k: self._states[k] for k in arrived}
-        if arrived:
-            scores = [arrived[k].scores for k in sorted(arrived)]
-            there = [one for one in scores if one is not None]
-            assert len(there) == len(scores), "nothing arrives before its sender's job is done"
-            agreement.consensus = Consensus(self._places(round), mean_scores(there))
-        self._agreements = {n: one for n, one in self._agreements.items() if n >= round}
-        self._sent = {key: one for key, one in self._sent.items() if key[1] > round}
-        return ()
-
-    def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
-        """Judge a party's own model, or as the server's round ends those of all parties as they last sent scores.
-
-        What a party has learnt since, whose upload was lost, may or may not be done by now.
-        """
-        if not self._fleet.judged_in(round):
+    def _consensus(self, work: TaskGraph, round: int, scores: Mapping[int, Any]) -> Consensus | None:
+        """Order the mean of ``scores`` by party, in the order of their numbers; None where there are none."""
+        if not scores:
             return None
-        if device == self.server:
-            models = [(self._fleet.architectures[k], state) for k, state in self._heard.items()]
-            return self._fleet.evaluation_job(models, device, round)
-        if device not in self._fleet.samples:
-            return None
-        return self._fleet.evaluation_job(
-            [(self._fleet.architectures[device], self._states[device])], device, round
-        )
+        mean = work.together(means_of_scores, {"scores": [scores[k] for k in sorted(scores)]}, round)
+        return Consensus(self._places(round), mean)
 
-    def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
-        """Accuracy over all classes that the heads know."""
-        accuracies = [found.accuracy() for found in result]
-        if device != self.server:
-            return [Metric("accuracy_local", accuracies[0])]
-        losses = [found.loss for found in result]
-        return [
-            Metric("accuracy", math.fsum(accuracies) / len(accuracies)),
-            Metric("loss_test", math.fsum(losses) / len(losses)),
+    def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
+        """Order the evaluation of a party's model, or of all as they were when the server last heard of them."""
+        if not self._is_evaluated(round) or state is None:
+            return None
+        server = self.setup.server
+        models = state["heard"] if node == server else {node: state["model"]}
+        found = [
+            self._evaluated(work, node, round, self._devices.architectures[k], model)
+            for k, model in models.items()
         ]
+        is_local = server is not None and node != server
+        return work.together(accuracies, {"evaluated": found, "is_local": is_local}, round)
 
-    # What the hooks are made of.
 
-    def _agreement(self, round: int) -> Agreement:
-        """What the server has after ``round``: a promise until that round's ``combine``."""
-        return self._agreements.setdefault(round, Agreement())
+def means_of_scores(inputs: Sequence[Inputs]) -> list[Tensor]:
+    """Return the mean of each list of scores."""
+    return [mean_scores(one["scores"]) for one in inputs]
 
-    def _taken(self, device: int, round: int) -> Agreement:
-        """What ``device`` received in ``round``; what it received before that is for trainings that were cut off."""
-        received = self._received[device]
-        found = received[round]
-        self._received[device] = {n: one for n, one in received.items() if n > round}
-        return found
 
-    def _scores(self, device: int, round: int) -> Scores:
-        return self._sent.setdefault((device, round), Scores())
+def accuracies(inputs: Sequence[Inputs]) -> list[list[Metric]]:
+    """Return mean accuracies over all classes that the heads know; of a party of a server nothing else."""
+    found = []
+    for one in inputs:
+        accuracy, loss = means(one["evaluated"])
+        whole = [Metric("accuracy", accuracy), Metric("loss_test", loss)]
+        found.append([Metric("accuracy_local", accuracy)] if one["is_local"] else whole)
+    return found
 
 
 def _listed(classes: Sequence[str]) -> str:

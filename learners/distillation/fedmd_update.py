@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, lend
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
+from netsim.learner import Metric
 
 LossOf = Callable[[ClassifierNet, Tensor], Tensor]
 
@@ -29,11 +30,11 @@ class Consensus(NamedTuple):
 
     Attributes:
         places: The public samples that it is about, int64 [samples].
-        scores: Mean logits of the parties [samples, C].
+        scores: Mean logits of the parties [samples, C], or a future of them.
     """
 
     places: Tensor
-    scores: Tensor
+    scores: Any
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Trained:
         """Whether all losses and all scores are finite."""
         return bool(self.scores.isfinite().all()) and all(math.isfinite(one) for one in self.losses.values())
 
+    @property
+    def metrics(self) -> list[Metric]:
+        """Return the losses, as a run records them."""
+        return [Metric(name, value) for name, value in self.losses.items()]
+
 
 @drawing_from_its_seed
 def update(
@@ -118,7 +124,7 @@ def update(
         device: The party.
         public: The public samples.
         epochs: How many passes over what.
-        consensus: What the server sent; None where there is nothing to digest.
+        consensus: What the parties agreed on last; None where there is nothing to digest.
         asked: Public samples whose scores are sent, int64 [samples].
         plan: Step size and the like.
         seed: This party's, this round's.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +22,7 @@ from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, is_finite, lend
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
+from netsim.learner import Metric
 
 Statistics = Literal["keep", "update", "eval"]
 GENERATOR = "generator"
@@ -67,6 +68,11 @@ class Trained:
     def finite(self) -> bool:
         """Whether all losses and all numbers of the state are finite."""
         return is_finite(self.state) and all(math.isfinite(one) for one in self.losses.values())
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Return the losses, as a run records them."""
+        return [Metric(name, value) for name, value in self.losses.items()]
 
 
 @drawing_from_its_seed
@@ -148,34 +154,43 @@ class ServerPlan:
 
 
 @dataclass(frozen=True)
-class Distilled:
-    """What the server's work leaves.
+class Played:
+    """What the server's game leaves.
 
     Attributes:
         global_state: F.
         generator: G.
         memories: What the optimizers of generator and global model remember.
-        transferred: Devices' models after the transfer back.
         losses: Means over the iterations, by metric.
+        images: What the transfer back is about, for each iteration [B, channels, height, width].
+        targets: Logits of F for these, for each iteration [B, C].
     """
 
     global_state: State
     generator: State
     memories: Memories
-    transferred: Mapping[int, State]
     losses: Mapping[str, float]
+    images: Sequence[Tensor]
+    targets: Sequence[Tensor]
 
-    @property
-    def finite(self) -> bool:
-        """Whether everything is finite."""
-        states = [self.global_state, self.generator, *self.transferred.values()]
-        return all(map(is_finite, states)) and all(math.isfinite(one) for one in self.losses.values())
+
+@dataclass(frozen=True)
+class Transferred:
+    """What the transfer back leaves of one device's model.
+
+    Attributes:
+        state: The new state.
+        losses: KL divergence from the global model, for each iteration.
+    """
+
+    state: State
+    losses: Sequence[float]
 
 
 @drawing_from_its_seed
-def server_update(
-    global_architecture: Classifier,
-    global_state: State,
+def play(
+    architecture: Classifier,
+    state: State,
     shape: GeneratorShape,
     generator: State,
     memories: Memories,
@@ -184,33 +199,36 @@ def server_update(
     plan: ServerPlan,
     seed: int,
     torch_device: str,
-) -> Distilled:
-    """Algorithm 3, from models and noise alone; there is no sample among its arguments.
+) -> Played:
+    """Algorithm 3 up to the transfer back, from models and noise alone; there is no sample among its arguments.
 
     In a step of the generator nothing but the generator changes: the global model and the devices' are frozen and in
     evaluation mode, and the gradient only passes through them.
 
     Args:
-        global_architecture: Of F.
-        global_state: F, w.
+        architecture: Of F.
+        state: F, w.
         shape: Of G.
         generator: G, θ.
         memories: What the optimizers of generator and global model remember.
         devices: All devices' models, the ensemble.
-        students: Those whose models learn from F in the transfer back.
+        students: Those whose models will learn from F. Where there are none, nothing is done.
         plan: Losses, step sizes, iterations.
         seed: This round's.
         torch_device: Where to work.
     """
+    if not students:
+        return Played(state, generator, memories, {}, [], [])
     made_up = shape.net(torch_device)
-    student = global_architecture.net(torch_device)
+    student = architecture.net(torch_device)
     lent_generator = lend({GENERATOR: made_up}, generator)
-    lent_student = lend(student.parts(), global_state)
-    dtype = global_state[TRUNK].row.bank.dtype
-    layouts = {part: own.layout for part, own in {**generator, **global_state}.items()}
+    lent_student = lend(student.parts(), state)
+    dtype = state[TRUNK].row.bank.dtype
+    layouts = {part: own.layout for part, own in {**generator, **state}.items()}
     rises = Single(plan.generator, {GENERATOR: made_up}, layouts, memories)
     falls = Single(Rule("sgd", plan.learning_rate, plan.momentum), student.parts(), layouts, memories)
     noise = random_numbers(derive_seed(seed, "noise"))
+    teachers = teaching(devices, torch_device)
 
     def images() -> Tensor:
         z = torch.randn(plan.batch_size, shape.noise_size, generator=noise)
@@ -221,43 +239,49 @@ def server_update(
         with torch.no_grad(), running_statistics_kept(made_up):
             return images()
 
-    sums = dict.fromkeys(("loss_generator", "loss_global", "loss_transfer", "input_gradient"), 0.0)
+    sums = dict.fromkeys(("loss_generator", "loss_global", "input_gradient"), 0.0)
     made_up.train()
     for _ in range(plan.iterations):
-        gap, gradient = generator_step(images(), student, devices, plan.loss, rises)
+        gap, gradient = generator_step(images(), student, teachers, plan.loss, rises)
         sums["loss_generator"] -= gap
         sums["input_gradient"] += gradient
         for _ in range(plan.student_steps):
-            loss = student_step(fixed_images(), student, devices, plan.loss, falls)
+            loss = student_step(fixed_images(), student, teachers, plan.loss, falls)
             sums["loss_global"] += loss / plan.student_steps
     new_global = {part: held.part() for part, held in lent_student.items()}
     new_generator = {part: held.part() for part, held in lent_generator.items()}
-    transferred, sums["loss_transfer"] = _transfer_back(
-        fixed_images,
-        global_architecture,
-        new_global,
-        {k: devices[k] for k in students},
-        plan,
-        torch_device,
-    )
-    return Distilled(
+    shown = [fixed_images() for _ in range(plan.iterations)]
+    with torch.no_grad():
+        targets = [architecture.predict(new_global, x).logits[0] for x in shown]
+    return Played(
         new_global,
         new_generator,
         {**rises.memories(), **falls.memories()},
-        transferred,
         {name: value / plan.iterations for name, value in sums.items()},
+        shown,
+        targets,
     )
 
 
-def ensemble(devices: Mapping[int, tuple[Classifier, State]], x: Tensor) -> Tensor:
-    """Logits [K, B, C] of all devices' models for ``x``."""
-    return torch.stack([one.predict(state, x).logits[0] for one, state in devices.values()])
+def teaching(devices: Mapping[int, tuple[Classifier, State]], torch_device: str) -> list[ClassifierNet]:
+    """Return a network with each device's model for this thread to ask, in evaluation mode."""
+    nets = []
+    for place, (architecture, state) in enumerate(devices.values(), start=1):
+        net = architecture.net(torch_device, place)
+        lend(net.parts(), state)
+        nets.append(net.eval())
+    return nets
+
+
+def ensemble(teachers: Sequence[ClassifierNet], x: Tensor) -> Tensor:
+    """Return the logits [K, B, C] of all devices' models for ``x``."""
+    return torch.stack([net(x).logits[0] for net in teachers])
 
 
 def generator_step(
     x: Tensor,
     student: ClassifierNet,
-    devices: Mapping[int, tuple[Classifier, State]],
+    teachers: Sequence[ClassifierNet],
     loss: Disagreement,
     rises: Single,
 ) -> tuple[float, float]:
@@ -268,8 +292,8 @@ def generator_step(
     """
     student.eval()
     x.retain_grad()
-    with frozen(student):
-        gap = disagreement(loss, student(x).logits[0], ensemble(devices, x))
+    with frozen(student, *teachers):
+        gap = disagreement(loss, student(x).logits[0], ensemble(teachers, x))
         (-gap).backward()
     assert x.grad is not None
     rises.step()
@@ -279,15 +303,15 @@ def generator_step(
 def student_step(
     x: Tensor,
     student: ClassifierNet,
-    devices: Mapping[int, tuple[Classifier, State]],
+    teachers: Sequence[ClassifierNet],
     loss: Disagreement,
     falls: Single,
 ) -> float:
     """Narrow the disagreement about ``x`` by changing the global model; returns what it was before."""
     student.train()
     with torch.no_grad():
-        teachers = ensemble(devices, x)
-    gap = disagreement(loss, student(x).logits[0], teachers)
+        taught = ensemble(teachers, x)
+    gap = disagreement(loss, student(x).logits[0], taught)
     gap.backward()
     falls.step()
     return gap.item()
@@ -304,29 +328,41 @@ def transfer_step(x: Tensor, target: Tensor, net: ClassifierNet, statistics: Sta
     return loss.item()
 
 
-def _transfer_back(
-    images: Callable[[], Tensor],
-    global_architecture: Classifier,
-    global_state: State,
-    devices: Mapping[int, tuple[Classifier, State]],
+@drawing_from_its_seed
+def transfer(
+    architecture: Classifier,
+    state: State,
+    device: int,
+    students: Sequence[int],
+    images: Sequence[Tensor],
+    targets: Sequence[Tensor],
     plan: ServerPlan,
+    seed: int,
     torch_device: str,
-) -> tuple[dict[int, State], float]:
-    """Lines 15 to 22: all students see the same images; returns their new models and the loss's sum."""
-    nets: dict[int, ClassifierNet] = {}
-    lent = {}
-    for place, (k, (architecture, state)) in enumerate(devices.items()):
-        nets[k] = architecture.net(torch_device, place=1 + place)
-        lent[k] = lend(nets[k].parts(), state)
-    steps = {k: SGD(net.parameters(), plan.learning_rate, plan.momentum) for k, net in nets.items()}
-    total = 0.0
-    for _ in range(plan.iterations if nets else 0):
-        x = images()
-        with torch.no_grad():
-            target = global_architecture.predict(global_state, x).logits[0]
-        for k, net in nets.items():
-            total += transfer_step(x, target, net, plan.statistics, steps[k]) / len(nets)
-    return {k: {part: held.part() for part, held in own.items()} for k, own in lent.items()}, total
+) -> Transferred | None:
+    """Lines 15 to 22 of Algorithm 3 for one device's model; all devices' see the same images.
+
+    Args:
+        architecture: Of the model.
+        state: The model.
+        device: Whose it is.
+        students: Devices whose models learn from the global one. If this is none of them, nothing is done.
+        images: Of each iteration.
+        targets: What the global model says of them.
+        plan: Step size and the like.
+        seed: This device's, this round's.
+        torch_device: Where to work.
+    """
+    if device not in students:
+        return None
+    net = architecture.net(torch_device)
+    lent = lend(net.parts(), state)
+    falls = SGD(net.parameters(), plan.learning_rate, plan.momentum)
+    losses = [
+        transfer_step(x, target, net, plan.statistics, falls)
+        for x, target in zip(images, targets, strict=True)
+    ]
+    return Transferred({part: held.part() for part, held in lent.items()}, losses)
 
 
 @contextmanager
@@ -339,9 +375,9 @@ def _statistics(net: nn.Module, statistics: Statistics) -> Iterator[None]:
 
 
 @contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """While this lasts, gradients pass through ``net`` but are not gathered in it."""
-    trained = [weight for weight in net.parameters() if weight.requires_grad]
+def frozen(*nets: nn.Module) -> Iterator[None]:
+    """While this lasts, gradients pass through ``nets`` but are not gathered in them."""
+    trained = [weight for net in nets for weight in net.parameters() if weight.requires_grad]
     for weight in trained:
         weight.requires_grad_(False)
     try:

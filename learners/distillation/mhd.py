@@ -10,22 +10,22 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from learners.distillation.evaluation import Judgement
-from learners.distillation.fleet import Fleet, OfAFleet
+from learners.distillation.evaluation import Evaluated
 from learners.distillation.graphs import Teachers, in_round, teachers
-from learners.distillation.mhd_update import MHDPlan, Pool, Predictions, Told, Trained, Wanted, update
+from learners.distillation.mhd_update import MHDPlan, Pool, Told, Wanted, update
 from learners.distillation.options import MOST_HEADS, MHDOptions
-from learners.distillation.public import PublicSet, load_public
+from learners.distillation.per_device import DeviceModels, PerDeviceLearner
+from learners.distillation.public import load_public
 from learners.dmml.batches import batch_sizes, mini_batches, random_numbers
 from learners.training.costs import BITS_PER_NUMBER, BYTES_PER_NUMBER
-from learners.training.optimizers import Memories, Rule
-from learners.training.state import State
+from learners.training.optimizers import Rule
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
-from netsim.former.learning import Learner, Message, Workload
-from netsim.learner import Metric, Setup
-from netsim.work.job import TrainingJob
+from netsim.learner import Cost, Message, Metric, Setup, Step
+from netsim.work.future import Future, Shared
+from netsim.work.graph import TaskGraph
+from netsim.work.job import Inputs
 from netsim.work.torch_device import require_memory
 from netsim.world.budget import Budget
 
@@ -33,48 +33,7 @@ Entry = TypeVar("Entry")
 HEADS = ("main", *(f"aux{k}" for k in range(1, MOST_HEADS + 1)))
 
 
-class Sent:
-    """What a device has after a round, for whoever gets some of it: promised first, there when its job is done.
-
-    Attributes:
-        trained: What training left; None until then.
-    """
-
-    def __init__(self) -> None:
-        self.trained: Trained | None = None
-
-    @property
-    def result(self) -> Trained:
-        """What training left, which is there when anything of it arrives."""
-        assert self.trained is not None, "nothing arrives before its sender's job is done"
-        return self.trained
-
-
-class Checkpoint:
-    """A device's parameters on their way to a student."""
-
-    def __init__(self, sent: Sent) -> None:
-        self._sent = sent
-
-    @property
-    def state(self) -> State:
-        """The parameters."""
-        return self._sent.result.state
-
-
-class Answer:
-    """A device's predictions on their way to the student that asked for them."""
-
-    def __init__(self, sent: Sent, student: int) -> None:
-        self._sent, self._student = sent, student
-
-    @property
-    def predictions(self) -> Predictions:
-        """The predictions."""
-        return self._sent.result.predictions[self._student]
-
-
-class MHD(OfAFleet, Learner):
+class MHD(PerDeviceLearner):
     """Multi-headed distillation: each auxiliary head learns from heads one lower, its own and others', on public data.
 
     The main head learns from private labels only. Who learns from whom is a directed graph over the radio's links; a
@@ -100,7 +59,6 @@ class MHD(OfAFleet, Learner):
         },
         **{f"beta_sh_{head}": f"β_sh of head {head}: on all classes alike" for head in HEADS},
     }
-    looks_ahead: ClassVar[bool] = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -108,11 +66,11 @@ class MHD(OfAFleet, Learner):
         self.takes_late = (
             options.transport == "checkpoint"
         )  # predictions are those of one round's public samples
-        self._fleet = Fleet(setup, options.networks, options.modalities)
-        self._fleet.build((len(self._fleet.classes),) * (1 + self._auxiliary_heads), self._embedding_size)
+        self._devices = DeviceModels(setup, options.networks, options.modalities)
+        self._devices.build((len(self._devices.classes),) * (1 + self._auxiliary_heads), self._embedding_size)
         self._check_embeddings()
-        assert self._fleet.task is not None
-        self._public = load_public(options.public, self._fleet.task, self._fleet.modality, setup)
+        assert self._devices.task is not None
+        self._public = load_public(options.public, self._devices.task, self._devices.modality, setup)
         self._public_batch = min(options.public_batch_size or options.batch_size, len(self._public.rows))
         self._slots = setup.device_count if options.pool_size is None else options.pool_size
         self._distils = options.nu_aux > 0 or options.nu_emb > 0
@@ -120,11 +78,6 @@ class MHD(OfAFleet, Learner):
             raise ScenarioError(
                 f"learner.targets: must be at most the checkpoints of a pool, {self._slots} (got {options.targets})"
             )
-        self._states = {k: self._fleet.initial(k) for k in self._fleet.samples}
-        self._memories: dict[int, Memories] = {}
-        self._sent: dict[tuple[int, int], Sent] = {}
-        self._pools: dict[int, tuple[tuple[int, State], ...]] = {}
-        self._answers: dict[int, dict[int, Answer]] = {}
         self._planned: dict[int, tuple[int, tuple[int, ...]]] = {}
         self._wishes: dict[int, tuple[int, dict[int, Wanted]]] = {}
 
@@ -147,10 +100,10 @@ class MHD(OfAFleet, Learner):
     def _check_embeddings(self) -> None:
         """Embeddings can be compared where they have one width."""
         options = self._options
-        widths = {k: one.net().trunk.feature_count for k, one in self._fleet.architectures.items()}
+        widths = {k: one.net().trunk.feature_count for k, one in self._devices.architectures.items()}
         if options.nu_emb and options.embedding_size is None and len(set(widths.values())) > 1:
             listed = ", ".join(
-                f"{self._fleet.architectures[k].network.name}: {widths[k]}"
+                f"{self._devices.architectures[k].network.name}: {widths[k]}"
                 for k in sorted({width: k for k, width in reversed(widths.items())}.values())
             )
             raise ScenarioError(
@@ -226,7 +179,7 @@ class MHD(OfAFleet, Learner):
             return {}
         found = {}
         for student, own in self._teachers(round + 1).items():
-            if teacher in own and student in self._fleet.samples:
+            if teacher in own and student in self._devices.samples:
                 picks = self._picks(student, round + 1, len(own))
                 steps = (picks == own.index(teacher)).any(1).nonzero().squeeze(1)
                 if len(steps):
@@ -238,59 +191,63 @@ class MHD(OfAFleet, Learner):
 
     def training_memory_bytes(self, device: int) -> float:
         """Training, and the pool of checkpoints where there is one."""
-        if device not in self._fleet.samples:
+        if device not in self._devices.samples:
             return 0.0
         options = self._options
-        batch = min(options.batch_size, len(self._fleet.samples[device])) + self._public_batch
-        own = self._fleet.memory_bytes(device, 1 if options.momentum else 0, batch)
-        largest = max(self._fleet.costs(k).numbers for k in self._fleet.samples)
+        batch = min(options.batch_size, len(self._devices.samples[device])) + self._public_batch
+        own = self._devices.memory_bytes(device, 1 if options.momentum else 0, batch)
+        largest = max(self._devices.costs(k).numbers for k in self._devices.samples)
         return own + (BYTES_PER_NUMBER * largest * self._slots if options.transport == "checkpoint" else 0)
 
     def facts(self) -> Mapping[str, Any]:
         """Data, networks, public samples and costs, for the run's metadata."""
         return {
-            **self._fleet.facts(),
+            **self._devices.facts(),
             "public": self._public.facts,
             "pool_size": self._slots,
         }
 
-    def begin(self, graph: nx.Graph) -> None:
+    def prepare(self, graph: nx.Graph) -> None:
         """Find out who learns from whom; fill the pools with first models."""
-        super().begin(graph)
+        super().prepare(graph)
         options = self._options
         given = options.graph if isinstance(options.graph, dict) else {1: options.graph}
         self._graphs = {
             first: teachers(choice, graph, options.island_size) for first, choice in given.items()
         }
         self._graphs = {  # whoever has no samples trains nothing that could be learnt from
-            first: {k: tuple(t for t in own if t in self._fleet.samples) for k, own in one.items()}
+            first: {k: tuple(t for t in own if t in self._devices.samples) for k, own in one.items()}
             for first, one in self._graphs.items()
         }
-        held = self._fleet.states_bytes()
+        held = self._devices.states_bytes()
         kept = self._slots if options.transport == "checkpoint" else 0
         require_memory(
             (4 + kept) * held,
             self.setup.memory_bytes,
-            f"the models of {len(self._states)} devices and of their pools",
+            f"the models of {len(self._devices.samples)} devices and of their pools",
             "use fewer devices (devices.count), smaller pools (learner.pool_size) or smaller networks, or allow more",
         )
-        self._fleet.place()
-        self._shared: PublicSet = self._public.beside(self._fleet.store)
-        if options.transport == "checkpoint":
-            self._pools = {
-                k: tuple((t, self._states[t]) for t in self._first_pool(k)) for k in self._fleet.samples
-            }
+        self._devices.place()
+        self._public_set = Shared(self._public.beside(self._devices.store))
 
-    def workload(self, device: int, round: int, budget: Budget) -> Workload:
+    def first(self, work: TaskGraph, node: int) -> Step:
+        """Return the device's first model, and a pool of its teachers' first models."""
+        if node not in self._devices.samples:
+            return Step()
+        pool = self._first_pool(node) if self._options.transport == "checkpoint" else ()
+        models = tuple((teacher, self._devices.initial(teacher)) for teacher in pool)
+        return Step({"model": self._devices.initial(node), "memories": {}, "pool": models, "told": ()})
+
+    def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
         """Steps on private and public samples, and asking the teachers: those in the pool, or for its students.
 
         Forward passes of a pool's checkpoints are counted as if all that were sent had arrived.
         """
-        if device not in self._fleet.samples:
-            return Workload()
-        options, costs = self._options, self._fleet.costs(device)
+        if node not in self._devices.samples:
+            return Cost()
+        options, costs = self._options, self._devices.costs(node)
         steps = options.local_steps
-        own = len(self._fleet.samples[device])
+        own = len(self._devices.samples[node])
         seen = sum(batch_sizes(own, options.batch_size, steps, options.last_batch))
         flops = {"private": seen * costs.step()}
         if self._distils:
@@ -298,38 +255,41 @@ class MHD(OfAFleet, Learner):
             step = costs.step(auxiliary, embedding=options.nu_emb > 0)
             flops["public"] = steps * self._public_batch * step
             if options.transport == "checkpoint":
-                pool = self._planned_pool(device, round)
-                asked = self._picks(device, round, len(pool)).flatten().tolist() if pool else []
-                forward = math.fsum(self._fleet.costs(pool[slot]).forward for slot in asked)
+                pool = self._planned_pool(node, round)
+                asked = self._picks(node, round, len(pool)).flatten().tolist() if pool else []
+                forward = math.fsum(self._devices.costs(pool[slot]).forward for slot in asked)
                 flops["teachers"] = self._public_batch * forward
             else:
-                answered = sum(asked.places.numel() for asked in self._wanted(device, round).values())
+                answered = sum(asked.places.numel() for asked in self._wanted(node, round).values())
                 flops["predictions"] = answered * costs.forward
-        return Workload({self._fleet.modality: steps}, flops)
+        return Cost({self._devices.modality: steps}, flops)
 
-    def training_job(self, device: int, round: int, workload: Workload) -> TrainingJob | None:
-        """The local update; see :func:`learners.distillation.mhd_update.update`."""
-        if device not in self._fleet.samples:
-            return None
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """Order the local update; see :func:`learners.distillation.mhd_update.update`.
+
+        A divergence stops the run.
+        """
+        if node not in self._devices.samples:
+            return Step()
         options = self._options
         by_checkpoint = options.transport == "checkpoint"
         inputs = {
-            "architecture": self._fleet.architectures[device],
-            "state": self._states[device],
-            "memories": self._memories.get(device, {}),
-            "store": self._fleet.store,
-            "modality": self._fleet.modality,
-            "device": device,
-            "public": self._shared,
-            "places": self._public_places(device, round),
-            "teachers": self._pool(device, round) if by_checkpoint else self._told(device),
-            "wanted": {} if by_checkpoint else self._wanted(device, round),
+            **self._devices.common(),
+            "architecture": self._devices.architectures[node],
+            "state": state["model"],
+            "memories": state["memories"],
+            "device": node,
+            "public": self._public_set,
+            "places": self._public_places(node, round),
+            "teachers": self._pool(node, round, state["pool"]) if by_checkpoint else Told(state["told"]),
+            "wanted": {} if by_checkpoint else self._wanted(node, round),
             "first_step": (round - 1) * options.local_steps,
             "plan": self._plan(),
-            "seed": derive_seed(self.setup.seed, "training", device, round),
-            "torch_device": self.setup.torch_device,
+            "seed": derive_seed(self.setup.seed, "training", node, round),
         }
-        return TrainingJob(update, inputs, frozenset({"store", "public"}))
+        trained = self._finite(work, work.do(update, inputs, round), f"the training of device {node}", round)
+        new = {**state, "model": trained["state"], "memories": trained["memories"]}
+        return Step(new, trained["state" if by_checkpoint else "predictions"], trained["metrics"])
 
     def _plan(self) -> MHDPlan:
         options = self._options
@@ -345,93 +305,71 @@ class MHD(OfAFleet, Learner):
             self.setup.precision == "bf16",
         )
 
-    def _pool(self, device: int, round: int) -> Pool:
+    def _pool(self, device: int, round: int, models: Sequence[tuple[int, Any]]) -> Pool:
         options = self._options
-        slots = tuple((self._fleet.architectures[t], state) for t, state in self._pools[device])
+        slots = tuple((self._devices.architectures[teacher], model) for teacher, model in models)
         picks = (
             self._picks(device, round, len(slots)) if slots else torch.empty(options.local_steps, 0).long()
         )
         return Pool(slots, picks, self._auxiliary_heads, options.nu_emb > 0)
 
-    def _told(self, device: int) -> Told:
-        answers = self._answers.pop(device, {})
-        return Told(tuple(answers[t].predictions for t in sorted(answers)))
-
-    def apply(self, device: int, round: int, result: Trained | None) -> Sequence[Metric]:
-        """The local update's model becomes the device's, and what it sends.
-
-        Raises:
-            ScenarioError: Training diverged.
-        """
-        if result is None:
+    def messages(
+        self, node: int, round: int, receivers: Sequence[int], together: bool = False
+    ) -> Sequence[Message]:
+        """Return its parameters to the students that are to get them, or its predictions to those that need them."""
+        if node not in self._devices.samples:
             return ()
-        if not result.finite:
-            raise self._diverged(f"the training of device {device}", round)
-        self._states[device], self._memories[device] = result.state, result.memories
-        self._sent_in(device, round).trained = result
-        remote = [Metric(f"remote_{HEADS[k]}", value) for k, value in enumerate(result.remote, start=1)]
-        return [*(Metric(name, value) for name, value in result.losses.items()), *remote]
-
-    def messages(self, device: int, round: int, neighbours: Sequence[int]) -> Sequence[Message]:
-        """Its parameters to the students that are to get them, or its predictions to those that will need them."""
-        if device not in self._fleet.samples:
-            return ()
-        sent, students = self._sent_in(device, round), [k for k in neighbours if k in self._fleet.samples]
+        students = [k for k in receivers if k in self._devices.samples]
         if self._options.transport == "checkpoint":
-            receivers = tuple(k for k in students if self._teacher_chosen(k, round) == device)
-            return [Message(receivers, self._fleet.costs(device).bits, Checkpoint(sent))] if receivers else ()
-        wanted = self._wanted(device, round)
-        return [
-            Message((k,), self._prediction_bits(device, wanted[k]), Answer(sent, k))
-            for k in students
-            if k in wanted
-        ]
+            chosen = tuple(k for k in students if self._teacher_chosen(k, round) == node)
+            return [Message(chosen, self._devices.costs(node).bits)] if chosen else ()
+        wanted = self._wanted(node, round)
+        return [Message((k,), self._prediction_bits(node, wanted[k])) for k in students if k in wanted]
 
     def _prediction_bits(self, device: int, wanted: Wanted) -> float:
         """Of each sample and head k values and the numbers of their classes; and the embedding where it is used.
 
         Which samples are meant everybody knows from the run's seed.
         """
-        options, classes = self._options, len(self._fleet.classes)
+        options, classes = self._options, len(self._devices.classes)
         number = BITS_PER_NUMBER + math.ceil(math.log2(classes))
         bits = options.auxiliary_heads * min(options.top_k, classes) * number if options.nu_aux else 0
         if options.nu_emb:
-            trunk = self._fleet.architectures[device].net().trunk
+            trunk = self._devices.architectures[device].net().trunk
             bits += BITS_PER_NUMBER * (options.embedding_size or trunk.feature_count)
         return float(wanted.places.numel() * bits)
 
-    def combine(self, device: int, round: int, arrived: Mapping[int, Any]) -> Sequence[Metric]:
-        """A new checkpoint takes the place of another in the pool; predictions are kept for the next round."""
-        if device not in self._fleet.samples:
-            return ()
-        if self._options.transport == "checkpoint":
-            for teacher, checkpoint in arrived.items():
-                new = (teacher, checkpoint.state)
-                self._pools[device] = self._with_new(self._pools[device], new, device, round)
-        else:
-            self._answers[device] = dict(arrived)
-        self._sent.pop((device, round - 1), None)
-        return ()
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """Put a new checkpoint in the place of another in the pool, or keep predictions for the next round."""
+        if node not in self._devices.samples:
+            return Step()
+        if self._options.transport == "predictions":
+            return Step({**state, "told": tuple(predictions[node] for predictions in arrived.values())})
+        pool = state["pool"]
+        for teacher, model in arrived.items():
+            pool = self._with_new(pool, (teacher, model), node, round)
+        return Step({**state, "pool": pool})
 
-    def evaluation_job(self, device: int, round: int) -> TrainingJob | None:
-        """Judge all heads, after every so many rounds and after the last."""
-        if device not in self._fleet.samples or not self._fleet.judged_in(round):
+    def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
+        """Order the evaluation of all heads, after every so many rounds and after the last."""
+        if node not in self._devices.samples or not self._is_evaluated(round):
             return None
-        return self._fleet.evaluation_job(
-            [(self._fleet.architectures[device], self._states[device])], device, round
-        )
+        found = self._evaluated(work, node, round, self._devices.architectures[node], state["model"])
+        shares = self._devices.label_shares(node)
+        return work.together(head_metrics, {"evaluated": found, "label_shares": shares}, round)
 
-    def judge(self, device: int, round: int, result: Sequence[Judgement]) -> Sequence[Metric]:
-        """β_priv and β_sh of every head."""
-        (found,) = result
-        last = self._auxiliary_heads
-        alike = [1.0] * len(self._fleet.classes)
-        own = self._fleet.label_shares(device)
-        metrics = [Metric("accuracy", found.accuracy(last)), Metric("loss_test", found.loss)]
-        for head in range(1 + last):
-            metrics.append(Metric(f"beta_priv_{HEADS[head]}", found.weighted_accuracy(own, head)))
-            metrics.append(Metric(f"beta_sh_{HEADS[head]}", found.weighted_accuracy(alike, head)))
-        return metrics
 
-    def _sent_in(self, device: int, round: int) -> Sent:
-        return self._sent.setdefault((device, round), Sent())
+def head_metrics(inputs: Sequence[Inputs]) -> list[list[Metric]]:
+    """Return accuracy, loss, and β_priv and β_sh of every head, from what was evaluated and shares of the classes."""
+    return [_of_heads(one["evaluated"], one["label_shares"]) for one in inputs]
+
+
+def _of_heads(found: Evaluated, own: Sequence[float]) -> list[Metric]:
+    alike = [1.0] * len(own)
+    metrics = [Metric("accuracy", found.accuracy(-1)), Metric("loss_test", found.loss)]
+    for head in range(len(found.correct)):
+        metrics.append(Metric(f"beta_priv_{HEADS[head]}", found.weighted_accuracy(own, head)))
+        metrics.append(Metric(f"beta_sh_{HEADS[head]}", found.weighted_accuracy(alike, head)))
+    return metrics

@@ -21,6 +21,7 @@ from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, is_finite, lend
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
+from netsim.learner import Metric
 
 BLOCK = 64
 """Steps whose lessons are taken at once: a few large passes through each teacher in place of many small ones."""
@@ -45,8 +46,7 @@ class Teachers(Protocol):
         """What is learnt from in the steps ``first``, ``first`` + 1 ..., whose public batches these are."""
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """Checkpoints of other devices, which this device asks itself.
 
     Attributes:
@@ -131,8 +131,7 @@ class Predictions:
         return Lesson(full, None if self.embeddings is None else self.embeddings[place])
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """Predictions that have arrived, by teacher in the order of their numbers."""
 
     predictions: tuple[Predictions, ...]
@@ -200,6 +199,12 @@ class Trained:
     def finite(self) -> bool:
         """Whether all losses and all numbers of the state are finite."""
         return is_finite(self.state) and all(math.isfinite(loss) for loss in self.losses.values())
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Return losses and remote parts, as a run records them."""
+        remote = [Metric(f"remote_aux{head}", share) for head, share in enumerate(self.remote, start=1)]
+        return [*(Metric(name, value) for name, value in self.losses.items()), *remote]
 
 
 @drawing_from_its_seed

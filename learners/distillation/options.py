@@ -119,6 +119,7 @@ MHD = Entry(
     MHDOptions,
     "Multi-headed distillation: each auxiliary head learns from heads one lower, its own and others', on public data.",
     network_per_device=True,
+    suits=frozenset({"decentralized"}),
 )
 
 
@@ -169,6 +170,7 @@ FEDMD = Entry(
     FedMDOptions,
     "Parties learn public labels, then their own; each round they digest the mean of all parties' public scores.",
     network_per_device=True,
+    suits=frozenset({"decentralized", "server"}),
 )
 
 
@@ -239,4 +241,5 @@ FEDZKT = Entry(
     FedZKTOptions,
     "Zero-shot knowledge transfer: parameters go up, and come back distilled, each device's in its own shape.",
     network_per_device=True,
+    suits=frozenset({"server"}),
 )

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from learners.dmml.dmml import DMML, JUDGEMENTS, LOSSES, VARIATIONS
+from learners.dmml.dmml import DMML
+from learners.dmml.metrics import DISTILLATION_LOSSES, JUDGEMENTS, LOSSES, VARIATIONS
 from learners.dmml.options import DMMLKDOptions
 from learners.dmml.plan import GeneratorTraining, LossWeights, TrainingPlan
 from learners.networks.architecture import GeneratorShape
 from learners.training.optimizers import Rule
 from netsim.core.options import Options
-
-DISTILLATION_LOSSES = {
-    "loss_similarity": "F_sim (eq. 6): distance between the modalities' common predictions",
-    "loss_auxiliary": "F_cls (eq. 8): cross-entropy of the common predictions",
-    "loss_difference": "F_dif (eq. 9): overlap of common and specific features",
-    "loss_distillation": "F_kd (eq. 16): distance of common predictions to those of generated features",
-    "loss_generator": "F_gen (eq. 14), mean over the round's generator iterations",
-}
 
 
 class DMMLKD(DMML):

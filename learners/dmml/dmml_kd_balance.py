@@ -3,41 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
+from typing import Any, ClassVar, NamedTuple
 
 from learners.dmml.balance import balance, gamma, influence
 from learners.dmml.dmml_kd import DMMLKD
-from learners.dmml.mixture import Mixture
+from learners.dmml.metrics import BALANCE
 from learners.dmml.options import DMMLKDBalanceOptions
 from learners.training.costs import BITS_PER_NUMBER
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed
-from netsim.learner import Metric, Report, Setup
+from netsim.learner import Cost, Metric, Report, Step
+from netsim.work.graph import TaskGraph
+from netsim.work.job import Inputs
 from netsim.world.budget import Budget
 
-BALANCE_METRICS = {
-    "gamma": "γ of a modality in the coming round (eq. 19), with the iterations that Algorithm 2 decided",
-    "gamma_full": "γ of a modality if nothing were cut, with N^max iterations everywhere",
-    "balance_unreachable": "1 where a modality exceeds the slowest's γ with all its devices cut to zero, else 0",
-}
+Coefficients = Mapping[str, Mapping[int, float]]
+"""ξ_{k,k'}/(φ_{k,k'} + ε) by modality and sender k'."""
 
 
-@dataclass(frozen=True)
-class BalanceReport:
+class BalanceReport(NamedTuple):
     """What a device tells the cluster head (Algorithm 3, line 15).
 
     Attributes:
         limit: N^max_{k,t+1}.
-        coefficients: ξ_{k,k'}/(φ_{k,k'} + ε) by modality and sender k'.
-        iterations: N^m_{k,t} of the round that has ended; sent where φ is taken per iteration.
+        coefficients: ξ_{k,k'}/(φ_{k,k'} + ε) by modality and sender k'; a future of it until it is asked for.
     """
 
     limit: int
-    coefficients: Mapping[str, Mapping[int, float]]
+    coefficients: Any
+
+
+class Sent(NamedTuple):
+    """What a device sends.
+
+    Attributes:
+        parts: Its model.
+        iterations: N^m of its round, which goes with the model where φ is taken per iteration.
+    """
+
+    parts: Any
     iterations: Mapping[str, int]
+
+
+class Balance(NamedTuple):
+    """What a device keeps for its next report.
+
+    Attributes:
+        iterations: N^m of the local update since the last aggregation; empty where there was none.
+        size: How many coefficients it has.
+        coefficients: Those of the last round, a future.
+        known: Those per iteration that it knew last of each sender, a future.
+    """
+
+    iterations: Mapping[str, int]
+    size: int
+    coefficients: Any
+    known: Any
+
+
+class PerIteration(NamedTuple):
+    """Coefficients with φ per iteration.
+
+    Attributes:
+        coefficients: Of the senders that were heard.
+        known: The last known ones of all senders.
+    """
+
+    coefficients: Coefficients
+    known: Coefficients
 
 
 class DMMLKDBalance(DMMLKD):
@@ -48,15 +81,9 @@ class DMMLKDBalance(DMMLKD):
     """
 
     Options: ClassVar[type[Options]] = DMMLKDBalanceOptions
-    METRICS: ClassVar[Mapping[str, str]] = {**DMMLKD.METRICS, **BALANCE_METRICS}
+    METRICS: ClassVar[Mapping[str, str]] = {**DMMLKD.METRICS, **BALANCE}
+    SUITS = frozenset({"decentralized"})
     coordinated = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self._coefficients: dict[int, dict[str, dict[int, float]]] = {}
-        self._decided: dict[int, tuple[int, Mapping[str, int]]] = {}
-        self._used: dict[int, Mapping[str, int]] = {}
-        self._per_iteration: dict[tuple[str, int, int], float] = {}
 
     @property
     def _training_options(self) -> DMMLKDBalanceOptions:
@@ -64,68 +91,87 @@ class DMMLKDBalance(DMMLKD):
         assert isinstance(options, DMMLKDBalanceOptions)
         return options
 
-    def _iterations(self, device: int, round: int, total: int) -> dict[str, int]:
-        """N^m_{k,t}: as decided; N^max in the first round, and where no decision has arrived."""
-        iterations = super()._iterations(device, round, total)
-        decided_for, decision = self._decided.get(device, (0, {}))
-        if decided_for == round:
-            iterations = {m: min(total, decision.get(m, total)) for m in iterations}
-        self._used[device] = iterations
-        return iterations
+    @property
+    def _epsilon(self) -> float:  # type: ignore[override]
+        return self._training_options.epsilon
 
-    def _measure_extractors(
-        self,
-        modality: str,
-        mixture: Mixture,
-        before: torch.Tensor,
-        sent: torch.Tensor,
-        after: torch.Tensor,
-        metrics: Mapping[int, list[Metric]],
-    ) -> None:
-        """As in DMML, and φ_{k,k'} = ‖w_k',t − W_{k,t−1}‖/‖W_{k,t}‖ of everybody who was heard."""
-        super()._measure_extractors(modality, mixture, before, sent, after, metrics)
-        norms = torch.linalg.vector_norm(after, dim=1)
-        for index, (k, weights) in enumerate(mixture.rows.items()):
-            heard = sent[[mixture.place[other] for other in weights]]
-            distances = torch.linalg.vector_norm(heard - before[index], dim=1)
-            phi = dict(zip(weights, (distances / norms[index]).tolist(), strict=True))
-            self._coefficients.setdefault(k, {})[modality] = {
-                other: weights[other] / (phi[other] + self._training_options.epsilon) for other in weights
-            }
+    @property
+    def _counts_iterations(self) -> bool:
+        """Return whether φ is taken per iteration."""
+        return self._training_options.variation == "iteration"
 
-    def report(self, device: int, round: int, budget: Budget) -> Report:
-        """N^max of the next round, as the battery allows, and ξ/(φ + ε)."""
-        if device not in self._members:
-            return Report(0.0, None)
-        report = BalanceReport(
-            self._affordable(device, budget),
-            dict(self._coefficients.get(device, {})),
-            self._used.get(device, {}),
+    def _iterations(self, device: int, total: int, plan: Any) -> dict[str, int]:
+        """Return N^m_{k,t}: as decided; N^max in the first round, and where no decision has arrived."""
+        iterations = super()._iterations(device, total, plan)
+        return {m: min(total, plan.get(m, total)) for m in iterations} if plan else iterations
+
+    def _bits(self, modalities: Sequence[str]) -> float:
+        """Return the size of a message; where φ is taken per iteration it says how many there were [bit]."""
+        return super()._bits(modalities) + (
+            self._size_bits(len(modalities)) if self._counts_iterations else 0
         )
-        count = 1 + sum(len(senders) for senders in report.coefficients.values())
-        if self._training_options.variation == "iteration":
-            count += len(report.iterations)
-        return Report(self._size_bits(count), report)
+
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """Order the local update, and note how often each modality takes part in it."""
+        step = super().train(work, node, round, state, cost)
+        if step.state is None:
+            return step
+        kept = state.balance or Balance({}, 0, {}, {})
+        trained = step.state._replace(balance=kept._replace(iterations=cost.iterations))
+        return step._replace(state=trained, outbox=Sent(step.outbox, cost.iterations))
+
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """Order the mixing as in DMML, and φ_{k,k'} of everybody who was heard."""
+        if state is None:
+            return Step(state)
+        mixed = self._mix(work, node, round, state, {k: sent.parts for k, sent in arrived.items()})
+        kept = state.balance or Balance({}, 0, {}, {})
+        senders = {node: kept.iterations, **{k: sent.iterations for k, sent in arrived.items()}}
+        coefficients, known = mixed["coefficients"], kept.known
+        if self._counts_iterations:
+            inputs = {"coefficients": coefficients, "iterations": senders, "known": known}
+            counted = work.together(per_iteration, inputs, round)
+            coefficients, known = counted["coefficients"], counted["known"]
+        balance = Balance({}, self._count(node, tuple(arrived)), coefficients, known)
+        return Step(
+            state._replace(parts=mixed["parts"], before=None, balance=balance), metrics=mixed["metrics"]
+        )
+
+    def _count(self, device: int, senders: Sequence[int]) -> int:
+        """Return how many coefficients ``device`` has of itself and ``senders``."""
+        hood = self._neighbourhood.value
+        return sum(
+            len(hood.heard(m, device, senders))
+            for m in self._shares[device].modalities
+            if self._model.initial[f"trunk/{m}"].layout.weights
+        )
+
+    def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
+        """Return N^max of the next round, as the battery allows, and ξ/(φ + ε)."""
+        if state is None:
+            return Report(0.0, None)
+        report = BalanceReport(self._affordable(device, budget), state.balance.coefficients)
+        return Report(self._size_bits(1 + state.balance.size), report)
 
     def decide(
-        self, head: int, round: int, reports: Mapping[int, Any]
+        self, work: TaskGraph, head: int, round: int, reports: Mapping[int, Any]
     ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
-        """Algorithm 2 over the devices that have reported."""
-        known: dict[int, BalanceReport] = {k: r for k, r in sorted(reports.items()) if r is not None}
+        """Return what Algorithm 2 makes of the reports; the clock waits for what was learnt."""
+        known: dict[int, BalanceReport] = {
+            k: report for k, report in sorted(work.value(dict(reports)).items()) if report is not None
+        }
         weights = {}
-        for m in self._costs.flops:
-            coefficients: Mapping[int, Mapping[int, float]] = {
-                k: r.coefficients[m] for k, r in known.items() if m in r.coefficients
-            }
-            if self._training_options.variation == "iteration":
-                coefficients = self._per_iteration_of(m, coefficients, known)
-            owners = [k for k in known if m in self._members[k].modalities]
+        for m in self._model.costs.flops:
+            coefficients = {k: r.coefficients[m] for k, r in known.items() if m in r.coefficients}
+            owners = [k for k in known if m in self._shares[k].modalities]
             if coefficients and owners:
                 weights[m] = influence(coefficients, owners)
         limits = {k: r.limit for k, r in known.items()}
         result = balance(
             limits,
-            {k: self._members[k].modalities for k in known},
+            {k: self._shares[k].modalities for k in known},
             weights,
             {m: derive_seed(self.setup.seed, "balance", m, round) for m in weights},
         )
@@ -142,27 +188,27 @@ class DMMLKDBalance(DMMLKD):
             decisions[k] = Report(self._size_bits(len(decision)), decision)
         return decisions, metrics
 
-    def _per_iteration_of(
-        self,
-        modality: str,
-        coefficients: Mapping[int, Mapping[int, float]],
-        known: Mapping[int, BalanceReport],
-    ) -> dict[int, dict[int, float]]:
-        """ξ/(φ/N + ε) ≈ N ξ/φ, with each sender's own N of the round; where that was 0, the last one known."""
-        result: dict[int, dict[int, float]] = {}
-        for k, row in coefficients.items():
-            for other, value in row.items():
-                used = known[other].iterations.get(modality, 0) if other in known else 0
-                if used > 0:
-                    self._per_iteration[modality, k, other] = used * value
-                if (modality, k, other) in self._per_iteration:
-                    result.setdefault(k, {})[other] = self._per_iteration[modality, k, other]
-        return result
-
-    def accept(self, device: int, round: int, decision: Mapping[str, int] | None) -> None:
-        """Keep the decision for the next round; without one the device trains as much as it can."""
-        if decision is not None:
-            self._decided[device] = (round + 1, decision)
-
     def _size_bits(self, count: int) -> float:
         return float(BITS_PER_NUMBER * count) if self._training_options.coordination == "sent" else 0.0
+
+
+def per_iteration(inputs: Sequence[Inputs]) -> list[PerIteration]:
+    """Return ξ/(φ/N + ε) ≈ N ξ/φ with each sender's own N; where that was 0, the last one known.
+
+    Args:
+        inputs: Of each device: ``coefficients`` of the round; ``iterations``, N^m by sender; and what was ``known``.
+    """
+    found = []
+    for one in inputs:
+        now: dict[str, dict[int, float]] = {}
+        known = {m: dict(row) for m, row in one["known"].items()}
+        for m, row in one["coefficients"].items():
+            memory = known.setdefault(m, {})
+            for k, value in row.items():
+                used = one["iterations"][k].get(m, 0)
+                if used > 0:
+                    memory[k] = used * value
+                if k in memory:
+                    now.setdefault(m, {})[k] = memory[k]
+        found.append(PerIteration(now, known))
+    return found

@@ -12,6 +12,7 @@ from torch import Tensor
 from learners.dmml import losses
 from learners.dmml.batches import active_modalities, batch_sizes, drawn, random_numbers
 from learners.dmml.generator_update import class_means, update_generator
+from learners.dmml.metrics import DISTILLATION_LOSSES, LOSSES
 from learners.dmml.plan import LossWeights, TrainingPlan
 from learners.networks.architecture import Architecture
 from learners.networks.decomposed import DecomposedNet, Outputs
@@ -20,6 +21,7 @@ from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, lend
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
+from netsim.learner import Metric
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class Trained:
     state: State
     memories: Memories
     losses: Mapping[str, float]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Return the losses as metrics."""
+        return [
+            Metric(name, self.losses[name]) for name in (*LOSSES, *DISTILLATION_LOSSES) if name in self.losses
+        ]
 
 
 @drawing_from_its_seed

@@ -1,44 +1,23 @@
-"""What is sent, and how what arrived is mixed."""
+"""Who mixes whose parts with which weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from learners.training.mixing import Mixing
-from learners.training.state import State
+import networkx as nx
 
+from learners.training.mixing import Mixing, surviving_weights
+from netsim.world.topology.mixing import metropolis_weights
 
-class Sent:
-    """A device's model of a round: promised when its messages are sent, there when its job is done.
+COMMON = ""
+"""The key of what all devices share, where modalities are keys."""
 
-    Attributes:
-        round: Round t.
-        state: w_{k,t}; None until then.
-    """
+KNOWN = 64
+"""So many mixtures are kept. While everybody is heard there is one of each key."""
 
-    def __init__(self, round: int) -> None:
-        self.round = round
-        self.state: State | None = None
-
-
-class Parcel:
-    """What one neighbour gets of it.
-
-    Attributes:
-        sent: The sender's model.
-        parts: Names of the parts that travel.
-    """
-
-    def __init__(self, sent: Sent, parts: Sequence[str]) -> None:
-        self.sent = sent
-        self.parts = parts
-
-    @property
-    def state(self) -> State:
-        """The parts that travelled."""
-        assert self.sent.state is not None, "nothing arrives before its sender's job is done"
-        return {part: self.sent.state[part] for part in self.parts}
+Heard = tuple[tuple[int, tuple[int, ...]], ...]
+"""Receivers, each with the senders whose messages arrived."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +38,44 @@ class Mixture:
 
     @classmethod
     def of(cls, rows: Mapping[int, Mapping[int, float]]) -> Mixture:
-        """The mixture with these weights."""
+        """Return the mixture with these weights."""
         senders = sorted({sender for row in rows.values() for sender in row})
         place = {sender: index for index, sender in enumerate(senders)}
         return cls(rows, senders, place, Mixing(list(rows.values()), place))
+
+
+class Neighbourhood:
+    """Which device holds what, and how much it takes in of each neighbour: the same in all rounds.
+
+    Attributes:
+        modalities: The modalities of each device.
+        weights: ξ_{k,k'} by key and device: Metropolis-Hastings weights of the graph that those who hold it form.
+    """
+
+    def __init__(
+        self, graph: nx.Graph, modalities: Mapping[int, tuple[str, ...]], known: Sequence[str]
+    ) -> None:
+        """Find the weights on ``graph`` of devices with these ``modalities``; ``known`` are all that there are."""
+        self.modalities = modalities
+        holders = {COMMON: list(modalities)} | {
+            m: [k for k, own in modalities.items() if m in own] for m in known
+        }
+        self.weights = {key: metropolis_weights(graph.subgraph(nodes)) for key, nodes in holders.items()}
+        self._known: dict[tuple[str, Heard], Mixture] = {}
+
+    def mixture(self, key: str, heard: Heard) -> Mixture:
+        """Return how the parts of ``key`` are mixed; the weight of a neighbour that was not heard stays at home."""
+        found = self._known.get((key, heard))
+        if found is None:
+            rows = {
+                k: surviving_weights(self.weights[key][k], k, dict.fromkeys(senders)) for k, senders in heard
+            }
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            found = self._known[key, heard] = Mixture.of(rows)
+        return found
+
+    def heard(self, modality: str, device: int, senders: Sequence[int]) -> list[int]:
+        """Return whose extractors of ``modality`` ``device`` mixes: its own, and those of ``senders`` that own it."""
+        row = self.weights[modality][device]
+        return [other for other in row if other == device or other in senders]

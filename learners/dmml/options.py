@@ -48,18 +48,6 @@ class FusionOptions(TrainingOptions):
     )
 
 
-ISOLATED = Entry(
-    "learners.isolated:Isolated",
-    FusionOptions,
-    "Each device trains on its own data and sends nothing.",
-)
-CENTRALIZED = Entry(
-    "learners.centralized:Centralized",
-    FusionOptions,
-    "One device trains all modalities on the union of all devices' complete samples; the others idle.",
-)
-
-
 class BatteryOptions(Options):
     """What a device does about its battery."""
 
@@ -80,6 +68,7 @@ DMML = Entry(
     "learners.dmml.dmml:DMML",
     DMMLOptions,
     "Decentralized multi-modal learning: train on the task's loss, exchange models with neighbours, mix.",
+    suits=frozenset({"decentralized", "server"}),
 )
 
 
@@ -116,6 +105,7 @@ DMML_KD = Entry(
     "learners.dmml.dmml_kd:DMMLKD",
     DMMLKDOptions,
     "DMML whose features are decomposed and guided by a generator that the devices learn together.",
+    suits=frozenset({"decentralized", "server"}),
 )
 
 
@@ -140,4 +130,5 @@ DMML_KD_BALANCE = Entry(
     "learners.dmml.dmml_kd_balance:DMMLKDBalance",
     DMMLKDBalanceOptions,
     "DMML-KD that trains fast modalities less often, as a cluster head decides after every round.",
+    suits=frozenset({"decentralized"}),
 )

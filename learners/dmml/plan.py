@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from learners.dmml.batches import LastBatch
 from learners.training.optimizers import Rule
-from netsim.former.learning import Workload
+from netsim.learner import Cost
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class GeneratorTraining:
 
 
 @dataclass(frozen=True)
-class LocalWorkload(Workload):
-    """A local update's workload; modalities take part in some or all of ``total_iterations`` N_k."""
+class LocalCost(Cost):
+    """A local update's cost; modalities take part in some or all of ``total_iterations`` N_k."""
 
     total_iterations: int = 0
 

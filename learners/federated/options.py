@@ -89,7 +89,8 @@ class FedAvgOptions(FederatedOptions):
 FEDAVG = Entry(
     "learners.federated.fedavg:FedAvg",
     FedAvgOptions,
-    "Each client trains what it received on its own samples; the server averages, weighed by numbers of samples.",
+    "Each client trains on its own samples, and what comes of it is averaged (McMahan et al. 2017).",
+    suits=frozenset({"decentralized", "server", "asynchronous"}),
 )
 
 
@@ -103,6 +104,7 @@ FEDPROX = Entry(
     "learners.federated.fedprox:FedProx",
     FedProxOptions,
     "FedAvg of clients that minimise their loss plus (μ/2)‖w − w⁰‖², w⁰ being what they received.",
+    suits=frozenset({"decentralized", "server", "asynchronous"}),
 )
 
 
@@ -115,7 +117,8 @@ class FedNovaOptions(FedAvgOptions):
 FEDNOVA = Entry(
     "learners.federated.fednova:FedNova",
     FedNovaOptions,
-    "w ← w − τ_eff Σ p_i (w − w_i)/‖a_i‖₁, each part as if its holders were all the clients there are.",
+    "The server takes clients' changes per step, not per round; see :class:`NormalisedAveraging`.",
+    suits=frozenset({"server", "asynchronous"}),
 )
 
 
@@ -137,7 +140,8 @@ class FedAttOptions(FedAvgOptions):
 FEDATT = Entry(
     "learners.federated.fedatt:FedAtt",
     FedAttOptions,
-    "w ← w − ε Σ α_k (w − w_k) with α from a softmax over distances, for each named tensor; samples do not count.",
+    "The server goes towards its clients, layer by layer; see :class:`Attention`.",
+    suits=frozenset({"server", "asynchronous"}),
 )
 
 
@@ -169,16 +173,19 @@ FEDHGB = Entry(
     "learners.federated.fedhgb:FedHGB",
     FedHGBOptions,
     "Heads are weighed by how they generalise and overfit (eqs. 13, 15), and so are clients (eq. 14).",
+    suits=frozenset({"server", "asynchronous"}),
 )
 MGB = Entry(
     "learners.federated.fedhgb:MGB",
     FedHGBOptions,
     "Only the heads are blended; all clients count the same.",
+    suits=frozenset({"server", "asynchronous"}),
 )
 CGB = Entry(
     "learners.federated.fedhgb:CGB",
     FedHGBOptions,
     "Only the clients are blended; all heads count the same.",
+    suits=frozenset({"server", "asynchronous"}),
 )
 
 
@@ -203,7 +210,8 @@ class FedAsyncOptions(StalenessOptions):
 FEDASYNC = Entry(
     "learners.federated.asynchronous:FedAsync",
     FedAsyncOptions,
-    "w ← (1 − α_t) w + α_t w_k with α_t = α s(t − τ), for each upload that arrives.",
+    "The server moves towards each upload as it comes, less the later it is; see :class:`Moving`.",
+    suits=frozenset({"server", "asynchronous"}),
 )
 
 
@@ -216,5 +224,6 @@ class FedBuffOptions(StalenessOptions):
 FEDBUFF = Entry(
     "learners.federated.asynchronous:FedBuff",
     FedBuffOptions,
-    "w ← w + η_g Σ s(t − τ_k) Δ_k/K over what the buffer holds, Δ_k being what client k changed of what it received.",
+    "The server adds up a bufferful of changes, late ones for less; see :class:`Buffered`.",
+    suits=frozenset({"server", "asynchronous"}),
 )

@@ -23,12 +23,14 @@ class Entry:
         options: Its ``Options``.
         about: The first line of its docstring.
         network_per_device: Of learners: devices can have different networks.
+        suits: Of learners: the families of protocols that the method can be run under.
     """
 
     implementation: str | type
     options: type[Options]
     about: str
     network_per_device: bool = False
+    suits: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, found: Any) -> Entry:
@@ -38,7 +40,13 @@ class Entry:
             AttributeError: It has no ``Options``.
         """
         about = (inspect.getdoc(found) or "").partition("\n")[0]
-        return cls(found, found.Options, about, getattr(found, "network_per_device", False))
+        return cls(
+            found,
+            found.Options,
+            about,
+            getattr(found, "network_per_device", False),
+            getattr(found, "SUITS", frozenset()),
+        )
 
     def load(self) -> Any:
         """Return the class.

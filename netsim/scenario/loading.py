@@ -169,6 +169,7 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
         try:
             entry = registry.entry(kind, component.name, f"{where((*key, 'name'))}: {'.'.join(key)}.name")
             given = component.given
+            entry = _made_for(entry, given, key, where)
             if before[key] not in (None, component.name) and (*key, "name") in changed:
                 # Another learner by --set learner.name=...: options of the old one that the new one does not have
                 # go, but not silently; options that the command line itself sets stay and must fit.
@@ -218,6 +219,23 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
     return Plan(scenario, parts, path, tuple(notes), found_in)
 
 
+def _made_for(
+    entry: Entry, given: Mapping[str, Any], key: Location, where: Callable[[Location], str]
+) -> Entry:
+    """Return the entry for a block with the options ``given``; see :meth:`netsim.learner.Learner.made_for`.
+
+    Raises:
+        ScenarioError: As there.
+    """
+    if isinstance(entry.implementation, str) or not hasattr(entry.implementation, "made_for"):
+        return entry
+    try:
+        return Entry.of(entry.implementation.made_for(given))
+    except ScenarioError as error:
+        option = str(error).partition(":")[0]
+        raise ScenarioError(f"{where((*key, option))}: {'.'.join(map(str, key))}.{error}") from error
+
+
 def _find_all(scenario: Scenario, folder: Path, where: Callable[[Location], str]) -> tuple[Path, ...]:
     """Find all that the scenario names before anything is imported, for modules of a user's own may take seconds.
 
@@ -262,7 +280,7 @@ def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tu
             yield from (((key, *inner), name) for inner, name in _own_names_in(value, key == "networks"))
         elif (
             isinstance(value, str)
-            and (named or key == "name")
+            and (named or key in ("name", "of"))
             and re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", value)
         ):
             yield (key,), value

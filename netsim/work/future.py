@@ -18,7 +18,8 @@ class Future:
         path: Fields to follow from its result: keys of mappings, or names of attributes.
     """
 
-    __slots__ = ("path", "task")
+    __slots__ = ("_value", "path", "task")
+    _value: Any  # not there before it is opened
 
     def __init__(self, task: Task, path: tuple[Any, ...] = ()) -> None:
         self.task = task
@@ -30,10 +31,14 @@ class Future:
 
     def opened(self) -> Any:
         """Return the value; its task is done."""
-        value = self.task.result
-        for field in self.path:
-            value = value[field] if isinstance(value, Mapping) else getattr(value, field)
-        return value
+        try:
+            return self._value  # many receivers open the same message
+        except AttributeError:
+            value = self.task.result
+            for field in self.path:
+                value = value[field] if isinstance(value, Mapping) else getattr(value, field)
+            self._value = value
+            return value
 
 
 class Shared:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -34,7 +34,8 @@ class Task:
         number: Its place in the order in which tasks were made.
         stack: How it is done together with others like it.
         light: Whether it is done where the graph is, with all others that are ready for the same function.
-        waiting: How many tasks it waits for.
+        sources: The tasks that it waits for; let go of when it is done.
+        waiting: How many of them are not done.
         followers: Tasks that wait for it.
         needed: Whether somebody must know its outcome.
         ticket: What the executor knows it by, while it has it.
@@ -46,7 +47,7 @@ class Task:
 
     __slots__ = (
         "__weakref__", "cancelled", "done", "followers", "function", "inputs", "light", "needed", "number", "result",
-        "round", "rounds", "stack", "ticket", "waiting",
+        "round", "rounds", "sources", "stack", "ticket", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,7 @@ class Task:
         self.number = number
         self.stack = stack
         self.light = light
+        self.sources: Collection[Task] = ()
         self.waiting = 0
         self.followers: list[Task] = []
         self.needed = False
@@ -162,7 +164,7 @@ class TaskGraph:
                 del self._started[task.ticket]
                 self.executor.discard(task.ticket)
                 task.ticket = None
-            task.inputs = {}
+            task.inputs, task.sources = {}, ()
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep what was measured until ``round`` is closed.
@@ -225,8 +227,9 @@ class TaskGraph:
         """Add a task and return a future of its result."""
         self._trace.append(task)
         waits = {id(one.task): one.task for one in futures(task.inputs) if not one.task.done}
+        task.sources = waits.values()
         task.waiting = len(waits)
-        for other in waits.values():
+        for other in task.sources:
             other.followers.append(task)
         if not waits:
             self._ready(task)
@@ -248,7 +251,7 @@ class TaskGraph:
             task.needed = True
             self._undone[task.round] += 1
             self._heavy += not task.light
-            left += [one.task for one in futures(task.inputs) if not one.task.done and not one.task.needed]
+            left += [other for other in task.sources if not other.done and not other.needed]
 
     def _advance(self, wait: bool = True) -> bool:
         """Start what can start, take in what is done, do what is light; return whether that was any."""
@@ -298,7 +301,7 @@ class TaskGraph:
     def _finish(self, done: Sequence[tuple[Task, Any]]) -> None:
         """Take in results, all of them before any follower looks for what it still waits for."""
         for task, result in done:
-            task.result, task.done, task.inputs, task.ticket = result, True, {}, None
+            task.result, task.done, task.inputs, task.sources, task.ticket = result, True, {}, (), None
             if task.needed:
                 self._undone[task.round] -= 1
                 self._heavy -= not task.light

@@ -12,13 +12,16 @@ import pandas as pd
 import pytest
 from every_key import Tree, check, run
 from recordings import NETWORKS, SHAPE, Costs
-from tiny_task import UNLIMITED, make_setup, run_job
+from tiny_task import UNLIMITED, make_setup, play_of, run_job
 from torch.utils.flop_counter import FlopCounterMode
 
 from learners.data.partitions.partition import IID, OwnerOptions
 from learners.data.sets.generated import Generated, GeneratedOptions
 from netsim.core.registry import load
+from netsim.events import Observer
 from netsim.scenario.model import Costs as CostsBlock
+from netsim.work.executors.inline import Inline
+from netsim.work.graph import TaskGraph
 
 CLASSES, BATCH, HIDDEN, AUXILIARY = 6, 8, 16, 2
 
@@ -42,7 +45,7 @@ def learner_of(name: str, kind: str, devices: int = 2, **options: Any) -> Any:
         partition=IID(OwnerOptions(public_share=0.25 if name in ("mhd", "fedmd") else 0.0)),
     )
     learner = load("learners", name)(setup)
-    learner.begin(nx.star_graph(devices) if hasattr(learner, "server") else nx.complete_graph(devices))
+    learner.prepare(nx.star_graph(devices) if setup.has_server else nx.complete_graph(devices))
     return learner
 
 
@@ -62,7 +65,7 @@ def test_dmml(kind: str) -> None:
     assert facts["forward_flops_per_sample"]["features"] == 2 * (trunk.forward + classifier)
     assert facts["backward_flops_per_sample"]["features"] == 2 * (trunk.backward + 2 * classifier)
     samples = 4 * BATCH  # of 64 samples on two devices
-    assert learner.workload(0, 1, UNLIMITED).flops == {
+    assert learner.cost(0, 1, (1,), UNLIMITED, None).flops == {
         "features": samples * 2 * (trunk.forward + trunk.backward + 3 * classifier),
         "common": 0.0,
     }
@@ -90,7 +93,7 @@ def test_mhd(kind: str) -> None:
     assert facts["forward_flops_per_sample"][0] == 2 * forward
     assert facts["backward_flops_per_sample"][0] == 2 * (trunk.backward + 2 * (1 + AUXILIARY) * head)
     samples = 2 * BATCH
-    assert learner.workload(0, 1, UNLIMITED).flops == {
+    assert learner.cost(0, 1, [1], UNLIMITED, None).flops == {
         "private": samples * 2 * (forward + trunk.backward + 2 * head),
         "public": samples * 2 * (forward + trunk.backward + 2 * AUXILIARY * head),
         "teachers": samples * 2 * forward,
@@ -117,18 +120,20 @@ def test_a_local_update_of_fedavg_computes_what_it_is_charged_for(kind: str) -> 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
 def test_a_local_update_of_dmml_computes_what_it_is_charged_for(kind: str) -> None:
     learner = learner_of("dmml", kind)
-    workload = learner.workload(0, 1, UNLIMITED)
-    charged = sum(workload.flops.values())
-    assert as_pytorch_counts(learner.training_job(0, 1, workload)) == pytest.approx(charged, rel=1e-9)
+    charged = learner.cost(0, 1, (1,), UNLIMITED, None).total_flops
+    assert as_pytorch_counts(play_of(learner).job(0)) == pytest.approx(charged, rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "gru"])
 @pytest.mark.parametrize("embedding", [None, 12])
 def test_a_local_update_of_mhd_computes_what_it_is_charged_for(kind: str, embedding: int | None) -> None:
     learner = learner_of("mhd", kind, embedding_size=embedding, nu_emb=1.0 if embedding else 0.0)
-    workload = learner.workload(0, 1, UNLIMITED)
-    charged = sum(workload.flops.values())
-    assert as_pytorch_counts(learner.training_job(0, 1, workload)) == pytest.approx(charged, rel=1e-9)
+    graph = TaskGraph(Inline(), Observer(), 0)
+    cost = learner.cost(0, 1, [1], UNLIMITED, None)
+    step = learner.train(graph, 0, 1, learner.first(graph, 0).state, cost)
+    with FlopCounterMode(display=False) as counter:
+        graph.value(step.state)
+    assert counter.get_total_flops() == pytest.approx(cost.total_flops, rel=1e-9)
 
 
 def test_a_ratio_still_says_what_a_backward_pass_costs() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from tiny_task import NETWORKS, Kept
+from tiny_task import NETWORKS, Kept, models_of
 
 from netsim.app.simulation import build
 from netsim.core.errors import ScenarioError
@@ -42,7 +42,7 @@ def run(
         kept = Kept()
         simulation.watch(kept)
         simulation.run()
-        return simulation.learner._aggregate, pd.DataFrame(kept.rows)  # type: ignore[attr-defined]
+        return models_of(simulation), pd.DataFrame(kept.rows)
 
     return run
 

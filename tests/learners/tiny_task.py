@@ -14,9 +14,11 @@ from learners.data.dataset import DataSource, MultimodalDataset, Partition, Shar
 from netsim.core.options import NoOptions
 from netsim.core.registry import load
 from netsim.events import Observer
-from netsim.former.learning import Learner
-from netsim.learner import Setup
+from netsim.learner import Learner, Setup
 from netsim.scenario.model import Costs, Evaluation
+from netsim.work.executors.inline import Inline
+from netsim.work.graph import TaskGraph
+from netsim.work.job import TrainingJob
 from netsim.world.budget import Budget
 
 CLASSES = ("left", "right", "up")
@@ -110,7 +112,9 @@ def make_setup(
 ) -> Setup:
     """A setup for learner ``name`` on the tiny task; ``changes`` are options, or costs and evaluation."""
     costs, evaluation = changes.pop("costs", Costs()), changes.pop("evaluation", Evaluation())
-    model = load("learners", name).Options
+    cls = load("learners", name)
+    given = {key: value for key, value in changes.items() if key == "of"}
+    model = (cls.made_for(given) if hasattr(cls, "made_for") else cls).Options
     options = {k: v for k, v in {**SMALL, **changes}.items() if k in model.model_fields}
     return Setup(
         seed=seed,
@@ -133,9 +137,10 @@ def make_learner(name: str, graph: nx.Graph | None = PATH, **changes: Any) -> An
     """A learner on the tiny task whose network stands, unless ``graph`` is None."""
     if graph is not None:
         changes.setdefault("devices", len(graph))
-    learner: Learner = load("learners", name)(make_setup(name, **changes))
+    options = {key: value for key, value in changes.items() if key == "of"}
+    learner: Learner = load("learners", name).made_for(options)(make_setup(name, **changes))
     if graph is not None:
-        learner.begin(graph)
+        learner.prepare(graph)
     return learner
 
 
@@ -143,35 +148,101 @@ def run_job(job: Any) -> Any:
     return job.function(**job.inputs)
 
 
-def train(learner: Any, device: int, round: int, budget: Budget = UNLIMITED) -> Any:
-    """One local update, applied; returns its metrics as a mapping by (name, modality)."""
-    job = learner.training_job(device, round, learner.workload(device, round, budget))
-    metrics = learner.apply(device, round, run_job(job) if job else None)
-    return {(m.name, m.modality): m.value for m in metrics}
+class Play:
+    """Rounds of a learner without the simulator: what its devices know, and what they have sent.
+
+    Attributes:
+        work: Does what is ordered.
+        states: By device, futures.
+        sent: Outboxes of the devices' last trainings.
+        plans: Decisions for the coming round.
+    """
+
+    def __init__(self, learner: Any) -> None:
+        self.learner = learner
+        self.work = TaskGraph(Inline(), Observer(), 100)
+        self.states = {k: learner.first(self.work, k).state for k in learner.graph}
+        self.sent: dict[int, Any] = {}
+        self.plans: dict[int, Any] = {}
+
+    def cost(self, device: int, round: int = 1, budget: Budget = UNLIMITED, plan: Any = None) -> Any:
+        return self.learner.cost(device, round, sorted(self.learner.graph[device]), budget, plan)
+
+    def job(self, device: int, round: int = 1, budget: Budget = UNLIMITED) -> Any:
+        """The job of the local update that the device would order now; None if it would not."""
+        made = self.work.trace()
+        self.learner.train(self.work, device, round, self.states[device], self.cost(device, round, budget))
+        return self._job(made)
+
+    def evaluation_job(self, device: int, round: int = 1) -> Any:
+        """The job of the evaluation that would be ordered now."""
+        made = self.work.trace()
+        self.learner.evaluate(self.work, device, round, self.states[device])
+        return self._job(made)
+
+    def _job(self, made: list[Any]) -> Any:
+        jobs = [
+            TrainingJob(t.function, self.work.value(t.inputs), stack=t.stack) for t in made if not t.light
+        ]
+        self.work.cancel(made)
+        return jobs[0] if jobs else None
+
+    def train(self, device: int, round: int, budget: Budget = UNLIMITED) -> dict[tuple[str, str], float]:
+        cost = self.cost(device, round, budget, self.plans.pop(device, None))
+        step = self.learner.train(self.work, device, round, self.states[device], cost)
+        self.states[device], self.sent[device] = step.state, step.outbox
+        return self.known(step.metrics)
+
+    def aggregate(self, device: int, round: int, arrived: dict[int, Any]) -> dict[tuple[str, str], float]:
+        step = self.learner.aggregate(self.work, device, round, self.states[device], arrived)
+        self.states[device] = step.state
+        return self.known(step.metrics)
+
+    def known(self, metrics: Any) -> dict[tuple[str, str], float]:
+        return {(m.name, m.modality): m.value for m in self.work.value(metrics) or ()}
+
+    def models(self) -> dict[int, Any]:
+        """The devices' models as they are now."""
+        states = self.work.value(self.states)
+        return {k: state.parts for k, state in states.items() if state is not None}
+
+    def report(self, device: int, round: int = 1, budget: Budget = UNLIMITED) -> Any:
+        return self.learner.report(self.work, device, round, self.states[device], budget)
+
+    def round(self, round: int, budget: Budget = UNLIMITED) -> dict[int, dict[tuple[str, str], float]]:
+        """One synchronous round of all devices; metrics by device, the head's under -1."""
+        learner, graph = self.learner, self.learner.graph
+        metrics: dict[int, Any] = {-1: {}}
+        for k in graph:
+            self.train(k, round, budget)
+        self.local = self.models()  # for tests to look at
+        sent = {k: learner.messages(k, round, sorted(graph[k])) for k in graph}
+        for k in graph:
+            arrived = {n: self.sent[n] for n in sorted(graph[k]) for m in sent[n] if k in m.receivers}
+            metrics[k] = self.aggregate(k, round, arrived)
+            metrics[k] |= self.known(learner.evaluate(self.work, k, round, self.states[k]))
+        if learner.coordinated:
+            reports = {k: self.report(k, round, budget).payload for k in graph}
+            decisions, found = learner.decide(self.work, 0, round, reports)
+            metrics[-1] = self.known(found)
+            self.plans = {k: decision.payload for k, decision in decisions.items()}
+        return metrics
+
+
+def play_of(learner: Any) -> Play:
+    """The one play of ``learner``."""
+    if "play" not in vars(learner):
+        learner.play = Play(learner)
+    play: Play = learner.play
+    return play
 
 
 def play_round(
     learner: Any, round: int, budget: Budget = UNLIMITED
 ) -> dict[int, dict[tuple[str, str], float]]:
-    """One synchronous round of all devices; metrics by device, the head's under -1."""
-    graph = learner.graph
-    metrics: dict[int, list[Any]] = {-1: []}
-    for k in graph:
-        train(learner, k, round, budget)
-    sent = {k: learner.messages(k, round, sorted(graph[k])) for k in graph}
-    learner.local = {
-        k: learner._trained(k, round) for k in graph if k in learner._members
-    }  # for tests to look at
-    for k in graph:
-        arrived = {n: m.payload for n in sorted(graph[k]) for m in sent[n] if k in m.receivers}
-        metrics[k] = list(learner.combine(k, round, arrived))
-        job = learner.evaluation_job(k, round)
-        if job:
-            metrics[k] += learner.judge(k, round, run_job(job))
-    if learner.coordinated:
-        decisions, metrics[-1] = learner.decide(
-            0, round, {k: learner.report(k, round, budget).payload for k in graph}
-        )
-        for k in graph:
-            learner.accept(k, round, decisions[k].payload)
-    return {k: {(m.name, m.modality): m.value for m in found} for k, found in metrics.items()}
+    return play_of(learner).round(round, budget)
+
+
+def models_of(simulation: Any) -> dict[int, Any]:
+    """The devices' models after a run, by device."""
+    return {k: state.parts for k, state in simulation.states.items() if state is not None}

@@ -133,8 +133,6 @@ GIVEN: dict[str, list[Any]] = {
     "stragglers.given.factors": [{1: 2.0}],
     "protocols.decentralized_rounds.deadline_s": [0.35],
     "protocols.server_rounds.deadline_s": [0.35],
-    "learners.centralized.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
-    "learners.centralized.modalities": [["features"]],
     "learners.dmml_kd.generator_iterations": [3],
     "learners.fedmd.networks": [{"features": {"name": "cnn", "channels": [3], "hidden": 4}}],
     "learners.fedmd.modalities": [["features"]],

@@ -1,18 +1,16 @@
-"""Small fleets of different networks that distil through a server: built, played by hand, or simulated."""
+"""Devices with different networks that distil, mostly through a server: built, played by hand, or simulated."""
 
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import torch
-from tiny_task import UNLIMITED, run_job
+from at_once import Play, Turn
 from torch.utils.flop_counter import FlopCounterMode
 
 from learners.checks import fingerprint
@@ -20,7 +18,6 @@ from learners.training.state import Part, Row
 from netsim.app.simulation import Simulation, build
 from netsim.core.registry import load
 from netsim.events import Observer
-from netsim.former.learning import Message, Workload
 from netsim.learner import Setup
 from netsim.scenario.loading import load_plan
 from netsim.scenario.model import Costs, Evaluation
@@ -66,6 +63,7 @@ def make_setup(
     precision: str = "float32",
     public_share: float = 0.0,
     costs: Costs | None = None,
+    server: bool = True,
     **options: Any,
 ) -> Setup:
     """A setup of one device per network; the rest are the learner's options."""
@@ -86,6 +84,7 @@ def make_setup(
         cache_dir=Path("unused"),
         say=lambda text: None,
         precision=precision,
+        has_server=server,
         networks={
             k: {"image" if "digits" in source.__name__.lower() else "features": network}
             for k, network in enumerate(networks)
@@ -93,101 +92,34 @@ def make_setup(
     )
 
 
-def make(name: str, **changes: Any) -> Any:
-    """A learner whose network stands."""
-    learner = load("learners", name)(make_setup(name, **changes))
-    learner.begin(nx.star_graph(learner.setup.device_count))
+def make(name: str, links: nx.Graph | None = None, **changes: Any) -> Any:
+    """A learner whose network stands: with a server, or the ``links`` between devices."""
+    learner = load("learners", name)(make_setup(name, server=links is None, **changes))
+    learner.prepare(links or nx.star_graph(learner.setup.device_count))
     return learner
 
 
-@dataclass
-class Turn:
-    """A round, as far as it was played."""
+class Counted(Play):
+    """Counts what each node's training computes, as PyTorch's own counter has it."""
 
-    round: int
-    workloads: dict[int, Workload] = field(default_factory=dict)
-    downloads: list[Message] = field(default_factory=list)
-    uploads: dict[int, Message] = field(default_factory=dict)
-    metrics: dict[tuple[int, str], float] = field(default_factory=dict)
+    def __init__(self, learner: Any) -> None:
+        super().__init__(learner)
+        self.found: list[tuple[float, float]] = []
 
-    def of(self, device: int) -> dict[str, float]:
-        """The metrics of ``device``."""
-        return {name: value for (k, name), value in self.metrics.items() if k == device}
-
-
-def play(
-    learner: Any,
-    rounds: int = 2,
-    participants: Mapping[int, Sequence[int]] | None = None,
-    lost: Mapping[int, Sequence[int]] | None = None,
-    ahead: bool = False,
-) -> list[Turn]:
-    """Rounds of everybody, or of those given by round, whose uploads may be ``lost``.
-
-    With ``ahead`` the clock is at the end of all rounds before anything is learnt.
-    """
-    turns = [Turn(round) for round in range(1, rounds + 1)]
-    clock = [lambda t=t: _clock(learner, t, (participants or {}).get(t.round)) for t in turns]
-    work = [lambda t=t: _work(learner, t, (lost or {}).get(t.round, ())) for t in turns]
-    steps = [*clock, *work] if ahead else [step for pair in zip(clock, work, strict=True) for step in pair]
-    for step in steps:
-        step()
-    return turns
+    def _train(self, turn: Turn, node: int, peers: Sequence[int]) -> None:
+        ordered = len(self.work.jobs)
+        with FlopCounterMode(display=False) as counter:
+            super()._train(turn, node, peers)
+        if len(self.work.jobs) > ordered:
+            parts = {part: flops for part, flops in turn.costs[node].flops.items() if part != "consensus"}
+            self.found.append((sum(parts.values()), counter.get_total_flops()))
 
 
-def _clock(learner: Any, turn: Turn, devices: Sequence[int] | None) -> None:
-    everybody = range(learner.setup.device_count)
-    chosen = everybody if devices is None else devices
-    turn.downloads = list(learner.download(turn.round, chosen))
-    for message in turn.downloads:
-        for k in message.receivers:
-            learner.receive(k, turn.round, message.payload)
-            turn.workloads[k] = learner.workload(k, turn.round, UNLIMITED)
-            (turn.uploads[k],) = learner.messages(k, turn.round, [learner.server])
-    turn.workloads[learner.server] = learner.workload(learner.server, turn.round, UNLIMITED)
-
-
-def _work(learner: Any, turn: Turn, lost: Sequence[int]) -> None:
-    for k in turn.uploads:
-        _train(learner, turn, k)
-    arrived = {k: m.payload for k, m in turn.uploads.items() if k not in lost}
-    before = fingerprint(arrived)
-    _note(learner, turn, learner.server, learner.combine(learner.server, turn.round, arrived))
-    assert fingerprint(arrived) == before
-    _train(learner, turn, learner.server)
-
-
-def _train(learner: Any, turn: Turn, k: int) -> None:
-    """Train and judge; the job must survive a journey."""
-    job = learner.training_job(k, turn.round, turn.workloads[k])
-    result = run_job(pickle.loads(pickle.dumps(job))) if job is not None else None
-    _note(learner, turn, k, learner.apply(k, turn.round, result))
-    judging = learner.evaluation_job(k, turn.round)
-    if judging is not None:
-        _note(learner, turn, k, learner.judge(k, turn.round, run_job(judging)))
-
-
-def charged_and_computed(learner: Any, rounds: int) -> Iterator[tuple[float, float]]:
-    """FLOPs of each training job of some rounds: of its workload, and as PyTorch's own counter sees it being done."""
-    jobs, training_job = {}, learner.training_job
-
-    def noted(device: int, round: int, workload: Workload) -> Any:
-        jobs[device, round] = training_job(device, round, workload), workload
-        return jobs[device, round][0]
-
-    learner.training_job = noted
-    play(learner, rounds)
-    for job, workload in jobs.values():
-        if job is not None:
-            with FlopCounterMode(display=False) as counter:
-                run_job(job)
-            yield workload.total_flops, counter.get_total_flops()
-
-
-def _note(learner: Any, turn: Turn, device: int, metrics: Any) -> None:
-    for name, value, _ in metrics:
-        assert name in learner.METRICS
-        turn.metrics[device, name] = value
+def charged_and_computed(learner: Any, rounds: int) -> list[tuple[float, float]]:
+    """FLOPs of each training of some rounds, as charged and as computed; a mean is no product of matrices."""
+    play = Counted(learner)
+    play.rounds(rounds)
+    return play.found
 
 
 class Log(Observer):
@@ -224,9 +156,10 @@ def prepare(
     learner: Mapping[str, Any] | None = None,
     devices: Mapping[str, Any] | None = None,
     server: Mapping[str, Any] | None = None,
+    links: bool = False,
     **blocks: Any,
 ) -> Simulation:
-    """Three devices of three classes with a network each, around a server."""
+    """Three devices of three classes with a network each, around a server or, with ``links``, all linked."""
     classes = {
         f"class{k}": {"devices": [k], "networks": {"features": dict(network)}}
         for k, network in enumerate(DIFFERENT[name])
@@ -236,9 +169,16 @@ def prepare(
     path = write_scenario(
         **{
             "devices": {"count": 3, "classes": classes, **(devices or {})},
-            "topology": {"placement": {"name": "coordinates", "positions_m": [[50, 0], [-70, 0], [0, 90]]}},
+            "topology": {
+                "placement": {"name": "coordinates", "positions_m": [[50, 0], [-70, 0], [0, 90]]},
+                **({"links": {"name": "range", "range_m": 200}} if links else {}),
+            },
             "protocol": {"name": "server_rounds"},
-            "server": {"uplink": band, "downlink": {**band, "mode": "unicast"}, **(server or {})},
+            **(
+                {}
+                if links
+                else {"server": {"uplink": band, "downlink": {**band, "mode": "unicast"}, **(server or {})}}
+            ),
             "data": VECTORS if name == "fedmd" else IMAGES,
             "partition": {"name": "iid"},
             "learner": {"name": name, **options, **(learner or {})},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import networkx as nx
 import torch
-from tiny_task import UNLIMITED, make_setup, run_job
+from at_once import Play, Turn
+from tiny_task import make_setup
 
 from learners.data.partitions.partition import IID, OwnerOptions
 from learners.data.sets.generated import Generated, GeneratedOptions
@@ -51,7 +52,7 @@ def mhd_setup(
 def make(links: nx.Graph, **changes: Any) -> Any:
     """A learner whose network stands."""
     learner = MHD(mhd_setup(len(links), **changes))
-    learner.begin(links)
+    learner.prepare(links)
     return learner
 
 
@@ -62,33 +63,15 @@ def isolated(count: int) -> nx.Graph:
     return links
 
 
-def play(
-    learner: Any,
-    rounds: Iterable[int],
-    lost: Callable[[int, int, int], bool] = lambda sender, receiver, round: False,
-) -> dict[tuple[int, int], dict[str, float]]:
-    """Synchronous rounds; metrics by device and round. ``lost`` says which messages do not arrive."""
-    links, metrics = learner.graph, {}
-    for round in rounds:
-        found: dict[int, list[Any]] = {}
-        for k in links:
-            job = learner.training_job(k, round, learner.workload(k, round, UNLIMITED))
-            found[k] = list(learner.apply(k, round, run_job(job)))
-        sent = {k: learner.messages(k, round, sorted(links[k])) for k in links}
-        for k in links:
-            arrived = {
-                n: m.payload
-                for n in sorted(links[k])
-                for m in sent[n]
-                if k in m.receivers and not lost(n, k, round)
-            }
-            found[k] += learner.combine(k, round, arrived)
-            job = learner.evaluation_job(k, round)
-            if job is not None:
-                found[k] += learner.judge(k, round, run_job(job))
-            metrics[k, round] = {m.name: m.value for m in found[k]}
-            assert set(metrics[k, round]) <= set(learner.METRICS)
-    return metrics
+def play(learner: Any, rounds: int, **how: Any) -> tuple[Play, dict[tuple[int, int], dict[str, float]]]:
+    """So many rounds, and their metrics by device and round; ``how`` as in ``Play.without``."""
+    game = Play(learner)
+    return game, metrics_of(game.rounds(rounds, **how))
+
+
+def metrics_of(turns: Iterable[Turn]) -> dict[tuple[int, int], dict[str, float]]:
+    """Metrics by device and round."""
+    return {(k, turn.round): turn.of(k) for turn in turns for k in turn.costs}
 
 
 def perturbed(state: State) -> State:
@@ -100,12 +83,13 @@ def perturbed(state: State) -> State:
     return found
 
 
-def perturb(learner: Any, device: int) -> None:
+def perturb(game: Play, device: int) -> None:
     """Give ``device`` other first weights, wherever they are known already."""
-    state = perturbed(learner._states[device])
-    learner._states[device] = state
-    for k, pool in learner._pools.items():
-        learner._pools[k] = tuple((t, state if t == device else own) for t, own in pool)
+    other = perturbed(game[device]["model"])
+    game.states[device] = {**game.states[device], "model": other}
+    for k, state in game.states.items():
+        pool = tuple((t, other if t == device else own) for t, own in state["pool"])
+        game.states[k] = {**state, "pool": pool}
 
 
 def weights(state: State, head: int | None = None) -> dict[str, torch.Tensor]:

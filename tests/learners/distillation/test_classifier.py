@@ -17,8 +17,8 @@ from learners.distillation.classifier import (
     running_statistics_kept,
 )
 from learners.distillation.costs import network_costs
-from learners.distillation.evaluation import Judgement
-from learners.distillation.fleet import glorot
+from learners.distillation.evaluation import Evaluated
+from learners.distillation.per_device import glorot
 from learners.distillation.zkt_generator import GeneratorShape
 from learners.networks.choice import NetworkChoice
 from learners.training.state import lend, take
@@ -108,12 +108,12 @@ def test_glorot_draws_within_its_bounds_and_leaves_batchnorm_alone(resnet: Class
 
 
 def test_first_weights_are_the_architecture_s_and_the_seed_s() -> None:
-    first, again, other = (make("fedmd", seed=seed)._fleet for seed in (0, 0, 1))
+    first, again, other = (make("fedmd", seed=seed)._devices for seed in (0, 0, 1))
     assert fingerprint(first.initial(0)) == fingerprint(first.initial(2)) == fingerprint(again.initial(0))
     assert fingerprint(first.initial(0)["heads"]) != fingerprint(first.initial(1)["heads"])
     assert fingerprint(first.initial(0)) != fingerprint(other.initial(0))
     assert first.initial(0)["trunk"].row.bank.dtype == torch.float32
-    assert make("fedmd", precision="float64")._fleet.initial(0)["trunk"].row.bank.dtype == torch.float64
+    assert make("fedmd", precision="float64")._devices.initial(0)["trunk"].row.bank.dtype == torch.float64
 
 
 def test_building_draws_no_number_of_anybody_else_s() -> None:
@@ -142,11 +142,11 @@ def test_costs_by_hand() -> None:
 
 
 def test_accuracy_of_all_samples_and_of_classes_as_they_are_weighted() -> None:
-    judgement = Judgement(0.0, ((3, 0, 1), (0, 0, 0)), (4, 0, 2))
-    assert judgement.accuracy() == pytest.approx(4 / 6) and judgement.accuracy(1) == 0
-    assert judgement.weighted_accuracy([1, 1, 1]) == pytest.approx((3 / 4 + 1 / 2) / 2)
-    assert judgement.weighted_accuracy([0.2, 0.5, 0.3]) == pytest.approx((0.2 * 3 / 4 + 0.3 / 2) / 0.5)
-    assert judgement.weighted_accuracy([0, 1, 0]) == 0.0
+    evaluated = Evaluated(0.0, ((3, 0, 1), (0, 0, 0)), (4, 0, 2))
+    assert evaluated.accuracy() == pytest.approx(4 / 6) and evaluated.accuracy(1) == 0
+    assert evaluated.weighted_accuracy([1, 1, 1]) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert evaluated.weighted_accuracy([0.2, 0.5, 0.3]) == pytest.approx((0.2 * 3 / 4 + 0.3 / 2) / 0.5)
+    assert evaluated.weighted_accuracy([0, 1, 0]) == 0.0
 
 
 @pytest.mark.parametrize("size", [14, 28, 32, 7])

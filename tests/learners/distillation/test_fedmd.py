@@ -8,9 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
+from at_once import Play
 from distilling import (
     IMAGES,
     MLP,
@@ -18,26 +20,25 @@ from distilling import (
     VECTORS,
     charged_and_computed,
     make,
-    make_setup,
-    play,
     prepare,
     reachable,
     rounded,
     simulate,
-    storages,
 )
 from tiny_task import UNLIMITED
 from torch.nn import functional as F
 
-from learners.checks import check_learner, fingerprint
+from learners.checks import fingerprint
 from learners.data.dataset import MultimodalDataset, Partition, Share
-from learners.distillation.fedmd import FedMD, mean_scores
+from learners.distillation.fedmd import Upload, mean_scores
 from learners.distillation.fedmd_update import Consensus, Epochs, update
 from learners.dmml.batches import mini_batches
 from learners.training.state import Part
+from learners.training.task import Store
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.core.streams import derive_seed
+from netsim.work.future import Shared, opened
 
 NO_START = {"public_epochs": 0, "private_epochs": 0}
 
@@ -56,23 +57,28 @@ class Unequal(Partition):
 
 def exact(learner: Any) -> Any:
     """The learner with models and samples in binary fractions, in which float64 adds up without rounding."""
-    learner._states = {k: rounded(state) for k, state in learner._states.items()}
-    fleet = learner._fleet
-    fleet.store = dataclasses.replace(
-        fleet.store, inputs={m: (x * 4).round() / 4 for m, x in fleet.store.inputs.items()}
-    )
-    store = learner._shared.store
-    inputs = {m: (x * 4).round() / 4 for m, x in store.inputs.items()}
-    learner._shared = dataclasses.replace(learner._shared, store=dataclasses.replace(store, inputs=inputs))
+    devices, public = learner._devices, learner._public_set.value
+    devices._initial = {text: rounded(state) for text, state in devices._initial.items()}
+    devices.store = in_quarters(devices.store)
+    learner._public_set = Shared(dataclasses.replace(public, store=in_quarters(public.store)))
     return learner
+
+
+def in_quarters(store: Store) -> Store:
+    return dataclasses.replace(store, inputs={m: (x * 4).round() / 4 for m, x in store.inputs.items()})
 
 
 def job_inputs(learner: Any, device: int = 0, **changes: Any) -> dict[str, Any]:
     """What the first local update of ``device`` is given, with other things in some places."""
-    (message,) = learner.download(1, range(learner.setup.device_count))
-    learner.receive(device, 1, message.payload)
-    job = learner.training_job(device, 1, learner.workload(device, 1, UNLIMITED))
-    return {**job.inputs, **changes}
+    play = Play(learner)
+    play.rounds(1, participants={1: [device]})
+    (inputs,) = play.work.inputs_of(update)
+    return {**inputs, **changes}
+
+
+def fingerprints(play: Play) -> dict[int, str]:
+    """Digests of the parties' models."""
+    return {k: fingerprint(play[k]["model"]) for k in range(play.learner.setup.device_count)}
 
 
 # Checks of the method itself.
@@ -80,7 +86,6 @@ def job_inputs(learner: Any, device: int = 0, **changes: Any) -> dict[str, Any]:
 
 def test_identical_parties_agree_with_themselves_and_do_not_move() -> None:
     learner = exact(make("fedmd", networks=[MLP, MLP], precision="float64", digest_epochs=3, **NO_START))
-    learner._states[1] = learner._states[0]
     inputs = job_inputs(learner, epochs=Epochs(0, 0, 0))
     own = update(**inputs).scores
     consensus = Consensus(inputs["asked"], mean_scores([own, own]))
@@ -94,9 +99,10 @@ def test_one_party_that_does_not_revisit_stays_where_it_is() -> None:
     learner = exact(
         make("fedmd", networks=[MLP], precision="float64", digest_epochs=2, revisit_epochs=0, **NO_START)
     )
-    before = fingerprint(learner._states)
-    turns = play(learner, 3)
-    assert fingerprint(learner._states) == before
+    play = Play(learner)
+    before = fingerprints(play)
+    turns = play.rounds(3)
+    assert fingerprints(play) == before
     assert [turn.metrics.get((0, "loss_digest")) for turn in turns] == [None, 0.0, 0.0]
 
 
@@ -109,33 +115,31 @@ def test_the_consensus_is_the_mean() -> None:
 
 
 def test_the_server_s_consensus_is_the_mean_of_what_arrived_and_stays_where_nothing_did() -> None:
-    learner = make("fedmd")
-    learner.download(1, range(3))
-    sent = [torch.randn(12, 5) for _ in range(3)]
-    payloads = {}
-    for k in (0, 2):
-        payloads[k] = learner._scores(k, 1)
-        payloads[k].scores = sent[k]
-    learner.combine(learner.server, 1, payloads)
-    found = learner._agreement(1).consensus
-    torch.testing.assert_close(found.scores, (sent[0] + sent[2]) / 2)
-    learner.combine(learner.server, 2, {})
-    assert learner._agreement(2).consensus is found
+    play = Play(make("fedmd"))
+    (first,) = play.rounds(1, lost={1: [1]})
+    sent = [opened(first.outboxes[k]).scores for k in (0, 2)]
+    found = play[3]["consensus"]
+    torch.testing.assert_close(found.scores, (sent[0] + sent[1]) / 2)
+    assert torch.equal(found.places, play.learner._places(1))
+    play.rounds(1, lost={2: [0, 1, 2]})
+    assert fingerprint(play[3]["consensus"]) == fingerprint(found)
 
 
 def test_without_digest_a_run_is_everybody_s_own() -> None:
     """Alone, or with others whose consensus nobody digests; and as Adam of PyTorch would have it, memory kept."""
-    learner = make("fedmd", digest_epochs=0, public_epochs=0, precision="float64")
-    first = learner._states[1]
-    play(learner, 3)
-    alone = make("fedmd", digest_epochs=0, public_epochs=0, precision="float64")
-    play(alone, 3, {1: [1], 2: [1], 3: [1]})
-    assert fingerprint(learner._states[1]) == fingerprint(alone._states[1])
+    together, alone = (
+        Play(make("fedmd", digest_epochs=0, public_epochs=0, precision="float64")) for _ in range(2)
+    )
+    learner, first = together.learner, together[1]["model"]
+    together.rounds(3)
+    alone.rounds(3, participants={1: [1], 2: [1], 3: [1]})
+    last = together[1]["model"]
+    assert fingerprint(last) == fingerprint(alone[1]["model"])
 
-    net = learner._fleet.architectures[1].build().double()
+    net = learner._devices.architectures[1].build().double()
     net.load_state_dict({f"{part}.{name}": x for part in first for name, x in first[part].items()})
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    store = learner._fleet.store
+    store = learner._devices.store
     rows = store.rows(1)
     for t in (1, 2, 3):
         seed = derive_seed(derive_seed(0, "training", 1, t), "own")
@@ -146,18 +150,17 @@ def test_without_digest_a_run_is_everybody_s_own() -> None:
             optimizer.step()
     for part, module in net.parts().items():
         for name, tensor in module.state_dict().items():
-            torch.testing.assert_close(learner._states[1][part][name], tensor, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(last[part][name], tensor, rtol=1e-9, atol=1e-12)
 
 
 def test_a_digest_brings_parties_nearer_to_the_consensus() -> None:
     learner = make("fedmd", digest_epochs=30, revisit_epochs=0, learning_rate=0.01)
-    turns = play(learner, 2)
-    inputs = job_inputs(learner, 0, state=learner._states[0], epochs=Epochs(0, 0, 0))
-    digested = learner._agreement(2)
-    assert digested.consensus is not None and turns[1].metrics[0, "loss_digest"] > 0
-    again = Epochs(0, 1, 0)
-    received = turns[1].downloads[0].payload.consensus
-    nearer = update(**{**inputs, "epochs": again, "consensus": received}).losses["loss_digest"]
+    play = Play(learner)
+    turns = play.rounds(2)
+    inputs = play.work.inputs_of(update)[3]
+    assert inputs["consensus"] is not None and turns[1].metrics[0, "loss_digest"] > 0
+    again = {**inputs, "state": play[0]["model"], "epochs": Epochs(0, 1, 0)}
+    nearer = update(**again).losses["loss_digest"]
     assert nearer < 0.7 * turns[1].metrics[0, "loss_digest"]
 
 
@@ -170,8 +173,9 @@ def test_scores_do_not_depend_on_how_samples_are_batched() -> None:
         public={**IMAGES, "samples": 24},
         private_epochs=2,
     )
-    play(learner, 1)
-    inputs = job_inputs(learner, state=learner._states[0], epochs=Epochs(0, 0, 0))
+    play = Play(learner)
+    play.rounds(1)
+    inputs = {**play.work.inputs_of(update)[0], "state": play[0]["model"], "epochs": Epochs(0, 0, 0)}
     whole, *parts = (
         update(**{**inputs, "plan": dataclasses.replace(inputs["plan"], digest_batch_size=size)}).scores
         for size in (100, 1, 5)
@@ -189,28 +193,37 @@ def test_bits_are_samples_times_classes_whatever_the_network(samples: int, class
     wide = {"name": "mlp", "hidden": [50]}
     public = {**VECTORS, "samples": 24, "classes": classes}
     learner = make("fedmd", networks=[MLP, wide], public=public, alignment_samples=samples)
-    assert learner._fleet.costs(1).bits > 5 * learner._fleet.costs(0).bits
-    first, second = play(learner, 2)
+    assert learner._devices.costs(1).bits > 5 * learner._devices.costs(0).bits
+    first, second = Play(learner).rounds(2)
     bits = samples * (3 + classes) * 32
-    assert {m.size_bits for turn in (first, second) for m in turn.uploads.values()} == {bits}
+    assert {m.size_bits for turn in (first, second) for own in turn.messages.values() for m in own} == {bits}
     assert [m.size_bits for m in first.downloads] == [0.0] and [m.size_bits for m in second.downloads] == [
         bits
     ]
     assert second.downloads[0].receivers == (0, 1), "one message for all: it can be broadcast"
 
 
-def test_no_weight_is_ever_in_a_message() -> None:
-    learner = make("fedmd")
-    turns = play(learner, 3)
-    messages = [m for turn in turns for m in (*turn.downloads, *turn.uploads.values())]
-    inside = list(reachable([m.payload for m in messages]))
-    assert not any(isinstance(one, Part) for one in inside)
-    tensors = [one for one in inside if isinstance(one, torch.Tensor)]
-    assert {tuple(one.shape) for one in tensors} == {(12, 5), (12,)} and len(tensors) > 9
-    assert not {(12, 5), (12,)} & {
-        tuple(x.shape) for state in learner._states.values() for part in state.values() for x in part.values()
-    }
-    assert not storages(iter(inside)) & storages(reachable([learner._states, learner._memories]))
+@pytest.mark.parametrize("links", [None, nx.complete_graph(3)], ids=["server", "none"])
+def test_no_weight_ever_travels(links: nx.Graph | None) -> None:
+    """Scores and places are all that is taken from a message: with other models in the uploads all learn the same."""
+    one, other = (Play(make("fedmd", links)) for _ in range(2))
+    train = other.learner.train
+
+    def falsified(*given: Any) -> Any:
+        step = train(*given)
+        if not isinstance(step.outbox, Upload):
+            return step
+        model = {name: None for name in opened(step.outbox.model)}
+        return step._replace(outbox=step.outbox._replace(model=model))
+
+    one.rounds(3)
+    other.learner.train, other.learner.evaluate = falsified, lambda *_: None
+    other.rounds(3)
+    assert fingerprints(one) == fingerprints(other)
+    if links is None:
+        inside = list(reachable(opened(one.outbox)))
+        assert not any(isinstance(value, Part) for value in inside)
+        assert {tuple(x.shape) for x in inside if isinstance(x, torch.Tensor)} == {(12, 5), (12,)}
 
 
 def test_more_public_samples_are_not_asked_for_than_there_are() -> None:
@@ -227,43 +240,46 @@ def test_more_public_samples_are_not_asked_for_than_there_are() -> None:
 
 def test_a_union_has_a_place_for_every_class_and_all_of_them_count() -> None:
     learner = make("fedmd", public_epochs=60, private_epochs=0, learning_rate=0.02)
-    assert learner._fleet.architectures[0].class_counts == (5,) and learner.facts()["label_space"] == "union"
-    (turn,) = play(learner, 1)
-    state, store = learner._states[0], learner._shared.store
+    assert (
+        learner._devices.architectures[0].class_counts == (5,) and learner.facts()["label_space"] == "union"
+    )
+    play = Play(learner)
+    (turn,) = play.rounds(1)
+    state, store = play[0]["model"], learner._public_set.value.store
     x = store.inputs["features"][:24]
-    found = learner._fleet.architectures[0].predict(state, x).logits[0].argmax(-1)
+    found = learner._devices.architectures[0].predict(state, x).logits[0].argmax(-1)
     assert (found == store.labels[:24] + 3).float().mean() > 0.7, "public labels come after the private ones"
     assert turn.metrics[0, "accuracy_local"] < 0.1, "a prediction of a public class is wrong"
 
 
 def test_a_head_for_public_classes_is_used_once() -> None:
     learner = make("fedmd", label_space="private")
-    assert learner._fleet.architectures[0].class_counts == (3, 2)
-    before = learner._states[0]["heads"]["heads.1.weight"].clone()
-    (first,) = play(learner, 1)
-    then = learner._states[0]["heads"]["heads.1.weight"].clone()
+    assert learner._devices.architectures[0].class_counts == (3, 2)
+    play = Play(learner)
+    before = play[0]["model"]["heads"]["heads.1.weight"].clone()
+    (first,) = play.rounds(1)
+    then = play[0]["model"]["heads"]["heads.1.weight"].clone()
     assert not torch.equal(before, then)
-    assert first.uploads[0].size_bits == 12 * 3 * 32
-    learner = make("fedmd", label_space="private")
-    play(learner, 3)
-    assert torch.equal(learner._states[0]["heads"]["heads.1.weight"], then)
+    assert first.messages[0][0].size_bits == 12 * 3 * 32
+    play.rounds(2)
+    assert torch.equal(play[0]["model"]["heads"]["heads.1.weight"], then)
 
 
 def test_shared_classes_are_the_same_classes() -> None:
     learner = make("fedmd", label_space="shared", public={**VECTORS, "samples": 24})
-    assert learner._fleet.architectures[0].class_counts == (3,)
-    play(learner, 2)
+    assert learner._devices.architectures[0].class_counts == (3,)
+    Play(learner).rounds(2)
     with pytest.raises(ScenarioError, match=r"label_space: shared needs .* has 2 classes .* have 3 classes"):
         make("fedmd", label_space="shared")
 
 
 def test_samples_set_aside_have_the_private_classes_and_are_nobody_s() -> None:
     learner = make("fedmd", public=None, public_share=0.4)
-    assert learner._fleet.architectures[0].class_counts == (3,) and len(learner._shared) == 24
-    own = {int(row) for rows in learner._fleet.samples.values() for row in rows}
-    assert not own & set(learner._shared.rows.tolist())
-    assert learner._shared.store is learner._fleet.store
-    play(learner, 2)
+    assert learner._devices.architectures[0].class_counts == (3,) and len(learner._public_set.value) == 24
+    own = {int(row) for rows in learner._devices.samples.values() for row in rows}
+    assert not own & set(learner._public_set.value.rows.tolist())
+    assert learner._public_set.value.store is learner._devices.store
+    Play(learner).rounds(2)
 
 
 @pytest.mark.parametrize(
@@ -284,12 +300,10 @@ def test_public_samples_that_do_not_fit_are_refused(changes: dict[str, Any], mes
 
 
 def test_a_party_begins_with_public_labels_whenever_that_is() -> None:
-    """Device 2 sits out in round 1; device 1 receives the first message and is cut off before it is done."""
+    """Device 2 sits out in round 1; device 1 is asked for its cost then, and is cut off before it is done."""
     learner = make("fedmd")
-    (message,) = learner.download(1, [0, 1])
-    learner.receive(1, 1, message.payload)
-    assert learner.workload(1, 1, UNLIMITED).flops["public"] > 0  # and nothing more of device 1 in this round
-    turns = play(learner, 3, {1: [0]})
+    assert learner.cost(1, 1, [3], UNLIMITED, None).flops["public"] > 0
+    turns = Play(learner).rounds(3, participants={1: [0]})
     for k, first in ((0, 1), (1, 2), (2, 2)):
         for turn in turns:
             names = set(turn.of(k)) - {"accuracy_local"}
@@ -328,56 +342,48 @@ def test_work_by_hand() -> None:
     Backward the first layer takes 48 and the second twice 30.
     """
     learner = make("fedmd", public_epochs=2, private_epochs=3, digest_epochs=2, revisit_epochs=4)
-    first, second = play(learner, 2)
+    first, second = Play(learner).rounds(2)
     step, forward = 2 * (78 + 48 + 60), 2 * 78
-    assert first.workloads[0].flops == {
+    assert first.costs[0].flops == {
         "public": 2 * 3 * 8 * step,
         "digest": 0,
         "own": 3 * 20 * step,
         "scores": 12 * forward,
     }
-    assert first.workloads[0].iterations == {"features": 2 * 3 + 3 * 3}
-    assert second.workloads[0].flops == {
+    assert first.costs[0].iterations == {"features": 2 * 3 + 3 * 3}
+    assert second.costs[0].flops == {
         "public": 0,
         "digest": 2 * 2 * 6 * step,
         "own": 4 * 20 * step,
         "scores": 12 * forward,
     }
-    assert first.workloads[learner.server].flops == {"consensus": 3 * 12 * 5}
-    assert learner.training_memory_bytes(0) == 4 * 4 * 89 + 8 * learner._fleet.costs(0).activation_bytes
-    (dropping,) = play(make("fedmd", public_epochs=2, private_epochs=3, last_batch="drop"), 1)
-    assert dropping.workloads[0].flops["own"] == 3 * 2 * 8 * step
+    assert first.costs[3].flops == {"consensus": 3 * 12 * 5}
+    assert learner.training_memory_bytes(0) == 4 * 4 * 89 + 8 * learner._devices.costs(0).activation_bytes
+    (dropping,) = Play(make("fedmd", public_epochs=2, private_epochs=3, last_batch="drop")).rounds(1)
+    assert dropping.costs[0].flops["own"] == 3 * 2 * 8 * step
 
 
 @pytest.mark.parametrize("label_space", ["union", "private"])
 def test_a_party_computes_what_it_is_charged_for(label_space: str) -> None:
     """As PyTorch's own counter has it, in the round with public labels and in the one with a digest."""
-    found = list(charged_and_computed(make("fedmd", label_space=label_space), rounds=2))
+    found = charged_and_computed(make("fedmd", label_space=label_space), rounds=2)
     assert len(found) == 6 and all(charged == computed for charged, computed in found)
 
 
 def test_devices_without_samples_sit_out_and_few_samples_are_one_batch() -> None:
     learner = make("fedmd", partition=Unequal(9, 0, 1))
     assert learner.facts()["sit_out"] == [1] and learner.owners() == {"features": frozenset({0, 2})}
-    turns = play(learner, 2, {1: [0, 2], 2: [0, 2]})
-    assert turns[0].workloads[2].flops["own"] == 2 * (78 + 48 + 60) and turns[1].metrics[3, "accuracy"] >= 0
+    turns = Play(learner).rounds(2, participants={1: [0, 2], 2: [0, 2]})
+    assert turns[0].costs[2].flops["own"] == 2 * (78 + 48 + 60) and turns[1].metrics[3, "accuracy"] >= 0
     assert learner.training_memory_bytes(1) == 0.0
 
 
-def test_the_clock_may_be_rounds_ahead_of_the_learning() -> None:
-    one, other = make("fedmd"), make("fedmd")
-    now, later = play(one, 3), play(other, 3, ahead=True)
-    assert [turn.metrics for turn in now] == [turn.metrics for turn in later]
-    assert fingerprint(one._states) == fingerprint(other._states)
-    assert set(one._agreements) == {3} and not one._sent, "what is over is forgotten"
-
-
-def test_parties_are_judged_as_they_were_last_heard_of() -> None:
-    """What a party learns in a round whose upload is lost may be done before or after the server's judgement."""
-    learner = make("fedmd")
-    turns = play(learner, 2, lost={2: [1]})
-    heard, lost = learner._heard, learner._states
-    assert fingerprint(heard[0]) == fingerprint(lost[0]) and fingerprint(heard[1]) != fingerprint(lost[1])
+def test_parties_are_evaluated_as_they_were_last_heard_of() -> None:
+    play = Play(make("fedmd"))
+    turns = play.rounds(2, lost={2: [1]})
+    heard = play[3]["heard"]
+    assert fingerprint(heard[0]) == fingerprint(play[0]["model"])
+    assert fingerprint(heard[1]) != fingerprint(play[1]["model"])
     local = [turns[1].metrics[0, "accuracy_local"], turns[0].metrics[1, "accuracy_local"]]
     local.append(turns[1].metrics[2, "accuracy_local"])
     assert turns[1].metrics[3, "accuracy"] == pytest.approx(sum(local) / 3)
@@ -386,24 +392,115 @@ def test_parties_are_judged_as_they_were_last_heard_of() -> None:
 def test_divergence_is_told_with_the_step_size() -> None:
     learner = make("fedmd", learning_rate=1e38)
     with pytest.raises(ScenarioError, match=r"learner\.learning_rate: the training of device \d diverged"):
-        play(learner, 4)
+        Play(learner).rounds(4)
 
 
 def test_parties_learn() -> None:
     learner = make("fedmd", data={**VECTORS, "separation": 6.0}, learning_rate=0.01, revisit_epochs=5)
-    assert play(learner, 4)[-1].metrics[3, "accuracy"] > 0.6
+    assert Play(learner).rounds(4)[-1].metrics[3, "accuracy"] > 0.6
+
+
+# Without a server.
+
+PATH = nx.path_graph(3)
+
+
+def test_each_party_digests_the_mean_of_its_own_scores_and_its_neighbours() -> None:
+    """On a path of three the ends know two parties' scores and the middle all; nobody waits for a server."""
+    play = Play(make("fedmd", PATH))
+    first, second = play.rounds(2)
+    scores = {k: opened(first.outboxes[k]).scores for k in PATH}
+    digested = play.work.inputs_of(update)[3:]
+    for k, known in ((0, (0, 1)), (1, (0, 1, 2)), (2, (1, 2))):
+        consensus = digested[k]["consensus"]
+        torch.testing.assert_close(consensus.scores, sum(scores[n] for n in known) / len(known))
+        assert torch.equal(consensus.places, play.learner._places(1))
+    assert {name for _, name in first.metrics} == {"loss_public", "loss_task", "accuracy", "loss_test"}
+    assert {name for _, name in second.metrics} == {"loss_digest", "loss_task", "accuracy", "loss_test"}
+
+
+def test_where_all_hear_each_other_parties_learn_as_with_a_server() -> None:
+    """The mean of everybody's scores is the server's consensus, in the same order: the same models, bit for bit."""
+    alone, served = Play(make("fedmd", nx.complete_graph(3))), Play(make("fedmd"))
+    alone.rounds(3), served.rounds(3)
+    assert fingerprints(alone) == fingerprints(served)
+
+
+def test_scores_that_do_not_arrive_are_not_in_the_mean() -> None:
+    play = Play(make("fedmd", PATH))
+    (first,) = play.rounds(1, lost=lambda sender, receiver, round: receiver == 0)
+    assert torch.equal(play[0]["consensus"].scores, opened(first.outboxes[0]).scores), "its own are left"
+
+
+def test_a_party_that_was_cut_off_takes_the_mean_of_what_arrived() -> None:
+    """Its own scores are of other samples then, those of an earlier round; where nothing arrives the mean stays."""
+    play = Play(make("fedmd", PATH))
+    first, _ = play.rounds(2)
+    learner, state = play.learner, play.states[0]
+    heard = opened(first.outboxes[1])
+    (found,) = [learner.aggregate(play.work, 0, 3, state, {1: heard}).state["consensus"]]
+    torch.testing.assert_close(opened(found).scores, heard.scores)
+    kept = learner.aggregate(play.work, 0, 3, state, {}).state["consensus"]
+    assert kept is state["consensus"]
+
+
+def test_work_and_bits_without_a_server() -> None:
+    """As with one, and each party's own mean: its scores and its neighbours', 12 samples of 5 classes."""
+    served, (turn,) = Play(make("fedmd")), Play(make("fedmd", PATH)).rounds(1)
+    (other,) = served.rounds(1)
+    for k, parties in ((0, 2), (1, 3), (2, 2)):
+        assert turn.costs[k].flops == {**other.costs[k].flops, "consensus": parties * 12 * 5}
+    assert [(m.receivers, m.size_bits) for m in turn.messages[1]] == [((0, 2), 12 * 5 * 32)]
+    found = charged_and_computed(make("fedmd", PATH), rounds=2)
+    assert len(found) == 6 and all(charged == computed for charged, computed in found)
+
+
+def test_a_device_without_samples_is_nobody_s_neighbour() -> None:
+    play = Play(make("fedmd", PATH, partition=Unequal(9, 0, 5)))
+    turn, _ = play.rounds(2)
+    assert not any(turn.messages.values()) and turn.costs[0].flops["consensus"] == 12 * 5
+    assert turn.costs[1].flops == {} and turn.of(1) == {}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "blocks"),
+    [
+        ("finished", {}),
+        ("cut_off", {"protocol": {"name": "decentralized_rounds", "deadline_s": 2e-4}}),
+        ("died", {"devices": {"battery": {"capacity_j": 2e-4}}}),
+    ],
+)
+def test_workers_give_the_same_records_without_a_server(
+    write_scenario: Callable[..., Path], outcome: str, blocks: dict[str, Any]
+) -> None:
+    jobs = {"device": "cpu", "threads": 1, "stacking": "off"}
+    inline, threads = (
+        simulate(
+            write_scenario,
+            "fedmd",
+            rounds=4,
+            jobs={**jobs, "executor": executor},
+            **{"protocol": {"name": "decentralized_rounds"}, "server": None, "links": True, **blocks},
+        )
+        for executor in ("inline", {"name": "threads", "workers": 2})
+    )
+    assert inline[1].everything == threads[1].everything and inline[1].metrics
+    assert fingerprint(inline[0].states) == fingerprint(threads[0].states)
+    assert outcome in {row.outcome for row in inline[1].rounds}
+    assert {"model"} == {row.kind for row in inline[1].transfers}
+
+
+def test_scores_of_an_earlier_round_are_of_no_use(write_scenario: Callable[..., Path]) -> None:
+    late = {"name": "decentralized_rounds", "deadline_s": 0.02, "late": "keep"}
+    with pytest.raises(ScenarioError, match=r"protocol\.late: 'keep' cannot be used with this learner"):
+        simulate(write_scenario, "fedmd", protocol=late, server=None, links=True)
 
 
 # With the simulator.
 
 
-def test_promises_are_kept() -> None:
-    check_learner(lambda: FedMD(make_setup("fedmd")))
-    check_learner(lambda: FedMD(make_setup("fedmd", label_space="private", partition=Unequal(9, 0, 5))))
-
-
 def test_an_asynchronous_server_is_refused(write_scenario: Callable[..., Path]) -> None:
-    with pytest.raises(ScenarioError, match=r"no rounds that devices share.*use server_rounds"):
+    with pytest.raises(ScenarioError, match=r"'fedmd' cannot be run under .*use protocol: .*server_rounds"):
         simulate(write_scenario, "fedmd", protocol={"name": "asynchronous_server"})
 
 
@@ -415,9 +512,7 @@ def test_workers_give_the_same_records(write_scenario: Callable[..., Path], bloc
         for executor in ("inline", {"name": "threads", "workers": 2})
     )
     assert inline[1].everything == threads[1].everything
-    assert inline[1].metrics and fingerprint(inline[0].learner._states) == fingerprint(
-        threads[0].learner._states
-    )
+    assert inline[1].metrics and fingerprint(inline[0].states) == fingerprint(threads[0].states)
     if blocks:
         assert "lost" in {row.outcome for row in inline[1].rounds}
 

@@ -11,6 +11,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from at_once import Play
 from mhd_play import (
     CLASSES,
     MLP,
@@ -18,19 +19,18 @@ from mhd_play import (
     RESNET,
     isolated,
     make,
-    mhd_setup,
     perturb,
     perturbed,
     play,
     weights,
 )
-from tiny_task import UNLIMITED, run_job
+from tiny_task import UNLIMITED
 from torch.nn import functional as F
 
-from learners.checks import check_learner, fingerprint
+from learners.checks import fingerprint
 from learners.distillation.classifier import Classifier, ClassifierNet
-from learners.distillation.evaluation import Judgement
-from learners.distillation.mhd import MHD
+from learners.distillation.evaluation import Evaluated, evaluate
+from learners.distillation.mhd import MHD, head_metrics
 from learners.distillation.mhd_update import (
     Lesson,
     MHDPlan,
@@ -42,6 +42,7 @@ from learners.distillation.mhd_update import (
     _heads,
     _terms,
     taught_by,
+    update,
 )
 from learners.dmml.batches import mini_batches, random_numbers
 from learners.networks.choice import NetworkChoice
@@ -51,7 +52,6 @@ from netsim.app.simulation import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.events import Observer
-from netsim.former.learning import Workload
 from netsim.scenario.loading import load_plan
 from netsim.scenario.model import Evaluation
 
@@ -109,20 +109,20 @@ def gradient(loss: torch.Tensor, module: torch.nn.Module) -> torch.Tensor | None
 def test_without_distillation_everybody_trains_alone(transport: str) -> None:
     """Trunk and main head are those of PyTorch's SGD on the private batches, whatever the others do."""
     alone = {"nu_emb": 0.0, "nu_aux": 0.0, "transport": transport, "evaluation": NEVER}
-    together = make(ALL, **alone)
-    disturbed, deaf = make(ALL, **alone), make(isolated(4), **alone)
+    together, disturbed, deaf = (Play(make(links, **alone)) for links in (ALL, ALL, isolated(4)))
     perturb(disturbed, 1)
-    net, state, store = net_of(heads=1), together._states[0], together._fleet.store
+    devices = together.learner._devices
+    net, state, store = net_of(heads=1), together[0]["model"], devices.store
     net.trunk.load_state_dict(dict(state["trunk"]))
     net.heads.load_state_dict(dict(state["heads"]))
     used = [*net.trunk.parameters(), *net.heads.heads[0].parameters()]
     optimizer = torch.optim.SGD(used, lr=0.1, momentum=0.9)
-    for learner in (together, disturbed, deaf):
-        play(learner, (1, 2, 3))
+    for game in (together, disturbed, deaf):
+        game.rounds(3)
     for step in range(6):
         round = 1 + step // 2
         seed = derive_seed(derive_seed(0, "training", 0, round), "batches")
-        rows = torch.from_numpy(together._fleet.samples[0])
+        rows = torch.from_numpy(devices.samples[0])
         batch = rows[mini_batches(len(rows), 4, 2, seed, "keep")[step % 2]]
         optimizer.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * step / 6))
         optimizer.zero_grad()
@@ -130,13 +130,14 @@ def test_without_distillation_everybody_trains_alone(transport: str) -> None:
         optimizer.step()
     expected = {"trunk." + n: t for n, t in net.trunk.state_dict().items()}
     expected |= {"heads." + n: t for n, t in net.heads.state_dict().items() if n.startswith("heads.0")}
-    found = weights(together._states[0], head=0)
+    last = together[0]["model"]
+    found = weights(last, head=0)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
     for other in (disturbed, deaf):
-        assert fingerprint(dict(other._states[0])) == fingerprint(dict(together._states[0]))
-    assert weights(together._states[0]).keys() == expected.keys(), "heads that nobody trains are not there"
+        assert fingerprint(other[0]["model"]) == fingerprint(last)
+    assert weights(last).keys() == expected.keys(), "heads that nobody trains are not there"
 
 
 def test_the_main_head_learns_nothing_from_the_auxiliary_loss() -> None:
@@ -168,7 +169,7 @@ def test_a_device_that_hears_nobody_learns_from_itself() -> None:
     for transport in TRANSPORTS:
         learner = make(isolated(2), auxiliary_heads=1, transport=transport)
         assert not learner.messages(0, 1, [])
-        metrics = play(learner, (1, 2))
+        _, metrics = play(learner, 2)
         for found in metrics.values():
             assert found["remote_aux1"] == 0 and found["loss_emb"] == 0
             assert found["loss_aux"] > 0
@@ -235,12 +236,13 @@ def test_embeddings_of_all_teachers_count_and_nothing_else_of_them() -> None:
 
 def test_labels_of_public_samples_are_never_seen() -> None:
     learner, other = make(PATH), make(PATH)
-    other._fleet.store.labels[other._shared.rows] = 0
-    assert not torch.equal(other._fleet.store.labels, learner._fleet.store.labels)
-    play(learner, (1, 2)), play(other, (1, 2))
+    public = learner._public_set.value
+    other._devices.store.labels[public.rows] = 0
+    assert not torch.equal(other._devices.store.labels, learner._devices.store.labels)
+    (one, _), (two, _) = play(learner, 2), play(other, 2)
     for k in PATH:
-        assert fingerprint(dict(learner._states[k])) == fingerprint(dict(other._states[k]))
-    assert not np.isin(learner._shared.rows, np.concatenate(list(learner._fleet.samples.values()))).any()
+        assert fingerprint(one[k]["model"]) == fingerprint(two[k]["model"])
+    assert not np.isin(public.rows, np.concatenate(list(learner._devices.samples.values()))).any()
 
 
 # How knowledge travels: C (2) learns from B (1) only, and B from A (0) only.
@@ -265,15 +267,16 @@ def test_knowledge_travels_one_device_with_each_auxiliary_head(
         "transport": transport,
     }
     one, other = (
-        make(PATH, **options, rounds=5, nu_emb=0.0, confidence="random", evaluation=NEVER) for _ in range(2)
+        Play(make(PATH, **options, rounds=5, nu_emb=0.0, confidence="random", evaluation=NEVER))
+        for _ in range(2)
     )
     perturb(other, 0)
     differ = {k: [] for k in (1, 2)}
-    for round in range(1, 6):
-        for learner in (one, other):
-            play(learner, (round,))
+    for _ in range(5):
+        for game in (one, other):
+            game.rounds(1)
         for k, seen in differ.items():
-            seen.append(fingerprint(dict(one._states[k])) != fingerprint(dict(other._states[k])))
+            seen.append(fingerprint(one[k]["model"]) != fingerprint(other[k]["model"]))
     late = transport == "predictions"
     assert differ[1] == [not late] + [True] * 4, "B learns from A"
     assert differ[2][: 1 + late] == [False] * (1 + late), "B has not been sent again"
@@ -286,39 +289,40 @@ def test_knowledge_travels_one_device_with_each_auxiliary_head(
 @pytest.mark.parametrize("slots", [None, 1, 3])
 def test_a_round_changes_one_entry_of_a_pool(slots: int | None) -> None:
     learner = make(ALL, pool_size=slots, rounds=4, evaluation=NEVER)
-    size = slots or 4
+    size, game = slots or 4, Play(learner)
     for k in ALL:
-        assert len(learner._pools[k]) == size
-        assert all(t != k and state is learner._fleet.initial(t) for t, state in learner._pools[k])
+        assert len(game[k]["pool"]) == size
+        assert all(t != k and state is learner._devices.initial(t) for t, state in game[k]["pool"])
     for round in range(1, 5):
-        before = dict(learner._pools)
-        play(learner, (round,))
+        before = {k: game[k]["pool"] for k in ALL}
+        game.rounds(1)
         for k in ALL:
-            changed = [slot for slot in range(size) if learner._pools[k][slot][1] is not before[k][slot][1]]
-            assert len(learner._pools[k]) == size and len(changed) == (1 if round < 4 else 0)
+            pool = game[k]["pool"]
+            changed = [slot for slot in range(size) if pool[slot][1] is not before[k][slot][1]]
+            assert len(pool) == size and len(changed) == (1 if round < 4 else 0)
             if round == 4:  # nobody learns after the last round, so nothing is sent
                 continue
-            teacher, state = learner._pools[k][changed[0]]
+            teacher, state = pool[changed[0]]
             assert teacher == learner._teacher_chosen(k, round) != k
-            assert fingerprint(dict(state)) == fingerprint(dict(learner._states[teacher]))
+            assert fingerprint(state) == fingerprint(game[teacher]["model"])
 
 
 def test_a_checkpoint_that_does_not_arrive_changes_nothing() -> None:
-    learner = make(PATH, evaluation=NEVER)
-    before = {k: fingerprint(learner._pools[k]) for k in PATH}
-    play(learner, (1,), lost=lambda sender, receiver, round: receiver == 0)
-    assert [fingerprint(learner._pools[k]) == before[k] for k in PATH] == [True, False, False]
+    game = Play(make(PATH, evaluation=NEVER))
+    before = {k: fingerprint(game[k]["pool"]) for k in PATH}
+    game.rounds(1, lost=lambda sender, receiver, round: receiver == 0)
+    assert [fingerprint(game[k]["pool"]) == before[k] for k in PATH] == [True, False, False]
 
 
 def test_a_pool_that_began_empty_fills_up() -> None:
     """Device 0 hears of device 1 from round 2 on."""
     options = {"graph": {1: [[0, 1]], 2: [[0, 1], [1, 0]]}, "pool_size": 2, "rounds": 5}
-    learner = make(PAIR, **options, evaluation=NEVER)
+    game = Play(make(PAIR, **options, evaluation=NEVER))
     sizes = []
     for round in range(1, 6):
-        metrics = play(learner, (round,))
-        sizes.append(len(learner._pools[0]))
-        assert (metrics[0, round]["loss_emb"] > 0) == (round > 2)
+        (turn,) = game.rounds(1)
+        sizes.append(len(game[0]["pool"]))
+        assert (turn.metrics[0, "loss_emb"] > 0) == (round > 2)
     assert sizes == [0, 1, 2, 2, 2]
 
 
@@ -327,11 +331,12 @@ def test_the_pool_that_is_planned_is_the_one_that_comes_to_be(graph: Any) -> Non
     learner = make(ALL, graph=graph, rounds=6, pool_size=3, evaluation=NEVER)
     ahead = make(ALL, graph=graph, rounds=6, pool_size=3)
     planned = {(k, t): ahead._planned_pool(k, t) for k in ALL for t in (5, 6, 3, 1, 2, 4)}
+    game = Play(learner)
     for round in range(1, 7):
         for k in ALL:
-            held = tuple(t for t, _ in learner._pools[k])
+            held = tuple(t for t, _ in game[k]["pool"])
             assert held == planned[k, round] == learner._planned_pool(k, round)
-        play(learner, (round,))
+        game.rounds(1)
 
 
 def test_teachers_of_a_step_are_different_entries_and_all_take_turns() -> None:
@@ -349,13 +354,12 @@ IMAGES = {"network": RESNET, "shape": (1, 8, 8)}
 
 
 def test_teachers_stay_as_they_are() -> None:
-    learner = make(PAIR, **IMAGES)
-    play(learner, (1,))
-    job = learner.training_job(0, 2, learner.workload(0, 2, UNLIMITED))
-    pool = job.inputs["teachers"]
+    game, _ = play(make(PAIR, **IMAGES), 2)
+    inputs = game.work.inputs_of(update)[2]
+    pool = inputs["teachers"]
     assert isinstance(pool, Pool)
     before = [fingerprint(dict(state)) for _, state in pool.slots]
-    result = run_job(job)
+    result = update(**inputs)
     assert [fingerprint(dict(state)) for _, state in pool.slots] == before
     assert result.losses["loss_emb"] > 0, "they were asked"
 
@@ -363,8 +367,8 @@ def test_teachers_stay_as_they_are() -> None:
 def test_teachers_are_asked_in_evaluation_mode() -> None:
     """A sample's lesson does not depend on the other samples of the batch."""
     learner = make(PAIR, **IMAGES)
-    play(learner, (1,))
-    architecture, state = learner._fleet.architectures[0], learner._states[0]
+    game, _ = play(learner, 1)
+    architecture, state = learner._devices.architectures[0], game[0]["model"]
     x = noise(4, 1, 8, 8)
     before = fingerprint(dict(state))
     all_of_them = taught_by(architecture, state, x, 2, True)
@@ -380,28 +384,26 @@ def test_teachers_are_asked_in_evaluation_mode() -> None:
 def test_running_statistics_follow_the_private_samples() -> None:
     """After one step they are those of the private batch; after two, the public one's have not been counted."""
     learner = make(PAIR, **IMAGES, local_steps=1)
-    net = learner._fleet.architectures[0].build()
-    net.trunk.load_state_dict(dict(learner._states[0]["trunk"]))
-    job = learner.training_job(0, 1, learner.workload(0, 1, UNLIMITED))
-    rows = torch.from_numpy(learner._fleet.samples[0])
-    batch = rows[mini_batches(len(rows), 4, 1, derive_seed(job.inputs["seed"], "batches"), "keep")[0]]
+    net = learner._devices.architectures[0].build()
+    net.trunk.load_state_dict(dict(learner._devices.initial(0)["trunk"]))
+    game, _ = play(learner, 1)
+    rows, seed = torch.from_numpy(learner._devices.samples[0]), game.work.inputs_of(update)[0]["seed"]
+    batch = rows[mini_batches(len(rows), 4, 1, derive_seed(seed, "batches"), "keep")[0]]
     net.train()
     with torch.no_grad():
-        net.trunk(learner._fleet.store.inputs["features"][batch])
-    learner.apply(0, 1, run_job(job))
+        net.trunk(learner._devices.store.inputs["features"][batch])
     buffers = dict(net.trunk.named_buffers())
     assert buffers
     for name, expected in buffers.items():
-        torch.testing.assert_close(learner._states[0]["trunk"][name], expected, msg=name)
-    again = make(PAIR, **IMAGES, local_steps=5)
-    play(again, (1,))
-    counts = [float(t) for n, t in again._states[0]["trunk"].items() if "num_batches" in n]
+        torch.testing.assert_close(game[0]["model"]["trunk"][name], expected, msg=name)
+    again, _ = play(make(PAIR, **IMAGES, local_steps=5), 1)
+    counts = [float(t) for n, t in again[0]["model"]["trunk"].items() if "num_batches" in n]
     assert counts and set(counts) == {5.0}
 
 
 def test_public_samples_go_by_their_batchs_statistics_as_the_student_sees_them() -> None:
     learner = make(PAIR, **IMAGES)
-    net = learner._fleet.architectures[0].build()
+    net = learner._devices.architectures[0].build()
     x, y, z = noise(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), 3 + noise(4, 1, 8, 8, seed=1)
     taught = [Lesson(noise(2, 4, CLASSES).softmax(-1), noise(4, 4))]
     terms, _ = _terms(net, x, y, z, taught, plan(), random_numbers(0))
@@ -414,10 +416,10 @@ def test_public_samples_go_by_their_batchs_statistics_as_the_student_sees_them()
 
 def test_single_samples_can_be_learnt_from() -> None:
     learner = make(PAIR, **IMAGES, batch_size=1)
-    first = {n: t.clone() for n, t in learner._states[0]["trunk"].items()}
-    metrics = play(learner, (1, 2))
+    first = {n: t.clone() for n, t in learner._devices.initial(0)["trunk"].items()}
+    game, metrics = play(learner, 2)
     assert all(math.isfinite(value) for found in metrics.values() for value in found.values())
-    for name, tensor in learner._states[0]["trunk"].items():
+    for name, tensor in game[0]["model"]["trunk"].items():
         if "running" in name:
             assert torch.equal(tensor, first[name])
 
@@ -425,36 +427,15 @@ def test_single_samples_can_be_learnt_from() -> None:
 # What the simulator asks.
 
 
-DIFFERENT = {
-    "by_device": {1: {"name": "mlp", "hidden": [5]}, 2: "identity"},
-    "embedding_size": 4,
-    "targets": 2,
-}
-
-
-@pytest.mark.parametrize(
-    ("links", "options"),
-    [
-        (PATH, {**DIFFERENT, "transport": "checkpoint"}),
-        (PATH, {**DIFFERENT, "transport": "predictions"}),
-        (PATH, {**IMAGES, "by_device": {0: MLP}, "nu_emb": 0.0, "transport": "checkpoint"}),
-        (nx.complete_graph(3), {"confidence": "random", "graph": "cycle", "transport": "predictions"}),
-    ],
-    ids=["different-checkpoint", "different-predictions", "images-checkpoint", "random-cycle-predictions"],
-)
-def test_it_keeps_its_promises(links: nx.Graph, options: dict[str, Any]) -> None:
-    check_learner(lambda: MHD(mhd_setup(3, local_steps=1, **options)), links)
-
-
 @pytest.mark.parametrize("precision", ["float64", "bf16"])
 def test_precisions(precision: str) -> None:
     for _ in range(2):  # the second learner counts costs with networks that the first has worked with
         learner = make(PAIR, precision=precision)
-        metrics = play(learner, (1, 2))
+        game, metrics = play(learner, 2)
         assert all(math.isfinite(value) for found in metrics.values() for value in found.values())
     dtype = torch.float64 if precision == "float64" else torch.float32
-    assert learner._states[0]["trunk"].row.bank.dtype == dtype
-    assert make(PAIR)._states[0]["trunk"].row.bank.dtype == torch.float32
+    assert game[0]["model"]["trunk"].row.bank.dtype == dtype
+    assert make(PAIR)._devices.initial(0)["trunk"].row.bank.dtype == torch.float32
 
 
 class Kept(Observer):
@@ -517,8 +498,20 @@ def test_workers_give_the_same_bytes(transport: str, simulate: Any) -> None:
     assert repr(same.metrics) == repr(records.metrics)
     assert same.rounds == records.rounds
     assert same.transfers == records.transfers
-    for k, state in alone.learner._states.items():
-        assert fingerprint(dict(away.learner._states[k])) == fingerprint(dict(state))
+    assert fingerprint(away.states) == fingerprint(alone.states)
+
+
+def test_a_server_is_refused(write_scenario: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_scenario(
+        protocol={"name": "server_rounds"},
+        data={"name": "generated", "samples": 48, "test_samples": 30, "shape": [8], "classes": CLASSES},
+        partition={"name": "iid", "public_share": 0.25},
+        learner={"name": "mhd"},
+    )
+    with pytest.raises(
+        ScenarioError, match=r"'mhd' cannot be run under .*use protocol: decentralized_rounds, or"
+    ):
+        build(load_plan(path), tmp_path, lambda text: None)
 
 
 # Bits, work, memory.
@@ -536,7 +529,9 @@ def test_a_checkpoint_weighs_all_parameters_and_running_statistics() -> None:
     assert message.size_bits == 32 * (TRUNK_NUMBERS + 5 * HEAD_NUMBERS + 6 * 5 + 5)
     images = make(PAIR, **IMAGES)
     (message,) = images.messages(0, 1, [1])
-    floats = [t for part in images._states[0].values() for n, t in part.items() if "num_batches" not in n]
+    floats = [
+        t for part in images._devices.initial(0).values() for n, t in part.items() if "num_batches" not in n
+    ]
     assert message.size_bits == 32 * sum(t.numel() for t in floats)
 
 
@@ -563,14 +558,13 @@ def test_predictions_weigh_values_class_numbers_and_embeddings() -> None:
     (message,) = make(PAIR, **{**options, "top_k": 5}).messages(0, 1, [1])
     assert message.size_bits == 2 * 4 * (2 * 3 * (32 + 2) + 32 * 6), "no more classes than there are"
     learner = make(PAIR, **options)
-    play(learner, (1,))
     assert learner.messages(0, 2, [1]) == [], "after the last round nobody asks"
 
 
 def test_what_is_asked_of_a_teacher_is_what_the_student_will_train_on() -> None:
     learner = make(ALL, transport="predictions", targets=2, rounds=3, evaluation=NEVER)
-    play(learner, (1,))
-    told = learner.training_job(0, 2, Workload()).inputs["teachers"]
+    game, _ = play(learner, 2)
+    told = game.work.inputs_of(update)[4]["teachers"]
     assert isinstance(told, Told)
     steps = [len(of_step) for of_step in told.lessons(0, [torch.empty(0)] * 2)]
     assert steps == [2, 2]
@@ -588,7 +582,7 @@ def test_flops_are_counted_by_hand(transport: str) -> None:
     """
     learner = make(PAIR, transport=transport, public_batch_size=5, targets=2, rounds=2)
     forward = 2 * (8 * 6 + 3 * 6 * 3)
-    flops = learner.workload(0, 1, UNLIMITED).flops
+    flops = learner.cost(0, 1, [1], UNLIMITED, None).flops
     private = 2 * 4 * (forward + 2 * (48 + 2 * 18))
     assert flops["private"] == private
     assert flops["public"] == 2 * 5 * (forward + 2 * (48 + 2 * 2 * 18))
@@ -596,8 +590,8 @@ def test_flops_are_counted_by_hand(transport: str) -> None:
         assert flops["teachers"] == 2 * 2 * 5 * forward
     else:
         assert flops["predictions"] == 2 * 5 * forward
-        assert learner.workload(0, 2, UNLIMITED).flops["predictions"] == 0
-    alone = make(PAIR, transport=transport, nu_aux=0.0, nu_emb=0.0).workload(0, 1, UNLIMITED)
+        assert learner.cost(0, 2, [1], UNLIMITED, None).flops["predictions"] == 0
+    alone = make(PAIR, transport=transport, nu_aux=0.0, nu_emb=0.0).cost(0, 1, [1], UNLIMITED, None)
     trained = 3 * (8 * 6 + 6 * 3) - 8 * 6  # forward and backward, without the gradient of the inputs
     assert alone.flops == {"private": 2 * 4 * 2 * trained}, "one head: nobody trains the others"
     assert alone.iterations == {"features": 2}
@@ -629,7 +623,11 @@ def test_what_is_left_is_spread_evenly() -> None:
 @pytest.mark.parametrize("top_k", [1, 2, 3, 9])
 def test_an_answer_is_what_the_teacher_says(top_k: int) -> None:
     learner = make(PAIR)
-    architecture, state, shared = learner._fleet.architectures[0], learner._states[0], learner._shared
+    architecture, state, shared = (
+        learner._devices.architectures[0],
+        learner._devices.initial(0),
+        learner._public_set.value,
+    )
     places = torch.tensor([[0, 3, 5, 7], [1, 2, 4, 6]])
     told = _answer(architecture, state, shared, Wanted((1, 4), places), plan(top_k=top_k))
     for step, own in zip((1, 4), places, strict=True):
@@ -648,7 +646,7 @@ def test_an_answer_is_what_the_teacher_says(top_k: int) -> None:
 
 def test_predictions_that_do_not_arrive_are_not_learnt_from() -> None:
     learner = make(PAIR, transport="predictions", evaluation=NEVER)
-    metrics = play(learner, (1, 2, 3), lost=lambda sender, receiver, round: (receiver, round) == (0, 1))
+    _, metrics = play(learner, 3, lost=lambda sender, receiver, round: (receiver, round) == (0, 1))
     heard = {key: found["loss_emb"] > 0 for key, found in metrics.items()}
     assert heard == {(0, 1): False, (1, 1): False, (0, 2): False, (1, 2): True, (0, 3): True, (1, 3): True}
 
@@ -658,20 +656,19 @@ def test_predictions_that_do_not_arrive_are_not_learnt_from() -> None:
 
 def test_accuracies_by_the_mix_of_classes() -> None:
     """Of 4, 2 and 0 test samples the main head gets 3 and 1 right, the other 2 and 2."""
-    judgement = Judgement(0.5, ((3, 1, 0), (2, 2, 0)), (4, 2, 0))
-    assert judgement.accuracy() == pytest.approx(4 / 6)
-    assert judgement.accuracy(1) == pytest.approx(4 / 6)
-    assert judgement.weighted_accuracy([1, 1, 1]) == pytest.approx((0.75 + 0.5) / 2)
-    assert judgement.weighted_accuracy([1, 1, 1], 1) == pytest.approx((0.5 + 1) / 2)
-    assert judgement.weighted_accuracy([0.2, 0.3, 0.5]) == pytest.approx((0.2 * 0.75 + 0.3 * 0.5) / 0.5)
-    assert judgement.weighted_accuracy([0, 0, 1]) == 0.0
+    evaluated = Evaluated(0.5, ((3, 1, 0), (2, 2, 0)), (4, 2, 0))
+    assert evaluated.accuracy() == pytest.approx(4 / 6)
+    assert evaluated.accuracy(1) == pytest.approx(4 / 6)
+    assert evaluated.weighted_accuracy([1, 1, 1]) == pytest.approx((0.75 + 0.5) / 2)
+    assert evaluated.weighted_accuracy([1, 1, 1], 1) == pytest.approx((0.5 + 1) / 2)
+    assert evaluated.weighted_accuracy([0.2, 0.3, 0.5]) == pytest.approx((0.2 * 0.75 + 0.3 * 0.5) / 0.5)
+    assert evaluated.weighted_accuracy([0, 0, 1]) == 0.0
 
 
 def test_beta_goes_by_a_devices_own_classes_and_by_all_alike() -> None:
-    learner = make(PAIR, auxiliary_heads=1)
-    learner._fleet._counts[0] = np.array([9, 1, 0])
-    found = Judgement(0.5, ((3, 1, 0), (2, 2, 2)), (4, 2, 4))
-    metrics = {m.name: m.value for m in learner.judge(0, 1, [found])}
+    found = Evaluated(0.5, ((3, 1, 0), (2, 2, 2)), (4, 2, 4))
+    (metrics,) = head_metrics([{"evaluated": found, "label_shares": [0.9, 0.1, 0.0]}])
+    metrics = {m.name: m.value for m in metrics}
     assert metrics == pytest.approx(
         {
             "accuracy": 6 / 10,
@@ -684,27 +681,32 @@ def test_beta_goes_by_a_devices_own_classes_and_by_all_alike() -> None:
     )
 
 
-def test_judging_counts_right_predictions_of_each_head_and_class() -> None:
+def test_evaluation_counts_right_predictions_of_each_head_and_class() -> None:
     learner = make(PAIR, evaluation=Evaluation(batch_size=7))
-    (judged,) = run_job(learner.evaluation_job(0, 1))
-    fleet = learner._fleet
-    rows = fleet.test_rows
-    labels = fleet.store.labels[rows]
-    outputs = fleet.architectures[0].predict(learner._states[0], fleet.store.inputs["features"][rows])
-    assert judged.samples == (10, 10, 10)
-    assert judged.loss == pytest.approx(F.cross_entropy(outputs.logits[0], labels).item(), rel=1e-5)
+    game, devices = Play(learner), learner._devices
+    learner.evaluate(game.work, 0, 1, game.states[0])
+    (inputs,) = game.work.inputs_of(evaluate)
+    found, rows = evaluate(**inputs), devices.test_rows
+    labels = devices.store.labels[rows]
+    outputs = devices.architectures[0].predict(game[0]["model"], devices.store.inputs["features"][rows])
+    assert found.samples == (10, 10, 10)
+    assert found.loss == pytest.approx(F.cross_entropy(outputs.logits[0], labels).item(), rel=1e-5)
     for head, logits in enumerate(outputs.logits):
         right = logits.argmax(-1) == labels
-        assert judged.correct[head] == tuple(int(right[labels == c].sum()) for c in range(CLASSES))
+        assert found.correct[head] == tuple(int(right[labels == c].sum()) for c in range(CLASSES))
 
 
 def test_every_head_is_measured() -> None:
-    metrics = play(make(PAIR, evaluation=Evaluation(every=2)), (1, 2))
+    _, metrics = play(make(PAIR, evaluation=Evaluation(every=2)), 2)
     heads = ("main", "aux1", "aux2")
     training = {"loss_task", "loss_emb", "loss_aux", "loss_total", "remote_aux1", "remote_aux2"}
-    judging = {"accuracy", "loss_test", *(f"beta_{what}_{head}" for what in ("priv", "sh") for head in heads)}
+    evaluation = {
+        "accuracy",
+        "loss_test",
+        *(f"beta_{what}_{head}" for what in ("priv", "sh") for head in heads),
+    }
     assert set(metrics[0, 1]) == training
-    assert set(metrics[0, 2]) == training | judging
+    assert set(metrics[0, 2]) == training | evaluation
     total = metrics[0, 2]["loss_task"] + metrics[0, 2]["loss_emb"] + 3 * metrics[0, 2]["loss_aux"]
     assert metrics[0, 2]["loss_total"] == pytest.approx(total, rel=1e-5)
 
@@ -717,11 +719,11 @@ def test_what_others_know_comes_through_the_auxiliary_heads() -> None:
         network={"name": "mlp", "hidden": [16]},
         **{"rounds": 6, "local_steps": 20, "batch_size": 16, "learning_rate": 0.05, "nu_emb": 0.0},
     )
-    store = learner._fleet.store
-    dealt = np.concatenate(list(learner._fleet.samples.values()))
+    store = learner._devices.store
+    dealt = np.concatenate(list(learner._devices.samples.values()))
     for k in PAIR:
         store.shares[k] = dealt[(store.labels[dealt] // 2 == k).numpy()]
-    last = play(learner, range(1, 7))
+    _, last = play(learner, 6)
     for k in PAIR:
         assert last[k, 6]["beta_sh_main"] <= 0.5, "the main head knows its own classes only"
         assert last[k, 6]["beta_sh_aux1"] > 0.8
@@ -739,7 +741,7 @@ def test_embeddings_of_different_widths_need_a_map_or_no_weight() -> None:
     ):
         make(PAIR, **different)
     for way_out in ({"nu_emb": 0.0}, {"embedding_size": 3}):
-        play(make(PAIR, **different, **way_out), (1,))
+        play(make(PAIR, **different, **way_out), 1)
 
 
 def test_public_samples_are_needed() -> None:
@@ -755,7 +757,7 @@ def test_public_samples_have_the_shape_of_private_ones() -> None:
         make(PAIR, **digits)
     learner = make(PAIR, **digits, shape=(1, 8, 8))
     assert learner.facts()["public"] == {"name": "digits", "samples": 1500, "surrogate": False}
-    assert play(learner, (1, 2))[0, 2]["loss_aux"] > 0
+    assert play(learner, 2)[1][0, 2]["loss_aux"] > 0
     with pytest.raises(
         ScenarioError, match=r"learner.public: a data set is named, and partition.public_share"
     ):
@@ -786,7 +788,7 @@ def test_training_that_diverges_is_told() -> None:
     with pytest.raises(
         ScenarioError, match=r"learner.learning_rate: the training of device 0 diverged in round"
     ):
-        play(make(PAIR, learning_rate=1e30, evaluation=NEVER), (1, 2, 3))
+        play(make(PAIR, learning_rate=1e30, evaluation=NEVER), 3)
 
 
 def test_several_modalities_need_a_choice() -> None:
@@ -798,10 +800,10 @@ def test_several_modalities_need_a_choice() -> None:
 
 def test_first_weights_are_the_same_for_the_same_architecture() -> None:
     learner = make(PATH, by_device={2: {"name": "mlp", "hidden": [5]}}, embedding_size=4)
-    first, second, third = (fingerprint(dict(learner._states[k])) for k in range(3))
+    first, second, third = (fingerprint(dict(learner._devices.initial(k))) for k in range(3))
     assert first == second != third
-    other = perturbed(learner._states[0])
+    other = perturbed(learner._devices.initial(0))
     assert fingerprint(dict(other)) != first
     assert {
-        part: take(learner._fleet.architectures[0].build().parts())[part].layout.size for part in other
+        part: take(learner._devices.architectures[0].build().parts())[part].layout.size for part in other
     } == {part: own.layout.size for part, own in other.items()}

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_task import UNLIMITED, Deal, make_learner, play_round
+from tiny_task import UNLIMITED, Deal, make_learner, play_of, play_round
 
 from learners.dmml.energy import most_iterations, round_flops
 from learners.training.costs import CostTable
@@ -30,7 +30,7 @@ PAPER = Costs(bits_per_parameter=8, backward_to_forward=1, flops_per_mac=1, stat
 def energy_j(learner_name: str, iterations: int, **changes: object) -> float:
     costs = PAPER.model_copy(update={"stated": STATED.model_copy(update={"iterations": iterations})})
     learner = make_learner(learner_name, costs=costs, **changes)
-    return J_PER_FLOP * learner.workload(0, 2, UNLIMITED).total_flops
+    return J_PER_FLOP * learner.cost(0, 2, (), UNLIMITED, None).total_flops
 
 
 def test_table_2_gives_the_papers_joules() -> None:
@@ -79,8 +79,8 @@ def test_communication_is_part_of_the_forecast_only_where_there_are_neighbours()
     learner = make_learner("dmml", costs=PAPER, spare_battery=True)
     alone = Budget(30.0, J_PER_FLOP, {})
     heard = Budget(30.0, J_PER_FLOP, {1: 1e-7})
-    assert learner.workload(0, 1, alone).iterations == {"audio": 5, "visual": 5}
-    assert learner.workload(0, 1, heard).iterations == {"audio": 2, "visual": 2}
+    assert learner.cost(0, 1, (), alone, None).iterations == {"audio": 5, "visual": 5}
+    assert learner.cost(0, 1, (1,), heard, None).iterations == {"audio": 2, "visual": 2}
 
 
 def test_eq_20_as_printed_sends_every_modality_to_every_neighbour() -> None:
@@ -90,7 +90,7 @@ def test_eq_20_as_printed_sends_every_modality_to_every_neighbour() -> None:
     counts = {
         bits: make_learner(
             "dmml", costs=PAPER, partition=partition, spare_battery=True, energy_bits=bits
-        ).workload(0, 1, budget)
+        ).cost(0, 1, (1,), budget, None)
         for bits in ("sent", "paper_eq20")
     }
     assert counts["sent"].iterations["audio"] == 3
@@ -99,18 +99,18 @@ def test_eq_20_as_printed_sends_every_modality_to_every_neighbour() -> None:
 
 def test_a_battery_is_spared_only_where_asked() -> None:
     learner = make_learner("dmml", costs=PAPER)
-    assert learner.workload(0, 1, Budget(1.0, J_PER_FLOP, {})).iterations["audio"] == 35
+    assert learner.cost(0, 1, (), Budget(1.0, J_PER_FLOP, {}), None).iterations["audio"] == 35
 
 
 def test_a_short_last_batch_takes_less_of_the_battery() -> None:
     """11 samples at batch 8 are batches of 8 and 3: what 10.9 samples cost pays for the first, of 11.1 for both."""
     learner = make_learner("dmml", partition=Deal(rows=11), spare_battery=True)
-    both = learner.workload(0, 1, UNLIMITED)
+    both = learner.cost(0, 1, (), UNLIMITED, None)
     assert both.iterations["audio"] == 2
     sample_j = J_PER_FLOP * both.total_flops / 11
     for samples, iterations in ((7.9, 0), (8.1, 1), (10.9, 1), (11.1, 2)):
         budget = Budget(samples * sample_j, J_PER_FLOP, {})
-        assert learner.workload(0, 1, budget).iterations["audio"] == iterations
+        assert learner.cost(0, 1, (), budget, None).iterations["audio"] == iterations
 
 
 def test_the_balancing_learner_reports_what_the_battery_will_allow() -> None:
@@ -119,4 +119,4 @@ def test_the_balancing_learner_reports_what_the_battery_will_allow() -> None:
     one = learner._device_costs(0, 1)
     each = J_PER_FLOP * sum(round_flops(one, {"audio": 1, "visual": 1}, 1, 0).values())
     play_round(learner, 1)
-    assert learner.report(0, 1, Budget(2.5 * each, J_PER_FLOP, {})).payload.limit == 2
+    assert play_of(learner).report(0, 1, Budget(2.5 * each, J_PER_FLOP, {})).payload.limit == 2

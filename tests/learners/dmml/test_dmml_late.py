@@ -9,34 +9,29 @@ import networkx as nx
 import pytest
 import torch
 from test_dmml_rounds import assert_close, states
-from tiny_task import NETWORKS, Kept, make_learner, train
+from tiny_task import NETWORKS, Kept, make_learner, play_of
 
 from learners.checks import fingerprint
 from netsim.app.simulation import build
-from netsim.former.learning import Inbox
 from netsim.scenario.loading import load_plan
 
 
 def test_a_late_model_is_mixed_as_it_was_sent_beside_those_who_hear_the_newest() -> None:
     """On the triangle all weights are 1/3. Device 0 hears what 1 sent a round earlier; 2 hears 1's newest."""
     learner = make_learner("dmml", graph=nx.complete_graph(3))
-    late = {}
+    play = play_of(learner)
+    late: dict[int, Any] = {}
     for t in (1, 2):
         for k in range(3):
-            train(learner, k, t)
-        sent = {k: learner.messages(k, t, [n for n in range(3) if n != k])[0].payload for k in range(3)}
-        local = {k: learner._trained(k, t) for k in range(3)}
+            play.train(k, t)
+        local, sent = play.models(), dict(play.sent)
         if t == 1:
             late, earlier = sent, local
-            learner.combine_all([Inbox(k, 1, {}) for k in range(3)])
-    learner.forget(1)
-    learner.combine_all(
-        [
-            Inbox(0, 2, {1: late[1], 2: sent[2]}),
-            Inbox(1, 2, {0: sent[0], 2: sent[2]}),
-            Inbox(2, 2, {0: sent[0], 1: sent[1]}),
-        ]
-    )
+            for k in range(3):
+                play.aggregate(k, 1, {})
+    heard_by = {0: {1: late[1], 2: sent[2]}, 1: {0: sent[0], 2: sent[2]}, 2: {0: sent[0], 1: sent[1]}}
+    for k, arrived in heard_by.items():  # ordered first, then done together
+        play.states[k] = learner.aggregate(play.work, k, 2, play.states[k], arrived).state
     for part in ("common", "trunk/audio"):
         for k, heard in ((0, (local[0], earlier[1], local[2])), (2, (local[0], local[1], local[2]))):
             names = [name for name in local[0][part] if "num_batches" not in name]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_task import UNLIMITED, Deal, make_learner, run_job
+from tiny_task import UNLIMITED, Deal, make_learner, play_of, run_job
 
 from learners.checks import fingerprint
 from learners.dmml.batches import active_modalities, batch_sizes, iterations_per_epoch, mini_batches
@@ -16,7 +16,7 @@ from netsim.core.streams import derive_seed
 
 def job_inputs(name: str = "dmml_kd", round: int = 2, **changes: Any) -> tuple[Any, dict[str, Any]]:
     learner = make_learner(name, **changes)
-    job = learner.training_job(0, round, learner.workload(0, round, UNLIMITED))
+    job = play_of(learner).job(0, round)
     return job.function, dict(job.inputs)
 
 
@@ -85,10 +85,10 @@ def test_the_generators_update_leaves_the_network_alone_and_the_other_way_round(
 
 def test_distillation_waits_for_a_trained_generator() -> None:
     learner = make_learner("dmml_kd")
-    losses = [run_job(learner.training_job(0, t, learner.workload(0, t, UNLIMITED))).losses for t in (1, 2)]
+    losses = [run_job(play_of(learner).job(0, t)).losses for t in (1, 2)]
     assert "loss_distillation" not in losses[0] and "loss_distillation" in losses[1]
     eager = make_learner("dmml_kd", distillation_in_first_round=True)
-    job = eager.training_job(0, 1, eager.workload(0, 1, UNLIMITED))
+    job = play_of(eager).job(0, 1)
     assert "loss_distillation" in run_job(job).losses
 
 
@@ -104,9 +104,8 @@ def test_total_loss_is_the_weighted_sum_of_its_terms() -> None:
 def test_optimizer_memory_can_be_reset() -> None:
     for choice, kept in (("keep", True), ("reset", False)):
         learner = make_learner("dmml_kd", optimizer_state=choice)
-        job = learner.training_job(0, 1, learner.workload(0, 1, UNLIMITED))
-        learner.apply(0, 1, run_job(job))
-        assert bool(learner.training_job(0, 2, learner.workload(0, 2, UNLIMITED)).inputs["memories"]) == kept
+        play_of(learner).train(0, 1)
+        assert bool(play_of(learner).job(0, 2).inputs["memories"]) == kept
 
 
 def test_active_modalities_take_part_as_often_as_decided() -> None:
@@ -151,7 +150,7 @@ def test_a_step_on_the_short_batch_is_one_on_its_samples() -> None:
         "dmml", partition=Deal(rows=11), precision="float64", optimizer="sgd", learning_rate=0.1,
         modalities=("audio",),
     )  # fmt: skip
-    job = learner.training_job(0, 1, learner.workload(0, 1, UNLIMITED))
+    job = play_of(learner).job(0, 1)
     function, inputs = job.function, dict(job.inputs)
     assert inputs["total_iterations"] == 2
     first = function(**{**inputs, "total_iterations": 1, "iterations": {"audio": 1}}).state
@@ -181,7 +180,7 @@ def test_a_device_with_little_data_has_one_smaller_batch() -> None:
         assert [len(batch) for batch in mini_batches(5, 16, 2, 0, last)] == [5, 5]
     learner = make_learner("dmml", partition=Deal(rows=4))
     full = make_learner("dmml")
-    few, many = (x.workload(0, 1, UNLIMITED) for x in (learner, full))
+    few, many = (x.cost(0, 1, (), UNLIMITED, None) for x in (learner, full))
     assert few.iterations == {"audio": 1, "visual": 1}
     assert few.flops["audio"] == pytest.approx(many.flops["audio"] / 3 * 4 / 8), (
         "half the samples, one of 3 steps"

@@ -7,18 +7,19 @@ from typing import Any
 import networkx as nx
 import pytest
 import torch
-from tiny_task import UNLIMITED, Deal, make_learner, play_round, train
+from tiny_task import UNLIMITED, Deal, make_learner, play_of, play_round
 
 from learners.checks import fingerprint
-from learners.dmml.dmml_kd_balance import BalanceReport
-from netsim.former.learning import Message
+from learners.dmml.aggregate import aggregate
+from learners.dmml.dmml_kd_balance import per_iteration
+from netsim.learner import Message
 from netsim.scenario.model import Evaluation
 
 MIXED = Deal({0: ("audio",), 1: ("audio", "visual"), 2: ("visual",), 3: ("audio", "visual")})
 
 
 def states(learner: Any) -> dict[int, Any]:
-    return learner._aggregate
+    return play_of(learner).models()
 
 
 def assert_close(one: Any, other: Any) -> None:
@@ -39,7 +40,7 @@ def test_on_a_complete_graph_a_round_is_federated_averaging() -> None:
     """All weights are 1/K: everybody has the plain mean of all local models."""
     learner = make_learner("dmml_kd", graph=nx.complete_graph(3))
     play_round(learner, 1)
-    local = [learner.local[k] for k in range(3)]
+    local = [play_of(learner).local[k] for k in range(3)]
     for part in local[0]:
         for name in local[0][part]:
             if "num_batches" not in name:
@@ -55,9 +56,9 @@ def test_mixing_keeps_the_mean_over_those_who_hold_a_part(graph: nx.Graph) -> No
     play_round(learner, 1)
     for part in ("common", "generator", "trunk/audio", "specific/audio", "trunk/visual"):
         holders = [k for k in graph if part in states(learner)[k]]
-        for name in learner.local[holders[0]][part]:
+        for name in play_of(learner).local[holders[0]][part]:
             if "num_batches" not in name:
-                before = torch.stack([learner.local[k][part][name] for k in holders]).mean(0)
+                before = torch.stack([play_of(learner).local[k][part][name] for k in holders]).mean(0)
                 after = torch.stack([states(learner)[k][part][name] for k in holders]).mean(0)
                 torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-7)
 
@@ -65,13 +66,14 @@ def test_mixing_keeps_the_mean_over_those_who_hold_a_part(graph: nx.Graph) -> No
 def test_mixing_weights_are_those_of_each_parts_owners() -> None:
     """On the path 0-1-2-3 audio is owned by 0, 1, 3: 0-1 mix by half, and 3, without a neighbour, keeps its own."""
     learner = make_learner("dmml", partition=MIXED)
-    assert learner._weights["audio"] == {0: {0: 0.5, 1: 0.5}, 1: {0: 0.5, 1: 0.5}, 3: {3: 1.0}}
-    for rows in learner._weights.values():
+    weights = learner._neighbourhood.value.weights
+    assert weights["audio"] == {0: {0: 0.5, 1: 0.5}, 1: {0: 0.5, 1: 0.5}, 3: {3: 1.0}}
+    for rows in weights.values():
         for k, row in rows.items():
             assert sum(row.values()) == pytest.approx(1.0)
             assert all(rows[n][k] == weight for n, weight in row.items()), "symmetric"
     play_round(learner, 1)
-    own = learner.local[3]["trunk/audio"]
+    own = play_of(learner).local[3]["trunk/audio"]
     assert fingerprint(states(learner)[3]["trunk/audio"]) == fingerprint(own)
 
 
@@ -83,42 +85,62 @@ def test_integer_counters_stay_the_receivers_own() -> None:
     assert counts == [2, 1]
 
 
-def test_messages_hold_what_both_own_and_weigh_what_they_hold() -> None:
+def test_messages_weigh_what_both_own_and_that_is_what_is_taken_from_them() -> None:
     """Device 1 (both) sends audio to 0, visual to 2; 32 bits for each weight and running statistic."""
     learner = make_learner("dmml_kd", partition=MIXED)
-    for k in (0, 1, 2, 3):
-        train(learner, k, 1)
-    to_0, to_2 = learner.messages(1, 1, [0, 2])
-    common = {"common", "generator"}
-    assert set(to_0.payload.state) == {"trunk/audio", "specific/audio"} | common
-    assert set(to_2.payload.state) == {"trunk/visual", "specific/visual"} | common
-    for message in (to_0, to_2):
-        floats = [
-            t for part in message.payload.state.values() for n, t in part.items() if "num_batches" not in n
-        ]
+    play = play_of(learner)
+    play.train(1, 1)
+    model = play.models()[1]
+    for message, modality in zip(learner.messages(1, 1, [0, 2]), ("audio", "visual"), strict=True):
+        sent = [model[part] for part in (f"trunk/{modality}", f"specific/{modality}", "common", "generator")]
+        floats = [t for part in sent for n, t in part.items() if "num_batches" not in n]
         assert message.size_bits == 32 * sum(t.numel() for t in floats)
+    play.aggregate(0, 1, {1: play.sent[1]})
+    assert set(play.models()[0]) == {"trunk/audio", "specific/audio", "common", "generator"}
 
 
 def test_the_weight_of_a_message_that_did_not_arrive_stays_at_home() -> None:
     """Device 1 on the path 0-1-2: ⅓ each; without device 0 it keeps ⅔ of its own."""
     learner = make_learner("dmml", graph=nx.path_graph(3))
+    play = play_of(learner)
     for k in range(3):
-        train(learner, k, 1)
-    payload = learner.messages(2, 1, [1])[0].payload
-    own, theirs = learner._trained(1, 1), learner._trained(2, 1)
-    learner.combine(1, 1, {2: payload})
+        play.train(k, 1)
+    own, theirs = play.models()[1], play.models()[2]
+    play.aggregate(1, 1, {2: play.sent[2]})
     expected = {n: own["common"][n] * 2 / 3 + theirs["common"][n] / 3 for n in own["common"]}
     assert_close(states(learner)[1]["common"], expected)
 
 
 def test_a_device_whose_training_was_cut_off_mixes_what_it_began_with() -> None:
     learner = make_learner("dmml", graph=nx.path_graph(2))
-    before = states(learner)[0]
-    train(learner, 1, 1)
-    theirs = learner._trained(1, 1)
-    learner.combine(0, 1, {1: learner.messages(1, 1, [0])[0].payload})
+    play, before = play_of(learner), states(learner)[0]
+    play.train(1, 1)
+    theirs = play.models()[1]
+    metrics = play.aggregate(0, 1, {1: play.sent[1]})
     expected = {n: (before["common"][n] + theirs["common"][n]) / 2 for n in before["common"]}
     assert_close(states(learner)[0]["common"], expected)
+    assert metrics["variation_local", "audio"] == 0.0
+
+
+def test_who_mixes_beside_whom_changes_no_bit() -> None:
+    """All at once, one by one, and in another order; device 2 hears nobody."""
+    learner = make_learner("dmml_kd_balance", partition=MIXED)
+    play = play_of(learner)
+    for k in range(4):
+        play.train(k, 1)
+    heard = {0: [1], 1: [0, 2], 2: [], 3: [2]}
+    models, before = play.models(), make_learner("dmml_kd_balance", partition=MIXED)
+    first = play_of(before).models()
+    inputs = [
+        {
+            "device": k, "parts": models[k], "before": first[k], "arrived": {n: models[n] for n in heard[k]},
+            "neighbourhood": learner._neighbourhood.value, "epsilon": 1e-8,
+        }
+        for k in heard
+    ]  # fmt: skip
+    together = aggregate(inputs)
+    assert fingerprint([aggregate([one])[0] for one in inputs]) == fingerprint(together)
+    assert fingerprint(aggregate(inputs[::-1])[::-1]) == fingerprint(together)
 
 
 def test_relative_variation_follows_eq_18() -> None:
@@ -126,13 +148,13 @@ def test_relative_variation_follows_eq_18() -> None:
     before = states(learner)[0]["trunk/audio"].weights
     metrics = play_round(learner, 1)[0]
     after = states(learner)[0]["trunk/audio"].weights
-    local = {k: learner.local[k]["trunk/audio"].weights for k in (0, 1)}
+    local = {k: play_of(learner).local[k]["trunk/audio"].weights for k in (0, 1)}
     phi = {k: ((w - before).norm() / after.norm()).item() for k, w in local.items()}
     assert metrics["variation", "audio"] == pytest.approx(
         ((after - before).norm() / after.norm()).item(), rel=1e-5
     )
     assert metrics["variation_local", "audio"] == pytest.approx(phi[0], rel=1e-5)
-    reported = learner.report(0, 1, UNLIMITED).payload.coefficients["audio"]
+    reported = play_of(learner).work.value(play_of(learner).report(0).payload).coefficients["audio"]
     assert reported == pytest.approx({k: 0.5 / (phi[k] + 1e-8) for k in phi}, rel=1e-5)
     assert not any(
         "running" in name or "num_batches" in name
@@ -145,18 +167,16 @@ def test_balance_that_cuts_nothing_is_dmml_kd_bit_for_bit() -> None:
     for t in (1, 2, 3):
         for learner in (plain, balanced):
             play_round(learner, t)
-        for k in plain.graph:  # as if Algorithm 2 had found nothing to cut
-            balanced.accept(k, t, {"audio": 3, "visual": 3})
+        # As if Algorithm 2 had found nothing to cut.
+        play_of(balanced).plans = {k: {"audio": 3, "visual": 3} for k in plain.graph}
     assert fingerprint(states(plain)) == fingerprint(states(balanced))
 
 
-def test_decisions_are_followed_and_expire() -> None:
+def test_decisions_are_followed_and_without_one_everything_trains() -> None:
     learner = make_learner("dmml_kd_balance")
-    play_round(learner, 1)
-    learner.accept(0, 1, {"audio": 1, "visual": 3})
-    assert learner.workload(0, 2, UNLIMITED).iterations == {"audio": 1, "visual": 3}
-    learner.accept(0, 2, None)
-    assert learner.workload(0, 3, UNLIMITED).iterations == {"audio": 3, "visual": 3}
+    decided = learner.cost(0, 2, (1,), UNLIMITED, {"audio": 1, "visual": 3})
+    assert decided.iterations == {"audio": 1, "visual": 3}
+    assert learner.cost(0, 3, (1,), UNLIMITED, None).iterations == {"audio": 3, "visual": 3}
 
 
 def test_decisions_bring_the_modalities_together() -> None:
@@ -169,22 +189,29 @@ def test_decisions_bring_the_modalities_together() -> None:
     assert max(gammas.values()) <= full[slowest] or head["balance_unreachable", "audio"]
 
 
-def test_reports_are_free_or_32_bits_a_number() -> None:
-    """Device 0 of a path has one neighbour: N^max, and for two modalities ξ/φ of itself and the neighbour."""
+@pytest.mark.parametrize("variation", ["round", "iteration"])
+def test_reports_are_free_or_32_bits_a_number(variation: str) -> None:
+    """Device 0 of a path has one neighbour: N^max, and for two modalities ξ/φ of itself and the neighbour.
+
+    Where φ is taken per iteration, N of each modality that both own goes with the model.
+    """
+    plain = make_learner("dmml_kd").messages(0, 1, [1])[0].size_bits
     for choice, bits in (("free", 0.0), ("sent", 32.0 * (1 + 2 * 2))):
-        learner = make_learner("dmml_kd_balance", coordination=choice)
+        learner = make_learner("dmml_kd_balance", coordination=choice, variation=variation)
         play_round(learner, 1)
-        report = learner.report(0, 1, UNLIMITED)
+        report = play_of(learner).report(0)
         assert report.size_bits == bits
-        decisions, _ = learner.decide(1, 1, {0: report.payload})
+        decisions, _ = learner.decide(play_of(learner).work, 1, 1, {0: report.payload})
         assert decisions[0].size_bits == (0.0 if choice == "free" else 64.0)
+        extra = 64.0 if (choice, variation) == ("sent", "iteration") else 0.0
+        assert learner.messages(0, 1, [1])[0].size_bits == plain + extra
 
 
 def test_a_dead_device_is_left_out_of_the_balance() -> None:
     learner = make_learner("dmml_kd_balance")
     play_round(learner, 1)
-    reports = {k: learner.report(k, 1, UNLIMITED).payload for k in (0, 1, 2)}
-    decisions, _ = learner.decide(1, 1, reports)
+    play = play_of(learner)
+    decisions, _ = learner.decide(play.work, 1, 1, {k: play.report(k).payload for k in (0, 1, 2)})
     assert sorted(decisions) == [0, 1, 2]
 
 
@@ -192,32 +219,36 @@ def test_reference_runs_of_one_modality() -> None:
     """Devices that do not own it sit out: no work, no messages, no judgement."""
     learner = make_learner("dmml", partition=MIXED, modalities=["audio"])
     assert learner.owners() == {"audio": frozenset({0, 1, 3})}
-    assert learner.workload(2, 1, UNLIMITED).total_flops == 0
-    assert learner.training_job(2, 1, learner.workload(2, 1, UNLIMITED)) is None
+    assert learner.cost(2, 1, (1, 3), UNLIMITED, None).total_flops == 0
+    assert play_of(learner).job(2) is None
     metrics = play_round(learner, 1)
     assert metrics[2] == {} and ("accuracy", "") in metrics[0]
     assert ("accuracy", "audio") not in metrics[0], "it would be the same number twice"
     assert [m.receivers for m in learner.messages(1, 1, [0, 2])] == [(0,)]
 
 
-def test_models_are_judged_when_the_scenario_says_and_at_the_end() -> None:
+def test_models_are_evaluated_when_the_scenario_says_and_at_the_end() -> None:
     learner = make_learner("dmml", rounds=5, evaluation=Evaluation(every=2, samples=10))
-    judged = [t for t in range(1, 6) if learner.evaluation_job(0, t) is not None]
-    assert judged == [2, 4, 5]
-    assert len(learner.evaluation_job(0, 2).inputs["rows"]) == 10
+    play = play_of(learner)
+    evaluated = [t for t in range(1, 6) if learner.evaluate(play.work, 0, t, play.states[0]) is not None]
+    assert evaluated == [2, 4, 5]
+    made = play.work.trace()
+    learner.evaluate(play.work, 0, 2, play.states[0])
+    assert len(made[0].inputs["rows"].value) == 10
 
 
 def test_isolated_devices_send_nothing_and_keep_what_they_trained() -> None:
     learner = make_learner("isolated")
     play_round(learner, 1)
-    assert learner.messages(1, 1, [0, 2]) == ()
-    assert fingerprint(states(learner)[1]) == fingerprint(learner.local[1])
+    assert learner.messages(1, 1, [0, 2]) == []
+    assert fingerprint(states(learner)[1]) == fingerprint(play_of(learner).local[1])
 
 
 def test_centralized_trains_on_everything_at_the_best_connected_device() -> None:
     learner = make_learner("centralized", graph=nx.star_graph([2, 0, 1, 3]), partition=MIXED)
-    assert [k for k in range(4) if learner.workload(k, 1, UNLIMITED).total_flops] == [2]
-    assert learner.workload(2, 1, UNLIMITED).iterations == {"audio": 12, "visual": 12}, "96 samples by 8"
+    costs = {k: learner.cost(k, 1, (), UNLIMITED, None) for k in range(4)}
+    assert [k for k, cost in costs.items() if cost.total_flops] == [2]
+    assert costs[2].iterations == {"audio": 12, "visual": 12}, "96 samples by 8"
 
 
 @pytest.mark.parametrize("name", ["dmml", "dmml_kd"])
@@ -241,17 +272,17 @@ def test_concat_is_the_network_of_fig_3() -> None:
 def test_variation_per_iteration_takes_the_feedback_out() -> None:
     """Audio trained 1 of 3 iterations: its coefficients count a third; at 0 iterations the last known ones stand."""
     learner = make_learner("dmml_kd_balance", variation="iteration")
+    play = play_of(learner)
     play_round(learner, 1)
-    for k in (0, 1, 2):
-        learner.accept(k, 1, {"audio": 1, "visual": 3})
+    play.plans = {k: {"audio": 1, "visual": 3} for k in (0, 1, 2)}
     play_round(learner, 2)
-    reports = {k: learner.report(k, 2, UNLIMITED).payload for k in (0, 1, 2)}
-    assert reports[0].iterations == {"audio": 1, "visual": 3}
-    rows = {k: r.coefficients["audio"] for k, r in reports.items()}
-    assert learner._per_iteration_of("audio", rows, reports)[0] == pytest.approx(rows[0])
-    visual = {k: r.coefficients["visual"] for k, r in reports.items()}
-    assert learner._per_iteration_of("visual", visual, reports)[0] == pytest.approx(
-        {j: 3 * value for j, value in visual[0].items()}
-    )
-    idle = {k: BalanceReport(r.limit, r.coefficients, {"audio": 0, "visual": 3}) for k, r in reports.items()}
-    assert learner._per_iteration_of("audio", rows, idle)[0] == pytest.approx(rows[0])
+    assert play.sent[1].iterations == {"audio": 1, "visual": 3}
+    rows = {"audio": {0: 2.0, 1: 4.0}, "visual": {0: 5.0}}
+    told = {0: {"audio": 1, "visual": 3}, 1: {"audio": 3, "visual": 3}}
+    (first,) = per_iteration([{"coefficients": rows, "iterations": told, "known": {}}])
+    assert first.coefficients == {"audio": {0: 2.0, 1: 12.0}, "visual": {0: 15.0}}
+    idle = {0: {"audio": 0, "visual": 3}, 1: {}}
+    (then,) = per_iteration([{"coefficients": rows, "iterations": idle, "known": first.known}])
+    assert then.coefficients == first.coefficients
+    (never,) = per_iteration([{"coefficients": rows, "iterations": idle, "known": {}}])
+    assert never.coefficients == {"visual": {0: 15.0}}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_task import UNLIMITED, Deal, make_learner, run_job
+from tiny_task import Deal, make_learner, play_of, run_job
 
 from learners.dmml.batches import drawn_by_all, mini_batches, passes
 from learners.dmml.stacked_update import local_updates
@@ -39,7 +39,7 @@ def assert_same(stacked: Any, alone: Any, precision: str) -> None:
 
 
 def jobs_of(learner: Any, round: int, devices: range = range(4)) -> list[Any]:
-    return [learner.training_job(k, round, learner.workload(k, round, UNLIMITED)) for k in devices]
+    return [play_of(learner).job(k, round) for k in devices]
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
@@ -64,9 +64,8 @@ def test_two_rounds_stacked_are_two_rounds_alone(name: str, options: dict[str, A
         stacked = local_updates([job.inputs for job in jobs])
         for k, (one, other) in enumerate(zip(stacked, alone, strict=True)):
             assert_same(one, other, precision)
-            learner.apply(k, round, other)
-        for k in range(4):
-            learner.combine(k, round, {})
+            play_of(learner).train(k, round)
+            play_of(learner).aggregate(k, round, {})
 
 
 def test_batches_of_one_size_are_taken_together_each_device_s_in_their_order() -> None:
@@ -110,9 +109,9 @@ def test_devices_with_as_many_samples_take_all_their_batches_together(last_batch
 def test_modalities_that_are_skipped_stay_bit_for_bit(cut: dict[int, int]) -> None:
     """N^visual differs by device, down to nobody at all; memories of an earlier round would move the weights."""
     learner = make_learner("dmml_kd", partition=UNEQUAL, precision="float64")
-    for k, job in enumerate(jobs_of(learner, 1)):
-        learner.apply(k, 1, run_job(job))
-        learner.combine(k, 1, {})
+    for k in range(4):
+        play_of(learner).train(k, 1)
+        play_of(learner).aggregate(k, 1, {})
     inputs = []
     for k, job in enumerate(jobs_of(learner, 2)):
         total = job.inputs["total_iterations"]
@@ -150,10 +149,10 @@ def test_who_is_stacked_with_whom_changes_rounding_at_most() -> None:
 @pytest.mark.parametrize("name", ["dmml", "dmml_kd"])
 def test_evaluation_stacked_is_evaluation_alone(name: str) -> None:
     learner = make_learner(name, precision="float64")
-    for k, job in enumerate(jobs_of(learner, 1)):
-        learner.apply(k, 1, run_job(job))
-        learner.combine(k, 1, {})
-    jobs = [learner.evaluation_job(k, 1) for k in range(4)]
+    for k in range(4):
+        play_of(learner).train(k, 1)
+        play_of(learner).aggregate(k, 1, {})
+    jobs = [play_of(learner).evaluation_job(k, 1) for k in range(4)]
     stacked = jobs[0].stack.function([job.inputs for job in jobs])
     for one, job in zip(stacked, jobs, strict=True):
         assert one == pytest.approx(run_job(job), rel=1e-12)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_task import PATH, Deal, make_learner, make_setup, train
+from tiny_task import PATH, Deal, make_learner, make_setup, play_of
 
 from learners.data.dataset import MultimodalDataset, Share
 from learners.training.task import load_task
@@ -26,8 +26,9 @@ class Incomplete(Deal):
 
 def rows_of_first_device(name: str, lost: int) -> np.ndarray:
     learner = make_learner(name, partition=Incomplete(lost))
-    (number, *_) = learner._members
-    return learner._store.shares[number]
+    learner = getattr(learner, "_inner", learner)
+    (number, *_) = learner._shares
+    return learner._tasks._store.value.shares[number]
 
 
 @pytest.mark.parametrize("name", ["dmml", "dmml_kd", "dmml_kd_balance", "isolated"])
@@ -43,8 +44,8 @@ def test_the_centralized_reference_trains_on_what_is_complete_anywhere() -> None
 
 def test_training_goes_on_with_fewer_samples_than_a_batch() -> None:
     learner = make_learner("dmml", partition=Incomplete(20))
-    assert len(learner._store.shares[0]) == 3
-    assert train(learner, 0, 1)["loss_task", ""] > 0
+    assert len(learner._tasks._store.value.shares[0]) == 3
+    assert play_of(learner).train(0, 1)["loss_task", ""] > 0
     assert learner.sample_counts()[0] == 24  # what the device holds, not what this learner can use of it
 
 

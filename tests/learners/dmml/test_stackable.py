@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from odd_networks import odd_run
+from tiny_task import models_of
 from typer.testing import CliRunner
 
 from netsim.app.cli import app
@@ -42,7 +43,7 @@ def distance(one: Any, other: Any) -> float:
 def learnt(folder: Path, kind: str, **jobs: Any) -> tuple[Any, Any]:
     simulation: Any = odd_run(folder, kind, **jobs)
     simulation.run()
-    return simulation.learner._aggregate, simulation.execution["stacking"]
+    return models_of(simulation), simulation.execution["stacking"]
 
 
 @pytest.mark.parametrize("kind", STACKABLE)

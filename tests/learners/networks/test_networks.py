@@ -70,9 +70,9 @@ def test_stated_costs_are_taken_as_stated_and_upsilon_only_with_a_generator() ->
     )
     costs = Costs(stated=stated, bits_per_parameter=8)
     kd, plain = make_learner("dmml_kd", costs=costs), make_learner("dmml", costs=costs)
-    assert kd._costs.flops == plain._costs.flops == {"audio": 3.0, "visual": 4.0}
-    assert kd._costs.common_bits == 100.0
-    assert plain._costs.common_bits == 8 * (4 * 3 + 3), "classifier 4 × 3 and bias 3, counted"
+    assert kd._model.costs.flops == plain._model.costs.flops == {"audio": 3.0, "visual": 4.0}
+    assert kd._model.costs.common_bits == 100.0
+    assert plain._model.costs.common_bits == 8 * (4 * 3 + 3), "classifier 4 × 3 and bias 3, counted"
 
 
 def test_stated_costs_must_name_every_modality() -> None:
@@ -223,7 +223,7 @@ def test_a_learner_without_data_says_what_is_missing() -> None:
 
 def test_each_thread_builds_one_model_of_an_architecture() -> None:
     """Jobs of one thread follow each other; those of two threads must not work on the same tensors."""
-    architecture = make_learner("dmml_kd")._architecture
+    architecture = make_learner("dmml_kd")._model.architecture
     with ThreadPoolExecutor(1) as elsewhere:
         assert architecture.model() is architecture.model()
         assert elsewhere.submit(architecture.model).result() is not architecture.model()

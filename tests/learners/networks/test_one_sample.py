@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_task import UNLIMITED, Deal, make_learner, play_round, run_job
+from tiny_task import Deal, make_learner, play_of, play_round, run_job
 from torch import nn
 from torch.nn import functional as F
 
@@ -108,7 +108,7 @@ def test_devices_with_one_sample_each_learn(name: str) -> None:
     learner = make_learner(name, partition=Deal(rows=1), networks=networks)
     metrics = play_round(learner, 1)
     assert all(torch.isfinite(torch.tensor(list(own.values()))).all() for own in metrics.values())
-    jobs = [job for k in range(4) if (job := learner.training_job(k, 2, learner.workload(k, 2, UNLIMITED)))]
+    jobs = [job for k in range(4) if (job := play_of(learner).job(k, 2))]
     stacked = jobs[0].stack.function([job.inputs for job in jobs])
     for one, job in zip(stacked, jobs, strict=True):
         alone = run_job(job)

@@ -223,7 +223,7 @@ def test_what_cannot_be_is_refused_before_the_first_event(star, protocol, words)
 
 
 def test_learner_and_protocol_must_fit(simulate):
-    with pytest.raises(ScenarioError, match=r"learner\.name: 'dmml_kd_balance' learns without a server"):
+    with pytest.raises(ScenarioError, match=r"learner\.name: 'dmml_kd_balance' cannot be run under protocol"):
         simulate(protocol="asynchronous_server", learner="dmml_kd_balance")
 
 

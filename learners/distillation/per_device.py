@@ -1,4 +1,4 @@
-"""The devices as all methods here see them: a network each, samples, first weights, costs."""
+"""A model for each device: its network, samples, first weights and costs, and what all methods here do with them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from learners.training.state import State, state_bytes, take
 from learners.training.task import Store, Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
-from netsim.former.learning import Learner
-from netsim.learner import Setup
-from netsim.work.job import TrainingJob
+from netsim.learner import Learner, Setup
+from netsim.work.future import Future, Shared
+from netsim.work.graph import TaskGraph
+from netsim.work.job import Inputs
 
 Initialisation = Literal["pytorch", "glorot"]
 
 
-class Fleet:
-    """What belongs to each device.
+class DeviceModels:
+    """Hold what belongs to each device and never changes.
 
     Attributes:
         modality: The one modality that all of them learn from.
@@ -67,6 +68,7 @@ class Fleet:
         self.architectures: dict[int, Classifier] = {}
         self._initial: dict[str, State] = {}
         self._costs: dict[str, NetworkCosts] = {}
+        self._common: dict[str, Any] | None = None
 
     def _choice(self, device: int, networks: Mapping[str, NetworkChoice]) -> NetworkChoice:
         """The network of the device's class, or the learner's, or the small default for such inputs."""
@@ -156,48 +158,79 @@ class Fleet:
         self.test_rows: Tensor = torch.as_tensor(rows, dtype=torch.int64)
         self.task = None
 
-    def judged_in(self, round: int) -> bool:
-        """Whether models are judged after ``round``."""
-        return round % self.setup.evaluation.every == 0 or round == self.setup.rounds
-
-    def evaluation_job(
-        self, models: Sequence[tuple[Classifier, State]], device: int, round: int
-    ) -> TrainingJob:
-        """Judge ``models`` of ``device`` after ``round``; see :func:`learners.distillation.evaluation.evaluate`."""
-        inputs = {
-            "models": tuple(models),
-            "store": self.store,
-            "modality": self.modality,
-            "rows": self.test_rows,
-            "batch_size": self.setup.evaluation.batch_size,
-            "seed": derive_seed(self.setup.seed, "evaluation", device, round),
-            "torch_device": self.setup.torch_device,
-        }
-        return TrainingJob(evaluation.evaluate, inputs, frozenset({"store", "rows"}))
+    def common(self) -> dict[str, Any]:
+        """Return the inputs that are the same in all tasks on private samples."""
+        if self._common is None:
+            self._common = {
+                "store": Shared(self.store),
+                "modality": self.modality,
+                "torch_device": self.setup.torch_device,
+            }
+        return self._common
 
 
-class OfAFleet(Learner):
-    """What learners with a fleet all answer alike."""
+class PerDeviceLearner(Learner):
+    """Base of learners that have a model for each device."""
 
     network_per_device: ClassVar[bool] = True
-    _fleet: Fleet
+    _devices: DeviceModels
 
     def owners(self) -> Mapping[str, frozenset[int]]:
         """See :meth:`netsim.learner.Learner.owners`."""
-        return {self._fleet.modality: frozenset(self._fleet.samples)}
+        return {self._devices.modality: frozenset(self._devices.samples)}
 
     def sample_counts(self) -> Mapping[int, int]:
         """See :meth:`netsim.learner.Learner.sample_counts`."""
-        return {k: len(rows) for k, rows in self._fleet.samples.items()}
+        return {k: len(rows) for k, rows in self._devices.samples.items()}
 
-    def _diverged(
-        self, what: str, round: int, key: str = "learning_rate", way_out: str = "lower it"
-    ) -> ScenarioError:
-        """That ``what`` diverged with the step size called ``key``."""
-        rate = getattr(self.setup.options, key)
-        return ScenarioError(
-            f"learner.{key}: {what} diverged in round {round} (step size {rate:g}); {way_out}"
+    def _is_evaluated(self, round: int) -> bool:
+        """Return whether models are evaluated after ``round``."""
+        return round % self.setup.evaluation.every == 0 or round == self.setup.rounds
+
+    def _evaluated(
+        self, work: TaskGraph, node: int, round: int, architecture: Classifier, model: Any
+    ) -> Future:
+        """Order the evaluation of one model; return a future of :class:`~learners.distillation.evaluation.Evaluated`.
+
+        Args:
+            work: Where it is ordered.
+            node: Who evaluates.
+            round: After which round.
+            architecture: The model's.
+            model: Its state.
+        """
+        inputs = {
+            **self._devices.common(),
+            "architecture": architecture,
+            "state": model,
+            "rows": self._devices.test_rows,
+            "batch_size": self.setup.evaluation.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", node, round),
+        }
+        return work.do(evaluation.evaluate, inputs, round)
+
+    def _finite(self, work: TaskGraph, trained: Future, what: str, round: int, **key: str) -> Future:
+        """Return a future of what was ``trained``, which raises the error of ``what`` where that diverged."""
+        return work.together(
+            checked, {"trained": trained, "error": self._diverged(what, round, **key)}, round
         )
+
+    def _diverged(self, what: str, round: int, key: str = "learning_rate", way_out: str = "lower it") -> str:
+        """Return that ``what`` diverged with the step size called ``key``."""
+        rate = getattr(self.setup.options, key)
+        return f"learner.{key}: {what} diverged in round {round} (step size {rate:g}); {way_out}"
+
+
+def checked(inputs: Sequence[Inputs]) -> list[Any]:
+    """Return what was trained.
+
+    Raises:
+        ScenarioError: Some of it is not finite.
+    """
+    for one in inputs:
+        if not one["trained"].finite:
+            raise ScenarioError(one["error"])
+    return [one["trained"] for one in inputs]
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""The work that devices order: local updates and evaluations, each with how it is done together with others like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from learners.dmml import evaluation, local_update
+from learners.dmml.model import SharedModel
+from learners.dmml.plan import LocalCost, TrainingPlan
+from learners.dmml.stackable import evaluation_obstacle, training_obstacle
+from learners.dmml.stacked_update import local_updates
+from learners.training.evaluation import judgements
+from learners.training.state import state_bytes
+from learners.training.task import Store
+from netsim.core.streams import derive_seed
+from netsim.learner import Metric, Setup
+from netsim.work.future import Future, Shared
+from netsim.work.graph import TaskGraph
+from netsim.work.job import Inputs, Stack
+
+
+class Tasks:
+    """Orders local updates and evaluations of parts of one model."""
+
+    def __init__(self, setup: Setup, model: SharedModel, store: Store, test_rows: torch.Tensor) -> None:
+        self.setup = setup
+        self.model = model
+        self._store, self._rows = Shared(store), Shared(test_rows)
+        self._test_samples = len(test_rows)
+        self._names = tuple(model.architecture.networks)
+        self._stacks: dict[
+            tuple[tuple[str, ...], int | None, int], Stack
+        ] = {}  # by modalities, plan, batch size
+
+    def train(
+        self,
+        work: TaskGraph,
+        device: int,
+        round: int,
+        modalities: tuple[str, ...],
+        parts: object,
+        memories: object,
+        cost: LocalCost,
+        plan: TrainingPlan,
+    ) -> Future:
+        """Order a local update; return a future of :class:`learners.dmml.local_update.Trained`."""
+        inputs = {
+            "architecture": self.model.restricted_to(modalities),
+            "state": parts,
+            "memories": memories,
+            "store": self._store,
+            "device": device,
+            "iterations": cost.iterations,
+            "total_iterations": cost.total_iterations,
+            "plan": plan,
+            "seed": derive_seed(self.setup.seed, "training", device, round),
+            "torch_device": self.setup.torch_device,
+        }
+        batch_size = min(plan.batch_size, len(self._store.value.shares[device]))
+        stack = self._training_stack(modalities, plan, batch_size, max(1, cost.total_iterations))
+        return work.do(local_update.local_update, inputs, round, stack)
+
+    def evaluate(
+        self, work: TaskGraph, node: int, round: int, modalities: tuple[str, ...], parts: object
+    ) -> Future | None:
+        """Order an evaluation, after every so many rounds and after the last; return a future of metrics."""
+        settings = self.setup.evaluation
+        if round % settings.every and round != self.setup.rounds:
+            return None
+        inputs = {
+            "architecture": self.model.restricted_to(modalities),
+            "state": parts,
+            "store": self._store,
+            "rows": self._rows,
+            "batch_size": settings.batch_size,
+            "seed": derive_seed(self.setup.seed, "evaluation", node, round),
+            "torch_device": self.setup.torch_device,
+        }
+        stack = self._evaluation_stack(modalities, settings.batch_size)
+        result = work.do(evaluation.evaluate, inputs, round, stack)
+        return work.together(judged, {"result": result, "modalities": self._names}, round)
+
+    def _training_stack(
+        self, modalities: tuple[str, ...], plan: TrainingPlan, batch_size: int, steps: int
+    ) -> Stack:
+        """Return how local updates by ``plan``, one of few that live on, are done together.
+
+        Full batches must have the same size.
+        """
+        known = (modalities, id(plan), batch_size)
+        if known not in self._stacks:
+            architecture = self.model.restricted_to(modalities)
+            self._stacks[known] = Stack(
+                f"training {architecture.text} {plan} {batch_size}",
+                local_updates,
+                local_update.shortened,
+                # State, gradients and optimizer, and a batch with what it leads to.
+                (2 + len(plan.rule.memories)) * self._state_bytes(modalities)
+                + 3 * batch_size * self.model.activation_bytes(modalities),
+                f"training {'+'.join(architecture.networks)}",
+                steps,
+                training_obstacle,
+            )
+        return self._stacks[known]
+
+    def _evaluation_stack(self, modalities: tuple[str, ...], batch_size: int) -> Stack:
+        """Return how evaluations are done together."""
+        known = (modalities, None, batch_size)
+        if known not in self._stacks:
+            architecture = self.model.restricted_to(modalities)
+            self._stacks[known] = Stack(
+                f"evaluation {architecture.text} {batch_size}",
+                evaluation.evaluate_stacked,
+                evaluation.shortened,
+                self._state_bytes(modalities) + batch_size * self.model.activation_bytes(modalities),
+                f"evaluation {'+'.join(architecture.networks)}",
+                -(-self._test_samples // batch_size),
+                evaluation_obstacle,
+            )
+        return self._stacks[known]
+
+    def _state_bytes(self, modalities: tuple[str, ...]) -> float:
+        return state_bytes(self.model.first(modalities))
+
+
+def judged(inputs: Sequence[Inputs]) -> list[list[Metric]]:
+    """Return fused accuracy and loss, and each modality's accuracy where the task has several."""
+    return [judgements(one["result"], one["modalities"]) for one in inputs]
