@@ -46,7 +46,7 @@ def test_shipped_learners_keep_their_promises(name: str) -> None:
     partition: Deal = Deal({0: ("audio",), 1: ("audio", "visual")}, rows=16)
     if name in DISTILLING:
         partition, options = SetAside(rows=16), {"modalities": ["visual"], **DISTILLING[name]}
-    cls = load("learners", name)
+    cls = load("learners", name).made_for({})
     check_learner(cls(make_setup(name, devices=3, partition=partition, **options)), PATH)
 
 
