@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from netsim.core.registry import load
-from netsim.learner import Learner
 from netsim.scenario import load_plan
 from netsim.scenario.reference import reference
 
