@@ -10,7 +10,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("netsim", "learners", "analysis")
 
 # One arrow a line: what stands right may be imported by what stands left, with all that is in it.
-ALGORITHM = ("netsim.core", "netsim.learner", "netsim.work.job", "netsim.work.graph", "netsim.work.future")
+ALGORITHM = (
+    "netsim.core",
+    "netsim.learner",
+    "netsim.work.job",
+    "netsim.work.graph",
+    "netsim.work.future",
+    "netsim.work.torch_device",
+    "netsim.world.budget",
+    "netsim.world.topology.mixing",
+)
 MAY_IMPORT = {
     "netsim.core": (),
     "netsim.events": (),
@@ -28,8 +37,6 @@ MAY_IMPORT = {
     "learners.checks": ("netsim.core", "netsim.events", "netsim.learner", "netsim.work"),
     "learners.algorithms": (
         *ALGORITHM,
-        "netsim.world.budget",
-        "netsim.world.topology.mixing",
         "learners.choice",
         "learners.training",
         "learners.networks",

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from netsim.core.registry import load
-from netsim.learner import Learner
 from netsim.scenario import load_plan
 from netsim.scenario.reference import reference
 
@@ -234,9 +232,6 @@ def test_the_guides_learner_runs_as_it_stands(tmp_path):
     assert len(errors("asynchronous", "protocol.name=asynchronous_server")) == 30
 
 
-@pytest.mark.skipif(
-    not issubclass(load("learners", "dmml"), Learner), reason="dmml is of the former contract"
-)
 def test_the_guides_protocol_runs_as_it_stands_and_gives_the_same_bytes_everywhere(tmp_path):
     """Gossip without waiting: devices are in different rounds, learn all the same, and energy is accounted for."""
     (code,) = blocks("docs/guides/write_a_protocol.md", "python")

@@ -22,7 +22,7 @@ def promise(kept: bool, text: str) -> None:
 
 
 def fingerprint(value: Any) -> str:
-    """Return a digest of ``value``: numbers bit for bit, mappings whatever their order, objects by their fields.
+    """Return a digest of ``value``: numbers bit for bit, mappings whatever their order, objects as they travel.
 
     PyTorch's tensors are known by their ``numpy`` method, so that this module needs no PyTorch.
     """
@@ -53,7 +53,7 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
             update(field.name.encode())
             _feed(update, getattr(value, field.name))
     elif hasattr(value, "__dict__") and not callable(value):
-        _feed(update, vars(value))
+        _feed(update, value.__getstate__())
     else:
         update(repr(value).encode())
 
