@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from netsim.work.graph import Task
+
+
+UNOPENED = object()
+"""The value of a future that nobody has opened yet."""
 
 
 class Future:
@@ -19,79 +23,28 @@ class Future:
     """
 
     __slots__ = ("_value", "path", "task")
-    _value: Any  # set when it is first opened
 
     def __init__(self, task: Task, path: tuple[Any, ...] = ()) -> None:
         self.task = task
         self.path = path
+        self._value: Any = UNOPENED
 
     def __getitem__(self, field: Any) -> Future:
         """Return a future of one field of the result."""
         return Future(self.task, (*self.path, field))
 
-    def opened(self) -> Any:
-        """Return the value; the task must be done."""
-        try:
-            return self._value  # many receivers open the same message
-        except AttributeError:
-            value = self.task.result
-            for field in self.path:
-                value = value[field] if isinstance(value, Mapping) else getattr(value, field)
-            self._value = value
-            return value
-
-
-class Shared:
-    """A value that many tasks use, such as data; a worker in another process receives it once and keeps it.
-
-    Attributes:
-        value: The value. It must not change.
-        number: Its number in this process and in forked ones.
-    """
-
-    _count: ClassVar[int] = 0
-    known: ClassVar[WeakValueDictionary[int, Shared]] = WeakValueDictionary()
-
-    def __init__(self, value: Any, number: int | None = None) -> None:
-        self.value = value
-        self.number = Shared._count if number is None else number
-        Shared._count = max(Shared._count, self.number + 1)
-        self.known[self.number] = self
-
-    @classmethod
-    def count(cls) -> int:
-        """Return the number of shared values made so far."""
-        return cls._count
-
-
-def futures(value: Any) -> list[Future]:
-    """Return the futures in ``value``, also in nested dictionaries, lists and tuples."""
-    found: list[Future] = []
-    _collect(value, found)
-    return found
-
-
-def _collect(value: Any, found: list[Future]) -> None:
-    kind = type(value)
-    if kind is Future:
-        found.append(value)
-    elif kind is dict:
-        for item in value.values():
-            if type(item) not in _PLAIN:
-                _collect(item, found)
-    elif kind is list or isinstance(value, tuple):
-        for item in value:
-            if type(item) not in _PLAIN:
-                _collect(item, found)
-
-
-_PLAIN = frozenset({int, float, str, bool, type(None)})
-"""Types of values that hold no futures."""
-
-
-def opened(value: Any) -> Any:
+    def opened(value: Any) -> Any:
     """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
-    return replaced(value, Future.opened, _value)
+    if type(value) is not dict:
+        return replaced(value, Future.opened, _value)
+    found = {}
+    for key, item in value.items():  # inputs of tasks: very many, mostly plain or opened before
+        kind = type(item)
+        if kind is Future:
+            found[key] = item.opened() if item._value is UNOPENED else item._value
+        else:
+            found[key] = item if kind in _PLAIN else opened(item)
+    return found
 
 
 def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shared], Any]) -> Any:
@@ -104,12 +57,14 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
     if kind in _PLAIN:
         return value
     if kind is dict:
-        items = {key: replaced(item, future, shared) for key, item in value.items()}
-        return items if any(items[key] is not item for key, item in value.items()) else value
+        return {
+            key: future(item) if type(item) is Future else replaced(item, future, shared)
+            for key, item in value.items()
+        }
     if kind is list or isinstance(value, tuple):
         parts = [replaced(part, future, shared) for part in value]
-        if all(a is b for a, b in zip(parts, value, strict=True)):
-            return value
+        if kind is tuple or kind is list:
+            return kind(parts)
         return kind(*parts) if hasattr(value, "_fields") else kind(parts)
     return value
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -35,7 +35,6 @@ class Task:
         stack: How the task is done in one batch with others of its kind; None if it cannot be.
         light: Whether the task is done without the executor, together with all ready tasks of the same function.
         sources: The tasks that this one waits for; emptied when the task is done.
-        waiting: Number of sources that are not done.
         followers: Tasks that wait for this one.
         needed: Whether its result, directly or through other tasks, has been asked for.
         ticket: The executor's number for it while the executor has it, else None.
@@ -47,7 +46,7 @@ class Task:
 
     __slots__ = (
         "__weakref__", "cancelled", "done", "followers", "function", "inputs", "light", "needed", "number", "result",
-        "round", "rounds", "sources", "stack", "ticket", "waiting",
+        "round", "rounds", "sources", "stack", "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -65,8 +64,7 @@ class Task:
         self.number = number
         self.stack = stack
         self.light = light
-        self.sources: Collection[Task] = ()
-        self.waiting = 0
+        self.sources: list[Task] = []
         self.followers: list[Task] = []
         self.needed = False
         self.ticket: int | None = None
@@ -168,7 +166,7 @@ class TaskGraph:
                 del self._started[task.ticket]
                 self.executor.discard(task.ticket)
                 task.ticket = None
-            task.inputs, task.sources = {}, ()
+            task.inputs, task.sources = {}, []
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep metrics until ``round`` is closed; observers receive them then.
@@ -233,16 +231,21 @@ class TaskGraph:
     def add(self, task: Task) -> Future:
         """Add a task and return a future of its result."""
         self._trace.append(task)
-        waits = {id(one.task): one.task for one in futures(task.inputs) if not one.task.done}
-        task.sources = waits.values()
-        task.waiting = len(waits)
-        for other in task.sources:
-            other.followers.append(task)
-        if not waits:
-            self._ready(task)
-            if self.executor.works_ahead and not task.light:
-                self._start()
+        task.sources = [one.task for one in futures(task.inputs) if not one.task.done]
+        self._wait(task)
         return Future(task)
+
+    def _wait(self, task: Task) -> None:
+        """Have ``task`` follow the last of its sources that is not done: mostly no other is left then."""
+        sources = task.sources
+        while sources and sources[-1].done:
+            sources.pop()
+        if sources:
+            sources[-1].followers.append(task)
+            return
+        self._ready(task)
+        if self.executor.works_ahead and not task.light and not task.cancelled:
+            self._start()
 
     def _ready(self, task: Task) -> None:
         if not task.cancelled:
@@ -308,7 +311,7 @@ class TaskGraph:
     def _finish(self, done: Sequence[tuple[Task, Any]]) -> None:
         """Store the results of all ``done`` tasks, and only then release their followers."""
         for task, result in done:
-            task.result, task.done, task.inputs, task.sources, task.ticket = result, True, {}, (), None
+            task.result, task.done, task.inputs, task.sources, task.ticket = result, True, {}, [], None
             if task.needed:
                 self._undone[task.round] -= 1
                 self._heavy -= not task.light
@@ -318,9 +321,7 @@ class TaskGraph:
         for task, _ in done:
             followers, task.followers = task.followers, []
             for follower in followers:
-                follower.waiting -= 1
-                if follower.waiting == 0:
-                    self._ready(follower)
+                self._wait(follower)
 
     def _tell(self) -> None:
         while self._closings and not self._open[self._closings[0][0]]:
