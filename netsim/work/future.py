@@ -33,7 +33,64 @@ class Future:
         """Return a future of one field of the result."""
         return Future(self.task, (*self.path, field))
 
-    def opened(value: Any) -> Any:
+    def opened(self) -> Any:
+        """Return the value; the task must be done."""
+        if self._value is UNOPENED:
+            value = self.task.result
+            for field in self.path:
+                value = value[field] if isinstance(value, Mapping) else getattr(value, field)
+            self._value = value
+        return self._value
+
+
+class Shared:
+    """A value that many tasks use, such as data; a worker in another process receives it once and keeps it.
+
+    Attributes:
+        value: The value. It must not change.
+        number: Its number in this process and in forked ones.
+    """
+
+    _count: ClassVar[int] = 0
+    known: ClassVar[WeakValueDictionary[int, Shared]] = WeakValueDictionary()
+
+    def __init__(self, value: Any, number: int | None = None) -> None:
+        self.value = value
+        self.number = Shared._count if number is None else number
+        Shared._count = max(Shared._count, self.number + 1)
+        self.known[self.number] = self
+
+    @classmethod
+    def count(cls) -> int:
+        """Return the number of shared values made so far."""
+        return cls._count
+
+
+def futures(value: Any) -> list[Future]:
+    """Return the futures in ``value``, also in nested dictionaries, lists and tuples."""
+    found: list[Future] = []
+    _collect((value,), found)
+    return found
+
+
+def _collect(values: Iterable[Any], found: list[Future]) -> None:
+    for value in values:
+        kind = type(value)
+        if kind is Future:
+            found.append(value)
+        elif kind in _PLAIN:
+            continue
+        elif kind is dict:
+            _collect(value.values(), found)
+        elif kind is list or isinstance(value, tuple):
+            _collect(value, found)
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+"""Types of values that hold no futures."""
+
+
+def opened(value: Any) -> Any:
     """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
     if type(value) is not dict:
         return replaced(value, Future.opened, _value)
@@ -57,14 +114,11 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
     if kind in _PLAIN:
         return value
     if kind is dict:
-        return {
-            key: future(item) if type(item) is Future else replaced(item, future, shared)
-            for key, item in value.items()
-        }
+        return {key: replaced(item, future, shared) for key, item in value.items()}
     if kind is list or isinstance(value, tuple):
         parts = [replaced(part, future, shared) for part in value]
-        if kind is tuple or kind is list:
-            return kind(parts)
+        return kind(*parts) if hasattr(value, "_fields") else kind(parts)
+    return value
         return kind(*parts) if hasattr(value, "_fields") else kind(parts)
     return value
 
