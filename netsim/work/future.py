@@ -119,8 +119,6 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
         parts = [replaced(part, future, shared) for part in value]
         return kind(*parts) if hasattr(value, "_fields") else kind(parts)
     return value
-        return kind(*parts) if hasattr(value, "_fields") else kind(parts)
-    return value
 
 
 def _value(shared: Shared) -> Any:
