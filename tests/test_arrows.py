@@ -52,6 +52,8 @@ ALLOWED_FOR_NOW = {
     "netsim.app.cli",
     # A network is a module and a value, and the value is learners.training.state.
     *("learners.networks.built", "learners.networks.network"),
+    # An executor of its own.
+    "learners.training.dry_run",
     # Buffers that travel to workers, and the word for an obstacle to a batch.
     *("learners.training.state", "learners.training.stackable"),
     # YAML of a run's folder, and names of the columns of energy.
