@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from analysis.compare import compare, compare_runs
 from analysis.runs.run import Run
+from analysis.runs.terminal import cell, show_table, with_error
 from analysis.runs.units import readable
 from analysis.tables import (
     FUSED,
@@ -22,7 +23,6 @@ from analysis.tables import (
     time_by_category,
     to_target,
 )
-from analysis.terminal import cell, show_table, with_error
 
 SURROGATE = "[bold red]surrogate data: accuracies say nothing about the real data set[/]"
 TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -18,9 +18,9 @@ from analysis.plots.style import (
     styled,
 )
 from analysis.runs.run import Run
+from analysis.runs.terminal import cell
 from analysis.runs.units import time_unit
 from analysis.tables import transfer_times
-from analysis.terminal import cell
 
 LABEL_IN = 0.28  # two lines of the legend
 
