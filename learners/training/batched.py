@@ -32,7 +32,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from learners.training.optimizers import Rows, Rule, Single
+from learners.training.optimizers import Memories, Memory, Rows, Rule, Single
 from learners.training.stack import ALL, Bank, Devices
 from learners.training.state import Part, State, lend
 
@@ -61,12 +61,24 @@ class Alone:
 
     count = 1
 
-    def __init__(self, net: Any, state: State, rule: Rule) -> None:
+    def __init__(self, net: Any, state: State, rule: Rule | None, memories: Memories | None = None) -> None:
+        """Begin with ``state`` and with what the optimizer remembers; without a ``rule`` nothing is trained."""
         self.net = net
         self.dtype = _dtype(state)
         modules = net.parts()
         self._lent = lend(modules, state)
-        self._optimizer = Single(rule, modules, {part: state[part].layout for part in modules}, {})
+        self._optimizer: Single | None = None
+        if rule is not None:
+            layouts = {part: state[part].layout for part in modules}
+            self._optimizer = Single(rule, modules, layouts, memories or {})
+
+    def own(self, rows: Tensor) -> Tensor:
+        """Return what a device gets of ``rows``, one for each device: here the only one."""
+        return rows[0]
+
+    def tensors(self, part: str) -> Mapping[str, Tensor]:
+        """Return the numbers of ``part`` by name, without gradients."""
+        return {name: tensor.detach() for name, tensor in self.net.parts()[part].named_parameters()}
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
         """Pass ``inputs`` through the network."""
@@ -74,6 +86,7 @@ class Alone:
 
     def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
         """Step what ``total`` [] depends on; autograd knows that by itself."""
+        assert self._optimizer is not None
         total.backward()
         self._optimizer.step()
 
@@ -85,6 +98,10 @@ class Alone:
         """The state as it is now; it is not to be changed any more."""
         return [{part: held.part() for part, held in self._lent.items()}]
 
+    def memories(self) -> list[dict[str, Memory]]:
+        """What the optimizer is to remember of each part."""
+        return [self._optimizer.memories() if self._optimizer is not None else {}]
+
 
 class Together:
     """Several devices of one architecture: their states are rows of a bank, and one pass is theirs all.
@@ -95,18 +112,33 @@ class Together:
         dtype: Of the states' numbers.
     """
 
-    def __init__(self, net: Stackable, states: Sequence[State], rule: Rule) -> None:
+    def __init__(
+        self,
+        net: Stackable,
+        states: Sequence[State],
+        rule: Rule | None,
+        memories: Sequence[Memories] | None = None,
+    ) -> None:
+        """Begin with ``states`` and with what each optimizer remembers; without a ``rule`` nothing is trained."""
         self.net: Any = net
         self.count = len(states)
         self.dtype = _dtype(states[0])
-        self._bank = Bank.of(net.parts(), states)
-        self._optimizers = {
-            part: Rows(rule, stacked.weights, [None] * self.count)
-            for part, stacked in self._bank.parts.items()
-            if stacked.leaves  # a part without weights has nothing to step
-        }
+        self._bank = Bank.of(net.parts(), states, trains=rule is not None)
+        self._optimizers: dict[str, Rows] = {}
+        for part, stacked in self._bank.parts.items():
+            if rule is not None and stacked.leaves:  # a part without weights has nothing to step
+                known = [own.get(part) for own in memories or [{}] * self.count]
+                self._optimizers[part] = Rows(rule, stacked.weights, known)
         self._devices: Devices = ALL
         self._some = self._bank
+
+    def own(self, rows: Tensor) -> Tensor:
+        """Return what devices get of ``rows``, one for each device: all."""
+        return rows
+
+    def tensors(self, part: str) -> Mapping[str, Tensor]:
+        """Return the numbers of ``part`` by name [devices, *shape], without gradients."""
+        return {name: tensor.detach() for name, tensor in self._bank.parts[part].tensors.items()}
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
         """Pass ``inputs`` [some, ...] through the networks of ``devices``."""
@@ -151,6 +183,15 @@ class Together:
     def states(self) -> list[dict[str, Part]]:
         """The states as they are now, one per device; they are not to be changed any more."""
         return self._bank.states()
+
+    def memories(self) -> list[dict[str, Memory]]:
+        """What each optimizer is to remember of each part; of a part without a memory nothing."""
+        found: list[dict[str, Memory]] = [{} for _ in range(self.count)]
+        for part, optimizer in self._optimizers.items():
+            for own, memory in zip(found, optimizer.memories(), strict=True):
+                if memory is not None:
+                    own[part] = memory
+        return found
 
 
 Way = Alone | Together
@@ -215,11 +256,13 @@ class Step:
         devices: Whose they are.
         counts: Samples of each.
         starts: Place of each one's first sample among all that its device sees, one mini-batch after the other.
+        kind: What they have in common, besides being taken together; None for nothing.
     """
 
     devices: Devices
     counts: tuple[int, ...]
     starts: tuple[int, ...]
+    kind: Any = None
 
     @cached_property
     def size(self) -> int:
@@ -242,11 +285,12 @@ class Step:
         return torch.tensor(self.starts)[:, None] + torch.arange(self.size)
 
     def cut(self, seen: Tensor) -> Tensor:
-        """Its samples [some, size] of what all devices see [devices, most]; padding is any of them."""
+        """Its samples [some, size, ...] of what all devices see [devices, most, ...]; padding is any of them."""
         own, places = seen[self.devices], self._places
         if isinstance(places, slice):
             return own[:, places]
-        return own.gather(1, places.clamp(max=seen.shape[1] - 1))
+        places = places.clamp(max=seen.shape[1] - 1)
+        return own[torch.arange(len(own))[:, None], places]
 
 
 def steps_together(
@@ -260,6 +304,7 @@ def steps_together(
     Args:
         sizes: Of each device the samples of its mini-batches, in their order.
         kinds: Of each mini-batch what it must have in common with those that it is taken with; None for nothing.
+            Mini-batches of one kind must have one size if they are not to be padded.
     """
     alike = None if kinds is None else tuple(map(tuple, kinds))
     return _steps_together(tuple(map(tuple, sizes)), alike)
@@ -277,9 +322,9 @@ def _steps_together(
         for k, own in enumerate(sizes):
             if n < len(own):
                 groups.setdefault(None if kinds is None else kinds[k][n], []).append(k)
-        for group in groups.values():
+        for kind, group in groups.items():
             counts, firsts = tuple(sizes[k][n] for k in group), tuple(starts[k][n] for k in group)
-            found.append(Step(_neighbours(group), counts, firsts))
+            found.append(Step(_neighbours(group), counts, firsts, kind))
     return tuple(found)
 
 

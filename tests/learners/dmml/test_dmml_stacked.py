@@ -9,7 +9,7 @@ import torch
 from tiny_task import Deal, make_learner, play_of, run_job
 
 from learners.training.batches import drawn_by_all, mini_batches, passes
-from learners.training.decomposed.stacked_update import local_updates
+from learners.training.decomposed.local_update import local_update, local_updates
 from learners.training.state import gather, rows_of
 from netsim.work.moving import move
 
@@ -182,7 +182,6 @@ def test_models_and_memories_stay_what_they_are_on_their_way_to_another_device()
 
 
 def learner_job(inputs: dict[str, Any]) -> Any:
-    from learners.training.decomposed.local_update import local_update
     from netsim.work.job import TrainingJob
 
     return TrainingJob(local_update, inputs)
