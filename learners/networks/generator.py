@@ -31,9 +31,7 @@ class Generator(nn.Module):
         """Compute features [batch, L̂] from ``noise`` [batch, noise_size] and ``labels`` [batch] (int64)."""
         return self._features(lambda layer, x: getattr(self, layer)(x), noise, labels)
 
-    def stacked(
-        self, tensors: Mapping[str, Mapping[str, Tensor]], noise: Tensor, labels: Tensor
-    ) -> Tensor:
+    def stacked(self, tensors: Mapping[str, Mapping[str, Tensor]], noise: Tensor, labels: Tensor) -> Tensor:
         """Compute features [K, batch, L̂] of K generators.
 
         Args:
@@ -48,9 +46,7 @@ class Generator(nn.Module):
 
         return self._features(connect, noise, labels)
 
-    def _features(
-        self, through: Callable[[str, Tensor], Tensor], noise: Tensor, labels: Tensor
-    ) -> Tensor:
+    def _features(self, through: Callable[[str, Tensor], Tensor], noise: Tensor, labels: Tensor) -> Tensor:
         """What both are: ``through`` takes a tensor through a layer."""
         one_hot = F.one_hot(labels, self.class_count).to(noise.dtype)
         hidden = F.relu(through("hidden", torch.cat([noise, one_hot], dim=-1)))

@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def cross_entropy(
-    logits: Tensor, labels: Tensor, real: Tensor | None = None, summed: bool = False
-) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, real: Tensor | None = None, summed: bool = False) -> Tensor:
     """Mean cross-entropy over a batch.
 
     Args:

@@ -68,7 +68,7 @@ def _evaluated(way: Way, store: Store, rows: Tensor, batch_size: int) -> list[di
             logits = outputs.logits.unsqueeze(-3)
             if own:
                 logits = torch.cat([logits, outputs.per_modality], dim=-3)  # [1 + A, B, C]
-            correct += (logits.argmax(-1) == labels.unsqueeze(-2)).sum(-1)
+            correct += (logits.contiguous().argmax(-1) == labels.unsqueeze(-2)).sum(-1)
             loss += cross_entropy(outputs.logits, labels, summed=True)
     found = zip(loss.tolist(), correct.tolist(), strict=True)
     return [_result(total, right, net.modalities, len(rows)) for total, right in found]

@@ -69,6 +69,13 @@ class Own(NamedTuple):
     total_iterations: int
     seed: int
 
+    def active(self) -> list[tuple[str, ...]]:
+        """Return P^n: which modalities take part in each iteration."""
+        if min(self.iterations.values()) >= self.total_iterations:
+            return [tuple(self.iterations)] * self.total_iterations
+        seed = derive_seed(self.seed, "modalities")
+        return active_modalities(self.iterations, self.total_iterations, seed)
+
 
 @drawing_from_its_seed
 def local_update(
@@ -100,7 +107,8 @@ def local_update(
     model = architecture.model(torch_device)
     generator = None
     if model.generator is not None:
-        generator = Alone(model.generator, state, plan.generator and plan.generator.rule, memories)
+        rule = plan.generator.rule if plan.generator else None
+        generator = Alone(model.generator, state, rule, memories)
     own = Own(device, store.rows(device), iterations, total_iterations, seed)
     way = Alone(model.net, state, plan.rule, memories)
     return _updated(way, generator, store, [own], plan, plan.evaluation_batch_size)[0]
@@ -110,16 +118,14 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     """Do :func:`local_update` for several devices of one architecture and plan at once, from the inputs of each."""
     architecture, store, plan = (jobs[0][name] for name in ("architecture", "store", "plan"))
     names = ("iterations", "total_iterations", "seed")
-    owned = [
-        Own(job["device"], store.rows(job["device"]), *(job[name] for name in names)) for job in jobs
-    ]
+    owned = [Own(job["device"], store.rows(job["device"]), *(job[name] for name in names)) for job in jobs]
     # Those with most samples first: who takes full mini-batches longest are neighbours then, and nothing is copied.
-    order = sorted(range(len(jobs)), key=lambda place: -len(owned[place].rows))
+    order = sorted(range(len(jobs)), key=lambda place: -owned[place].rows.shape[0])
     states, memories = ([jobs[place][name] for place in order] for name in ("state", "memories"))
     model = architecture.model(jobs[0]["torch_device"])
     generator = None
     if model.generator is not None:
-        rule = plan.generator and plan.generator.rule
+        rule = plan.generator.rule if plan.generator else None
         generator = Together(model.generator, states, rule, memories)
     way = Together(model.net, states, plan.rule, memories)
     batch_size = max(MEANS_BATCH, plan.batch_size)  # for there are many devices
@@ -162,24 +168,24 @@ def _updated(
         [derive_seed(own.seed, "batches") for own in owned],
         plan.last_batch,
     ).to(at)
+    labels = store.labels[seen]
     sizes = [
-        batch_sizes(len(own.rows), plan.batch_size, own.total_iterations, plan.last_batch) for own in owned
+        batch_sizes(own.rows.shape[0], plan.batch_size, own.total_iterations, plan.last_batch)
+        for own in owned
     ]
     generated = None
     if generator is not None and plan.losses.distillation > 0 and seen.shape[1]:
-        generated = _generated(generator, store.labels[seen], [sum(own) for own in sizes], owned)
+        generated = _generated(generator, labels, [sum(own) for own in sizes], owned)
 
     parts = {m: (f"trunk/{m}", f"specific/{m}") for m in net.modalities}
     means = Means(way.count)
     net.train()
     for step, inputs in _batches(way, store, owned, seen, sizes):
-        labels = store.labels[way.own(step.cut(seen))]
         guide = None if generated is None else way.own(step.cut(generated))
         with torch.autocast(at.type, torch.bfloat16, enabled=plan.bf16):
-            terms = network_losses(way.forward(step.devices, inputs, guide), labels, plan.losses)
-        way.step(
-            terms["loss_total"], {part: False for m in parts if m not in inputs for part in parts[m]}
-        )
+            outputs = way.forward(step.devices, inputs, guide)
+            terms = network_losses(outputs, way.own(step.cut(labels)), plan.losses)
+        way.step(terms["loss_total"], {part: False for m in parts if m not in inputs for part in parts[m]})
         for name, values in terms.items():
             means.add(name, values, step.devices)
 
@@ -234,7 +240,9 @@ def _batches(
         for m in modalities:
             draws = None
             if m in drawing:
-                devices = step.devices.tolist() if isinstance(step.devices, Tensor) else everyone[step.devices]
+                devices = (
+                    step.devices.tolist() if isinstance(step.devices, Tensor) else everyone[step.devices]
+                )
                 draw = store.transforms[m].draw
                 found = [draw(step.size, augmentation[k][m]) for k in devices]
                 draws = torch.cat([own for own in found if own is not None]).to(seen.device)
@@ -244,20 +252,9 @@ def _batches(
             yield step, inputs
 
 
-def _kinds(
-    owned: Sequence[Own], sizes: Sequence[Sequence[int]]
-) -> list[list[tuple[int, tuple[str, ...]]]]:
+def _kinds(owned: Sequence[Own], sizes: Sequence[Sequence[int]]) -> list[list[tuple[int, tuple[str, ...]]]]:
     """Of each mini-batch of each device its size and P: the modalities that are active in it."""
-    return [
-        list(
-            zip(
-                counts,
-                active_modalities(own.iterations, own.total_iterations, derive_seed(own.seed, "modalities")),
-                strict=True,
-            )
-        )
-        for own, counts in zip(owned, sizes, strict=True)
-    ]
+    return [list(zip(counts, own.active(), strict=True)) for own, counts in zip(owned, sizes, strict=True)]
 
 
 def _generated(generator: Way, labels: Tensor, counts: Sequence[int], owned: Sequence[Own]) -> Tensor:

@@ -96,7 +96,9 @@ def test_the_modalities_own_logits_add_up_to_the_fused_ones() -> None:
     torch.testing.assert_close(outputs.per_modality.sum(0), outputs.logits)
     x = torch.randn(5, 3)
     h = net.trunks["audio"](x)
-    by_hand = h[:, :4] @ net.head.classifier.weight.T + h[:, 4:] @ net.specific["audio"].weight.T + net.head.bias
+    by_hand = (
+        h[:, :4] @ net.head.classifier.weight.T + h[:, 4:] @ net.specific["audio"].weight.T + net.head.bias
+    )
     torch.testing.assert_close(net({"audio": x}).logits, by_hand)
 
 
