@@ -17,6 +17,9 @@ one number per device. Devices do not depend on each other, so one backward pass
 the gradient of each. The learner's own part is small: its losses broadcast over a first axis of devices, and padding
 does not count in a device's mean (:func:`learners.training.objectives.cross_entropy`).
 
+What is there for each device, [devices, ...], becomes what one pass takes by ``way.own``: nothing changes for many
+devices, and one device's axis goes.
+
 Mini-batches of several devices are brought together by :func:`steps_together`. A device whose steps are over has no
 place in a step: its weights, running statistics and momentum stay as they are.
 """
@@ -78,7 +81,7 @@ class Alone:
 
     def tensors(self, part: str) -> Mapping[str, Tensor]:
         """Return the numbers of ``part`` by name, without gradients."""
-        return {name: tensor.detach() for name, tensor in self.net.parts()[part].named_parameters()}
+        return self._lent[part].part()
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
         """Pass ``inputs`` through the network."""
