@@ -67,6 +67,14 @@ def connect(x: Tensor, tensors: Mapping[str, Tensor], name: str) -> Tensor:
     return torch.baddbmm(tensors[f"{name}.bias"][:, :, None], tensors[f"{name}.weight"], x)
 
 
+def project(x: Tensor, weight: Tensor) -> Tensor:
+    """Apply linear layers without bias, weights [..., D, C], to ``x`` [..., B, C]; return [..., B, D].
+
+    In memory the batch comes last, as in :func:`connect`: a softmax over few classes is three times faster then.
+    """
+    return (weight @ x.transpose(-1, -2)).transpose(-1, -2)
+
+
 def connect_all(x: Tensor, tensors: Mapping[str, Tensor], prefix: str, layers: nn.Sequential) -> Tensor:
     """Run linear ``layers``, called ``prefix`` and their number, and those between them, on ``x`` [K, B, features]."""
     x = x.transpose(1, 2)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+PART = "generator"
+"""What a state calls the generator."""
 
 
 class Generator(nn.Module):
@@ -24,6 +29,29 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Compute features [batch, L̂] from ``noise`` [batch, noise_size] and ``labels`` [batch] (int64)."""
+        return self._features(lambda layer, x: getattr(self, layer)(x), noise, labels)
+
+    def stacked(self, tensors: Mapping[str, Mapping[str, Tensor]], noise: Tensor, labels: Tensor) -> Tensor:
+        """Compute features [K, batch, L̂] of K generators.
+
+        Args:
+            tensors: Weights of the one part, by part and name [K, *shape].
+            noise: [K, batch, noise_size].
+            labels: int64 [K, batch].
+        """
+        own = tensors[PART]
+
+        def connect(layer: str, x: Tensor) -> Tensor:
+            return torch.baddbmm(own[f"{layer}.bias"][:, None], x, own[f"{layer}.weight"].transpose(1, 2))
+
+        return self._features(connect, noise, labels)
+
+    def _features(self, through: Callable[[str, Tensor], Tensor], noise: Tensor, labels: Tensor) -> Tensor:
+        """What both are: ``through`` takes a tensor through a layer."""
         one_hot = F.one_hot(labels, self.class_count).to(noise.dtype)
-        features: Tensor = self.output(F.relu(self.hidden(torch.cat([noise, one_hot], dim=1))))
-        return features
+        hidden = F.relu(through("hidden", torch.cat([noise, one_hot], dim=-1)))
+        return through("output", hidden)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return itself as the only part of a state."""
+        return {PART: self}

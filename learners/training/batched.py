@@ -17,8 +17,11 @@ number per device. Devices do not depend on each other. So one backward pass thr
 gradient of each. The learner must only write losses that broadcast over a first axis of devices, and leave padding out
 of a device's mean (:func:`learners.training.objectives.cross_entropy`).
 
-:func:`steps_together` groups the mini-batches of several devices into steps. A device that has taken all its steps is
-not part of further ones: its weights, running statistics and momentum stay as they are.
+What is there for each device, [devices, ...], becomes what one pass takes by ``way.own``: nothing changes for many
+devices, and one device's axis goes.
+
+Mini-batches of several devices are brought together by :func:`steps_together`. A device whose steps are over has no
+place in a step: its weights, running statistics and momentum stay as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from learners.training.optimizers import Rows, Rule, Single
+from learners.training.optimizers import Memories, Memory, Rows, Rule, Single
 from learners.training.stack import ALL, Bank, Devices
 from learners.training.state import Part, State, lend
 
@@ -61,12 +64,24 @@ class Alone:
 
     count = 1
 
-    def __init__(self, net: Any, state: State, rule: Rule) -> None:
+    def __init__(self, net: Any, state: State, rule: Rule | None, memories: Memories | None = None) -> None:
+        """Begin with ``state`` and with what the optimizer remembers; without a ``rule`` nothing is trained."""
         self.net = net
         self.dtype = _dtype(state)
         modules = net.parts()
         self._lent = lend(modules, state)
-        self._optimizer = Single(rule, modules, {part: state[part].layout for part in modules}, {})
+        self._optimizer: Single | None = None
+        if rule is not None:
+            layouts = {part: state[part].layout for part in modules}
+            self._optimizer = Single(rule, modules, layouts, memories or {})
+
+    def own(self, rows: Tensor) -> Tensor:
+        """Return what a device gets of ``rows``, one for each device: here the only one."""
+        return rows[0]
+
+    def tensors(self, part: str) -> Mapping[str, Tensor]:
+        """Return the numbers of ``part`` by name, without gradients."""
+        return self._lent[part].part()
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
         """Return the network's outputs for ``inputs``."""
@@ -74,6 +89,7 @@ class Alone:
 
     def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
         """Take a step to minimise ``total`` []; ``taking`` is not needed, because autograd knows what it depends on."""
+        assert self._optimizer is not None
         total.backward()
         self._optimizer.step()
 
@@ -85,6 +101,10 @@ class Alone:
         """Return the current state; training must not go on afterwards."""
         return [{part: held.part() for part, held in self._lent.items()}]
 
+    def memories(self) -> list[dict[str, Memory]]:
+        """What the optimizer is to remember of each part."""
+        return [self._optimizer.memories() if self._optimizer is not None else {}]
+
 
 class Together:
     """The way to train several devices of one architecture: their states are rows of a bank, run in one pass.
@@ -95,18 +115,33 @@ class Together:
         dtype: Type of the states' numbers.
     """
 
-    def __init__(self, net: Stackable, states: Sequence[State], rule: Rule) -> None:
+    def __init__(
+        self,
+        net: Stackable,
+        states: Sequence[State],
+        rule: Rule | None,
+        memories: Sequence[Memories] | None = None,
+    ) -> None:
+        """Begin with ``states`` and with what each optimizer remembers; without a ``rule`` nothing is trained."""
         self.net: Any = net
         self.count = len(states)
         self.dtype = _dtype(states[0])
-        self._bank = Bank.of(net.parts(), states)
-        self._optimizers = {
-            part: Rows(rule, stacked.weights, [None] * self.count)
-            for part, stacked in self._bank.parts.items()
-            if stacked.leaves  # a part without weights takes no steps
-        }
+        self._bank = Bank.of(net.parts(), states, trains=rule is not None)
+        self._optimizers: dict[str, Rows] = {}
+        for part, stacked in self._bank.parts.items():
+            if rule is not None and stacked.leaves:  # a part without weights has nothing to step
+                known = [own.get(part) for own in memories or [{}] * self.count]
+                self._optimizers[part] = Rows(rule, stacked.weights, known)
         self._devices: Devices = ALL
         self._some = self._bank
+
+    def own(self, rows: Tensor) -> Tensor:
+        """Return what devices get of ``rows``, one for each device: all."""
+        return rows
+
+    def tensors(self, part: str) -> Mapping[str, Tensor]:
+        """Return the numbers of ``part`` by name [devices, *shape], without gradients."""
+        return {name: tensor.detach() for name, tensor in self._bank.parts[part].tensors.items()}
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
         """Return the outputs of the networks of ``devices`` for ``inputs`` [some, ...]."""
@@ -151,6 +186,15 @@ class Together:
     def states(self) -> list[dict[str, Part]]:
         """Return the current states, one per device; training must not go on afterwards."""
         return self._bank.states()
+
+    def memories(self) -> list[dict[str, Memory]]:
+        """What each optimizer is to remember of each part; of a part without a memory nothing."""
+        found: list[dict[str, Memory]] = [{} for _ in range(self.count)]
+        for part, optimizer in self._optimizers.items():
+            for own, memory in zip(found, optimizer.memories(), strict=True):
+                if memory is not None:
+                    own[part] = memory
+        return found
 
 
 Way = Alone | Together
@@ -212,14 +256,16 @@ class Step:
     """One mini-batch of each of some devices, which train on them at the same time.
 
     Attributes:
-        devices: The devices.
-        counts: Number of samples in each mini-batch.
-        starts: Place of each mini-batch's first sample in the sequence of all samples that its device sees.
+        devices: Whose they are.
+        counts: Samples of each.
+        starts: Place of each one's first sample among all that its device sees, one mini-batch after the other.
+        kind: What they have in common, besides being taken together; None for nothing.
     """
 
     devices: Devices
     counts: tuple[int, ...]
     starts: tuple[int, ...]
+    kind: Any = None
 
     @cached_property
     def size(self) -> int:
@@ -246,7 +292,8 @@ class Step:
         own, places = seen[self.devices], self._places
         if isinstance(places, slice):
             return own[:, places]
-        return own.gather(1, places.clamp(max=seen.shape[1] - 1))
+        places = places.clamp(max=seen.shape[1] - 1)
+        return own[torch.arange(len(own))[:, None], places]
 
 
 def steps_together(
@@ -258,8 +305,9 @@ def steps_together(
     devices of each step are neighbours, and no rows are copied.
 
     Args:
-        sizes: For each device the number of samples in each of its mini-batches, in order.
-        kinds: For each mini-batch its kind; only mini-batches of one kind are taken together. None if all may be.
+        sizes: Of each device the samples of its mini-batches, in their order.
+        kinds: Of each mini-batch what it must have in common with those that it is taken with; None for nothing.
+            Mini-batches of one kind must have one size if they are not to be padded.
     """
     alike = None if kinds is None else tuple(map(tuple, kinds))
     return _steps_together(tuple(map(tuple, sizes)), alike)
@@ -277,9 +325,9 @@ def _steps_together(
         for k, own in enumerate(sizes):
             if n < len(own):
                 groups.setdefault(None if kinds is None else kinds[k][n], []).append(k)
-        for group in groups.values():
+        for kind, group in groups.items():
             counts, firsts = tuple(sizes[k][n] for k in group), tuple(starts[k][n] for k in group)
-            found.append(Step(_neighbours(group), counts, firsts))
+            found.append(Step(_neighbours(group), counts, firsts, kind))
     return tuple(found)
 
 

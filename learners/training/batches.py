@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -119,53 +116,6 @@ def _drawn_by_equals(
     order = torch.stack(orders).view(len(rows), epochs, count)[:, :, : sum(epoch)].flatten(1)
     seen = sum(batch_sizes(count, batch_size, iterations, last_batch))
     return torch.stack(list(rows)).gather(1, order[:, :seen])
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Mini-batches of one size that several devices take together, at most one each.
-
-    Attributes:
-        size: Samples of each.
-        iterations: Which iteration of each device it is, counted from 0; -1 where a device has none here.
-        starts: Place of its first sample among what the device has drawn; any at all where it has none here.
-    """
-
-    size: int
-    iterations: tuple[int, ...]
-    starts: tuple[int, ...]
-
-    def cut(self, drawn: Tensor) -> Tensor:
-        """Its samples [devices, size, ...] of what everybody has drawn [devices, most, ...]."""
-        first = self.starts[0]
-        if all(start == first for start in self.starts):
-            return drawn[:, first : first + self.size]
-        places = torch.tensor(self.starts)[:, None] + torch.arange(self.size)
-        return drawn[torch.arange(len(drawn))[:, None], places]
-
-
-@lru_cache(maxsize=64)
-def passes(
-    samples: tuple[int, ...], batch_size: int, iterations: tuple[int, ...], last_batch: LastBatch
-) -> tuple[Pass, ...]:
-    """How devices with so many samples take their mini-batches together, each device its own in their order.
-
-    Epoch by epoch: full mini-batches first, then what is left over, one pass for each size.
-    """
-    found: dict[tuple[int, float, int], dict[int, tuple[int, int]]] = {}
-    for k, (count, total) in enumerate(zip(samples, iterations, strict=True)):
-        per_epoch, start = iterations_per_epoch(count, batch_size, last_batch), 0
-        for n, size in enumerate(batch_sizes(count, batch_size, total, last_batch)):
-            epoch, place = divmod(n, per_epoch)
-            left_over = size < min(batch_size, count)
-            found.setdefault((epoch, math.inf if left_over else place, -size), {})[k] = (n, start)
-            start += size
-    taken = []
-    for (_, _, size), of_device in sorted(found.items()):
-        anywhere = next(iter(of_device.values()))[1]
-        steps = [of_device.get(k, (-1, anywhere)) for k in range(len(samples))]
-        taken.append(Pass(-size, tuple(n for n, _ in steps), tuple(start for _, start in steps)))
-    return tuple(taken)
 
 
 def random_numbers(seed: int) -> torch.Generator:

@@ -98,10 +98,6 @@ class Bank:
             self.trains,
         )
 
-    def gradients(self, total: Tensor, parts: Sequence[str]) -> dict[str, Tensor]:
-        """Differentiate ``total``, a sum over devices, by the trained weights of ``parts`` [devices, weights]."""
-        return {part: self.parts[part].gradient(own) for part, own in self.derivatives(total, parts).items()}
-
     def derivatives(self, total: Tensor, parts: Sequence[str]) -> dict[str, dict[str, Tensor | None]]:
         """Differentiate ``total``, a sum over devices, by each leaf of ``parts``; None if it does not depend on it."""
         leaves = [(part, name, leaf) for part in parts for name, leaf in self.parts[part].leaves.items()]

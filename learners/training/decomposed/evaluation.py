@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from learners.networks.architecture import Architecture
-from learners.training.decomposed.bank import forward, per_modality
+from learners.networks.decomposed import DecomposedNet, Outputs
+from learners.training.batched import Alone, Together, Way
+from learners.training.objectives import cross_entropy
 from learners.training.randomness import drawing_from_its_seed
-from learners.training.stack import Bank
-from learners.training.state import State, lend
+from learners.training.stack import ALL
+from learners.training.state import State
 from learners.training.task import Store
 
 
@@ -40,52 +41,42 @@ def evaluate(
         ``loss``: mean cross-entropy; ``accuracy``: of the fused prediction; ``accuracy/<modality>``: of each
         modality's own (eq. 27).
     """
-    net = architecture.model(torch_device).net
-    own = net.modalities if len(net.modalities) > 1 else ()  # a single one's logits are the fused ones
-    lend(net.parts(), state)
-    net.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=torch_device)
-    correct = torch.zeros(1 + len(own), dtype=torch.int64, device=torch_device)
-    with torch.inference_mode():
-        for part in rows.to(torch_device).split(batch_size):
-            labels = store.labels[part]
-            outputs = net({m: store.seen(m, part, net.head.bias.dtype) for m in net.modalities})
-            logits = outputs.logits[None]
-            if own:
-                logits = torch.cat([logits, net.per_modality(outputs)])  # [1 + A, B, C]
-            correct += (logits.argmax(-1) == labels).sum(1)
-            loss += F.cross_entropy(outputs.logits, labels, reduction="sum")
-    return _result(loss.item(), correct.tolist(), net.modalities, len(rows))
+    return _evaluated(Alone(architecture.model(torch_device).net, state, None), store, rows, batch_size)[0]
 
 
 def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     """:func:`evaluate` for several devices of one architecture, on the same test samples."""
-    first = jobs[0]
-    net = first["architecture"].model(first["torch_device"]).net
+    architecture, store, rows = (jobs[0][name] for name in ("architecture", "store", "rows"))
+    net = architecture.model(jobs[0]["torch_device"]).net
+    way = Together(net, [job["state"] for job in jobs], None)
+    return _evaluated(way, store, rows, jobs[0]["batch_size"])
+
+
+def _evaluated(way: Way, store: Store, rows: Tensor, batch_size: int) -> list[dict[str, float]]:
+    """Evaluate one device, or several."""
+    net: DecomposedNet = way.net
     net.eval()
-    bank = Bank.of(net.parts(), [job["state"] for job in jobs], trains=False)
-    store: Store = first["store"]
-    devices, at = len(jobs), first["torch_device"]
-    own = net.modalities if len(net.modalities) > 1 else ()
-    loss = torch.zeros(devices, dtype=torch.float64, device=at)
-    correct = torch.zeros(1 + len(own), devices, dtype=torch.int64, device=at)
+    own = net.modalities if len(net.modalities) > 1 else ()  # a single one's logits are the fused ones
+    at = store.labels.device
+    loss = torch.zeros(way.count, dtype=torch.float64, device=at)
+    correct = torch.zeros(way.count, 1 + len(own), dtype=torch.int64, device=at)
     with torch.no_grad():  # in inference mode PyTorch vectorises no recurrent layer
-        for part in first["rows"].to(at).split(first["batch_size"]):
-            labels = store.labels[part].expand(devices, -1)
-            inputs = {}
-            for m in net.modalities:
-                seen = store.seen(m, part, bank.dtype)
-                inputs[m] = seen.expand(devices, *seen.shape)
-            outputs = forward(net, bank, inputs, None)
-            logits = outputs.logits[None]
+        for part in rows.to(at).split(batch_size):
+            inputs = {m: _for_all(way, store.seen(m, part, way.dtype)) for m in net.modalities}
+            labels = _for_all(way, store.labels[part])
+            outputs: Outputs = way.forward(ALL, inputs)
+            logits = outputs.logits.unsqueeze(-3)
             if own:
-                logits = torch.cat([logits, per_modality(bank, outputs)])  # [1 + A, devices, C, B]
-            # Ten times faster over classes that lie side by side.
-            best = logits.transpose(-1, -2).contiguous().argmax(-1)
-            correct += (best == labels).sum(2)
-            loss += F.cross_entropy(outputs.logits, labels, reduction="none").sum(1)
-    rows = zip(loss.tolist(), correct.T.tolist(), strict=True)
-    return [_result(total, right, net.modalities, len(first["rows"])) for total, right in rows]
+                logits = torch.cat([logits, outputs.per_modality], dim=-3)  # [1 + A, B, C]
+            correct += (logits.contiguous().argmax(-1) == labels.unsqueeze(-2)).sum(-1)
+            loss += cross_entropy(outputs.logits, labels, summed=True)
+    found = zip(loss.tolist(), correct.tolist(), strict=True)
+    return [_result(total, right, net.modalities, len(rows)) for total, right in found]
+
+
+def _for_all(way: Way, samples: Tensor) -> Tensor:
+    """The same samples for each device."""
+    return way.own(samples.expand(way.count, *samples.shape))
 
 
 def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:

@@ -2,67 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from learners.networks.decomposed import DecomposedNet
+from learners.networks.decomposed import EVERYWHERE, DecomposedNet
 from learners.networks.generator import Generator
+from learners.training.batched import Means, Way, steps_together
+from learners.training.batches import random_numbers
 from learners.training.decomposed.losses import generator_loss
-from learners.training.decomposed.plan import GeneratorTraining
-from learners.training.optimizers import Single
+from learners.training.decomposed.plan import TrainingPlan
+from learners.training.stack import ALL
 from learners.training.task import Store
 
 
-def class_means(net: DecomposedNet, store: Store, rows: Tensor, batch_size: int) -> dict[int, Tensor]:
-    """h̄^y: mean common feature [L̂] of each label that a device holds, over its samples and modalities.
-
-    With the final weights, in eval mode, on inputs as in testing; ``net`` is in eval mode already.
-    """
-    bias = net.head.bias
-    labels = store.labels[rows]
-    total = torch.zeros(len(bias), net.common_count, device=bias.device, dtype=bias.dtype)
-    with torch.no_grad():
-        for start in range(0, len(rows), batch_size):
-            part = slice(start, start + batch_size)
-            inputs = {m: store.seen(m, rows[part], bias.dtype) for m in net.modalities}
-            # A matrix product rather than index_add_, which adds in any order on a GPU.
-            total += F.one_hot(labels[part], len(total)).to(bias.dtype).T @ net(inputs).common.mean(0)
-    counts = torch.bincount(labels, minlength=len(total))
-    return {y: total[y] / counts[y] for y in counts.nonzero().flatten().tolist()}
-
-
 def update_generator(
-    generator: Generator,
-    optimizer: Single,
-    net: DecomposedNet,
-    means: dict[int, Tensor],
-    training: GeneratorTraining,
-    batch_size: int,
-    random: torch.Generator,
-) -> list[Tensor]:
+    generator: Way,
+    network: Way,
+    store: Store,
+    rows: Sequence[Tensor],
+    seeds: Sequence[int],
+    plan: TrainingPlan,
+    means_batch: int,
+    means: Means,
+) -> None:
     """N̂ iterations of eq. (14), labels drawn evenly from those that the device holds; only the generator moves.
 
-    Returns:
-        The loss of each iteration, 0-dimensional.
+    Args:
+        generator: Of one device, or of several.
+        network: Theirs, with the final weights, in evaluation mode.
+        store: All samples.
+        rows: Those of each device.
+        seeds: Of labels and noise, one for each device.
+        plan: How the generator is trained, and the samples of an iteration.
+        means_batch: Samples of each device in a forward pass for the class means.
+        means: Gets the loss of each iteration.
     """
-    assert net.head.classifier is not None
-    classifier = net.head.classifier.weight.detach()
-    index, noise = draws(len(means), training.iterations, batch_size, generator.noise_size, random)
-    index, noise = index.to(classifier.device), noise.to(classifier)
-    present = torch.tensor(list(means), device=classifier.device)
-    mean_features = torch.stack(list(means.values()))
-    history = []
-    for n in range(training.iterations):
-        labels = present[index[n]]
-        generated = generator(noise[n], labels)
-        loss = generator_loss(
-            generated, F.linear(generated, classifier), labels, mean_features[index[n]], training.beta
-        )
-        loss.backward()
-        optimizer.step()
-        history.append(loss.detach())
-    return history
+    training, net = plan.generator, generator.net
+    assert training is not None and isinstance(net, Generator)
+    aims, present = class_means(network, store, rows, means_batch)
+    drawn = [
+        draws(len(own), training.iterations, plan.batch_size, net.noise_size, random_numbers(seed))
+        for own, seed in zip(present, seeds, strict=True)
+    ]
+    at = aims.device
+    labels = torch.stack([own[index] for own, (index, _) in zip(present, drawn, strict=True)]).to(at)
+    noise = torch.stack([noise for _, noise in drawn]).to(at, generator.dtype)
+    classifier = network.tensors(EVERYWHERE)["classifier.weight"].transpose(-1, -2)
+    aims = generator.own(aims)
+    for z, y in zip(generator.own(noise).unbind(-3), generator.own(labels).unbind(-2), strict=True):
+        generated: Tensor = generator.forward(ALL, z, y)
+        aim = aims.gather(-2, y[..., None].expand_as(generated))
+        loss = generator_loss(generated, generated @ classifier, y, aim, training.beta)
+        generator.step(loss, {})
+        means.add("loss_generator", loss, ALL)
+
+
+def class_means(
+    network: Way, store: Store, rows: Sequence[Tensor], batch_size: int
+) -> tuple[Tensor, list[Tensor]]:
+    """h̄^y: mean common feature of each label that a device holds, over its samples and modalities.
+
+    With the weights and in the mode that the network has, on inputs as in testing.
+
+    Returns:
+        The means [devices, C, L̂], zero where a device has no such label; and the labels that each has.
+    """
+    net: DecomposedNet = network.net
+    labels, at = store.labels, store.labels.device
+    seen = nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=int(rows[0][0])).to(at)
+    classes = len(net.head.bias)
+    total = torch.zeros(network.count, classes, net.common_count, device=at, dtype=network.dtype)
+    with torch.no_grad():
+        for step in steps_together([[len(part) for part in own.split(batch_size)] for own in rows]):
+            own = network.own(step.cut(seen))
+            inputs = {
+                m: store.seen(m, own.flatten(), network.dtype).unflatten(0, own.shape) for m in net.modalities
+            }
+            features = network.forward(step.devices, inputs).common.mean(-3)
+            # A matrix product rather than index_add_, which adds in any order on a GPU.
+            one_hot = F.one_hot(labels[own], classes)
+            if step.real is not None:
+                one_hot = one_hot * step.real.to(at)[..., None]
+            total[step.devices] += one_hot.to(network.dtype).transpose(-1, -2) @ features
+    counts = torch.stack([torch.bincount(labels[own.to(at)], minlength=classes) for own in rows])
+    present = [own.nonzero().flatten() for own in counts.cpu()]
+    return total / counts.clamp(min=1)[..., None], present
 
 
 def draws(

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from learners.networks.architecture import Architecture
-from learners.networks.decomposed import DecomposedNet, Outputs
-from learners.training.batches import active_modalities, batch_sizes, drawn, random_numbers
-from learners.training.decomposed import losses
-from learners.training.decomposed.generator_update import class_means, update_generator
+from learners.networks.decomposed import DecomposedNet
+from learners.networks.generator import Generator
+from learners.training.batched import Alone, Means, Step, Together, Way, steps_together
+from learners.training.batches import active_modalities, batch_sizes, drawn_by_all, random_numbers
+from learners.training.decomposed.generator_update import update_generator
+from learners.training.decomposed.losses import network_losses
 from learners.training.decomposed.metrics import DISTILLATION_LOSSES, LOSSES
-from learners.training.decomposed.plan import LossWeights, TrainingPlan
-from learners.training.optimizers import Memories, Single
+from learners.training.decomposed.plan import TrainingPlan
+from learners.training.optimizers import Memories
 from learners.training.randomness import drawing_from_its_seed
-from learners.training.state import State, lend
+from learners.training.stack import ALL
+from learners.training.state import State
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
+
+MEANS_BATCH = 64
+"""Samples of each of many devices in a forward pass for the class means, if a mini-batch has no more."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,31 @@ class Trained:
         return [
             Metric(name, self.losses[name]) for name in (*LOSSES, *DISTILLATION_LOSSES) if name in self.losses
         ]
+
+
+class Own(NamedTuple):
+    """What a device has of its own in a local update, besides its model.
+
+    Attributes:
+        device: Its number.
+        rows: Its samples.
+        iterations: N^m.
+        total_iterations: N^max.
+        seed: This device's, this round's.
+    """
+
+    device: int
+    rows: Tensor
+    iterations: Mapping[str, int]
+    total_iterations: int
+    seed: int
+
+    def active(self) -> list[tuple[str, ...]]:
+        """Return P^n: which modalities take part in each iteration."""
+        if min(self.iterations.values()) >= self.total_iterations:
+            return [tuple(self.iterations)] * self.total_iterations
+        seed = derive_seed(self.seed, "modalities")
+        return active_modalities(self.iterations, self.total_iterations, seed)
 
 
 @drawing_from_its_seed
@@ -74,61 +105,33 @@ def local_update(
         torch_device: Where to work.
     """
     model = architecture.model(torch_device)
-    net, generator = model.net, model.generator
-    rows = store.rows(device)
-    lent = lend(model.parts(), state)
-    layouts = {part: state[part].layout for part in lent}
-    dtype = net.head.bias.dtype
+    generator = None
+    if model.generator is not None:
+        rule = plan.generator.rule if plan.generator else None
+        generator = Alone(model.generator, state, rule, memories)
+    own = Own(device, store.rows(device), iterations, total_iterations, seed)
+    way = Alone(model.net, state, plan.rule, memories)
+    return _updated(way, generator, store, [own], plan, plan.evaluation_batch_size)[0]
 
-    optimizer = Single(plan.rule, net.parts(), layouts, memories)
-    active = active_modalities(iterations, total_iterations, derive_seed(seed, "modalities"))
-    count, last = len(rows), plan.last_batch
-    sizes = batch_sizes(count, plan.batch_size, total_iterations, last)
-    places = drawn(count, plan.batch_size, total_iterations, derive_seed(seed, "batches"), last)
-    augmentation = {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in net.modalities}
-    seen = rows[places].to(torch_device)  # all mini-batches of the round, one after the other
-    generated = None
-    if generator is not None and plan.losses.distillation > 0 and total_iterations:
-        # The generator rests while the network trains: all its features of the round in one forward pass.
-        noise = generator_noise(len(seen), generator.noise_size, seed).to(torch_device, dtype)
-        with torch.no_grad():
-            generated = generator(noise, store.labels[seen]).split(sizes)
 
-    net.train()
-    history: dict[str, list[Tensor]] = {}
-    for n, (modalities, batch) in enumerate(zip(active, seen.split(sizes), strict=True)):
-        if not modalities:  # P = 0 for all of them: nothing moves, the bias included
-            continue
-        inputs = {m: store.augmented(m, batch, augmentation[m], dtype) for m in modalities}
-        with torch.autocast(batch.device.type, torch.bfloat16, enabled=plan.bf16):
-            terms = network_losses(
-                net,
-                net(inputs),
-                store.labels[batch],
-                generated[n] if generated is not None else None,
-                plan.losses,
-            )
-        terms["loss_total"].backward()
-        optimizer.step()
-        for name, value in terms.items():
-            history.setdefault(name, []).append(value.detach())
-
-    remembered = optimizer.memories()
-    if generator is not None and plan.generator is not None:
-        net.eval()
-        optimizer = Single(plan.generator.rule, {"generator": generator}, layouts, memories)
-        history["loss_generator"] = update_generator(
-            generator,
-            optimizer,
-            net,
-            class_means(net, store, rows.to(torch_device), plan.evaluation_batch_size),
-            plan.generator,
-            plan.batch_size,
-            random_numbers(derive_seed(seed, "generator")),
-        )
-        remembered |= optimizer.memories()
-    means = {name: torch.stack(values).mean().item() for name, values in history.items() if values}
-    return Trained({part: held.part() for part, held in lent.items()}, remembered, means)
+def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    """Do :func:`local_update` for several devices of one architecture and plan at once, from the inputs of each."""
+    architecture, store, plan = (jobs[0][name] for name in ("architecture", "store", "plan"))
+    names = ("iterations", "total_iterations", "seed")
+    owned = [Own(job["device"], store.rows(job["device"]), *(job[name] for name in names)) for job in jobs]
+    # Those with most samples first: who takes full mini-batches longest are neighbours then, and nothing is copied.
+    order = sorted(range(len(jobs)), key=lambda place: -owned[place].rows.shape[0])
+    states, memories = ([jobs[place][name] for place in order] for name in ("state", "memories"))
+    model = architecture.model(jobs[0]["torch_device"])
+    generator = None
+    if model.generator is not None:
+        rule = plan.generator.rule if plan.generator else None
+        generator = Together(model.generator, states, rule, memories)
+    way = Together(model.net, states, plan.rule, memories)
+    batch_size = max(MEANS_BATCH, plan.batch_size)  # for there are many devices
+    found = _updated(way, generator, store, [owned[place] for place in order], plan, batch_size)
+    places = {place: n for n, place in enumerate(order)}
+    return [found[places[place]] for place in range(len(jobs))]
 
 
 def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
@@ -147,30 +150,127 @@ def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
     }
 
 
-def network_losses(
-    net: DecomposedNet, outputs: Outputs, labels: Tensor, generated: Tensor | None, weights: LossWeights
-) -> dict[str, Tensor]:
-    """F^tot, eq. (12), and its terms by name, over the modalities that took part in ``outputs``."""
-    terms = {"loss_task": losses.task_loss(outputs.logits, labels)}
-    total = terms["loss_task"]
-    if weights.similarity and len(outputs.common_logits) > 1:
-        terms["loss_similarity"] = losses.similarity_loss(outputs.common_logits)
-        total = total + weights.similarity * terms["loss_similarity"]
-    if weights.auxiliary:
-        terms["loss_auxiliary"] = losses.auxiliary_loss(outputs.common_logits, labels)
-        total = total + weights.auxiliary * terms["loss_auxiliary"]
-    if weights.difference:
-        terms["loss_difference"] = losses.difference_loss(
-            outputs.common, outputs.specific, weights.difference_form
+def _updated(
+    way: Way,
+    generator: Way | None,
+    store: Store,
+    owned: Sequence[Own],
+    plan: TrainingPlan,
+    means_batch: int,
+) -> list[Trained]:
+    """Update one device, or several at once: ``way`` has their networks, ``generator`` their generators."""
+    net: DecomposedNet = way.net
+    at = store.labels.device
+    seen = drawn_by_all(
+        [own.rows for own in owned],
+        plan.batch_size,
+        [own.total_iterations for own in owned],
+        [derive_seed(own.seed, "batches") for own in owned],
+        plan.last_batch,
+    ).to(at)
+    labels = store.labels[seen]
+    sizes = [
+        batch_sizes(own.rows.shape[0], plan.batch_size, own.total_iterations, plan.last_batch)
+        for own in owned
+    ]
+    generated = None
+    if generator is not None and plan.losses.distillation > 0 and seen.shape[1]:
+        generated = _generated(generator, labels, [sum(own) for own in sizes], owned)
+
+    parts = {m: (f"trunk/{m}", f"specific/{m}") for m in net.modalities}
+    means = Means(way.count)
+    net.train()
+    for step, inputs in _batches(way, store, owned, seen, sizes):
+        guide = None if generated is None else way.own(step.cut(generated))
+        with torch.autocast(at.type, torch.bfloat16, enabled=plan.bf16):
+            outputs = way.forward(step.devices, inputs, guide)
+            terms = network_losses(outputs, way.own(step.cut(labels)), plan.losses)
+        way.step(terms["loss_total"], {part: False for m in parts if m not in inputs for part in parts[m]})
+        for name, values in terms.items():
+            means.add(name, values, step.devices)
+
+    if generator is not None and plan.generator is not None:
+        net.eval()
+        update_generator(
+            generator,
+            way,
+            store,
+            [own.rows for own in owned],
+            [derive_seed(own.seed, "generator") for own in owned],
+            plan,
+            means_batch,
+            means,
         )
-        total = total + weights.difference * terms["loss_difference"]
-    if weights.distillation and generated is not None:
-        assert net.head.classifier is not None
-        terms["loss_distillation"] = losses.distillation_loss(
-            outputs.common_logits, net.head.classifier(generated), weights.distillation_form
+    ways = [way] if generator is None else [way, generator]
+    states = [_joined(own) for own in zip(*(one.states() for one in ways), strict=True)]
+    memories = [_joined(own) for own in zip(*(one.memories() for one in ways), strict=True)]
+    return [Trained(*own) for own in zip(states, memories, means.by_device(), strict=True)]
+
+
+def _joined(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for one in mappings for name, value in one.items()}
+
+
+def _batches(
+    way: Way, store: Store, owned: Sequence[Own], seen: Tensor, sizes: Sequence[Sequence[int]]
+) -> Iterator[tuple[Step, dict[str, Tensor]]]:
+    """Yield each step and its inputs by active modality, [B, ...] of one device, or [some, B, ...].
+
+    Those take a mini-batch together that have as many samples in it and the same active modalities: samples of a batch
+    meet in the losses, so nothing is padded. Where no modality is active (P = 0 for all of them) nothing moves, the
+    bias included.
+
+    Args:
+        way: Of the devices.
+        store: All samples.
+        owned: What each device has.
+        seen: Rows of all mini-batches of each, one after the other, int64 [devices, most].
+        sizes: Of each device the samples of its mini-batches.
+    """
+    net: DecomposedNet = way.net
+    drawing = [m for m in net.modalities if store.draws(m)]
+    augmentation = [
+        {m: random_numbers(derive_seed(own.seed, "augmentation", m)) for m in drawing} for own in owned
+    ]
+    everyone = range(len(owned))
+    for step in steps_together(sizes, _kinds(owned, sizes)):
+        _, modalities = step.kind
+        rows = way.own(step.cut(seen))
+        inputs = {}
+        for m in modalities:
+            draws = None
+            if m in drawing:
+                devices = (
+                    step.devices.tolist() if isinstance(step.devices, Tensor) else everyone[step.devices]
+                )
+                draw = store.transforms[m].draw
+                found = [draw(step.size, augmentation[k][m]) for k in devices]
+                draws = torch.cat([own for own in found if own is not None]).to(seen.device)
+            x = store.trained_on(m, rows.flatten(), draws, way.dtype)
+            inputs[m] = x.unflatten(0, rows.shape)
+        if inputs:
+            yield step, inputs
+
+
+def _kinds(owned: Sequence[Own], sizes: Sequence[Sequence[int]]) -> list[list[tuple[int, tuple[str, ...]]]]:
+    """Of each mini-batch of each device its size and P: the modalities that are active in it."""
+    return [list(zip(counts, own.active(), strict=True)) for own, counts in zip(owned, sizes, strict=True)]
+
+
+def _generated(generator: Way, labels: Tensor, counts: Sequence[int], owned: Sequence[Own]) -> Tensor:
+    """Generated features for ``labels`` of all mini-batches [devices, most]: [devices, most, L̂].
+
+    The generator rests while the network trains: all its features of the round in one forward pass.
+    """
+    net: Generator = generator.net
+    noise = torch.zeros(*labels.shape, net.noise_size)
+    for own, count, room in zip(owned, counts, noise, strict=True):
+        room[:count] = generator_noise(count, net.noise_size, own.seed)
+    with torch.no_grad():
+        features: Tensor = generator.forward(
+            ALL, generator.own(noise.to(labels.device, generator.dtype)), generator.own(labels)
         )
-        total = total + weights.distillation * terms["loss_distillation"]
-    return {**terms, "loss_total": total}
+    return features.view(*labels.shape, -1)
 
 
 def generator_noise(count: int, size: int, seed: int) -> Tensor:

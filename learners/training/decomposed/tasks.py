@@ -10,7 +10,6 @@ from learners.training.decomposed import evaluation, local_update
 from learners.training.decomposed.model import SharedModel
 from learners.training.decomposed.plan import LocalCost, TrainingPlan
 from learners.training.decomposed.stackable import evaluation_obstacle, training_obstacle
-from learners.training.decomposed.stacked_update import local_updates
 from learners.training.evaluation import judgements
 from learners.training.state import state_bytes
 from learners.training.task import Store
@@ -94,7 +93,7 @@ class Tasks:
             architecture = self.model.restricted_to(modalities)
             self._stacks[known] = Stack(
                 f"training {architecture.text} {plan} {batch_size}",
-                local_updates,
+                local_update.local_updates,
                 local_update.shortened,
                 # State, gradients and optimizer, and a batch with what it leads to.
                 (2 + len(plan.rule.memories)) * self._state_bytes(modalities)

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learners.networks.decomposed import Outputs
 from learners.training.decomposed import losses
+from learners.training.decomposed.plan import LossWeights
 
 
 def logits_of(*probabilities: list[float]) -> torch.Tensor:
@@ -118,3 +120,31 @@ def test_generator_loss_has_a_gradient_at_the_mean_itself() -> None:
     h = torch.ones(1, 2, requires_grad=True)
     losses.generator_loss(h, torch.zeros(1, 2), torch.tensor([0]), torch.ones(1, 2), beta=1.0).backward()
     assert h.grad is not None and h.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("form, direction", [("dsn", "literal"), ("raw", "fedgen")])
+@pytest.mark.parametrize("modalities", [1, 3])
+def test_losses_of_several_devices_are_those_of_each(form: str, direction: str, modalities: int) -> None:
+    """Four devices at once, whichever way their logits lie in memory."""
+    weights = LossWeights(0.5, 0.7, 0.9, 1.1, form, direction)
+    features, logits = (4, modalities, 6, 5), (4, modalities, 6, 3)
+    sideways = random(4, modalities, 3, 6, seed=3).transpose(-1, -2)
+    every = Outputs(
+        random(*features), random(*features, seed=1), random(*logits, seed=2), sideways,
+        sideways.sum(1), random(4, 6, 3, seed=4), random(4, 3, seed=5),
+    )  # fmt: skip
+    labels = torch.arange(24).view(4, 6) % 3
+    found = losses.network_losses(every, labels, weights)
+    for k in range(4):
+        own = Outputs(*(one[k].contiguous() for one in every if one is not None))
+        expected = losses.network_losses(own, labels[k], weights)
+        assert list(found) == list(expected)
+        assert ("loss_similarity" in found) == (modalities > 1)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name][k], value, rtol=1e-12, atol=1e-14)
+    aims = random(4, 6, 5, seed=6)
+    assert every.generated_logits is not None
+    both = losses.generator_loss(every.common[:, 0], every.generated_logits, labels, aims, 2.0)
+    for k in range(4):
+        alone = losses.generator_loss(every.common[k, 0], every.generated_logits[k], labels[k], aims[k], 2.0)
+        torch.testing.assert_close(both[k], alone, rtol=1e-12, atol=1e-14)

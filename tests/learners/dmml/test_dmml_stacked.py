@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny_task import Deal, make_learner, play_of, run_job
 
-from learners.training.batches import drawn_by_all, mini_batches, passes
-from learners.training.decomposed.stacked_update import local_updates
+from learners.training.batches import drawn_by_all, mini_batches
+from learners.training.decomposed.local_update import local_update, local_updates
 from learners.training.state import gather, rows_of
 from netsim.work.moving import move
 
@@ -68,27 +68,6 @@ def test_two_rounds_stacked_are_two_rounds_alone(name: str, options: dict[str, A
             play_of(learner).aggregate(k, round, {})
 
 
-def test_batches_of_one_size_are_taken_together_each_device_s_in_their_order() -> None:
-    """Two epochs of 5, 7 and 4 samples in batches of 2: full ones first, then of who has one left over that one."""
-    taken = passes((5, 7, 4), 2, (6, 8, 4), "keep")
-    assert [(one.size, one.iterations) for one in taken] == [
-        (2, (0, 0, 0)),
-        (2, (1, 1, 1)),
-        (2, (-1, 2, -1)),
-        (1, (2, 3, -1)),
-        (2, (3, 4, 2)),
-        (2, (4, 5, 3)),
-        (2, (-1, 6, -1)),
-        (1, (5, 7, -1)),
-    ]
-    drawn = torch.arange(14).expand(3, -1)
-    for one in taken:
-        for n, start, cut in zip(one.iterations, one.starts, one.cut(drawn).tolist(), strict=True):
-            assert n < 0 or cut == list(range(start, start + one.size))
-    assert [one.starts[0] for one in taken if one.iterations[0] >= 0] == [0, 2, 4, 5, 7, 9]
-    assert [one.starts[1] for one in taken] == [0, 2, 4, 6, 7, 9, 11, 13]
-
-
 @pytest.mark.parametrize("last_batch", ["keep", "drop"])
 @pytest.mark.parametrize("counts", [(11, 11, 11), (11, 8, 17)])
 def test_devices_draw_together_what_each_draws_alone(counts: tuple[int, ...], last_batch: Any) -> None:
@@ -97,12 +76,6 @@ def test_devices_draw_together_what_each_draws_alone(counts: tuple[int, ...], la
     for own, seed, found in zip(rows, (5, 6, 7), together, strict=True):
         alone = own[torch.cat(mini_batches(len(own), 8, 3, seed, last_batch))]
         assert torch.equal(found[: len(alone)], alone) and bool(torch.isin(found, own).all())
-
-
-@pytest.mark.parametrize("last_batch", ["keep", "drop"])
-def test_devices_with_as_many_samples_take_all_their_batches_together(last_batch: Any) -> None:
-    for one in passes((41,) * 3, 32, (4,) * 3, last_batch):
-        assert len(set(one.iterations)) == len(set(one.starts)) == 1 and one.iterations[0] >= 0
 
 
 @pytest.mark.parametrize("cut", [{0: 0, 1: 1}, {0: 0, 1: 0, 2: 0, 3: 0}, {3: 2}])
@@ -182,7 +155,6 @@ def test_models_and_memories_stay_what_they_are_on_their_way_to_another_device()
 
 
 def learner_job(inputs: dict[str, Any]) -> Any:
-    from learners.training.decomposed.local_update import local_update
     from netsim.work.job import TrainingJob
 
     return TrainingJob(local_update, inputs)

@@ -93,10 +93,12 @@ def test_the_modalities_own_logits_add_up_to_the_fused_ones() -> None:
     """Eq. (27) summed over m is eq. (5)."""
     net = toy_net()
     outputs = net({"audio": torch.randn(5, 3), "visual": torch.randn(5, 3)})
-    torch.testing.assert_close(net.per_modality(outputs).sum(0), outputs.logits)
+    torch.testing.assert_close(outputs.per_modality.sum(0), outputs.logits)
     x = torch.randn(5, 3)
     h = net.trunks["audio"](x)
-    by_hand = h[:, :4] @ net.head.classifier.weight.T + h[:, 4:] @ net.classifier("audio").T + net.head.bias
+    by_hand = (
+        h[:, :4] @ net.head.classifier.weight.T + h[:, 4:] @ net.specific["audio"].weight.T + net.head.bias
+    )
     torch.testing.assert_close(net({"audio": x}).logits, by_hand)
 
 
@@ -104,7 +106,7 @@ def test_an_absent_modality_does_not_matter() -> None:
     net, x = toy_net(), torch.randn(5, 3)
     before = net({"audio": x}).logits
     with torch.no_grad():
-        for weight in (*net.trunks["visual"].parameters(), net.classifier("visual")):
+        for weight in (*net.trunks["visual"].parameters(), net.specific["visual"].weight):
             weight.add_(1.0)
     assert torch.equal(net({"audio": x}).logits, before)
 
@@ -147,7 +149,7 @@ def test_the_identity_gives_its_inputs_and_has_nothing_to_train() -> None:
     )
     model = build(architecture)
     outputs = model.net({"features": x})
-    torch.testing.assert_close(outputs.logits, x @ model.net.classifier("features").T)
+    torch.testing.assert_close(outputs.logits, x @ model.net.specific["features"].weight.T)
     assert Identity(Identity.Options()).build((3, 2, 4)).feature_count == 24
     table = cost_table(model, {"features": x[:2]}, batch_size=1, costs=PAPER_COSTS)
     assert table.flops == {"features": 2 * 57 * 2}

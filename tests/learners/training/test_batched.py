@@ -39,6 +39,7 @@ def test_what_must_not_be_padded_is_taken_with_its_like() -> None:
     assert both.devices == slice(0, 3) and both.counts == (4, 4, 4)
     assert isinstance(outer.devices, Tensor) and outer.devices.tolist() == [0, 2] and outer.counts == (2, 2)
     assert middle.devices == slice(1, 2) and middle.counts == (4,)
+    assert [both.kind, outer.kind, middle.kind] == [4, 2, 4]
 
 
 def test_each_device_cuts_its_own_samples() -> None:
@@ -46,6 +47,8 @@ def test_each_device_cuts_its_own_samples() -> None:
     _, last = steps_together([[4, 2], [2, 2], [3, 1]])
     cut = last.cut(seen)
     assert cut[0].tolist() == [4, 5] and cut[1].tolist() == [8, 9] and cut[2, 0] == 15
+    vectors = torch.stack([seen, -seen], dim=2)
+    assert torch.equal(last.cut(vectors), torch.stack([cut, -cut], dim=2))
 
 
 # Losses and means.
@@ -56,6 +59,16 @@ def test_padding_counts_for_nothing_in_a_mean() -> None:
     found = cross_entropy(logits, labels, torch.tensor([[True, True, True], [True, False, False]]))
     expected = [F.cross_entropy(logits[0], labels[0]), F.cross_entropy(logits[1, :1], labels[1, :1])]
     torch.testing.assert_close(found, torch.stack(expected))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_cross_entropy_of_several_devices_is_that_of_each(reduction: str) -> None:
+    logits, labels = torch.randn(2, 5, 4), torch.tensor([[0, 1, 2, 3, 0], [3, 3, 3, 1, 2]])
+    found = cross_entropy(logits, labels, summed=reduction == "sum")
+    for k in range(2):
+        expected = F.cross_entropy(logits[k], labels[k], reduction=reduction)
+        torch.testing.assert_close(found[k], expected)
+        torch.testing.assert_close(cross_entropy(logits[k], labels[k], summed=reduction == "sum"), expected)
 
 
 def test_a_mean_is_over_the_steps_that_a_device_had() -> None:
