@@ -36,7 +36,13 @@ from versions import HERE, Version, add_before, version
 
 ALONE = "jobs={device: cpu, threads: 1, stacking: off, executor: inline}"
 
-OLD_SETTINGS: Mapping[str, tuple[str, ...]] = {}
+_SMALL = "batch_size: 16, networks: {features: {name: mlp, hidden: [16]}}"
+
+OLD_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "isolated, with a server": (f"learner={{name: isolated_clients, {_SMALL}}}",),
+    "centralized, with a server": (f"learner={{name: centralized_server, {_SMALL}}}",),
+    "stub, with a server": ("learner={name: server_stub, flops: 1e6, server_flops: 1e6}",),
+}
 """By scenario or variant, what is set for the other version alone."""
 
 OLD_COLUMNS: Mapping[tuple[str, str], str] = {}

@@ -105,7 +105,7 @@ FEDZKT = (
     "learner.global_network={name: cnn, channels: [4], hidden: 16}",
 )
 STUB = ("data=null", "partition=null", "learner={name: stub, flops: 1e6, bits: 1e5}")
-SERVER_STUB = ("data=null", "partition=null", "learner={name: server_stub, flops: 1e6, server_flops: 1e6}")
+SERVER_STUB = ("data=null", "partition=null", "learner={name: stub, flops: 1e6, server_flops: 1e6}")
 ANY_TIME = "protocol={name: asynchronous_server, concurrency: 4}"
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -185,9 +185,12 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fedprox, steps": (CLIENTS, ("learner.name=fedprox", "learner.local_steps=3")),
     "fednova, epochs drawn": (CLIENTS, ("learner.name=fednova", "learner.epochs_range=[1, 3]")),
     "fedatt, noise": (CLIENTS, ("learner.name=fedatt", "learner.noise=1e-3")),
-    "isolated_clients": (CLIENTS, ("learner.name=isolated_clients", "protocol.participants=3")),
-    "centralized_server": (CLIENTS, ("learner.name=centralized_server",)),
-    "server_stub": (CLIENTS, (*SERVER_STUB, "protocol.deadline_s=0.1")),
+    "isolated, with a server": (
+        CLIENTS,
+        ("learner.name=isolated", "learner.of=fedavg", "protocol.participants=3"),
+    ),
+    "centralized, with a server": (CLIENTS, ("learner.name=centralized", "learner.of=fedavg")),
+    "stub, with a server": (CLIENTS, (*SERVER_STUB, "protocol.deadline_s=0.1")),
     "fedhgb": (PAIRED_CLIENTS, ("protocol.participants=4",)),
     "fedhgb, batteries die": (PAIRED_CLIENTS, ("devices.battery.capacity_j=2.5e-3",)),
     "cgb": (PAIRED_CLIENTS, ("learner.name=cgb",)),
