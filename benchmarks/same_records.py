@@ -67,7 +67,10 @@ class Allowed(NamedTuple):
     reason: str
 
 
-ALLOWED: tuple[Allowed, ...] = ()
+ALLOWED: tuple[Allowed, ...] = (
+    Allowed("isolated, with a server", "metrics", "*", math.inf, "each device's model is evaluated on its own"),
+    Allowed("centralized, with a server", "metrics", "value", math.inf, "seeds go by the server's number"),
+)
 
 LOOSE = {"started_unix_s", "versions", "commit", "hardware", "execution", "jobs"}
 """Facts of a run that are not its own; and all that is named after real time, ``wall`` or ``share``."""
