@@ -14,7 +14,7 @@ from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import CostTable
 from learners.training.decomposed.aggregate import aggregate
 from learners.training.decomposed.energy import most_iterations, round_flops
-from learners.training.decomposed.metrics import JUDGEMENTS, LOSSES, VARIATIONS
+from learners.training.decomposed.metrics import EVALUATED, LOSSES, VARIATIONS
 from learners.training.decomposed.mixture import Neighbourhood
 from learners.training.decomposed.model import SharedModel
 from learners.training.decomposed.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
@@ -58,7 +58,7 @@ class DMML(Learner):
     """
 
     Options: ClassVar[type[Options]] = DMMLOptions
-    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **JUDGEMENTS}
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **EVALUATED}
     SUITS = frozenset({"decentralized", "server"})
 
     def __init__(self, setup: Setup) -> None:

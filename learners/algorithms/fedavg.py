@@ -46,7 +46,7 @@ class FedAvg(Learner):
     steps.
 
     Subclasses say what a server does with the uploads (:meth:`_method`), what is minimised (:meth:`_head_weights`,
-    :meth:`_make_plan`) and what travels beside the model.
+    :meth:`_make_plan`) and what travels besides the model.
     """
 
     Options: ClassVar[type[Options]] = FedAvgOptions
@@ -97,11 +97,11 @@ class FedAvg(Learner):
         return dict.fromkeys(heads, 1 / len(heads))
 
     def _upload_numbers(self, client: Client) -> int:
-        """Return how many numbers a client sends to the server beside its model."""
+        """Return how many numbers a client sends to the server besides its model."""
         return 0
 
     def _download_numbers(self) -> int:
-        """Return how many numbers the server sends beside its model."""
+        """Return how many numbers the server sends besides its model."""
         return 0
 
     def _measured_samples(self, client: Client) -> int:

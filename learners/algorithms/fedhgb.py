@@ -34,7 +34,7 @@ BLENDING = {
     "blending_fallbacks": "how often nothing could be told apart and weights were uniform: clients, and the server",
 }
 NOTHING_KNOWN = Behaviour(0.0, math.inf)
-"""Of a client that could not measure: it has no weight beside those that could."""
+"""Of a client that could not measure: it has no weight where others could."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class DMMLKDOptions(TrainingOptions, BatteryOptions):
         default="literal", description="eq. (16) as printed, or in its source's direction"
     )
     distillation_in_first_round: bool = Field(
-        default=False, description="whether round 1 learns from the generator, which is untrained then"
+        default=False, description="whether round 1 learns from the generator, which nobody has trained yet"
     )
     generator_learning_rate: float = Field(
         default=1e-4, gt=0, description="Adam's step size for the generator, η^G"

@@ -38,7 +38,7 @@ class MHDOptions(DistillationOptions):
         default=4,
         ge=1,
         le=MOST_HEADS,
-        description="auxiliary heads m beside the main one; none if nu_aux is 0",
+        description="auxiliary heads m besides the main one; none if nu_aux is 0",
     )
     nu_emb: float = Field(default=1.0, ge=0, description="weight ν_emb of the distance of embeddings (eq. 2)")
     nu_aux: float = Field(

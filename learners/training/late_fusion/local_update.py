@@ -27,7 +27,7 @@ from learners.training.state import State
 from netsim.core.streams import derive_seed
 
 TOTAL = "total"
-"""What was minimised, beside the heads' losses."""
+"""What was minimised, besides the heads' losses."""
 
 MIXED_SAMPLES = 8
 """Samples with which it is found out whether those of a batch meet in a network."""

@@ -1,4 +1,4 @@
-"""What a local update needs to know beside a model, samples and a seed: small, frozen and picklable."""
+"""Settings of a local update, besides a model, samples and a seed: small, frozen and picklable."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from learners.networks.late_fusion import FUSION
-from learners.training.evaluation import judgements
+from learners.training.evaluation import as_metrics
 from learners.training.late_fusion.local_update import Trained
 from learners.training.late_fusion.weights import Behaviour, behaviour
 from learners.training.state import State
@@ -70,4 +70,4 @@ def behaviours(trained: Trained) -> dict[str, Behaviour]:
 
 def evaluated(inputs: Sequence[Mapping[str, Any]]) -> list[list[Metric]]:
     """Return the metrics of each evaluation's ``result``, of a task with these ``modalities``."""
-    return [judgements(one["result"], one["modalities"]) for one in inputs]
+    return [as_metrics(one["result"], one["modalities"]) for one in inputs]
