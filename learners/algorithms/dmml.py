@@ -34,7 +34,7 @@ from netsim.world.budget import Budget
 
 
 class DeviceState(NamedTuple):
-    """What a device keeps. The server keeps its parts alone.
+    """The state of a device. The server's state is its parts alone.
 
     Attributes:
         parts: Its model: W_{k,t} after aggregation, w_{k,t} after training.
@@ -128,7 +128,7 @@ class DMML(Learner):
     # What it is built from.
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learner.Learner.owners`."""
+        """Return which devices own each modality."""
         return {
             m: frozenset(k for k, share in self._shares.items() if m in share.modalities)
             for m in self._modalities
@@ -140,7 +140,7 @@ class DMML(Learner):
         return {k: held[k] for k in self._shares} if self.setup.has_server else held
 
     def training_memory_bytes(self, device: int) -> float:
-        """See :meth:`learners.training.decomposed.model.SharedModel.training_memory_bytes`."""
+        """Return the memory of a local update; see :meth:`SharedModel.training_memory_bytes`."""
         share = self._shares.get(device)
         if share is None:
             return 0.0

@@ -56,7 +56,7 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
 
 
 def _unit(key: str) -> str:
-    """Name the unit that a key's name carries: ``" in hertz"``, or nothing."""
+    """Return the unit that a key's name carries: ``" in hertz"``, or nothing."""
     parts = key.split("_")
     if "per" in parts:
         before, _, after = key.rpartition("_per_")

@@ -1,4 +1,4 @@
-"""What a client tells of its local update: losses, behaviours of its heads, and that it diverged."""
+"""Reports of local updates: losses, behaviours of heads, and divergence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netsim.learner import Metric
 
 
 class Report(NamedTuple):
-    """What is known when a local update is over.
+    """The outcome of a local update.
 
     Attributes:
         metrics: Losses and behaviours.
