@@ -68,7 +68,9 @@ class Allowed(NamedTuple):
 
 
 ALLOWED: tuple[Allowed, ...] = (
-    Allowed("isolated, with a server", "metrics", "*", math.inf, "each device's model is evaluated on its own"),
+    Allowed(
+        "isolated, with a server", "metrics", "*", math.inf, "each device's model is evaluated on its own"
+    ),
     Allowed("centralized, with a server", "metrics", "value", math.inf, "seeds go by the server's number"),
 )
 

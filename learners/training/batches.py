@@ -148,7 +148,7 @@ class Pass:
 def passes(
     samples: tuple[int, ...], batch_size: int, iterations: tuple[int, ...], last_batch: LastBatch
 ) -> tuple[Pass, ...]:
-    """Say how devices with so many samples take their mini-batches together, each device its own in their order.
+    """How devices with so many samples take their mini-batches together, each device its own in their order.
 
     Epoch by epoch: full mini-batches first, then what is left over, one pass for each size.
     """

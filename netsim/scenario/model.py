@@ -232,7 +232,9 @@ class Costs(Options):
 class Evaluation(Options):
     """Block ``evaluation``: when and on what the models are evaluated."""
 
-    every: int = Field(1, ge=1, description="evaluate after every so many rounds; the last round always counts")
+    every: int = Field(
+        1, ge=1, description="evaluate after every so many rounds; the last round always counts"
+    )
     samples: int | None = Field(
         None, gt=0, description="size of a fixed random part of the test set; null: all"
     )
