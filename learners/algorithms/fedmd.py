@@ -29,7 +29,7 @@ from netsim.world.budget import Budget
 
 
 class Upload(NamedTuple):
-    """What is known of a party after its training.
+    """The outcome of a party's training.
 
     Attributes:
         scores: Logits of the round's public samples [samples, C]: this is what it sends.
@@ -87,7 +87,7 @@ class FedMD(PerDeviceLearner):
         return options
 
     def _find_label_space(self) -> str:
-        """What the heads know; samples set aside have the private classes already.
+        """Return the classes of the heads; samples set aside have the private classes already.
 
         Raises:
             ScenarioError: Classes shall be shared that are not the same.
@@ -189,11 +189,11 @@ class FedMD(PerDeviceLearner):
 
     @property
     def _public_head(self) -> int:
-        """The head that learns public labels."""
+        """Return the head that learns public labels."""
         return 1 if self._label_space == "private" else 0
 
     def _epochs(self, device: int, round: int) -> Epochs:
-        """The first round that a party gets to the end of has public labels and no digest."""
+        """Return the passes of ``round``: the first that a party gets to the end of has public labels and no digest."""
         options = self._options
         if self._begun.get(device, round) == round:
             return Epochs(options.public_epochs, 0, options.private_epochs)

@@ -26,7 +26,7 @@ LossOf = Callable[[ClassifierNet, Tensor], Tensor]
 
 
 class Consensus(NamedTuple):
-    """What the parties agreed on in a round.
+    """The mean of the parties' scores of a round.
 
     Attributes:
         places: The public samples that it is about, int64 [samples].
@@ -39,7 +39,7 @@ class Consensus(NamedTuple):
 
 @dataclass(frozen=True)
 class FedMDPlan:
-    """How a party trains.
+    """Settings of a party's training.
 
     Attributes:
         rule: Optimizer; there are two of it, one for the digest and one for labels.
@@ -63,7 +63,7 @@ class FedMDPlan:
 
 
 class Epochs(NamedTuple):
-    """How many passes over what, in this order."""
+    """Numbers of passes over each kind of samples, in this order."""
 
     public: int
     digest: int
@@ -72,7 +72,7 @@ class Epochs(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a local update leaves.
+    """The result of a local update.
 
     Attributes:
         state: The new state.
@@ -88,7 +88,7 @@ class Trained:
 
     @property
     def finite(self) -> bool:
-        """Whether all losses and all scores are finite."""
+        """Return whether all losses and all scores are finite."""
         return bool(self.scores.isfinite().all()) and all(math.isfinite(one) for one in self.losses.values())
 
     @property
@@ -196,14 +196,14 @@ class _Work:
         self._losses: dict[str, list[Tensor]] = {}
 
     def batches(self, name: str, of: Tensor, size: int, epochs: int) -> list[Tensor]:
-        """Mini-batches of ``of``, as many as so many epochs have."""
+        """Draw mini-batches of ``of``, as many as so many epochs have."""
         last = self._plan.last_batch
         steps = epochs * iterations_per_epoch(len(of), size, last)
         seed = derive_seed(self._seed, name)
         return [of[places] for places in mini_batches(len(of), size, steps, seed, last)]
 
     def step(self, name: str, optimizer: Single, x: Tensor, loss: LossOf) -> None:
-        """One step of ``optimizer`` on ``loss``."""
+        """Take a step of ``optimizer`` on ``loss``."""
         with torch.autocast(self._kind, torch.bfloat16, enabled=self._plan.bf16):
             value = loss(self._net, x)
         value.backward()

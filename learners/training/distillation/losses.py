@@ -1,4 +1,4 @@
-"""What distillation minimises, as functions of logits and probabilities: sums over classes, means over a batch."""
+"""Losses of distillation, functions of logits and probabilities: sums over classes, means over a batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from learners.training.distillation.options import Disagreement
 
 
 def towards(target: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy −Σ_c h_c log s(u)_c of predictions ``logits`` [B, C] to probabilities ``target`` [B, C]."""
+    """Compute the cross-entropy −Σ_c h_c log s(u)_c of predictions ``logits`` [B, C] to probabilities ``target`` [B, C]."""
     return -(target * logits.log_softmax(-1)).sum(-1).mean()
 
 
 class Chosen(NamedTuple):
-    """Which candidate each sample learns from.
+    """The candidate that each sample learns from.
 
     Attributes:
         target: Its probabilities [B, C]; nothing can be learnt through them.
@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
 
 
 def most_confident(candidates: Tensor) -> Chosen:
-    """Of several predictions of each sample, the one whose greatest probability is greatest (MHD, eq. 4).
+    """Choose of several predictions of each sample the one whose greatest probability is greatest (MHD, eq. 4).
 
     The paper prints the confidence Λ(h) as the arg max of h, which would be a number of a class; it is the maximum.
     Among equals the first wins, so the client's own prediction is to stand first.
@@ -41,13 +41,13 @@ def most_confident(candidates: Tensor) -> Chosen:
 
 
 def chosen(candidates: Tensor, place: Tensor) -> Chosen:
-    """The candidate at ``place`` [B] of each sample, cut off from the graph."""
+    """Return the candidate at ``place`` [B] of each sample, cut off from the graph."""
     fixed = candidates.detach()
     return Chosen(fixed[place, torch.arange(fixed.shape[1], device=fixed.device)], place)
 
 
 def embedding_distance(own: Tensor, other: Tensor) -> Tensor:
-    """Mean of ρ(‖ψ_i − ψ_j‖) with ψ = ξ/‖ξ‖ and ρ(r) = r² (MHD, eqs. 1 and 2): 2 − 2 cos, from 0 to 4.
+    """Compute the mean ρ(‖ψ_i − ψ_j‖) with ψ = ξ/‖ξ‖ and ρ(r) = r² (MHD, eqs. 1, 2): 2 − 2 cos, from 0 to 4.
 
     Args:
         own: ξ_i, [B, L].
@@ -58,7 +58,7 @@ def embedding_distance(own: Tensor, other: Tensor) -> Tensor:
 
 
 def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tensor:
-    """How far a student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
+    """Measure how far a student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
 
     ``kl``: Σ F log(F/f_ens); ``sl``: ‖F − f_ens‖₁, both of softmax outputs and with f_ens the mean of the teachers'
     softmax outputs; ``l1``: ‖u − mean v_k‖₁ of logits.
@@ -79,11 +79,11 @@ def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tenso
 
 
 def divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(F ‖ f_k) of a fixed teacher's ``target`` logits and a student's ``logits`` [B, C] (FedZKT, eq. 8)."""
+    """Compute KL(F ‖ f_k) of a fixed teacher's ``target`` logits and a student's ``logits`` [B, C] (FedZKT, eq. 8)."""
     fixed = target.detach()
     return (fixed.softmax(-1) * (fixed.log_softmax(-1) - logits.log_softmax(-1))).sum(-1).mean()
 
 
 def absolute_error(consensus: Tensor, logits: Tensor) -> Tensor:
-    """Mean absolute error of scores [B, C] to the ``consensus`` [B, C], over samples and classes (FedMD's code)."""
+    """Compute the mean absolute error of scores [B, C] to the ``consensus`` [B, C], over samples and classes (FedMD's code)."""
     return F.l1_loss(logits, consensus.detach())
