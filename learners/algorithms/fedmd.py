@@ -193,7 +193,7 @@ class FedMD(PerDeviceLearner):
         return 1 if self._label_space == "private" else 0
 
     def _epochs(self, device: int, round: int) -> Epochs:
-        """Return the passes of ``round``: the first that a party gets to the end of has public labels and no digest."""
+        """The first round that a party gets to the end of has public labels and no digest."""
         options = self._options
         if self._begun.get(device, round) == round:
             return Epochs(options.public_epochs, 0, options.private_epochs)

@@ -58,7 +58,7 @@ class ClassifierNet(nn.Module):
         return Outputs(mapped, tuple(head(features) for head in self.heads.heads))
 
     def parts(self) -> dict[str, nn.Module]:
-        """Return the modules by the name of the part: see :mod:`learners.training.state`."""
+        """The modules by the name of the part: see :mod:`learners.training.state`."""
         return {TRUNK: self.trunk, HEADS: self.heads}
 
 
@@ -109,7 +109,7 @@ class Classifier:
 
 
 def tensors_of(state: State) -> dict[str, Tensor]:
-    """Return the tensors of ``state`` by their name in a :class:`ClassifierNet`."""
+    """The tensors of ``state`` by their name in a :class:`ClassifierNet`."""
     return {f"{part}.{name}": tensor for part in (TRUNK, HEADS) for name, tensor in state[part].items()}
 
 

@@ -41,7 +41,7 @@ class NetworkCosts:
     activation_bytes: float
 
     def step(self, heads: Iterable[int] = (0,), embedding: bool = False) -> float:
-        """Return the FLOPs of a sample in an optimizer step whose loss is about these ``heads`` and maybe the embedding.
+        """Return the FLOPs of a sample in a step whose loss is about these ``heads`` and maybe the embedding.
 
         The forward pass computes all heads; gradients come from those that the loss is about.
         """

@@ -63,7 +63,7 @@ class FedMDPlan:
 
 
 class Epochs(NamedTuple):
-    """Numbers of passes over each kind of samples, in this order."""
+    """How many passes over what, in this order."""
 
     public: int
     digest: int
@@ -196,14 +196,14 @@ class _Work:
         self._losses: dict[str, list[Tensor]] = {}
 
     def batches(self, name: str, of: Tensor, size: int, epochs: int) -> list[Tensor]:
-        """Draw mini-batches of ``of``, as many as so many epochs have."""
+        """Mini-batches of ``of``, as many as so many epochs have."""
         last = self._plan.last_batch
         steps = epochs * iterations_per_epoch(len(of), size, last)
         seed = derive_seed(self._seed, name)
         return [of[places] for places in mini_batches(len(of), size, steps, seed, last)]
 
     def step(self, name: str, optimizer: Single, x: Tensor, loss: LossOf) -> None:
-        """Take a step of ``optimizer`` on ``loss``."""
+        """One step of ``optimizer`` on ``loss``."""
         with torch.autocast(self._kind, torch.bfloat16, enabled=self._plan.bf16):
             value = loss(self._net, x)
         value.backward()

@@ -1,4 +1,4 @@
-"""Losses of distillation, functions of logits and probabilities: sums over classes, means over a batch."""
+"""What distillation minimises, as functions of logits and probabilities: sums over classes, means over a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from learners.training.distillation.options import Disagreement
 
 
 def towards(target: Tensor, logits: Tensor) -> Tensor:
-    """Compute the cross-entropy −Σ_c h_c log s(u)_c of predictions ``logits`` [B, C] to probabilities ``target`` [B, C]."""
+    """Cross-entropy −Σ_c h_c log s(u)_c of predictions ``logits`` [B, C] to probabilities ``target`` [B, C]."""
     return -(target * logits.log_softmax(-1)).sum(-1).mean()
 
 
@@ -41,7 +41,7 @@ def most_confident(candidates: Tensor) -> Chosen:
 
 
 def chosen(candidates: Tensor, place: Tensor) -> Chosen:
-    """Return the candidate at ``place`` [B] of each sample, cut off from the graph."""
+    """The candidate at ``place`` [B] of each sample, cut off from the graph."""
     fixed = candidates.detach()
     return Chosen(fixed[place, torch.arange(fixed.shape[1], device=fixed.device)], place)
 
@@ -58,7 +58,7 @@ def embedding_distance(own: Tensor, other: Tensor) -> Tensor:
 
 
 def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tensor:
-    """Measure how far a student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
+    """How far a student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
 
     ``kl``: Σ F log(F/f_ens); ``sl``: ‖F − f_ens‖₁, both of softmax outputs and with f_ens the mean of the teachers'
     softmax outputs; ``l1``: ‖u − mean v_k‖₁ of logits.
@@ -79,11 +79,11 @@ def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tenso
 
 
 def divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """Compute KL(F ‖ f_k) of a fixed teacher's ``target`` logits and a student's ``logits`` [B, C] (FedZKT, eq. 8)."""
+    """KL(F ‖ f_k) of a fixed teacher's ``target`` logits and a student's ``logits`` [B, C] (FedZKT, eq. 8)."""
     fixed = target.detach()
     return (fixed.softmax(-1) * (fixed.log_softmax(-1) - logits.log_softmax(-1))).sum(-1).mean()
 
 
 def absolute_error(consensus: Tensor, logits: Tensor) -> Tensor:
-    """Compute the mean absolute error of scores [B, C] to the ``consensus`` [B, C], over samples and classes (FedMD's code)."""
+    """Mean absolute error of scores [B, C] to the ``consensus`` [B, C], over samples and classes (FedMD's code)."""
     return F.l1_loss(logits, consensus.detach())

@@ -124,7 +124,7 @@ class Predictions:
     class_count: int
 
     def lesson(self, step: int) -> Lesson | None:
-        """Return what was said for ``step``, if anything; what the k leave of 1 is spread evenly over the other classes."""
+        """Return what was said for ``step``, if anything; the k values' rest to 1 is spread evenly over other classes."""
         if step not in self.steps:
             return None
         place = self.steps.index(step)
@@ -301,7 +301,7 @@ def _terms(
     plan: MHDPlan,
     lottery: torch.Generator,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the three losses, and the part of targets that came from others by auxiliary head [m]."""
+    """The three losses, and the part of targets that came from others by auxiliary head [m]."""
     task = F.cross_entropy(net(x).logits[0], y)
     zero = task.new_zeros(())
     terms = {"loss_task": task, "loss_emb": zero, "loss_aux": zero}
