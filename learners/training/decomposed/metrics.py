@@ -1,4 +1,4 @@
-"""What DMML and its kin measure, each with a line of explanation."""
+"""Metrics of DMML and its kin, each with a line of explanation."""
 
 LOSSES = {
     "loss_task": "cross-entropy of the prediction in training, mean over the round's iterations",

@@ -124,7 +124,7 @@ class Predictions:
     class_count: int
 
     def lesson(self, step: int) -> Lesson | None:
-        """Return what was said for ``step``, if anything; the k values' rest to 1 is spread evenly over other classes."""
+        """Return what was said for ``step``, if anything; what the k leave of 1 is spread over other classes."""
         if step not in self.steps:
             return None
         place = self.steps.index(step)
