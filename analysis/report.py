@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from analysis.compare import compare, compare_runs
-from analysis.run import Run
+from analysis.runs.run import Run
+from analysis.runs.terminal import cell, show_table, with_error
+from analysis.runs.units import readable
 from analysis.tables import (
     FUSED,
     accuracy_summary,
@@ -21,8 +23,6 @@ from analysis.tables import (
     time_by_category,
     to_target,
 )
-from analysis.terminal import cell, show_table, with_error
-from analysis.units import readable
 
 SURROGATE = "[bold red]surrogate data: accuracies say nothing about the real data set[/]"
 TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -20,7 +20,7 @@ import reproduce_server
 import typer
 
 from analysis.compare import compare, comparison_figure
-from analysis.run import load_run
+from analysis.runs.run import load_run
 
 DECENTRALIZED = ("isolated", "dmml", "dmml_kd", "dmml_kd_balance")
 SERVER = ("fedavg", "mgb", "fedhgb")

@@ -21,16 +21,16 @@ import torch
 from measured import spread
 
 from netsim.app.build import build
+from netsim.core.budget import Budget
 from netsim.scenario.loading import load_plan
 from netsim.work.batching import Stacking
+from netsim.work.executor import Executor
 from netsim.work.executors.auto import Auto
-from netsim.work.executors.executor import Executor
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
 from netsim.work.job import TrainingJob
-from netsim.world.budget import Budget
 
 LENET = """
 rounds: 100

@@ -23,7 +23,7 @@ import pandas as pd
 import typer
 
 from analysis.compare import compare, comparison_figure
-from analysis.run import Run, load_run
+from analysis.runs.run import Run, load_run
 
 ROOT = Path(__file__).parent.parent
 LEARNERS = "isolated,dmml,dmml_kd,dmml_kd_balance"

@@ -24,7 +24,7 @@ import typer
 from reproduce_server import with_error
 
 from analysis.compare import compare, comparison_figure
-from analysis.run import Run, load_run
+from analysis.runs.run import Run, load_run
 
 
 @dataclass(frozen=True)

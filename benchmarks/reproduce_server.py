@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import reproduce
 
-from analysis.run import Run, load_run
+from analysis.runs.run import Run, load_run
 from analysis.tables import FUSED, accuracy_by_round, to_target
 
 CASES = ("mixed-B", "A", "2M-B", "1M-B", "C")

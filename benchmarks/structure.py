@@ -249,6 +249,8 @@ def count(folder: Path) -> Counts:
         edges: dict[str, set[str]] = {}
         for name, (run, _) in found.items():
             if modules[name].path.parts[0] == package:
+                if name.endswith("__main__"):  # a command, which nobody imports
+                    continue
                 folder_of = modules[name].folder
                 inside = {modules[other].folder for other in run if modules[other].path.parts[0] == package}
                 edges.setdefault(folder_of, set()).update(inside - {folder_of})

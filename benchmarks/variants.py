@@ -185,12 +185,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fedprox, steps": (CLIENTS, ("learner.name=fedprox", "learner.local_steps=3")),
     "fednova, epochs drawn": (CLIENTS, ("learner.name=fednova", "learner.epochs_range=[1, 3]")),
     "fedatt, noise": (CLIENTS, ("learner.name=fedatt", "learner.noise=1e-3")),
-    "isolated, with a server": (
-        CLIENTS,
-        ("learner.name=isolated", "learner.of=fedavg", "protocol.participants=3"),
-    ),
-    "centralized, with a server": (CLIENTS, ("learner.name=centralized", "learner.of=fedavg")),
-    "stub, with a server": (CLIENTS, (*SERVER_STUB, "protocol.deadline_s=0.1")),
+    "stub, server": (CLIENTS, (*SERVER_STUB, "protocol.deadline_s=0.1")),
     "fedhgb": (PAIRED_CLIENTS, ("protocol.participants=4",)),
     "fedhgb, batteries die": (PAIRED_CLIENTS, ("devices.battery.capacity_j=2.5e-3",)),
     "cgb": (PAIRED_CLIENTS, ("learner.name=cgb",)),

@@ -17,7 +17,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 """This checkout."""
 
-OLD_SPELLING: Mapping[str, str] = {}
+OLD_SPELLING: Mapping[str, str] = {
+    "{name: stub, flops: 1e6, server_flops: 1e6}": "{name: server_stub, flops: 1e6, server_flops: 1e6}",
+}
 """Words of a scenario in this checkout, and how the version before spells them: replaced in its texts and settings."""
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import networkx as nx
 
+from netsim.core.budget import Budget
 from netsim.core.options import NoOptions, Options
-from netsim.world.budget import Budget
 
 if TYPE_CHECKING:
     from netsim.work.graph import Future, TaskGraph

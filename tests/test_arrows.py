@@ -17,14 +17,14 @@ ALGORITHM = (
     "netsim.work.graph",
     "netsim.work.future",
     "netsim.work.torch_device",
-    "netsim.world.budget",
+    "netsim.core.budget",
     "netsim.world.topology.mixing",
 )
 MAY_IMPORT = {
     "netsim.core": (),
     "netsim.events": (),
     "netsim.world": ("netsim.core", "netsim.events"),
-    "netsim.learner": ("netsim.core", "netsim.world.budget"),
+    "netsim.learner": ("netsim.core",),
     "netsim.work": ("netsim.core", "netsim.events", "netsim.learner"),
     "netsim.protocols": ("netsim.core", "netsim.events", "netsim.learner", "netsim.world", "netsim.work"),
     "netsim.records": ("netsim.core", "netsim.events"),
@@ -34,7 +34,10 @@ MAY_IMPORT = {
     "learners.data": ("netsim.core", "learners.choice"),
     "learners.networks": ("netsim.core", "learners.choice"),
     "learners.training": (*ALGORITHM, "learners.choice", "learners.networks", "learners.data"),
-    "learners.checks": ("netsim.core", "netsim.events", "netsim.learner", "netsim.work"),
+    "learners.checks": (
+        *("learners.data", "learners.networks", "learners.training"),
+        *("netsim.core", "netsim.events", "netsim.learner", "netsim.work"),
+    ),
     "learners.algorithms": (
         *ALGORITHM,
         "learners.choice",
@@ -52,6 +55,8 @@ ALLOWED_FOR_NOW = {
     "netsim.app.cli",
     # A network is a module and a value, and the value is learners.training.state.
     *("learners.networks.built", "learners.networks.network"),
+    # An executor of its own.
+    "learners.training.dry_run",
     # Buffers that travel to workers, and the word for an obstacle to a batch.
     *("learners.training.state", "learners.training.stackable"),
     # YAML of a run's folder, and names of the columns of energy.

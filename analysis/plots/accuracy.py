@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots.panels import accuracy_panels
 from analysis.plots.style import modality_styles, note_surrogate, styled
-from analysis.run import Run
+from analysis.runs.run import Run
 from analysis.tables import accuracy_by_round
 
 

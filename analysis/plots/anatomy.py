@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.style import ACTIVITY, PAGE_IN, count_axis, new_figure, styled
-from analysis.run import Run
+from analysis.runs.run import Run
+from analysis.runs.units import energy_unit, largest, time_unit
 from analysis.tables import ENERGY, energy_by_category, time_by_category
-from analysis.units import energy_unit, largest, time_unit
 
 
 @styled

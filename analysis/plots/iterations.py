@@ -21,9 +21,9 @@ from analysis.plots.style import (
     note_surrogate,
     styled,
 )
-from analysis.run import Run
+from analysis.runs.run import Run
+from analysis.runs.units import largest
 from analysis.tables import measured
-from analysis.units import largest
 
 PREFIX = "iterations_"
 

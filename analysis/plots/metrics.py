@@ -21,7 +21,7 @@ from analysis.plots.style import (
     note_surrogate,
     styled,
 )
-from analysis.run import Run
+from analysis.runs.run import Run
 from analysis.tables import metric_by_round, metric_names
 
 ACROSS = 3

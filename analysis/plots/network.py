@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.plots.style import COLUMN_IN, GREY, VERMILION, new_figure, styled
-from analysis.run import Run
+from analysis.runs.run import Run
+from analysis.runs.units import energy_unit, largest
 from analysis.tables import energy_account
-from analysis.units import energy_unit, largest
 
 MARKERS = "osD^vPph<>"
 COLOURS = "viridis"

@@ -19,7 +19,7 @@ from analysis.plots.style import (
     logarithmic_x,
     new_figure,
 )
-from analysis.units import energy_unit, largest, time_unit
+from analysis.runs.units import energy_unit, largest, time_unit
 
 FAR_APART = 8.0
 """Curves whose ends differ by more than this factor share a logarithmic axis; a linear one would squeeze some."""

@@ -13,7 +13,7 @@ from analysis.plots.iterations import iterations_figure
 from analysis.plots.metrics import metrics_figure
 from analysis.plots.network import network_figure
 from analysis.plots.transfers import transfers_figure
-from analysis.run import Run
+from analysis.runs.run import Run
 
 FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "accuracy": accuracy_figure,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from analysis.run import Run
+from analysis.runs.run import Run
 from analysis.tables import FUSED
 
 COLUMN_IN = 3.5

@@ -17,10 +17,10 @@ from analysis.plots.style import (
     new_figure,
     styled,
 )
-from analysis.run import Run
+from analysis.runs.run import Run
+from analysis.runs.terminal import cell
+from analysis.runs.units import time_unit
 from analysis.tables import transfer_times
-from analysis.terminal import cell
-from analysis.units import time_unit
 
 LABEL_IN = 0.28  # two lines of the legend
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.run import Run
+from analysis.runs.run import Run
 from analysis.tables.energy import cumulative_energy
 
 FUSED = "fused"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.run import Run
+from analysis.runs.run import Run
 
 ENERGY = {
     "computing": "compute_j",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.run import Run
+from analysis.runs.run import Run
 from analysis.tables.accuracy import FUSED, measured
 
 WITH_A_TABLE_OF_ITS_OWN = "accuracy"

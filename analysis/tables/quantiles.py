@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.run import Run
+from analysis.runs.run import Run
 from analysis.tables.energy import ENERGY
 
 LEVELS = {"median": 0.5, "p90": 0.9, "p99": 0.99}

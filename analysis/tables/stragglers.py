@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.run import Run
+from analysis.runs.run import Run
 
 
 def stragglers(run: Run) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.run import Run
+from analysis.runs.run import Run
 
 TIME = {
     "computing": "compute_s",

@@ -24,13 +24,13 @@ from learners.training.decomposed.tasks import Tasks
 from learners.training.optimizers import Rule
 from learners.training.state import modality_parts, state_bytes
 from learners.training.task import Task, load_task
+from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.learner import Cost, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
 from netsim.work.graph import TaskGraph
 from netsim.work.torch_device import require_memory
-from netsim.world.budget import Budget
 
 
 class DeviceState(NamedTuple):

@@ -10,12 +10,12 @@ from learners.training.costs import BITS_PER_NUMBER
 from learners.training.decomposed.balance import balance, gamma, influence
 from learners.training.decomposed.metrics import BALANCE
 from learners.training.decomposed.options import DMMLKDBalanceOptions
+from netsim.core.budget import Budget
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed
 from netsim.learner import Cost, Metric, Report, Step
 from netsim.work.graph import TaskGraph
 from netsim.work.job import Inputs
-from netsim.world.budget import Budget
 
 Coefficients = Mapping[str, Mapping[int, float]]
 """ξ_{k,k'}/(φ_{k,k'} + ε) by modality and sender k'."""

@@ -31,6 +31,7 @@ from learners.training.distillation.zkt_generator import GeneratorShape
 from learners.training.flops import count
 from learners.training.optimizers import Rule
 from learners.training.state import State, is_finite, state_bytes, take
+from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed
@@ -39,7 +40,6 @@ from netsim.work.future import Future
 from netsim.work.graph import TaskGraph
 from netsim.work.job import Inputs
 from netsim.work.torch_device import require_memory
-from netsim.world.budget import Budget
 
 GLOBAL = NetworkChoice(name="cnn")
 """The server's network where the scenario names none; the paper does not say which it used."""

@@ -19,6 +19,7 @@ from learners.training.distillation.options import MOST_HEADS, MHDOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner
 from learners.training.distillation.public import load_public
 from learners.training.optimizers import Rule
+from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
@@ -27,7 +28,6 @@ from netsim.work.future import Future, Shared
 from netsim.work.graph import TaskGraph
 from netsim.work.job import Inputs
 from netsim.work.torch_device import require_memory
-from netsim.world.budget import Budget
 
 Entry = TypeVar("Entry")
 HEADS = ("main", *(f"aux{k}" for k in range(1, MOST_HEADS + 1)))

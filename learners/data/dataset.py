@@ -76,7 +76,7 @@ class MultimodalDataset:
         test: Rows for testing, int64.
         transforms: Transforms by modality.
         surrogate: Whether the data is generated in place of missing data.
-        oddities: Facts of a run about odd clips, as returned by :func:`learners.data.sets.oddities.tell`.
+        oddities: Facts of a run about odd clips, as returned by :func:`learners.data.media.oddities.tell`.
     """
 
     name: str

@@ -16,7 +16,7 @@ from netsim.learner import Learner, Setup
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 from netsim.work.batching import Stacking
-from netsim.work.executors.executor import Executor
+from netsim.work.executor import Executor
 from netsim.work.operator_threads import Inside
 from netsim.work.torch_device import choose_torch_device, free_memory_bytes, set_precision
 

@@ -236,7 +236,7 @@ def run(
 
 def _draw(folder: Path, errors: Console) -> None:
     from analysis.plots import save_plots
-    from analysis.run import load_run
+    from analysis.runs.run import load_run
 
     try:
         save_plots(load_run(folder))

@@ -12,7 +12,7 @@ from netsim.learner import Learner
 from netsim.protocols.protocol import Protocol
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
-from netsim.work.executors.executor import Executor
+from netsim.work.executor import Executor
 from netsim.work.forked.graph import ForkableGraph
 from netsim.work.forked.obstacles import obstacle
 from netsim.work.graph import TaskGraph

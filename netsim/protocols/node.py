@@ -9,9 +9,9 @@ from typing import Any
 
 import simpy
 
+from netsim.core.budget import Budget
 from netsim.learner import Cost, Learner, Step
 from netsim.work.graph import Task, TaskGraph
-from netsim.world.budget import Budget
 from netsim.world.devices.device import Device
 
 Process = Generator[simpy.Event, Any, Any]

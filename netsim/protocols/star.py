@@ -8,8 +8,8 @@ from typing import Any
 
 import simpy
 
+from netsim.core.budget import Budget
 from netsim.learner import Learner, Message
-from netsim.world.budget import Budget
 from netsim.world.devices.device import Device
 from netsim.world.network import Network
 from netsim.world.radio.broadcast import broadcast

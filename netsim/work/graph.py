@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from netsim.events import MetricRow, Observer
-from netsim.work.executors.executor import Executor
+from netsim.work.executor import Executor
 from netsim.work.future import Future, Shared, futures, opened
 from netsim.work.job import Inputs, Stack, TrainingJob
 

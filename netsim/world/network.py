@@ -9,7 +9,7 @@ from functools import cached_property
 import networkx as nx
 import simpy
 
-from netsim.world.budget import Budget
+from netsim.core.budget import Budget
 from netsim.world.devices.device import Device
 from netsim.world.devices.stragglers import Stragglers
 from netsim.world.edge_server import EdgeServer

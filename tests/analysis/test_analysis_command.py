@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from analysis import Run
 from analysis.__main__ import app
-from analysis.terminal import cell, show_table, with_error
-from analysis.units import readable
+from analysis.runs.terminal import cell, show_table, with_error
+from analysis.runs.units import readable
 
 
 @pytest.fixture

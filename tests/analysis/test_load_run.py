@@ -10,7 +10,7 @@ import pytest
 from run_folders import accuracy, write_run
 
 from analysis import Run, RunError, latest_run, load_run
-from analysis.run import GROWING_TABLES
+from analysis.runs.run import GROWING_TABLES
 from netsim.events import columns
 
 ROUNDS = [{"round": t, "device": k, "outcome": "finished"} for t in (1, 2) for k in (0, 1)]

@@ -83,7 +83,7 @@ def test_frozen_weights_never_move(learner: str, tmp_path: Path) -> None:
     simulation.run()
     states = {
         "dmml": lambda one: [(one._model.initial, own) for own in models_of(simulation).values()],
-        "fedavg": lambda one: [(one._initial, one._versions[max(one._versions)].state)],
+        "fedavg": lambda one: [(one._federation.initial, simulation.states[one.setup.server].parts)],
     }
     kept = simulation.learner
     pairs = (

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from learners.data.dataset import DataSource, MultimodalDataset, Partition, Share
+from netsim.core.budget import Budget
 from netsim.core.options import NoOptions
 from netsim.core.registry import load
 from netsim.events import Observer
@@ -19,7 +20,6 @@ from netsim.scenario.model import Costs, Evaluation
 from netsim.work.executors.inline import Inline
 from netsim.work.graph import TaskGraph
 from netsim.work.job import TrainingJob
-from netsim.world.budget import Budget
 
 CLASSES = ("left", "right", "up")
 TRAIN, TEST = 96, 30

@@ -7,7 +7,7 @@ from shipped import ROOT
 from typer.testing import CliRunner
 
 from analysis.__main__ import app as analysis_app
-from analysis.run import load_run
+from analysis.runs.run import load_run
 
 
 @pytest.fixture

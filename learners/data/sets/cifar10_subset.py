@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from learners.data.dataset import MultimodalDataset
-from learners.data.sets.broken import why
+from learners.data.media.broken import why
 from learners.data.sets.image_source import ImageOptions, Images, ImageSource
 from learners.data.sets.root import find_root
 from netsim.core.errors import ScenarioError

@@ -12,13 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
+from learners.data.clips import EMOTIONS, Clip, parse
 from learners.data.dataset import DataSource, MultimodalDataset, Transform
+from learners.data.media.audio import log_spectrogram, pooled, read_mono, tile
+from learners.data.media.broken import POINTER, BrokenFileError, is_pointer
+from learners.data.media.oddities import ODDITIES, Note, flags, tell
 from learners.data.sets import splits
-from learners.data.sets.broken import POINTER, BrokenFileError, is_pointer
-from learners.data.sets.clips import EMOTIONS, Clip, parse
-from learners.data.sets.oddities import ODDITIES, Note, flags, tell
 from learners.data.sets.parallel import in_order
-from learners.data.transforms.audio import log_spectrogram, pooled, read_mono, tile
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 
@@ -178,7 +178,7 @@ class CremaD(DataSource):
         return pooled(log_spectrogram(sound, N_FFT, HOP), self.options.audio_shape).astype(np.float16)
 
     def _square(self, path: Path, note: Note) -> np.ndarray:
-        from learners.data.transforms.frames import read_frame, to_square
+        from learners.data.media.frames import read_frame, to_square
         from learners.data.transforms.transform import stored_side
 
         picture = read_frame(path, self.options.frame, note)
@@ -261,7 +261,7 @@ def _rows(array: np.ndarray, kept: np.ndarray) -> np.ndarray:
 def _require_crema_d(root: Path, key: str) -> None:
     if not root.is_dir():
         raise ScenarioError(f"{key}: {root} is not a folder. {_WAY_OUT}")
-    from learners.data.transforms.frames import PICTURES
+    from learners.data.media.frames import PICTURES
 
     sounds = _by_clip(root / "AudioWAV", (".wav",))
     if not sounds:
@@ -282,7 +282,7 @@ def _require_crema_d(root: Path, key: str) -> None:
 
 def _find(root: Path, skip_incomplete: bool, key: str, say: Callable[[str], None]) -> _Files:
     """Return all clips with a sound or a picture. Extracted frames are preferred to videos, since they load faster."""
-    from learners.data.transforms.frames import PICTURES
+    from learners.data.media.frames import PICTURES
 
     sounds = _by_clip(root / "AudioWAV", (".wav",))
     pictures = _by_clip(root / "VideoFlash", (".flv",)) | _by_clip(root / "Frames", (*PICTURES, ""))

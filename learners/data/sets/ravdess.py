@@ -12,11 +12,11 @@ from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
-from learners.data.sets.broken import BrokenFileError, why
-from learners.data.sets.oddities import flags, tell
+from learners.data.media.audio import log_mel, loudest_window, read_mono
+from learners.data.media.broken import BrokenFileError, why
+from learners.data.media.oddities import flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
-from learners.data.transforms.audio import log_mel, loudest_window, read_mono
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from learners.data.sets.clips import EMOTIONS, Clip, parse
+from learners.data.clips import EMOTIONS, Clip, parse
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed, stream
 

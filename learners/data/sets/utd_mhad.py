@@ -15,7 +15,7 @@ from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
-from learners.data.sets.broken import BrokenFileError, why
+from learners.data.media.broken import BrokenFileError, why
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
 from netsim.core.errors import ScenarioError

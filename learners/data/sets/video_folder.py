@@ -13,8 +13,8 @@ from pydantic import Field
 
 from learners.data.cache import Cache, fingerprint
 from learners.data.dataset import DataSource, MultimodalDataset
-from learners.data.sets.broken import BrokenFileError
-from learners.data.sets.oddities import ODDITIES, flags, tell
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.oddities import ODDITIES, flags, tell
 from learners.data.sets.parallel import in_order
 from learners.data.sets.root import find_root
 from netsim.core.errors import ScenarioError
@@ -94,7 +94,7 @@ class VideoFolder(DataSource):
         Raises:
             ScenarioError: They do not exist or are not valid; names the file, the line and the way out.
         """
-        from learners.data.transforms.video import require_cv2
+        from learners.data.media.video import require_cv2
 
         require_cv2()
         folder = self._root() / self.options.videos
@@ -225,7 +225,7 @@ class VideoFolder(DataSource):
         return arrays
 
     def _read_all(self, paths: list[Path], say: Callable[[str], None]) -> dict[str, np.ndarray]:
-        from learners.data.transforms.video import clip_of, flow_of, mel_of, read_footage
+        from learners.data.media.video import clip_of, flow_of, mel_of, read_footage
 
         options = self.options
 

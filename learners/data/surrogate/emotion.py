@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from learners.data.sets.clips import Clip
+from learners.data.clips import Clip
 from netsim.core.streams import stream
 
 # Rows: intended; columns: shown; both in the order NEU HAP SAD FEA DIS ANG. Percent.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from learners.data.sets.clips import Clip
+from learners.data.clips import Clip
 from learners.data.surrogate.emotion import FACE, shown
 from netsim.core.streams import stream
 

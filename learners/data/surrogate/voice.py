@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from learners.data.sets.clips import Clip
+from learners.data.clips import Clip
 from learners.data.surrogate.emotion import VOICE, shown
 from netsim.core.streams import stream
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import soundfile
 
-from learners.data.sets.clips import EMOTIONS, Clip, complete, parse
+from learners.data.clips import EMOTIONS, Clip, complete, parse
 from learners.data.surrogate.face import face
 from learners.data.surrogate.voice import SAMPLE_RATE_HZ, voice
 from netsim.core.streams import derive_seed

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from netsim.core.options import Options
 from netsim.work.batching import Measurement, Stacking, measure
-from netsim.work.executors.executor import Executor
+from netsim.work.executor import Executor
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from netsim.work.batching import Stacking, Unit
-from netsim.work.executors.executor import Executor
+from netsim.work.executor import Executor
 from netsim.work.job import TrainingJob, run_jobs
 
 

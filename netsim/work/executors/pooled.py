@@ -14,7 +14,7 @@ from pydantic import Field
 
 from netsim.core.options import Options
 from netsim.work.batching import Stacking, Unit
-from netsim.work.executors.executor import Executor
+from netsim.work.executor import Executor
 from netsim.work.job import TrainingJob
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from netsim.events import Observer
-from netsim.work.executors.executor import Executor
+from netsim.work.executor import Executor
 from netsim.work.forked.obstacles import obstacle
 from netsim.work.forked.orders import by_number
 from netsim.work.forked.process import ForkedProcess, Said

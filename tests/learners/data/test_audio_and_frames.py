@@ -6,9 +6,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from learners.data.sets.broken import BrokenFileError
-from learners.data.transforms.audio import log_mel, log_spectrogram, loudest_window, pooled, read_mono, tile
-from learners.data.transforms.frames import read_frame, to_square
+from learners.data.media.audio import log_mel, log_spectrogram, loudest_window, pooled, read_mono, tile
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.frames import read_frame, to_square
 
 
 def test_a_short_sound_is_repeated_and_a_long_one_cut() -> None:

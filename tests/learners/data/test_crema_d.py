@@ -10,9 +10,10 @@ import torch
 from data_examples import real_data, write_clip, write_crema_d
 from pydantic import ValidationError
 
+from learners.data import clips
+from learners.data.clips import Clip
 from learners.data.dataset import MultimodalDataset
-from learners.data.sets import clips, splits
-from learners.data.sets.clips import Clip
+from learners.data.sets import splits
 from learners.data.sets.crema_d import CremaD, CremaDOptions
 from learners.data.sets.splits import by_actor, published
 from netsim.core.errors import ScenarioError

@@ -14,12 +14,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from learners.data.cache import fingerprint
-from learners.data.sets.broken import BrokenFileError
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.oddities import ODDITIES, flags, tell
+from learners.data.media.video import read_footage
 from learners.data.sets.cifar10_subset import Cifar10Subset
 from learners.data.sets.crema_d import CremaD, CremaDOptions
-from learners.data.sets.oddities import ODDITIES, flags, tell
 from learners.data.sets.ravdess import Ravdess, RavdessOptions
-from learners.data.transforms.video import read_footage
 from netsim.app.cli import app
 from netsim.core.errors import ScenarioError
 

@@ -10,10 +10,10 @@ import pytest
 from media_examples import Sound, begin_s, corners, grey, quarters, tone, write_film
 from PIL import Image
 
-from learners.data.sets.broken import BrokenFileError
-from learners.data.sets.playing import placed, timeline
-from learners.data.transforms.frames import read_frame
-from learners.data.transforms.video import read_footage
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.frames import read_frame
+from learners.data.media.playing import placed, timeline
+from learners.data.media.video import read_footage
 
 GREYS = (20, 120, 220)
 

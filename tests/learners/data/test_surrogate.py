@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from learners.data import surrogate
-from learners.data.sets.clips import Clip
+from learners.data.clips import Clip
 from learners.data.sets.crema_d import CremaD, CremaDOptions
 from learners.data.surrogate import emotion
 from learners.data.surrogate.face import face

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from learners.data.dataset import MultimodalDataset
-from learners.data.sets.broken import BrokenFileError
-from learners.data.sets.playing import Timeline
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.playing import Timeline
+from learners.data.media.video import Footage, clip_of, flow_of, mel_of, read_footage
 from learners.data.sets.video_folder import VideoFolder, VideoFolderOptions
-from learners.data.transforms.video import Footage, clip_of, flow_of, mel_of, read_footage
 from netsim.core.errors import ScenarioError
 
 pytest.importorskip("cv2", reason="the extra 'video' is not installed")

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from media_examples import RATE_HZ, Sound, grey, tone, write_film
 
-from learners.data.sets.broken import BrokenFileError
-from learners.data.transforms.audio import read_mono
-from learners.data.transforms.video import read_footage
+from learners.data.media.audio import read_mono
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.video import read_footage
 
 INFO = b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + struct.pack("<I", 14) + b"Lavf58.29.100\0"
 ODD = b"bext" + struct.pack("<I", 5) + b"three\0"

@@ -11,8 +11,8 @@ from tiny_task import UNLIMITED, Deal, make_learner, play_of, play_round
 
 from learners.training.costs import CostTable
 from learners.training.decomposed.energy import most_iterations, round_flops
+from netsim.core.budget import Budget
 from netsim.scenario.model import Costs, StatedCosts
-from netsim.world.budget import Budget
 
 J_PER_FLOP = 2e-28 * (1e9) ** 2 / 4  # ε f²/e = 5e-11 J
 STATED = StatedCosts(

@@ -16,10 +16,10 @@ from learners.training.decomposed.server import averaged, received
 from learners.training.state import Part, Row
 from netsim.app.build import build
 from netsim.app.simulation import Simulation
+from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
 from netsim.core.registry import load
 from netsim.scenario.loading import load_plan
-from netsim.world.budget import Budget
 
 MIXED = Deal({0: ("audio",), 1: ("audio", "visual"), 2: ("visual",)}, rows={0: 16, 1: 8, 2: 24})
 

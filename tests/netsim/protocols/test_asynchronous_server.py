@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from learners.stub import Stub
 
+from learners.algorithms.stub import Stub
 from netsim.core.errors import ScenarioError
 from netsim.learner import Step
 

@@ -53,7 +53,7 @@ def closed_port():
 def test_an_executor_that_nobody_knows(command):
     line = complaint(command(jobs={"executor": "thread"}))
     assert "jobs.executor.name: unknown name 'thread'. Did you mean 'threads'?" in line
-    assert "Known executors: auto, beside, cuda, inline, processes, ray, threads" in line
+    assert "Known executors: auto, cuda, forked, inline, processes, ray, threads" in line
 
 
 def test_an_option_that_the_executor_does_not_have(command):

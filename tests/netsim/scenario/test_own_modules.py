@@ -13,7 +13,7 @@ from netsim.scenario.yaml_file import read_yaml, write_yaml
 LEARNER = """
 import os
 
-from learners.stub import Stub
+from learners.algorithms.stub import Stub
 from netsim.learner import Metric, Step
 
 

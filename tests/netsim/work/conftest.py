@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from netsim.work.batching import Stacking
+from netsim.work.executor import Executor
 from netsim.work.executors.cuda import Cuda
-from netsim.work.executors.executor import Executor
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.ray import Ray

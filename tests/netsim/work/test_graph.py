@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from netsim.events import Observer
 from netsim.learner import Metric
 from netsim.work.batching import Measurement, Stacking
+from netsim.work.executor import Executor
 from netsim.work.executors.auto import Auto
-from netsim.work.executors.executor import Executor
 from netsim.work.executors.inline import Inline
 from netsim.work.future import Future, Shared, futures, opened, replaced
 from netsim.work.graph import TaskGraph

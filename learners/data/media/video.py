@@ -10,9 +10,11 @@ from types import ModuleType
 import av
 import numpy as np
 
-from learners.data.sets.broken import BrokenFileError
-from learners.data.sets.oddities import Note
-from learners.data.sets.playing import (
+from learners.data.media.audio import log_mel, mixed, pooled, resampled
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.frames import blank
+from learners.data.media.oddities import Note
+from learners.data.media.playing import (
     Blocks,
     Timeline,
     moment,
@@ -22,8 +24,6 @@ from learners.data.sets.playing import (
     timeline,
     upright,
 )
-from learners.data.transforms.audio import log_mel, mixed, pooled, resampled
-from learners.data.transforms.frames import blank
 from netsim.core.errors import ScenarioError
 
 SAMPLE_RATE_HZ = 16_000

@@ -9,9 +9,9 @@ import av
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from learners.data.sets.broken import BrokenFileError
-from learners.data.sets.oddities import Note
-from learners.data.sets.playing import moment, shortened, size_shown, timeline, upright
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.oddities import Note
+from learners.data.media.playing import moment, shortened, size_shown, timeline, upright
 
 PICTURES = (".jpg", ".jpeg", ".png")
 Which = Literal["middle", "first"]

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from analysis.units import readable
+from analysis.runs.units import readable
 
 
 def show_table(console: Console, table: pd.DataFrame, title: str) -> None:

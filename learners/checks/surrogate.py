@@ -1,6 +1,6 @@
 """Accuracies of small networks on CREMA-D or its surrogate, trained centrally: a slow check, run by hand.
 
-``python -m learners.data.surrogate.check --cache DIR`` trains one network per modality and one of both, and
+``python -m learners.checks.surrogate --cache DIR`` trains one network per modality and one of both, and
 prints accuracies by epoch. They show whether the surrogate still behaves as docs/data.md claims: the voice is learnt
 sooner than the face, both together better than either, and none far above the ceiling of its confusion matrices.
 """

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from learners.data.sets.broken import BrokenFileError
-from learners.data.sets.oddities import Note
-from learners.data.sets.wav import readable
+from learners.data.media.broken import BrokenFileError
+from learners.data.media.oddities import Note
+from learners.data.media.wav import readable
 
 WHOLE = 0.9
 """Sound or video below this share of its stated length counts as shortened; headers are not exact."""

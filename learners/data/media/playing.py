@@ -11,8 +11,8 @@ from typing import Any
 import av
 import numpy as np
 
-from learners.data.sets.broken import BrokenFileError
-from learners.data.transforms.audio import WHOLE
+from learners.data.media.audio import WHOLE
+from learners.data.media.broken import BrokenFileError
 
 Blocks = list[tuple[float | None, np.ndarray]]
 """Time [s] and samples [channels, samples] of pieces of sound; time None if a piece follows the one before."""
