@@ -133,7 +133,7 @@ class FedMD(PerDeviceLearner):
             "use fewer devices (devices.count) or smaller networks (learner.networks), or allow more",
         )
         self._devices.place()
-        self._public_set = Shared(self._public.beside(self._devices.store))
+        self._public_set = Shared(self._public.placed_with(self._devices.store))
 
     @property
     def _bits(self) -> float:

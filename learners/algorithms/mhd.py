@@ -228,7 +228,7 @@ class MHD(PerDeviceLearner):
             "use fewer devices (devices.count), smaller pools (learner.pool_size) or smaller networks, or allow more",
         )
         self._devices.place()
-        self._public_set = Shared(self._public.beside(self._devices.store))
+        self._public_set = Shared(self._public.placed_with(self._devices.store))
 
     def first(self, work: TaskGraph, node: int) -> Step:
         """Return the device's first model, and a pool of its teachers' first models."""

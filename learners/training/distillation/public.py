@@ -66,7 +66,7 @@ class PublicData:
         """Return what a run's metadata says of them."""
         return {"name": self.name, "samples": len(self.rows), "surrogate": self.surrogate}
 
-    def beside(self, private: Store) -> PublicSet:
+    def placed_with(self, private: Store) -> PublicSet:
         """Return the samples where the work is done, which has the ``private`` ones."""
         return PublicSet(private if self.store is None else self.store, self.modality, self.rows)
 
