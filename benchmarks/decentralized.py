@@ -32,7 +32,7 @@ evaluation: {{every: 10}}
 jobs: {{device: cpu, threads: 2, executor: {executor}, stacking: {stacking}}}
 """
 NETWORKS = {"logistic": "identity", "mlp": "{name: mlp, hidden: [64]}"}
-WAYS = {"stacked": ("inline", "on"), "beside the clock": ("beside", "on"), "auto": ("auto", "auto")}
+WAYS = {"stacked": ("inline", "on"), "forked": ("forked", "on"), "auto": ("auto", "auto")}
 
 
 def main() -> None:

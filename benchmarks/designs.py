@@ -467,16 +467,16 @@ def table(name: str, case: Case, found: dict[str, Measured]) -> str:
         "| design | µs per device step | lowest to highest | times faster than the loop | loss of the second epoch |",
         "| --- | --- | --- | --- | --- |",
     ]
-    yardstick = found["loop, 1 thread"].step_us
+    reference = found["loop, 1 thread"].step_us
     for design, measured in found.items():
         if measured.failure:
             lines.append(f"| {design} | failed: {measured.failure} | | | |")
             continue
         us = measured.step_us
         spread = f"{min(us):,.0f} to {max(us):,.0f}" if len(us) > 1 else "once"
-        if 1 < len(us) < len(yardstick):
+        if 1 < len(us) < len(reference):
             spread += f" in {len(us)}"
-        ratio = statistics.median(loop_us / own for loop_us, own in zip(yardstick, us, strict=False))
+        ratio = statistics.median(loop_us / own for loop_us, own in zip(reference, us, strict=False))
         lines.append(
             f"| {design} | {statistics.median(us):,.0f} | {spread} | {ratio:.2f} | {measured.loss:.5f} |"
         )

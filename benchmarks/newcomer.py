@@ -1,6 +1,6 @@
 """What the default does for a learner whose jobs do not stack, on a machine that others use as well.
 
-    python -m benchmarks.newcomer                # beside as many busy processes as there are cores
+    python -m benchmarks.newcomer                # next to as many busy processes as there are cores
     python -m benchmarks.newcomer --busy 0       # alone
 
 Each line is one run of the same scenario: federated averaging of a small CNN on scikit-learn's digits.

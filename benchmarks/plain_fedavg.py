@@ -2,7 +2,7 @@
 
 As plain_loop.py, but with a server: each round every client takes over the global model, trains one epoch on its own
 samples, and the server averages, weighed by numbers of samples. Nothing of this package is imported, so that the
-yardstick does not move when the package does. Flower's client (flower_client.py) trains with the same functions.
+reference does not move when the package does. Flower's client (flower_client.py) trains with the same functions.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a simulation without a simulator costs: decentralized learning as a plain loop over devices in PyTorch.
 
-The yardstick for everything else: one process, an ``nn.Module`` and an optimizer per device, data already in
+The reference for everything else: one process, an ``nn.Module`` and an optimizer per device, data already in
 tensors, no clock, no radio, no records. Each round every device trains one epoch on its own samples and then
 averages its model with its neighbours' (Metropolis weights on a random regular graph). Nothing of this package is
-imported, so that the yardstick does not move when the package does.
+imported, so that the reference does not move when the package does.
 
 python benchmarks/plain_loop.py
 python benchmarks/plain_loop.py --models lenet --rounds 5
@@ -39,8 +39,8 @@ class Case:
         degree: Neighbours of each device.
         batch_size: Samples of a step; what does not fill a batch is dropped, so 200 samples are 6 steps.
         learning_rate: Of plain SGD.
-        test_samples: Samples on which each device is judged.
-        evaluate_every: Rounds from one evaluation to the next; 0 judges nobody.
+        test_samples: Samples on which each device is evaluated.
+        evaluate_every: Rounds from one evaluation to the next; 0 evaluates nobody.
         threads: Threads inside PyTorch's operators.
         seed: Of data, graph, weights and batches.
     """
@@ -120,7 +120,7 @@ def simulate(case: Case) -> Result:
             train_epoch(networks[k], optimizers[k], x_train[k], y_train[k], case.batch_size)
         average(networks, weights)
         if case.evaluate_every and round % case.evaluate_every == 0:
-            accuracy = statistics.mean(judge(net, x_test, y_test) for net in networks)
+            accuracy = statistics.mean(accuracy_of(net, x_test, y_test) for net in networks)
     seconds = time.perf_counter() - start_s
     torch.set_num_threads(threads_before)
     return Result(seconds, accuracy)
@@ -153,7 +153,7 @@ def average(networks: list[nn.Module], weights: list[dict[int, float]]) -> None:
 
 
 @torch.no_grad()
-def judge(net: nn.Module, x: Tensor, y: Tensor) -> float:
+def accuracy_of(net: nn.Module, x: Tensor, y: Tensor) -> float:
     return (net(x).argmax(1) == y).float().mean().item()
 
 

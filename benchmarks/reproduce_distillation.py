@@ -35,7 +35,7 @@ class Case:
         label: What the row is called.
         scenario: Name of a scenario, without .yaml.
         learner: Name of a learner.
-        settings: key=value, beside those of the study.
+        settings: key=value, besides those of the study.
     """
 
     label: str
@@ -205,7 +205,7 @@ STUDIES = {
 def final(run: Run, metric: str) -> float:
     """The metric's mean over devices in the last round that it was measured in; NaN if it never was.
 
-    Of a learner with heads of modalities beside the fused one, that of the fused one.
+    Of a learner with heads of modalities besides the fused one, that of the fused one.
     """
     rows = run.metrics[run.metrics["name"] == metric].dropna(subset="value")
     rows = rows[rows["modality"].fillna("") == ""]

@@ -36,9 +36,9 @@ def main() -> None:
     print("| case | network | executor | seconds | outside training | peak memory | transfers | accuracy |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, sizes in CASES.items():
-        for executor in ("inline", "beside"):
+        for executor in ("inline", "forked"):
             done = run(SCENARIO.format(executor=executor, **sizes))
-            peak_gib = done.peak_gib + (done.worker_gib if executor == "beside" else 0.0)
+            peak_gib = done.peak_gib + (done.worker_gib if executor == "forked" else 0.0)
             print(
                 f"| {name} | MLP 57-{sizes['hidden']}-2, Adam | {executor} | {done.seconds:.1f} "
                 f"| {100 * done.metadata['outside_training_share']:.0f} % | {peak_gib:.2f} GiB "

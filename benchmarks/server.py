@@ -107,7 +107,7 @@ def flowered(python: Path, model: str, rounds: int) -> Measured:
                     "FLWR_HOME": home,
                     "FLWR_TELEMETRY_ENABLED": "0",
                     "RAY_USAGE_STATS_ENABLED": "0",
-                    "RAY_worker_niceness": "0",  # else Ray's workers give way to whatever runs beside them
+                    "RAY_worker_niceness": "0",  # else Ray's workers give way to whatever else runs
                 },
                 capture_output=True,
                 text=True,

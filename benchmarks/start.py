@@ -1,4 +1,4 @@
-"""What a command takes before anything is simulated: processor time, beside that of importing PyTorch.
+"""What a command takes before anything is simulated: processor time, next to that of importing PyTorch.
 
     python benchmarks/start.py
     python benchmarks/start.py --times 15 scenarios/*.yaml

@@ -38,9 +38,9 @@ class Choice(Options):
         return self
 
     def _take(self, options: Options) -> None:
-        """The options as they were understood; override it to keep more than was written."""
+        """Return the options as they were understood; override it to keep more than was written."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """The component's own options."""
+        """Return the component's own options."""
         return dict(self.__pydantic_extra__ or {})

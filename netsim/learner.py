@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a node computes in a round.
+    """The computing of a node in a round.
 
     Attributes:
         iterations: Optimizer steps in which each modality takes part, by modality.
@@ -44,7 +44,7 @@ class Cost:
 
 
 class Message(NamedTuple):
-    """What a node sends after training: to whom, and how large it is. The content is the node's outbox.
+    """A message that a node sends after training: receivers and size. Its content is the node's outbox.
 
     Attributes:
         receivers: The nodes that it is for; each gets a transfer of its own.
@@ -56,7 +56,7 @@ class Message(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What training or aggregation makes of a node. All of it may still be in the future.
+    """A node after training or aggregation. All of it may still be in the future.
 
     Attributes:
         state: The node's new state: a future, or any arrangement of futures and values.
@@ -71,7 +71,7 @@ class Step(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a device tells the cluster head after a round, or is told by it.
+    """A report of a device to the cluster head after a round, or the head's decision for it.
 
     Attributes:
         size_bits: Its size [bit].

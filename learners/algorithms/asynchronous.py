@@ -22,7 +22,7 @@ STALENESS = {
 
 @dataclass(frozen=True)
 class Aging(Averaging):
-    """What both have in common: how old an upload is, and what that costs it.
+    """The base of both: the age of an upload, and how much less it counts for it.
 
     A client's upload says which version it began with; its staleness is how many the server has made since.
 
@@ -59,7 +59,7 @@ class Moving(Aging):
     """
 
     def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
-        """See :meth:`Averaging.blend`."""
+        """Return the server's next model; see :meth:`Averaging.blend`."""
         assert isinstance(self.options, FedAsyncOptions)
         parts = before.parts
         for k, upload in uploads.items():
@@ -81,7 +81,7 @@ class Buffered(Aging):
     """
 
     def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
-        """See :meth:`Averaging.blend`."""
+        """Return the server's next model; see :meth:`Averaging.blend`."""
         assert isinstance(self.options, FedBuffOptions)
         factors = {k: self.factor(before, upload) for k, upload in uploads.items()}
 

@@ -1,4 +1,4 @@
-"""What learning together is measured by: any learner without its messages, see docs/learners/baselines.md."""
+"""Baselines of learning together: any learner without its messages, see docs/learners/baselines.md."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Baseline(Learner):
         raise NotImplementedError
 
     def training_memory_bytes(self, device: int) -> float:
-        """See :meth:`netsim.learner.Learner.training_memory_bytes`."""
+        """Return what the other learner takes."""
         return self._inner.training_memory_bytes(device)
 
     def facts(self) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import CostTable
 from learners.training.decomposed.aggregate import aggregate
 from learners.training.decomposed.energy import most_iterations, round_flops
-from learners.training.decomposed.metrics import JUDGEMENTS, LOSSES, VARIATIONS
+from learners.training.decomposed.metrics import EVALUATED, LOSSES, VARIATIONS
 from learners.training.decomposed.mixture import Neighbourhood
 from learners.training.decomposed.model import SharedModel
 from learners.training.decomposed.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
@@ -34,7 +34,7 @@ from netsim.work.torch_device import require_memory
 
 
 class DeviceState(NamedTuple):
-    """What a device keeps. The server keeps its parts alone.
+    """The state of a device. The server's state is its parts alone.
 
     Attributes:
         parts: Its model: W_{k,t} after aggregation, w_{k,t} after training.
@@ -58,7 +58,7 @@ class DMML(Learner):
     """
 
     Options: ClassVar[type[Options]] = DMMLOptions
-    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **JUDGEMENTS}
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **EVALUATED}
     SUITS = frozenset({"decentralized", "server"})
 
     def __init__(self, setup: Setup) -> None:
@@ -128,7 +128,7 @@ class DMML(Learner):
     # What it is built from.
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learner.Learner.owners`."""
+        """Return which devices own each modality."""
         return {
             m: frozenset(k for k, share in self._shares.items() if m in share.modalities)
             for m in self._modalities
@@ -140,7 +140,7 @@ class DMML(Learner):
         return {k: held[k] for k in self._shares} if self.setup.has_server else held
 
     def training_memory_bytes(self, device: int) -> float:
-        """See :meth:`learners.training.decomposed.model.SharedModel.training_memory_bytes`."""
+        """Return the memory of a local update; see :meth:`SharedModel.training_memory_bytes`."""
         share = self._shares.get(device)
         if share is None:
             return 0.0

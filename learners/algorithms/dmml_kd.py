@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from learners.algorithms.dmml import DMML
 from learners.networks.architecture import GeneratorShape
-from learners.training.decomposed.metrics import DISTILLATION_LOSSES, JUDGEMENTS, LOSSES, VARIATIONS
+from learners.training.decomposed.metrics import DISTILLATION_LOSSES, EVALUATED, LOSSES, VARIATIONS
 from learners.training.decomposed.options import DMMLKDOptions
 from learners.training.decomposed.plan import GeneratorTraining, LossWeights, TrainingPlan
 from learners.training.optimizers import Rule
@@ -22,7 +22,7 @@ class DMMLKD(DMML):
     """
 
     Options: ClassVar[type[Options]] = DMMLKDOptions
-    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **DISTILLATION_LOSSES, **VARIATIONS, **JUDGEMENTS}
+    METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **DISTILLATION_LOSSES, **VARIATIONS, **EVALUATED}
 
     @property
     def _training_options(self) -> DMMLKDOptions:

@@ -22,7 +22,7 @@ Coefficients = Mapping[str, Mapping[int, float]]
 
 
 class BalanceReport(NamedTuple):
-    """What a device tells the cluster head (Algorithm 3, line 15).
+    """The report of a device to the cluster head (Algorithm 3, line 15).
 
     Attributes:
         limit: N^max_{k,t+1}.
@@ -34,7 +34,7 @@ class BalanceReport(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What a device sends.
+    """The content of a device's messages.
 
     Attributes:
         parts: Its model.
@@ -46,7 +46,7 @@ class Sent(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """What a device keeps for its next report.
+    """The part of a device's state that its next report is made of.
 
     Attributes:
         iterations: N^m of the local update since the last aggregation; empty where there was none.

@@ -34,7 +34,7 @@ class Attention(Averaging):
     seed: int
 
     def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
-        """See :meth:`Averaging.rule`."""
+        """Return the next numbers of a part; see :meth:`Averaging.rule`."""
         if not self.noise:
             return attention(self.step)
         generator = random_numbers(derive_seed(self.seed, "attention noise", round))

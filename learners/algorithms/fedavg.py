@@ -46,7 +46,7 @@ class FedAvg(Learner):
     steps.
 
     Subclasses say what a server does with the uploads (:meth:`_method`), what is minimised (:meth:`_head_weights`,
-    :meth:`_make_plan`) and what travels beside the model.
+    :meth:`_make_plan`) and what travels besides the model.
     """
 
     Options: ClassVar[type[Options]] = FedAvgOptions
@@ -71,7 +71,7 @@ class FedAvg(Learner):
 
     @property
     def _trains_own_heads(self) -> bool:
-        """Whether modalities' own heads are ever trained."""
+        """Return whether modalities' own heads are ever trained."""
         return getattr(self._options, "losses", "mean") == "mean"
 
     def _make_plan(self) -> LocalPlan:
@@ -97,11 +97,11 @@ class FedAvg(Learner):
         return dict.fromkeys(heads, 1 / len(heads))
 
     def _upload_numbers(self, client: Client) -> int:
-        """Return how many numbers a client sends to the server beside its model."""
+        """Return how many numbers a client sends to the server besides its model."""
         return 0
 
     def _download_numbers(self) -> int:
-        """Return how many numbers the server sends beside its model."""
+        """Return how many numbers the server sends besides its model."""
         return 0
 
     def _measured_samples(self, client: Client) -> int:
@@ -111,7 +111,7 @@ class FedAvg(Learner):
     # The contract.
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learner.Learner.owners`."""
+        """Return which devices own each modality."""
         return self._federation.owners
 
     def sample_counts(self) -> Mapping[int, int]:
@@ -119,11 +119,11 @@ class FedAvg(Learner):
         return {k: len(client.train) + len(client.validation) for k, client in self._clients.items()}
 
     def training_memory_bytes(self, device: int) -> float:
-        """See :meth:`Federation.training_memory_bytes`."""
+        """Return the memory of a local update; see :meth:`Federation.training_memory_bytes`."""
         return self._federation.training_memory_bytes(device, self._plan)
 
     def facts(self) -> Mapping[str, Any]:
-        """See :meth:`Federation.facts`."""
+        """Return data set, sizes and costs, for the run's metadata."""
         return self._federation.facts()
 
     def prepare(self, graph: nx.Graph) -> None:

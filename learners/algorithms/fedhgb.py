@@ -34,7 +34,7 @@ BLENDING = {
     "blending_fallbacks": "how often nothing could be told apart and weights were uniform: clients, and the server",
 }
 NOTHING_KNOWN = Behaviour(0.0, math.inf)
-"""Of a client that could not measure: it has no weight beside those that could."""
+"""Of a client that could not measure: it has no weight where others could."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Blending(Averaging):
     floor: float
 
     def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
-        """See :meth:`Averaging.blend`."""
+        """Return the server's next model; see :meth:`Averaging.blend`."""
         plain = super().blend(round, before, uploads)
         if not (self.heads or self.clients):
             return plain
@@ -76,7 +76,7 @@ class Blending(Averaging):
         )
 
     def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
-        """See :meth:`Averaging.rule`."""
+        """Return the next numbers of a part; see :meth:`Averaging.rule`."""
         return averaging(lambda holders: self._client_weights(uploads, holders).weights)
 
     def opinion(self, trained: Trained) -> Blend[str] | None:
@@ -153,7 +153,7 @@ class FedHGB(FedAvg):
         return len(architecture.heads(architecture.modalities)) * self.blends_heads
 
     def _measured_samples(self, client: Client) -> int:
-        """The subsets S of both kinds of samples, before and after."""
+        """Count the samples of the subsets S of both kinds, before and after."""
         if not self._measures:
             return 0
         share = self._hgb.measured_share

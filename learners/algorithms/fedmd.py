@@ -29,7 +29,7 @@ from netsim.work.torch_device import require_memory
 
 
 class Upload(NamedTuple):
-    """What is known of a party after its training.
+    """The outcome of a party's training.
 
     Attributes:
         scores: Logits of the round's public samples [samples, C]: this is what it sends.
@@ -87,7 +87,7 @@ class FedMD(PerDeviceLearner):
         return options
 
     def _find_label_space(self) -> str:
-        """What the heads know; samples set aside have the private classes already.
+        """Return the classes of the heads; samples set aside have the private classes already.
 
         Raises:
             ScenarioError: Classes shall be shared that are not the same.
@@ -133,7 +133,7 @@ class FedMD(PerDeviceLearner):
             "use fewer devices (devices.count) or smaller networks (learner.networks), or allow more",
         )
         self._devices.place()
-        self._public_set = Shared(self._public.beside(self._devices.store))
+        self._public_set = Shared(self._public.placed_with(self._devices.store))
 
     @property
     def _bits(self) -> float:
@@ -189,7 +189,7 @@ class FedMD(PerDeviceLearner):
 
     @property
     def _public_head(self) -> int:
-        """The head that learns public labels."""
+        """Return the head that learns public labels."""
         return 1 if self._label_space == "private" else 0
 
     def _epochs(self, device: int, round: int) -> Epochs:

@@ -28,7 +28,7 @@ class NormalisedAveraging(Averaging):
     proximal: bool
 
     def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
-        """See :meth:`Averaging.rule`."""
+        """Return the next numbers of a part; see :meth:`Averaging.rule`."""
         norms = {k: upload.trained.normaliser for k, upload in uploads.items()}
         steps = {k: float(upload.trained.steps) for k, upload in uploads.items()}
         amounts = steps if self.proximal else norms
@@ -47,5 +47,5 @@ class FedNova(FedAvg):
         return NormalisedAveraging(plain.amounts, plain.drops, options.mu > 0)
 
     def _upload_numbers(self, client: Client) -> int:
-        """τ_i, from which the server has ‖a_i‖₁."""
+        """Return one: τ_i, from which the server has ‖a_i‖₁."""
         return 1

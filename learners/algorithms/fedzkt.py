@@ -210,7 +210,7 @@ class FedZKT(PerDeviceLearner):
         }
 
     def _students(self, active: Sequence[int]) -> list[int]:
-        """Whose models learn from the global one."""
+        """Return the devices whose models learn from the global one."""
         return sorted(self._devices.samples if self._options.transfer == "all" else active)
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:

@@ -21,7 +21,7 @@ class Isolated(Baseline):
         return node != self.setup.server
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learner.Learner.owners`."""
+        """Return which devices own each modality."""
         return self._inner.owners()
 
     def sample_counts(self) -> Mapping[int, int]:

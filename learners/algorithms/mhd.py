@@ -89,7 +89,7 @@ class MHD(PerDeviceLearner):
 
     @property
     def _auxiliary_heads(self) -> int:
-        """How many auxiliary heads there are: with ν_aux = 0 nobody trains them, and there are none."""
+        """Return the number of auxiliary heads: with ν_aux = 0 nobody trains them, and there are none."""
         return self._options.auxiliary_heads if self._options.nu_aux else 0
 
     @property
@@ -114,25 +114,25 @@ class MHD(PerDeviceLearner):
     # What everybody can work out for everybody.
 
     def _teachers(self, round: int) -> Teachers:
-        """The graph of ``round``."""
+        """Return the graph of ``round``."""
         return in_round(self._graphs, round)
 
     def _teacher_chosen(self, student: int, round: int) -> int | None:
-        """Whose checkpoint ``student`` gets after ``round``: any of its teachers', all alike; none after the last."""
+        """Draw whose checkpoint ``student`` gets after ``round``, of its teachers' all alike; none after the last."""
         own = self._teachers(round)[student]
         if not own or round >= self.setup.rounds or not self._distils:
             return None
         return own[int(stream(self.setup.seed, "teacher", student, round).integers(len(own)))]
 
     def _with_new(self, pool: tuple[Entry, ...], new: Entry, student: int, round: int) -> tuple[Entry, ...]:
-        """The pool after ``round``, in which ``new`` has taken the place of any other, or a free one."""
+        """Return the pool after ``round``, in which ``new`` has taken the place of any other, or a free one."""
         if len(pool) < self._slots:
             return (*pool, new)
         slot = int(stream(self.setup.seed, "slot", student, round).integers(self._slots))
         return (*pool[:slot], new, *pool[slot + 1 :])
 
     def _planned_pool(self, student: int, round: int) -> tuple[int, ...]:
-        """Whose checkpoints are in the pool as ``round`` begins, if all have arrived."""
+        """Return whose checkpoints are in the pool as ``round`` begins, if all have arrived."""
         at, pool = self._planned.get(student, (0, ()))
         if at > round or at == 0:
             at, pool = 1, self._first_pool(student)
@@ -144,7 +144,7 @@ class MHD(PerDeviceLearner):
         return pool
 
     def _first_pool(self, student: int) -> tuple[int, ...]:
-        """Whose first models the pool begins with: they follow from the run's seed, so they need not be sent."""
+        """Draw whose first models the pool begins with; they follow from the run's seed, so they need not be sent."""
         own = self._teachers(1)[student]
         if not own or not self._distils:
             return ()
@@ -152,19 +152,19 @@ class MHD(PerDeviceLearner):
         return tuple(own[int(draw)] for draw in draws)
 
     def _public_places(self, student: int, round: int) -> Tensor:
-        """The public samples of each step of a round, int64 [steps, B]; all batches are full."""
+        """Draw the public samples of each step of a round, int64 [steps, B]; all batches are full."""
         seed, steps = derive_seed(self.setup.seed, "public", student, round), self._options.local_steps
         return torch.stack(mini_batches(len(self._public.rows), self._public_batch, steps, seed, "drop"))
 
     def _picks(self, student: int, round: int, among: int) -> Tensor:
-        """Which of ``among`` teach in each step, without one twice in a step; int64 [steps, Δ]."""
+        """Draw which of ``among`` teach in each step, none twice in a step; int64 [steps, Δ]."""
         count = min(self._options.targets, among)
         generator = random_numbers(derive_seed(self.setup.seed, "targets", student, round))
         steps = self._options.local_steps
         return torch.rand(steps, among, generator=generator).argsort(1)[:, :count]
 
     def _wanted(self, teacher: int, round: int) -> dict[int, Wanted]:
-        """What students want of ``teacher`` after ``round``, for their next one; nothing after the last.
+        """Return what students want of ``teacher`` after ``round``, for their next one; nothing after the last.
 
         A round's workload, messages and training ask for the same.
         """
@@ -228,7 +228,7 @@ class MHD(PerDeviceLearner):
             "use fewer devices (devices.count), smaller pools (learner.pool_size) or smaller networks, or allow more",
         )
         self._devices.place()
-        self._public_set = Shared(self._public.beside(self._devices.store))
+        self._public_set = Shared(self._public.placed_with(self._devices.store))
 
     def first(self, work: TaskGraph, node: int) -> Step:
         """Return the device's first model, and a pool of its teachers' first models."""
@@ -327,7 +327,7 @@ class MHD(PerDeviceLearner):
         return [Message((k,), self._prediction_bits(node, wanted[k])) for k in students if k in wanted]
 
     def _prediction_bits(self, device: int, wanted: Wanted) -> float:
-        """Of each sample and head k values and the numbers of their classes; and the embedding where it is used.
+        """Return the size of k values of each sample and head, their classes, and the embedding where it is used [bit].
 
         Which samples are meant everybody knows from the run's seed.
         """

@@ -104,7 +104,7 @@ def _whole(play: Play, t: int) -> None:
 
 
 def _compare(one: Play, other: Play, text: str) -> None:
-    """See whether both have said the same; the first difference, in the order of a round, is told."""
+    """Check that both have said the same; the first difference, in the order of a round, is told."""
     ours, theirs = one.digests(), other.digests()
     for place in sorted(
         ours.keys() | theirs.keys(), key=lambda place: (place[0], _ORDER.index(place[2]), place[1])

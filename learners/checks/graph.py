@@ -63,7 +63,7 @@ class CheckedGraph(PlainGraph):
         ] = []  # whose, the result, and its fingerprint when it was made
 
     def add(self, task: Task) -> Future:
-        """See :meth:`TaskGraph.add`; what is called looks on while it does the task."""
+        """Add a task, as :meth:`TaskGraph.add` does; it is checked while it is done."""
         function, stack, caller = task.function, task.stack, self.caller
         _check_function(function, caller)
         if stack is not None:
@@ -76,7 +76,7 @@ class CheckedGraph(PlainGraph):
         return super().add(task)
 
     def look_back(self) -> None:
-        """See whether results are what they were, and what tasks give when they are stacked."""
+        """Check that results are what they were, and that stacked tasks give the same."""
         for whose, result, digest in self._results:
             promise(fingerprint(result) == digest, f"{whose} gave a result that was changed later")
         for group in self._stackable.values():
@@ -150,7 +150,7 @@ def _travelled(given: Mapping[str, Any], caller: str, function: Any) -> Any:
 
 
 def _check_function(function: Any, caller: str) -> None:
-    """See whether another process finds ``function`` by its name."""
+    """Check that another process finds ``function`` by its name."""
     try:
         found = not inspect.ismethod(function) and bool(pickle.dumps(function))
     except Exception:

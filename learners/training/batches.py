@@ -1,4 +1,4 @@
-"""Which samples a local update sees in which iteration, and which modalities take part: from seeds alone."""
+"""Samples and modalities of each iteration of a local update, drawn from seeds alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netsim.core.streams import derive_seed
 
 
 def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> list[tuple[str, ...]]:
-    """P^{n,m}: which modalities take part in each of ``total`` iterations.
+    """Draw P^{n,m}: which modalities take part in each of ``total`` iterations.
 
     Each modality's N^m iterations are drawn without replacement, independently of the other modalities; one
     that takes part in all of them draws nothing, so a run whose N^m are never cut is the same run.
@@ -27,7 +27,7 @@ def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> l
 
 
 def batch_sizes(samples: int, batch_size: int, iterations: int, last_batch: LastBatch) -> list[int]:
-    """Samples of each iteration's mini-batch.
+    """Return the number of samples of each iteration's mini-batch.
 
     An epoch is full mini-batches, and one with what is left over unless that is dropped. A device with fewer samples
     than a mini-batch has one smaller batch per epoch either way; one without samples has none.
@@ -37,7 +37,7 @@ def batch_sizes(samples: int, batch_size: int, iterations: int, last_batch: Last
 
 
 def iterations_per_epoch(samples: int, batch_size: int, last_batch: LastBatch) -> int:
-    """Mini-batches in one epoch; one where there is nothing to make them of."""
+    """Count the mini-batches of an epoch; one where there is nothing to make them of."""
     return max(1, len(_epoch(samples, batch_size, last_batch)))
 
 
@@ -67,7 +67,7 @@ def drawn(samples: int, batch_size: int, iterations: int, seed: int, last_batch:
 def mini_batches(
     samples: int, batch_size: int, iterations: int, seed: int, last_batch: LastBatch
 ) -> tuple[Tensor, ...]:
-    """:func:`drawn`, cut into mini-batches: places of each, int64 [its size]."""
+    """Draw mini-batches, as :func:`drawn` does: places of each, int64 [its size]."""
     places = drawn(samples, batch_size, iterations, seed, last_batch)
     return places.split(batch_sizes(samples, batch_size, iterations, last_batch)) if len(places) else ()
 
@@ -79,7 +79,7 @@ def drawn_by_all(
     seeds: Sequence[int],
     last_batch: LastBatch,
 ) -> Tensor:
-    """Samples of the mini-batches of several devices, one after the other, int64 [devices, most].
+    """Draw the samples of the mini-batches of several devices, one after the other, int64 [devices, most].
 
     Any of its samples stand where a device has no more.
 
@@ -106,7 +106,7 @@ def drawn_by_all(
 def _drawn_by_equals(
     rows: Sequence[Tensor], batch_size: int, iterations: int, seeds: Sequence[int], last_batch: LastBatch
 ) -> Tensor:
-    """:func:`drawn_by_all` for devices with equally many samples and iterations, four times as fast."""
+    """Draw as :func:`drawn_by_all` does, for devices with equally many samples and iterations, four times as fast."""
     count, generator = len(rows[0]), torch.Generator()
     epoch = _epoch(count, batch_size, last_batch)
     epochs, orders = -(-iterations // len(epoch)), []
@@ -119,5 +119,5 @@ def _drawn_by_equals(
 
 
 def random_numbers(seed: int) -> torch.Generator:
-    """A stream of random numbers, drawn on the CPU, so that they are the same wherever the work is done."""
+    """Return a stream of random numbers, drawn on the CPU, so that they are the same wherever the work is done."""
     return torch.Generator().manual_seed(seed)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from netsim.learner import Metric
 
 
-def judgements(result: Mapping[str, float], modalities: Collection[str]) -> list[Metric]:
+def as_metrics(result: Mapping[str, float], modalities: Collection[str]) -> list[Metric]:
     """Return metrics of the entries ``loss``, ``accuracy`` and ``accuracy/<modality>`` of an evaluation.
 
     Args:

@@ -21,7 +21,7 @@ def check_data(plan: Plan) -> None:
 
 
 def check_executor(plan: Plan) -> None:
-    """See whether the work can be done in a forked process, if that is asked for.
+    """Check that the work can be done in a forked process, if that is asked for.
 
     Raises:
         ScenarioError: It cannot.

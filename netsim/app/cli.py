@@ -332,7 +332,7 @@ def _median_and_tail(spread_s: Mapping[str, float]) -> str:
 
 
 def _add_in_short(table: Table, metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Add what was measured beside the accuracy, side by side and without explanations."""
+    """Add what was measured besides the accuracy, side by side and without explanations."""
     from rich.columns import Columns
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""What SimPy's clock does not offer."""
+"""Additions to SimPy's clock."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
 
 
 def _unit(key: str) -> str:
-    """Name the unit that a key's name carries: ``" in hertz"``, or nothing."""
+    """Return the unit that a key's name carries: ``" in hertz"``, or nothing."""
     parts = key.split("_")
     if "per" in parts:
         before, _, after = key.rpartition("_per_")
@@ -82,7 +82,7 @@ def _sentence(error: Any, model: type[BaseModel], location: Location, of_compone
         owner = _model_at(model, location[:-1])
         known = sorted(owner.model_fields) if owner else []
         if of_component and len(location) == 1:
-            known = sorted([*known, "name"])  # which component it is stands beside its options
+            known = sorted([*known, "name"])  # which component it is stands among its options
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known here: {', '.join(known) or 'none'}."
         return f"unknown key.{hint}"

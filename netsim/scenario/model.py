@@ -28,7 +28,7 @@ class Component(BaseModel):
 
     @property
     def given(self) -> dict[str, Any]:
-        """Return the options beside the name."""
+        """Return the options besides the name."""
         return dict(self.__pydantic_extra__ or {})
 
 
@@ -47,7 +47,7 @@ def _component(name: str) -> Component:
 class BatteryOptions(Options):
     """Block ``devices.battery``."""
 
-    capacity_j: Joules = Field(float("inf"), description="joules at the start [J]; .inf for mains power")
+    capacity_j: Joules = Field(float("inf"), description="joules at the start [J]; .inf for unlimited power")
 
 
 class ProcessorChange(Options):
@@ -167,7 +167,7 @@ class DownlinkOptions(Options):
 
 
 class ServerOptions(Options):
-    """Block ``server``: the edge server of protocols that have one; it is on mains power."""
+    """Block ``server``: the edge server of protocols that have one; its power is unlimited."""
 
     position_m: tuple[float, float] = Field((0.0, 0.0), description="where it is [m]")
     processor: Processor = Field(
@@ -223,16 +223,18 @@ class Costs(Options):
     backward_to_forward: Annotated[float | Literal["counted"], BeforeValidator(_counted_or_times)] = Field(
         "counted",
         description="cost of the backward pass: counted from the network, or so many forward passes (the paper's is "
-        "1); beside stated costs, which are not counted, `counted` is 2",
+        "1); with stated costs, which are not counted, `counted` is 2",
     )
     flops_per_mac: float = Field(2.0, gt=0, description="FLOPs of one multiply-accumulate; the paper's is 1")
     stated: StatedCosts | None = Field(None, description="costs stated instead of counted")
 
 
 class Evaluation(Options):
-    """Block ``evaluation``: when and on what the devices' models are judged."""
+    """Block ``evaluation``: when and on what the models are evaluated."""
 
-    every: int = Field(1, ge=1, description="judge after every so many rounds; the last round always counts")
+    every: int = Field(
+        1, ge=1, description="evaluate after every so many rounds; the last round always counts"
+    )
     samples: int | None = Field(
         None, gt=0, description="size of a fixed random part of the test set; null: all"
     )
@@ -266,7 +268,7 @@ class Jobs(Options):
         None,
         ge=0,
         description="jobs that the simulation may run ahead of while workers are busy; null: two for each device, "
-        "eight with the learning beside the clock",
+        "eight with a forked process",
     )
     memory_gib: float | None = Field(
         None,
@@ -304,7 +306,7 @@ class Scenario(Options):
     partition: Named | None = Field(None, description="which device holds which samples of which modalities")
     learner: Named = Field(description="the algorithm")
     costs: Costs = Field(Costs(), description="what learning costs in FLOPs and bits")
-    evaluation: Evaluation = Field(Evaluation(), description="when and on what models are judged")
+    evaluation: Evaluation = Field(Evaluation(), description="when and on what models are evaluated")
     jobs: Jobs = Field(Jobs(), description="what the real training runs on")
 
 

@@ -22,7 +22,7 @@ _WORDS = {float: "number", int: "whole number", str: "text", bool: "true or fals
 
 
 def _type(annotation: Any) -> str:
-    """Name the type of a key."""
+    """Return the name of a key's type."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in _WORDS:
         return _WORDS[annotation]

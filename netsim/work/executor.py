@@ -47,14 +47,14 @@ class Executor(ABC):
         return False
 
     @property
-    def works_beside(self) -> bool:
+    def works_elsewhere(self) -> bool:
         """Return whether jobs run in other processes, so that this one can do something else meanwhile."""
         return False
 
     @property
     def in_one_process(self) -> bool:
         """Return whether it is certain that no job runs in workers, which a forked process would not have."""
-        return not (self.works_ahead or self.works_beside)
+        return not (self.works_ahead or self.works_elsewhere)
 
     def prepare(self, torch_device: str, expected_jobs: int) -> None:  # noqa: B027 (a hook)
         """Prepare for about ``expected_jobs`` jobs on ``torch_device``; called before the first job."""

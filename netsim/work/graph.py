@@ -194,7 +194,7 @@ class TaskGraph:
                 pass
             while self._heavy > self.max_pending and self._advance():
                 pass
-        elif self.executor.works_beside:
+        elif self.executor.works_elsewhere:
             # One round behind: while this process simulates the next round, workers do the tasks of this one.
             while self._open[round - 1]:
                 self._must_advance()

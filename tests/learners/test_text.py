@@ -25,7 +25,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
 }
 
 
-class Judged(Observer):
+class Accuracies(Observer):
     """Accuracies in the order in which they were told."""
 
     def __init__(self) -> None:
@@ -50,10 +50,10 @@ def test_sentences_are_learnt(write_scenario: Any, name: str, recurrent: bool) -
         jobs={"device": "cpu", "threads": 1, "executor": "inline", "stacking": "off"},
         **({"protocol": {"name": "server_rounds"}} if server else {}),
     )
-    simulation, judged = build(load_plan(path), path.parent / "cache", lambda text: None), Judged()
-    simulation.watch(judged)
+    simulation, observer = build(load_plan(path), path.parent / "cache", lambda text: None), Accuracies()
+    simulation.watch(observer)
     simulation.run()
-    assert max(judged.accuracies[-3:]) > 0.4
+    assert max(observer.accuracies[-3:]) > 0.4
 
 
 def test_two_training_samples_are_tokens_and_so_is_what_a_store_gives() -> None:

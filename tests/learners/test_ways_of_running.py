@@ -1,4 +1,4 @@
-"""Every learner, two rounds of a whole simulation: alone, stacked, in workers, beside the clock, on Ray."""
+"""Every learner, two rounds of a whole simulation: alone, stacked, in workers, in a forked process, on Ray."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-UNTRAINED = (
+DRY_RUN = (
     "learner.name=dmml",
     "jobs.executor.name=learners.training.dry_run:DryRun",
     "data.surrogate_clips=120",
@@ -33,7 +33,7 @@ def test_mean_energy_of_dmml_over_ten_topologies(run_scenario):
     """
     totals = []
     for seed in range(10):
-        folder = run_scenario("crema_12dev", *UNTRAINED, f"seed={seed}", run_id=str(seed))
+        folder = run_scenario("crema_12dev", *DRY_RUN, f"seed={seed}", run_id=str(seed))
         energy = json.loads((folder / "summary.json").read_text())["energy_per_device_j"]
         assert energy["compute"] == pytest.approx(34 * 80 * 5.77500492, rel=1e-9)
         degree = pd.read_parquet(folder / "devices.parquet").degree.mean()

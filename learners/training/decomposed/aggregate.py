@@ -16,7 +16,7 @@ from netsim.work.job import Inputs
 
 
 class Aggregated(NamedTuple):
-    """What aggregation makes of a device.
+    """A device after aggregation.
 
     Attributes:
         parts: W_{k,t}.

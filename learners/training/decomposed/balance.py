@@ -11,7 +11,7 @@ Iterations = dict[str, dict[int, int]]
 
 @dataclass(frozen=True)
 class Balanced:
-    """What Algorithm 2 comes to.
+    """The result of Algorithm 2.
 
     Attributes:
         iterations: N^m_{k',t+1} by modality and owner.
@@ -26,7 +26,7 @@ class Balanced:
 
 
 def influence(coefficients: Mapping[int, Mapping[int, float]], devices: Sequence[int]) -> dict[int, float]:
-    """S_k' = Σ_k ξ_{k,k'} / (φ_{k,k'} + ε) of one modality: how much an iteration of k' weighs in γ.
+    """Compute S_k' = Σ_k ξ_{k,k'} / (φ_{k,k'} + ε) of one modality: how much an iteration of k' weighs in γ.
 
     Args:
         coefficients: ξ/(φ + ε) by reporting device k and sender k'.
@@ -38,7 +38,7 @@ def influence(coefficients: Mapping[int, Mapping[int, float]], devices: Sequence
 
 
 def gamma(iterations: Mapping[int, int], weights: Mapping[int, float]) -> float:
-    """γ^m = Σ_k' N^m_k' S^m_k', eq. (19)."""
+    """Compute γ^m = Σ_k' N^m_k' S^m_k', eq. (19)."""
     return float(sum(iterations[k] * weights[k] for k in sorted(weights)))
 
 

@@ -11,7 +11,7 @@ from learners.training.costs import CostTable
 def round_flops(
     costs: CostTable, iterations: Mapping[str, int], total: int, generator_iterations: int
 ) -> dict[str, float]:
-    """FLOPs of a round by part: Σ_m N^m (O^m + Ô) + N^max O_F^G + N̂ O^G.
+    """Return the FLOPs of a round by part: Σ_m N^m (O^m + Ô) + N^max O_F^G + N̂ O^G.
 
     O^b, the bias, is taken as nothing, as in Table II. A round in which the generator is not asked (the
     first, by default) is charged for it all the same, as printed: 0.002 % of the round.
@@ -35,7 +35,7 @@ def round_flops(
 
 
 def most_iterations(limit: int, needed_j: Callable[[int], float], remaining_j: float) -> int:
-    """N^max: the largest integer N ≤ ``limit`` with ``needed_j(N)`` < ``remaining_j``, or 0.
+    """Find N^max: the largest integer N ≤ ``limit`` with ``needed_j(N)`` < ``remaining_j``, or 0.
 
     Args:
         limit: N_k.

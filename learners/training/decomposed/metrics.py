@@ -1,4 +1,4 @@
-"""What DMML and its kin measure, each with a line of explanation."""
+"""Metrics of DMML and its kin, each with a line of explanation."""
 
 LOSSES = {
     "loss_task": "cross-entropy of the prediction in training, mean over the round's iterations",
@@ -15,7 +15,7 @@ VARIATIONS = {
     "variation": "relative change of a modality's extractor by the whole round, ‖W_t − W_{t−1}‖/‖W_t‖ (eq. 18)",
     "variation_local": "φ_kk: the same by the device's own training, ‖w_t − W_{t−1}‖/‖W_t‖; never under a server",
 }
-JUDGEMENTS = {
+EVALUATED = {
     "accuracy": "test accuracy; per modality it is that of the modality's own logits (eq. 27)",
     "loss_test": "cross-entropy of the prediction on the test samples",
 }

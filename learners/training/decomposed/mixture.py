@@ -1,4 +1,4 @@
-"""Who mixes whose parts with which weights."""
+"""Weights with which devices mix each other's parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Heard = tuple[tuple[int, tuple[int, ...]], ...]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Who mixes whose parts with which weights.
+    """Weights with which devices mix each other's parts.
 
     Attributes:
         rows: ξ_{k,k'} by receiver k and sender k', senders in the order of device numbers.
@@ -46,7 +46,7 @@ class Mixture:
 
 
 class Neighbourhood:
-    """Which device holds what, and how much it takes in of each neighbour: the same in all rounds.
+    """Modalities of each device, and the weights of its neighbours: the same in all rounds.
 
     Attributes:
         modalities: The modalities of each device.

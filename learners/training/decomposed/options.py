@@ -13,7 +13,7 @@ from netsim.core.options import Options
 
 
 class TrainingOptions(Options):
-    """How a device trains: shared by all learners that train a multi-modal network."""
+    """Training of a device: shared by all learners that train a multi-modal network."""
 
     networks: dict[str, NetworkChoice] = Field(
         default={},
@@ -39,7 +39,7 @@ class TrainingOptions(Options):
 
 
 class FusionOptions(TrainingOptions):
-    """How modalities are fused where no generator needs them decomposed."""
+    """Fusion of modalities where no generator needs them decomposed."""
 
     architecture: Literal["decomposed", "concat"] = Field(
         default="decomposed",
@@ -49,7 +49,7 @@ class FusionOptions(TrainingOptions):
 
 
 class BatteryOptions(Options):
-    """What a device does about its battery."""
+    """Treatment of a device's battery."""
 
     spare_battery: bool = Field(
         default=False, description="do fewer iterations where the battery would not last for all of them"
@@ -89,7 +89,7 @@ class DMMLKDOptions(TrainingOptions, BatteryOptions):
         default="literal", description="eq. (16) as printed, or in its source's direction"
     )
     distillation_in_first_round: bool = Field(
-        default=False, description="whether round 1 learns from the generator, which is untrained then"
+        default=False, description="whether round 1 learns from the generator, which nobody has trained yet"
     )
     generator_learning_rate: float = Field(
         default=1e-4, gt=0, description="Adam's step size for the generator, η^G"

@@ -1,4 +1,4 @@
-"""What a job needs to know beside a state, samples and a seed: small, frozen and picklable."""
+"""Settings of a job, besides a state, samples and a seed: small, frozen and picklable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class GeneratorTraining:
-    """How the generator is trained after the network: N̂ iterations of eq. (14)."""
+    """Training of the generator after the network: N̂ iterations of eq. (14)."""
 
     iterations: int
     rule: Rule
@@ -48,7 +48,7 @@ class LocalCost(Cost):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How a local update goes.
+    """Settings of a local update.
 
     Attributes:
         losses: What is minimised.

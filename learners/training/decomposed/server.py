@@ -15,7 +15,7 @@ from netsim.work.job import Inputs
 
 
 class Averaged(NamedTuple):
-    """What aggregation makes of the server.
+    """The server after aggregation.
 
     Attributes:
         parts: W_t.

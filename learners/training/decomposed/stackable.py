@@ -1,4 +1,4 @@
-"""Whether the devices' networks can be done for several of them as one: found out by trying it once."""
+"""A trial of networks: whether several devices' can be done as one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from learners.training.task import Store
 
 
 def training_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
-    """What keeps local updates from being stacked, as the end of a sentence; empty if nothing does.
+    """Return what keeps local updates from being stacked, as the end of a sentence; empty if nothing does.
 
     Args:
         jobs: Inputs of two of them; see :func:`learners.training.decomposed.local_update.local_update`.
@@ -24,7 +24,7 @@ def training_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def evaluation_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
-    """What keeps evaluations from being stacked, as the end of a sentence; empty if nothing does.
+    """Return what keeps evaluations from being stacked, as the end of a sentence; empty if nothing does.
 
     Args:
         jobs: Inputs of two of them; see :func:`learners.training.decomposed.evaluation.evaluate`.
@@ -34,7 +34,7 @@ def evaluation_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _obstacle(jobs: Sequence[Mapping[str, Any]], rows: Tensor, trains: bool) -> str:
-    """Of any modality's network, on samples ``rows`` [K, batch]."""
+    """Return the obstacle of any modality's network, on samples ``rows`` [K, batch]."""
     architecture: Architecture = jobs[0]["architecture"]
     store: Store = jobs[0]["store"]
     net = architecture.model(jobs[0]["torch_device"]).net

@@ -10,7 +10,7 @@ from learners.training.decomposed import evaluation, local_update
 from learners.training.decomposed.model import SharedModel
 from learners.training.decomposed.plan import LocalCost, TrainingPlan
 from learners.training.decomposed.stackable import evaluation_obstacle, training_obstacle
-from learners.training.evaluation import judgements
+from learners.training.evaluation import as_metrics
 from learners.training.state import state_bytes
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
@@ -79,7 +79,7 @@ class Tasks:
         }
         stack = self._evaluation_stack(modalities, settings.batch_size)
         result = work.do(evaluation.evaluate, inputs, round, stack)
-        return work.together(judged, {"result": result, "modalities": self._names}, round)
+        return work.together(evaluated, {"result": result, "modalities": self._names}, round)
 
     def _training_stack(
         self, modalities: tuple[str, ...], plan: TrainingPlan, batch_size: int, steps: int
@@ -124,6 +124,6 @@ class Tasks:
         return state_bytes(self.model.first(modalities))
 
 
-def judged(inputs: Sequence[Inputs]) -> list[list[Metric]]:
+def evaluated(inputs: Sequence[Inputs]) -> list[list[Metric]]:
     """Return fused accuracy and loss, and each modality's accuracy where the task has several."""
-    return [judgements(one["result"], one["modalities"]) for one in inputs]
+    return [as_metrics(one["result"], one["modalities"]) for one in inputs]

@@ -23,7 +23,7 @@ TRUNK, HEADS = "trunk", "heads"
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives for a batch of B.
+    """The results of a forward pass of a batch of B.
 
     Attributes:
         embedding: What the heads see, mapped to the common width where there is one, not normalised [B, L].
@@ -80,11 +80,11 @@ class Classifier:
 
     @cached_property
     def text(self) -> str:
-        """What architectures can be told apart by."""
+        """Return a text that architectures can be told apart by."""
         return repr(self)
 
     def build(self) -> ClassifierNet:
-        """A network with weights freshly drawn from PyTorch's global generator.
+        """Build a network with weights freshly drawn from PyTorch's global generator.
 
         Raises:
             ScenarioError: The trunk cannot take such inputs.
@@ -92,7 +92,7 @@ class Classifier:
         return ClassifierNet(self.network.build(self.input_shape), self.class_counts, self.embedding_size)
 
     def net(self, torch_device: str = "cpu", place: int = 0) -> ClassifierNet:
-        """A network for this thread to work with; see :func:`learners.networks.built.built`.
+        """Return a network for this thread to work with; see :func:`learners.networks.built.built`.
 
         Args:
             torch_device: Where it is.
@@ -101,7 +101,7 @@ class Classifier:
         return built((self.text, torch_device, place), lambda: self.build().to(torch_device))
 
     def predict(self, state: State, x: Tensor) -> Outputs:
-        """What the model ``state`` says of ``x``, as a teacher does: in evaluation mode, changing nothing."""
+        """Return what the model ``state`` says of ``x``, as a teacher does: in evaluation mode, changing nothing."""
         net = self.net(str(x.device), place=-1)
         net.eval()
         outputs: Outputs = functional_call(net, tensors_of(state), (x,))
@@ -132,7 +132,7 @@ def classifiers(
     class_counts: tuple[int, ...],
     embedding_size: int | None = None,
 ) -> dict[int, Classifier]:
-    """The architecture of each device; each different one is built once, to see that it can be.
+    """Return the architecture of each device; each different one is built once, to see that it can be.
 
     Raises:
         ScenarioError: A network cannot take such inputs.

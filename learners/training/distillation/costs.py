@@ -1,4 +1,4 @@
-"""What a device's own network costs in FLOPs, bits and memory."""
+"""FLOPs, bits and memory of a device's own network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NetworkCosts:
     activation_bytes: float
 
     def step(self, heads: Iterable[int] = (0,), embedding: bool = False) -> float:
-        """FLOPs of one sample in an optimizer step whose loss is about these ``heads`` and maybe the embedding.
+        """Return the FLOPs of a sample in a step whose loss is about these ``heads`` and maybe the embedding.
 
         The forward pass computes all heads; gradients come from those that the loss is about.
         """
@@ -50,7 +50,7 @@ class NetworkCosts:
 
     @property
     def passes(self) -> Passes:
-        """FLOPs of one sample forward and backward, where the loss is about everything."""
+        """Return the FLOPs of one sample forward and backward, where the loss is about everything."""
         return Passes(self.forward, self.step(range(len(self.heads)), True) - self.forward)
 
 
@@ -112,7 +112,7 @@ def input_gradient_flops(architecture: Classifier, sample: Tensor, costs: Any) -
 
 
 def _new(architecture: Classifier) -> ClassifierNet:
-    """A network that no thread works with, for theirs may be of another run's precision; it draws no numbers."""
+    """Build a network that no thread works with, as theirs may be of another run's precision; no numbers are drawn."""
     with torch.random.fork_rng(devices=[]):
         return architecture.build()
 

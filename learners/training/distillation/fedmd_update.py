@@ -26,7 +26,7 @@ LossOf = Callable[[ClassifierNet, Tensor], Tensor]
 
 
 class Consensus(NamedTuple):
-    """What the parties agreed on in a round.
+    """The mean of the parties' scores of a round.
 
     Attributes:
         places: The public samples that it is about, int64 [samples].
@@ -39,7 +39,7 @@ class Consensus(NamedTuple):
 
 @dataclass(frozen=True)
 class FedMDPlan:
-    """How a party trains.
+    """Settings of a party's training.
 
     Attributes:
         rule: Optimizer; there are two of it, one for the digest and one for labels.
@@ -72,7 +72,7 @@ class Epochs(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a local update leaves.
+    """The result of a local update.
 
     Attributes:
         state: The new state.
@@ -88,7 +88,7 @@ class Trained:
 
     @property
     def finite(self) -> bool:
-        """Whether all losses and all scores are finite."""
+        """Return whether all losses and all scores are finite."""
         return bool(self.scores.isfinite().all()) and all(math.isfinite(one) for one in self.losses.values())
 
     @property

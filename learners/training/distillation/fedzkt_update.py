@@ -36,7 +36,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True)
 class LocalPlan:
-    """How a device trains.
+    """Settings of a device's training.
 
     Attributes:
         batch_size: Samples per step.
@@ -59,7 +59,7 @@ class LocalPlan:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a device's local update leaves.
+    """The result of a device's local update.
 
     Attributes:
         state: The new state.
@@ -71,7 +71,7 @@ class Trained:
 
     @property
     def finite(self) -> bool:
-        """Whether all losses and all numbers of the state are finite."""
+        """Return whether all losses and all numbers of the state are finite."""
         return is_finite(self.state) and all(math.isfinite(one) for one in self.losses.values())
 
     @property
@@ -135,7 +135,7 @@ def local_update(
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """How the server distils.
+    """Settings of the server's distillation.
 
     Attributes:
         loss: What generator and global model play for.
@@ -160,7 +160,7 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class Played:
-    """What the server's game leaves.
+    """The result of the server's game.
 
     Attributes:
         global_state: F.
@@ -181,7 +181,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Transferred:
-    """What the transfer back leaves of one device's model.
+    """The result of the transfer back to one device's model.
 
     Attributes:
         state: The new state.

@@ -1,4 +1,4 @@
-"""Who learns from whom: directed graphs over the links of the radio (MHD, Section 4.4 and Figure 5)."""
+"""Directed graphs of teachers and students over the links of the radio (MHD, Section 4.4 and Figure 5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Teachers = dict[int, tuple[int, ...]]
 
 
 def teachers(choice: Choice, links: nx.Graph, island_size: int) -> Teachers:
-    """e(i): the devices that each device learns from, in the order of their numbers.
+    """Return e(i): the devices that each device learns from, in the order of their numbers.
 
     ``neighbours``: all that it hears. ``complete``: all others; ``baseline``, the third graph of Figure 5, is the same,
     as the paper's text has it (the drawing is not in it): every agent may learn from any other. ``islands``: the others
@@ -72,5 +72,5 @@ def _given(pairs: Pairs, count: int) -> Teachers:
 
 
 def in_round(schedule: Mapping[int, Teachers], round: int) -> Teachers:
-    """The graph of ``round``: of those that begin no later, the one that begins last."""
+    """Return the graph of ``round``: of those that begin no later, the one that begins last."""
     return schedule[max(first for first in schedule if first <= round)]

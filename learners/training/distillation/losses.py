@@ -17,7 +17,7 @@ def towards(target: Tensor, logits: Tensor) -> Tensor:
 
 
 class Chosen(NamedTuple):
-    """Which candidate each sample learns from.
+    """The candidate that each sample learns from.
 
     Attributes:
         target: Its probabilities [B, C]; nothing can be learnt through them.
@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
 
 
 def most_confident(candidates: Tensor) -> Chosen:
-    """Of several predictions of each sample, the one whose greatest probability is greatest (MHD, eq. 4).
+    """Choose of several predictions of each sample the one whose greatest probability is greatest (MHD, eq. 4).
 
     The paper prints the confidence Λ(h) as the arg max of h, which would be a number of a class; it is the maximum.
     Among equals the first wins, so the client's own prediction is to stand first.
@@ -47,7 +47,7 @@ def chosen(candidates: Tensor, place: Tensor) -> Chosen:
 
 
 def embedding_distance(own: Tensor, other: Tensor) -> Tensor:
-    """Mean of ρ(‖ψ_i − ψ_j‖) with ψ = ξ/‖ξ‖ and ρ(r) = r² (MHD, eqs. 1 and 2): 2 − 2 cos, from 0 to 4.
+    """Compute the mean ρ(‖ψ_i − ψ_j‖) with ψ = ξ/‖ξ‖ and ρ(r) = r² (MHD, eqs. 1, 2): 2 − 2 cos, from 0 to 4.
 
     Args:
         own: ξ_i, [B, L].

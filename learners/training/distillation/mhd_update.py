@@ -33,7 +33,7 @@ BLOCK = 64
 
 
 class Lesson(NamedTuple):
-    """What one teacher says of a batch.
+    """The predictions of one teacher for a batch.
 
     Attributes:
         probabilities: Of each head that is learnt from, main to the last but one [m, B, C].
@@ -45,10 +45,10 @@ class Lesson(NamedTuple):
 
 
 class Teachers(Protocol):
-    """Where the lessons of a round come from."""
+    """The source of the lessons of a round."""
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
-        """What is learnt from in the steps ``first``, ``first`` + 1 ..., whose public batches these are."""
+        """Return the lessons of the steps ``first``, ``first`` + 1 ..., whose public batches these are."""
 
 
 class Pool(NamedTuple):
@@ -67,7 +67,7 @@ class Pool(NamedTuple):
     embeddings: bool
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
-        """See :class:`Teachers`. Each checkpoint is asked once, about all the batches that it teaches."""
+        """Return lessons of checkpoints; each is asked once, about all the batches that it teaches."""
         picks = self.picks[first : first + len(batches)].tolist()
         found: list[dict[int, Lesson]] = [{} for _ in batches]
         for slot in sorted({slot for own in picks for slot in own}):
@@ -85,7 +85,7 @@ class Pool(NamedTuple):
 
 
 def taught_by(architecture: Classifier, state: State, x: Tensor, heads: int, embeddings: bool) -> Lesson:
-    """What a model says of ``x``, in evaluation mode; nothing in it changes and nothing is learnt through it."""
+    """Return what a model says of ``x``, in evaluation mode; it stays as it is, and has no gradients."""
     with torch.no_grad():
         outputs = architecture.predict(state, x)
         probabilities = torch.stack(outputs.logits)[:heads].softmax(-1)
@@ -94,7 +94,7 @@ def taught_by(architecture: Classifier, state: State, x: Tensor, heads: int, emb
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a student asks of a teacher for its next round.
+    """The predictions that a student asks of a teacher for its next round.
 
     Attributes:
         steps: The student's steps that this device teaches in.
@@ -124,7 +124,7 @@ class Predictions:
     class_count: int
 
     def lesson(self, step: int) -> Lesson | None:
-        """What was said for ``step``, if anything; what the k leave of 1 is spread evenly over the other classes."""
+        """Return what was said for ``step``, if anything; what the k leave of 1 is spread over other classes."""
         if step not in self.steps:
             return None
         place = self.steps.index(step)
@@ -142,7 +142,7 @@ class Told(NamedTuple):
     predictions: tuple[Predictions, ...]
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
-        """See :class:`Teachers`."""
+        """Return lessons of predictions that have arrived; see :class:`Teachers`."""
         return [
             [found for one in self.predictions if (found := one.lesson(first + step)) is not None]
             for step in range(len(batches))
@@ -151,7 +151,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class MHDPlan:
-    """How a client trains.
+    """Settings of a client's training.
 
     Attributes:
         batch_size: Private samples per step.
@@ -184,7 +184,7 @@ class MHDPlan:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a local update leaves.
+    """The result of a local update.
 
     Attributes:
         state: The new state.
@@ -202,7 +202,7 @@ class Trained:
 
     @property
     def finite(self) -> bool:
-        """Whether all losses and all numbers of the state are finite."""
+        """Return whether all losses and all numbers of the state are finite."""
         return is_finite(self.state) and all(math.isfinite(loss) for loss in self.losses.values())
 
     @property
@@ -229,7 +229,7 @@ def update(
     seed: int,
     torch_device: str,
 ) -> Trained:
-    """One round's steps: private cross-entropy, embedding and prediction distillation (MHD, eqs. 2, 4 and 5).
+    """Take a round's steps: private cross-entropy, embedding and prediction distillation (MHD, eqs. 2, 4 and 5).
 
     Private and public samples pass through the network apart, both in training mode; BatchNorm's running statistics
     follow the private ones only.
@@ -325,7 +325,7 @@ def _terms(
 def _heads(
     logits: Sequence[Tensor], lessons: Sequence[Lesson], plan: MHDPlan, lottery: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Σ_k of eq. (5): auxiliary head k learns from heads k − 1, its own client's and the teachers'."""
+    """Compute Σ_k of eq. (5): auxiliary head k learns from heads k − 1, its own client's and the teachers'."""
     losses, others = [], []
     for k in range(1, len(logits)):
         candidates = torch.stack([logits[k - 1].softmax(-1), *(one.probabilities[k - 1] for one in lessons)])
@@ -342,7 +342,7 @@ def _heads(
 def _answer(
     architecture: Classifier, state: State, public: PublicSet, asked: Wanted, plan: MHDPlan
 ) -> Predictions:
-    """What this model says of the public samples that a student asked about."""
+    """Return what this model says of the public samples that a student asked about."""
     heads = len(architecture.class_counts) - 1
     classes = architecture.class_counts[0]
     k = min(plan.top_k, classes)

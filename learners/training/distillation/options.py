@@ -19,7 +19,7 @@ MOST_HEADS = 8
 
 
 class DistillationOptions(Options):
-    """What all of them have."""
+    """Options that all learners by distillation have."""
 
     networks: dict[str, NetworkChoice] = Field(
         default={},
@@ -38,7 +38,7 @@ class MHDOptions(DistillationOptions):
         default=4,
         ge=1,
         le=MOST_HEADS,
-        description="auxiliary heads m beside the main one; none if nu_aux is 0",
+        description="auxiliary heads m besides the main one; none if nu_aux is 0",
     )
     nu_emb: float = Field(default=1.0, ge=0, description="weight ν_emb of the distance of embeddings (eq. 2)")
     nu_aux: float = Field(
@@ -91,7 +91,7 @@ class MHDOptions(DistillationOptions):
     @field_validator("graph", mode="before")
     @classmethod
     def _is_a_graph(cls, value: Any) -> Any:
-        """One sentence about a word that is no graph, instead of one for each form that a graph can have."""
+        """Raise one sentence about a word that is no graph, instead of one for each form that a graph can have."""
         if isinstance(value, dict) and not all(isinstance(one, int) and one >= 1 for one in value):
             raise ValueError(f"rounds are counted from 1 (got {', '.join(map(repr, value)) or 'none'})")
         for one in value.values() if isinstance(value, dict) else [value]:
@@ -124,7 +124,7 @@ MHD = Entry(
 
 
 def _is_pair(value: Any) -> bool:
-    """Whether ``value`` is two numbers of devices."""
+    """Return whether ``value`` is two numbers of devices."""
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(one, int) for one in value)
 
 

@@ -71,7 +71,7 @@ class DeviceModels:
         self._common: dict[str, Any] | None = None
 
     def _choice(self, device: int, networks: Mapping[str, NetworkChoice]) -> NetworkChoice:
-        """The network of the device's class, or the learner's, or the small default for such inputs."""
+        """Return the network of the device's class, or the learner's, or the small default for such inputs."""
         own = self.setup.networks.get(device, {}).get(self.modality)
         if own is not None:
             return NetworkChoice.model_validate(own)
@@ -101,7 +101,7 @@ class DeviceModels:
                 self._initial[architecture.text] = self.first_weights(architecture, initialisation)
 
     def first_weights(self, architecture: Classifier, initialisation: Initialisation) -> State:
-        """A new model's state, drawn from the run's seed and the architecture."""
+        """Draw a new model's state from the run's seed and the architecture."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.setup.seed, "initial weights", architecture.text))
             net = architecture.build()
@@ -111,26 +111,26 @@ class DeviceModels:
         return take(net.parts(), torch.float64 if self.setup.precision == "float64" else torch.float32)
 
     def initial(self, device: int) -> State:
-        """The first model of ``device``."""
+        """Return the first model of ``device``."""
         return self._initial[self.architectures[device].text]
 
     def costs(self, device: int) -> NetworkCosts:
-        """What the network of ``device`` costs."""
+        """Return what the network of ``device`` costs."""
         return self._costs[self.architectures[device].text]
 
     def memory_bytes(self, device: int, remembered: int, batch: int) -> float:
-        """What training takes on ``device``; see :meth:`netsim.learner.Learner.training_memory_bytes`."""
+        """Return what training takes on ``device``; see :meth:`netsim.learner.Learner.training_memory_bytes`."""
         costs = self.costs(device)
         return training_bytes(
             costs.weights, costs.numbers - costs.weights, remembered, costs.activation_bytes, batch
         )
 
     def states_bytes(self) -> float:
-        """One model of every device, in this machine's memory [byte]."""
+        """Return the size of one model of every device in this machine's memory [byte]."""
         return sum(state_bytes(self.initial(k)) for k in self.architectures)
 
     def label_shares(self, device: int) -> list[float]:
-        """Which part of the device's training samples is of each class."""
+        """Return the part of the device's training samples that is of each class."""
         counts = self._counts[device]
         return [float(share) for share in counts / counts.sum()]
 
@@ -176,11 +176,11 @@ class PerDeviceLearner(Learner):
     _devices: DeviceModels
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learner.Learner.owners`."""
+        """Return which devices own the modality."""
         return {self._devices.modality: frozenset(self._devices.samples)}
 
     def sample_counts(self) -> Mapping[int, int]:
-        """See :meth:`netsim.learner.Learner.sample_counts`."""
+        """Return how many training samples each device holds."""
         return {k: len(rows) for k, rows in self._devices.samples.items()}
 
     def _is_evaluated(self, round: int) -> bool:

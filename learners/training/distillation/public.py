@@ -43,7 +43,7 @@ class PublicSet:
 
 @dataclass(frozen=True)
 class PublicData:
-    """What is known of public samples before they are where the work is done.
+    """Public samples before they are where the work is done.
 
     Attributes:
         store: The tensors; None if they are those of the private samples.
@@ -63,11 +63,11 @@ class PublicData:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a run's metadata says of them."""
+        """Return what a run's metadata says of them."""
         return {"name": self.name, "samples": len(self.rows), "surrogate": self.surrogate}
 
-    def beside(self, private: Store) -> PublicSet:
-        """The samples, where the work is done."""
+    def placed_with(self, private: Store) -> PublicSet:
+        """Return the samples where the work is done, which has the ``private`` ones."""
         return PublicSet(private if self.store is None else self.store, self.modality, self.rows)
 
 

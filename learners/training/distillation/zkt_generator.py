@@ -45,7 +45,7 @@ class ImageGenerator(nn.Module):
 
 @dataclass(frozen=True)
 class GeneratorShape:
-    """What decides its shape.
+    """The shape of a generator.
 
     Attributes:
         noise_size: Length of z.
@@ -58,9 +58,9 @@ class GeneratorShape:
     image: tuple[int, ...]
 
     def build(self) -> ImageGenerator:
-        """A generator with weights freshly drawn from PyTorch's global generator."""
+        """Build a generator with weights freshly drawn from PyTorch's global generator."""
         return ImageGenerator(self.noise_size, self.channels, self.image)
 
     def net(self, torch_device: str) -> ImageGenerator:
-        """A generator for this thread to work with; see :func:`learners.networks.built.built`."""
+        """Return a generator for this thread to work with; see :func:`learners.networks.built.built`."""
         return built((self, torch_device), lambda: self.build().to(torch_device))

@@ -14,7 +14,7 @@ from learners.training.state import Part, Row, State
 
 
 class Update(NamedTuple):
-    """What local training has made of a model.
+    """A model before and after a local update.
 
     Attributes:
         before: The model that the client was sent; at least the parts that it holds.
@@ -42,7 +42,7 @@ Rule = Callable[[Part, Mapping[int, Copy]], Tensor]
 def aggregate(
     server: State, updates: Mapping[int, Update], rule: Rule, statistics: Weighing
 ) -> dict[str, Part]:
-    """The server's next model.
+    """Return the server's next model.
 
     Each part is aggregated over those participants that hold it; one that nobody has sent stays as it is. Trained
     numbers go by the method's ``rule``. BatchNorm's running means and variances are a plain weighted mean, whatever the
@@ -89,7 +89,7 @@ def mean(rows: Mapping[int, Tensor], weights: Mapping[int, float], rest: Tensor 
 def mean_of_rows(
     rows: Mapping[int, Row], columns: slice, weights: Mapping[int, float], rest: Tensor | None = None
 ) -> Tensor:
-    """:func:`mean` of some ``columns`` of ``rows``: one product where clients that were trained together share a bank.
+    """Return the :func:`mean` of some ``columns`` of ``rows``: one product where clients trained together share a bank.
 
     In float32 on a CPU that product has the bytes of the sum one after the other, in float64 it has not.
     """
@@ -111,7 +111,7 @@ def _with_rest(total: Tensor, weights: Mapping[int, float], rest: Tensor | None)
 def _mean_after(
     part: Part, copies: Mapping[int, Copy], weights: Mapping[int, float], rest: Tensor | None = None
 ) -> Tensor:
-    """Mean of the trained numbers after training."""
+    """Return the mean of the trained numbers after training."""
     rows = {k: copy.after.row for k, copy in copies.items()}
     return mean_of_rows(rows, slice(0, part.layout.weights), weights, rest)
 

@@ -14,7 +14,7 @@ from netsim.learner import Metric
 
 
 class Combined(NamedTuple):
-    """What a node has after its round.
+    """The model of a node after its round.
 
     Attributes:
         parts: Its model.

@@ -51,18 +51,18 @@ class Batch:
         return F.pad(self.labels, (0, 1)).gather(1, self.present[head])
 
     def real_of(self, head: str) -> Tensor | None:
-        """Which of those samples are no padding, bool [K, B_m]; None if all are."""
+        """Return which of those samples are no padding, bool [K, B_m]; None if all are."""
         if head in self.present and self.labels.dim() == 2:
             return self.present[head] < self.size
         return self.real
 
     def has(self, head: str) -> Mask:
-        """Which clients have a sample that ``head`` has logits for."""
+        """Return which clients have a sample that ``head`` has logits for."""
         real = self.real_of(head) if head in self.present else None
         return True if real is None or bool((some := real.any(1)).all()) else some
 
     def count(self, head: str) -> int | Tensor:
-        """How many samples each client has that ``head`` has logits for, [K]."""
+        """Count each client's samples that ``head`` has logits for, [K]."""
         real = self.real_of(head)
         return self.labels_of(head).shape[-1] if real is None else real.sum(1)
 
@@ -128,7 +128,7 @@ def together(
 def _having(
     samples: Samples, clients: Sequence[int], seen: Tensor, modalities: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Which samples have a modality, bool [K, most], for those that some sample lacks."""
+    """Find the samples that have a modality, bool [K, most], for modalities that some sample lacks."""
     found: dict[str, Tensor] = {}
     for m in modalities:
         for place, device in enumerate(clients):
@@ -141,7 +141,7 @@ def _having(
 
 
 def _kinds(having: Mapping[str, Tensor], sizes: Sequence[Sequence[int]]) -> list[list[Hashable]]:
-    """How many samples each mini-batch has, and how many of each modality."""
+    """Count the samples of each mini-batch, and those of each modality."""
     return [
         list(
             zip(
@@ -193,7 +193,7 @@ def _batch(
 
 
 def _compact(rows: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
-    """The samples that are ``here`` [K, B], in their order, and their places: [K, most], padded with any and with B."""
+    """Return the samples ``here`` [K, B], in their order, and their places: [K, most], padded with any and with B."""
     counts = here.sum(1)
     most = int(counts.max())
     order = here.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]

@@ -1,4 +1,4 @@
-"""What a late-fusion network costs in FLOPs and bits: counted from it, or stated in the scenario."""
+"""FLOPs and bits of a late-fusion network: counted from it, or stated in the scenario."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FusionCosts:
         return sum(self.bits[m] for m in modalities) + self.bits[FUSION]
 
     def flops(self, present: Mapping[str, float], stepped: float, measured: float) -> dict[str, float]:
-        """FLOPs of a local update by part.
+        """Return the FLOPs of a local update by part.
 
         Args:
             present: Of each of the client's modalities, the part of its samples that have it.
@@ -113,7 +113,7 @@ def fusion_costs(
 
 
 def kept_bytes(net: LateFusionNet, samples: Mapping[str, Tensor]) -> dict[str, float]:
-    """What a forward pass keeps for the backward pass, for one sample [byte].
+    """Measure what a forward pass keeps for the backward pass, for one sample [byte].
 
     By modality, trunk and head together, and for the fused head (``fusion``).
 

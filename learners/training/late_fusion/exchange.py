@@ -1,4 +1,4 @@
-"""What nodes have and send: arrangements of values and futures of them."""
+"""Models and uploads: arrangements of values and futures of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Model(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """What a client made of a model.
+    """A model as a client has trained it.
 
     Attributes:
         number: Of the model that it began with.

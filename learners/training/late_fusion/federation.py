@@ -148,7 +148,7 @@ class Federation:
         return epochs * iterations_per_epoch(samples, options.batch_size, options.last_batch)
 
     def cost(self, device: int, steps: int, measured: int) -> Cost:
-        """Return what so many ``steps`` of a client cost, and forward passes of so many samples beside them."""
+        """Return what so many ``steps`` of a client cost, and forward passes of so many samples besides."""
         known = device, steps, measured  # most devices do the same round after round
         if known not in self._rounds:
             self._rounds[known] = self._cost(self.clients[device], steps, measured)

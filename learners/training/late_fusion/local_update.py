@@ -27,7 +27,7 @@ from learners.training.state import State
 from netsim.core.streams import derive_seed
 
 TOTAL = "total"
-"""What was minimised, beside the heads' losses."""
+"""What was minimised, besides the heads' losses."""
 
 MIXED_SAMPLES = 8
 """Samples with which it is found out whether those of a batch meet in a network."""
@@ -35,7 +35,7 @@ MIXED_SAMPLES = 8
 
 @dataclass(frozen=True)
 class Trained:
-    """What a local update leaves.
+    """The result of a local update.
 
     Attributes:
         state: The client's new state, all tensors new.
@@ -130,7 +130,7 @@ def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _mixes(net: LateFusionNet, state: State, samples: Samples) -> bool:
-    """Whether samples of a batch meet in any trunk of ``net``, in the mode that it is in."""
+    """Return whether samples of a batch meet in any trunk of ``net``, in the mode that it is in."""
     store = samples.store
     some = torch.linspace(0, len(store.labels) - 1, MIXED_SAMPLES).long()
     dtype = state[FUSION].row.bank.dtype
@@ -208,13 +208,13 @@ def _updated(
 
 
 def _through(way: Way, batch: Batch) -> Outputs:
-    """Logits of all heads."""
+    """Return the logits of all heads."""
     outputs: Outputs = way.forward(batch.devices, batch.inputs, batch.size, batch.present)
     return outputs
 
 
 def head_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-    """Each head's mean cross-entropy over the samples that it has logits for, the fused head's last."""
+    """Return each head's mean cross-entropy over the samples that it has logits for, the fused head's last."""
     logits = {**outputs.heads, FUSION: outputs.fused}
     return {
         head: cross_entropy(own, batch.labels_of(head), batch.real_of(head)) for head, own in logits.items()
@@ -222,7 +222,7 @@ def head_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
 
 
 class Minimised(NamedTuple):
-    """What a step minimises.
+    """The losses that a step minimises.
 
     Attributes:
         total: Σ z_m l_m, [] of one client or [K].
@@ -258,7 +258,7 @@ def blended(
 
 
 def _reached(net: LateFusionNet, heads: Mapping[str, Mask], batch: Batch) -> dict[str, Mask]:
-    """By part, whose total depends on it: a trunk's by the modality's own head and by the fused one."""
+    """Return by part whose total depends on it: a trunk's by the modality's own head and by the fused one."""
     found: dict[str, Mask] = {FUSION: heads.get(FUSION, False)}
     for m in net.modalities:
         found[head_part(m)] = own = heads.get(m, False)
@@ -267,7 +267,7 @@ def _reached(net: LateFusionNet, heads: Mapping[str, Mask], batch: Batch) -> dic
 
 
 def _any(masks: Iterable[Mask]) -> Mask:
-    """Who is in any of ``masks``."""
+    """Return who is in any of ``masks``."""
     return reduce(operator.or_, masks, False)
 
 
@@ -283,14 +283,14 @@ def _by_head_and_device(
 
 
 def subset_size(samples: int, measured: float | None) -> int:
-    """How many of ``samples`` losses are measured on: the part S, at least one."""
+    """Count the ``samples`` that losses are measured on: the part S, at least one."""
     return max(1, round(measured * samples)) if measured and samples else 0
 
 
 def _subsets(
     clients: Sequence[Client], measured: float | None, seeds: Sequence[int]
 ) -> dict[str, list[Tensor]]:
-    """The samples that losses are measured on, the same before and after: D_s and D'_s of Algorithm 1, line 14."""
+    """Draw the samples that losses are measured on before and after: D_s and D'_s of Algorithm 1, line 14."""
     if measured is None:
         return {}
     drawn: dict[str, list[Tensor]] = {"train": [], "validation": []}
@@ -309,7 +309,7 @@ def _measure(
     rows: Sequence[Tensor],
     batch_size: int,
 ) -> list[dict[str, float]]:
-    """Each head's mean loss on ``rows`` in evaluation mode, without augmentation; a head without a sample has none."""
+    """Measure each head's mean loss on ``rows`` in evaluation mode, not augmented; a head without a sample has none."""
     net: LateFusionNet = way.net
     was_training = net.training
     net.eval()
@@ -333,7 +333,7 @@ def _measure(
 
 
 def _by_head(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Losses]:
-    """What was measured by head instead of by kind of sample; only heads that have both."""
+    """Arrange what was measured by head instead of by kind of sample; only heads that have both."""
     if not measured:
         return {}
     train, validation = measured["train"], measured["validation"]

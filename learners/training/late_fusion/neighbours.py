@@ -30,7 +30,7 @@ class Owners:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Who mixes what with whom.
+    """The devices that mix each part, and the weights.
 
     Attributes:
         groups: Owners of the parts.
@@ -42,7 +42,7 @@ class Neighbours:
 
 
 class Mixed(NamedTuple):
-    """What a device has after its round.
+    """The model of a device after its round.
 
     Attributes:
         parts: Its model.

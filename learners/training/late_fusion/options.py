@@ -16,7 +16,7 @@ Staleness = Literal["constant", "polynomial", "hinge"]
 
 
 class FederatedOptions(Options):
-    """How clients train and how they are weighed: shared by all learners with a server.
+    """Training of clients and their weights: shared by all learners that average.
 
     Batch size, momentum and weight decay are those of FedHGB, Section VI-A; its step size of 1.25e-4 is meant for
     1000 rounds of 300 steps.
@@ -190,7 +190,7 @@ CGB = Entry(
 
 
 class StalenessOptions(FedAvgOptions):
-    """How the server treats models that began with an older version than its present one."""
+    """Treatment of models that began with an older version than the server's present one."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
     staleness: Staleness = Field(

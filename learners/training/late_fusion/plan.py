@@ -1,4 +1,4 @@
-"""What a local update needs to know beside a model, samples and a seed: small, frozen and picklable."""
+"""Settings of a local update, besides a model, samples and a seed: small, frozen and picklable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from learners.training.optimizers import Rule
 
 @dataclass(frozen=True)
 class LocalPlan:
-    """How a client trains.
+    """Settings of a client's training.
 
     Attributes:
         batch_size: Samples per step.
@@ -37,5 +37,5 @@ class LocalPlan:
 
     @property
     def rule(self) -> Rule:
-        """The optimizer."""
+        """Return the optimizer."""
         return Rule("sgd", self.learning_rate, self.momentum, self.weight_decay, self.proximal)

@@ -1,4 +1,4 @@
-"""What a client tells of its local update: losses, behaviours of its heads, and that it diverged."""
+"""Reports of local updates: losses, behaviours of heads, and divergence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from learners.networks.late_fusion import FUSION
-from learners.training.evaluation import judgements
+from learners.training.evaluation import as_metrics
 from learners.training.late_fusion.local_update import Trained
 from learners.training.late_fusion.weights import Behaviour, behaviour
 from learners.training.state import State
@@ -16,7 +16,7 @@ from netsim.learner import Metric
 
 
 class Report(NamedTuple):
-    """What is known when a local update is over.
+    """The outcome of a local update.
 
     Attributes:
         metrics: Losses and behaviours.
@@ -70,4 +70,4 @@ def behaviours(trained: Trained) -> dict[str, Behaviour]:
 
 def evaluated(inputs: Sequence[Mapping[str, Any]]) -> list[list[Metric]]:
     """Return the metrics of each evaluation's ``result``, of a task with these ``modalities``."""
-    return [judgements(one["result"], one["modalities"]) for one in inputs]
+    return [as_metrics(one["result"], one["modalities"]) for one in inputs]

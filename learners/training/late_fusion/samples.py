@@ -1,4 +1,4 @@
-"""What each client trains on and what it holds out, as tensors that jobs share."""
+"""Samples that each client trains on and holds out, as tensors that jobs share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Client:
     absent: Mapping[str, Rows]
 
     def present(self, modality: str) -> float:
-        """Which part of the training samples has ``modality``."""
+        """Return the part of the training samples that has ``modality``."""
         lacking = self.absent.get(modality)
         return 1.0 if lacking is None else 1.0 - float(np.isin(self.train, lacking).mean())
 
@@ -77,7 +77,7 @@ class Samples:
     clients: Mapping[int, Client]
 
     def having(self, device: int, modality: str, rows: Tensor) -> Tensor | None:
-        """Which of ``rows`` (on the CPU) have ``modality``, bool [len(rows)]; None where all of them have."""
+        """Return which of ``rows`` (on the CPU) have ``modality``, bool [len(rows)]; None where all of them have."""
         lacking = self.clients[device].absent.get(modality)
         if lacking is None:
             return None

@@ -1,4 +1,4 @@
-"""Who counts how much: the weights and steps of server-based aggregation, as functions of numbers."""
+"""Weights and steps of aggregation through a server, as functions of numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Key = TypeVar("Key")
 
 
 def shares(amounts: Mapping[Key, float]) -> dict[Key, float]:
-    """``amounts`` divided by their sum: FedAvg's p_i = n_i/Σn (McMahan et al. 2017, Algorithm 1).
+    """Divide ``amounts`` by their sum: FedAvg's p_i = n_i/Σn (McMahan et al. 2017, Algorithm 1).
 
     Args:
         amounts: Non-negative, at least one of them positive.
@@ -27,7 +27,7 @@ def shares(amounts: Mapping[Key, float]) -> dict[Key, float]:
 
 @lru_cache(maxsize=1024)
 def normaliser(steps: int, momentum: float = 0.0, proximal: float = 0.0) -> float:
-    """FedNova's ‖a_i‖₁ (Wang et al. 2020, Section 4), step by step, also with momentum and a proximal term together.
+    """Compute FedNova's ‖a_i‖₁ (Wang et al. 2020, Section 4) step by step, also with momentum and a proximal term.
 
     A local step is v ← ρ v + g + μ (w − w⁰), w ← w − η v, so w⁰ − w after τ steps is η times a sum of the gradients
     with coefficients a. They are the response to one gradient: with α = η μ, v₁ = 1, D₁ = 1 and then v ← ρ v − α D,
@@ -49,17 +49,17 @@ def normaliser(steps: int, momentum: float = 0.0, proximal: float = 0.0) -> floa
 
 
 def momentum_normaliser(steps: int, momentum: float) -> float:
-    """‖a‖₁ of SGD with momentum ρ: [τ − ρ (1 − ρ^τ)/(1 − ρ)]/(1 − ρ)."""
+    """Compute ‖a‖₁ of SGD with momentum ρ: [τ − ρ (1 − ρ^τ)/(1 − ρ)]/(1 − ρ)."""
     return (steps - momentum * (1 - momentum**steps) / (1 - momentum)) / (1 - momentum)
 
 
 def proximal_normaliser(steps: int, proximal: float) -> float:
-    """‖a‖₁ of SGD with a proximal term, α = η μ: [1 − (1 − α)^τ]/α; τ for α = 0."""
+    """Compute ‖a‖₁ of SGD with a proximal term, α = η μ: [1 − (1 − α)^τ]/α; τ for α = 0."""
     return (1 - (1 - proximal) ** steps) / proximal if proximal else float(steps)
 
 
 def effective_steps(weights: Mapping[Key, float], amounts: Mapping[Key, float]) -> float:
-    """FedNova's τ_eff = Σ p_i x_i, where x_i is ‖a_i‖₁, or τ_i where there is a proximal term (authors' code)."""
+    """Compute FedNova's τ_eff = Σ p_i x_i; x_i is ‖a_i‖₁, or τ_i with a proximal term (authors' code)."""
     return math.fsum(weights[key] * amounts[key] for key in weights)
 
 
@@ -89,7 +89,7 @@ def attention_step(
 
 
 class Behaviour(NamedTuple):
-    """How a loss changed over a round (FedHGB, eq. 4 and Algorithm 1).
+    """The change of a loss over a round (FedHGB, eq. 4 and Algorithm 1).
 
     Attributes:
         generalisation: ΔG = l^V(0) − l^V(E); positive where the validation loss has fallen.
@@ -114,7 +114,7 @@ def behaviour(before: Losses, after: Losses) -> Behaviour:
 
 
 def blended(weights: Mapping[Key, float], behaviours: Mapping[Key, Behaviour]) -> Behaviour:
-    """ΔG^k and ΔO^k of the blended loss Σ z_m l_m (Algorithm 1, line 22), with the same z at both ends of the round."""
+    """Return ΔG^k and ΔO^k of the blended loss Σ z_m l_m (Algorithm 1, line 22), with the same z at both ends."""
     return Behaviour(
         math.fsum(weights[key] * behaviours[key].generalisation for key in weights),
         math.fsum(weights[key] * behaviours[key].overfitting for key in weights),
@@ -176,7 +176,7 @@ def votes(clients: Sequence[Mapping[Key, float]], keys: Sequence[Key]) -> dict[K
 
 
 def staleness_factor(kind: Staleness, staleness: int, exponent: float, slope: float, delay: int) -> float:
-    """s(t − τ) of FedAsync (Xie et al. 2019, Section 5.2); 1 for a model of the present version.
+    """Compute s(t − τ) of FedAsync (Xie et al. 2019, Section 5.2); 1 for a model of the present version.
 
     Args:
         kind: ``constant``: 1; ``polynomial``: (t − τ + 1)^−a; ``hinge``: 1 up to b, then 1/(a (t − τ − b) + 1).

@@ -66,7 +66,7 @@ class Auto(Executor):
         return any(known.chosen in ("threads", "processes") for known in self._known.values())
 
     @property
-    def works_beside(self) -> bool:
+    def works_elsewhere(self) -> bool:
         """Return whether any kind of job runs in worker processes."""
         return any(known.chosen in PROCESSES for known in self._known.values())
 

@@ -47,7 +47,7 @@ class Processes(Pooled):
             self._idle.put(worker)
 
     @property
-    def works_beside(self) -> bool:
+    def works_elsewhere(self) -> bool:
         """Return true: jobs run in other processes."""
         return True
 

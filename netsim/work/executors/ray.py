@@ -60,7 +60,7 @@ class Ray(Pooled):
         self._asked: set[Any] = set()
 
     @property
-    def works_beside(self) -> bool:
+    def works_elsewhere(self) -> bool:
         """Return true: jobs run in other processes."""
         return True
 

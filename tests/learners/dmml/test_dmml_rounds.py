@@ -216,7 +216,7 @@ def test_a_dead_device_is_left_out_of_the_balance() -> None:
 
 
 def test_reference_runs_of_one_modality() -> None:
-    """Devices that do not own it sit out: no work, no messages, no judgement."""
+    """Devices that do not own it sit out: no work, no messages, no evaluation."""
     learner = make_learner("dmml", partition=MIXED, modalities=["audio"])
     assert learner.owners() == {"audio": frozenset({0, 1, 3})}
     assert learner.cost(2, 1, (1, 3), UNLIMITED, None).total_flops == 0

@@ -55,7 +55,7 @@ def test_a_modality_that_the_device_lacks_counts_as_zero_features(architecture: 
     assert tuple(whole(audio, 4).heads) == ("audio",)
 
 
-def test_a_sample_that_lacks_a_modality_is_judged_as_if_there_were_none(architecture: LateFusion) -> None:
+def test_a_sample_that_lacks_a_modality_is_classified_as_if_there_were_none(architecture: LateFusion) -> None:
     """Of four samples only 1 and 3 have images: their logits are those of full samples, the others' those of audio."""
     net = architecture.build().eval()
     every = inputs(4)

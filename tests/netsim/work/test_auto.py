@@ -164,9 +164,9 @@ def test_a_run_is_as_long_as_its_whole_jobs(timed):
 def test_stacks_are_tried_in_worker_processes_too(timed):
     times = {"loop": 1.0, "stacked": 0.4, "threads": 0.5, "stacked in processes": 0.2}
     auto = timed(expected_jobs=10**6, **times)
-    assert not auto.works_beside
+    assert not auto.works_elsewhere
     did(auto, jobs(4))
-    assert chosen(auto) == ["stacked in processes"] and auto.works_beside and not auto.works_ahead
+    assert chosen(auto) == ["stacked in processes"] and auto.works_elsewhere and not auto.works_ahead
     assert auto.facts()["stacking"]["measured"][0]["seconds_per_job"] == pytest.approx(times)
 
 

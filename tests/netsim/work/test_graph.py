@@ -50,10 +50,10 @@ class Workers(Executor):
         self.discarded.append(ticket)
 
 
-class Beside(Inline):
+class Elsewhere(Inline):
     """Says that it works while the clock runs on; what it is asked for it has always just done."""
 
-    works_beside = True
+    works_elsewhere = True
 
 
 class Told(Observer):
@@ -254,9 +254,9 @@ def test_a_state_is_evaluated_as_it_was_after_its_round():
     assert len({values["accuracy", round] for round in (1, 2, 3)}) == 3
 
 
-def test_who_works_beside_the_clock_is_waited_for_one_round_later():
+def test_who_works_elsewhere_the_clock_is_waited_for_one_round_later():
     """When a round is closed its trainings are handed out; only those of the round before must be there."""
-    world = World(Beside(None, Stacking("on")))
+    world = World(Elsewhere(None, Stacking("on")))
     for round in (1, 2, 3):
         for device in (0, 1):
             world.train(device, round)
@@ -735,7 +735,7 @@ def test_whoever_works_and_when_the_same_is_learnt_and_told(seed):
     states = play(reference, seed)
     others = [World(Inline(None, Stacking("on"))), World(Inline()), World(stacks=False)]
     others += [World(Workers(), max_pending) for max_pending in (0, 1, 3, 100)]
-    others.append(World(Beside(None, Stacking("on"))))
+    others.append(World(Elsewhere(None, Stacking("on"))))
     for world in others:
         assert play(world, seed) == states
         assert world.told.all == reference.told.all

@@ -85,10 +85,10 @@ def test_a_device_with_more_data_does_not_turn_the_choice(inside, devices):
 
 def test_every_kind_of_work_is_tried_by_itself(inside):
     play(inside, {1: 0.1, 4: 0.01}, 20, "train")
-    play(inside, {1: 0.01, 4: 0.1}, 20, "judge")
+    play(inside, {1: 0.01, 4: 0.1}, 20, "evaluate")
     assert [(row["label"], row["chosen"]) for row in inside.facts()["measured"]] == [
         ("train", 4),
-        ("judge", 1),
+        ("evaluate", 1),
     ]
 
 
