@@ -32,12 +32,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from learners.training.optimizers import Rows, Rule, Single
+from learners.training.optimizers import Memories, Rows, Rule, Single
 from learners.training.stack import ALL, Bank, Devices
 from learners.training.state import Part, State, lend
 
 Mask = bool | Tensor
 """Which devices something is true of: all, none, or by device, bool [devices]."""
+
+
+ALL_OF_THEM: Mapping[str, Mask] = {}
+"""Every device's total depends on every part."""
 
 
 class Stackable(Protocol):
@@ -61,21 +65,37 @@ class Alone:
 
     count = 1
 
-    def __init__(self, net: Any, state: State, rule: Rule) -> None:
+    def __init__(self, net: Any, state: State, rule: Rule, memories: Memories | None = None) -> None:
+        """Lend ``net`` a copy of ``state``; the optimizer goes on from ``memories``, if there are any."""
         self.net = net
         self.dtype = _dtype(state)
-        modules = net.parts()
-        self._lent = lend(modules, state)
-        self._optimizer = Single(rule, modules, {part: state[part].layout for part in modules}, {})
+        self._rule, self._modules = rule, net.parts()
+        self._layouts = {part: state[part].layout for part in self._modules}
+        self._lent = lend(self._modules, state)
+        self.remember([memories or {}])
+
+    def remember(self, memories: Sequence[Memories]) -> None:
+        """Go on with another optimizer of the same rule, which remembers other steps."""
+        self._optimizer = Single(self._rule, self._modules, self._layouts, memories[0])
+
+    def memories(self) -> list[Memories]:
+        """What the optimizer remembers now; it is not to step any more."""
+        return [self._optimizer.memories()]
+
+    def mine(self, values: Tensor) -> Tensor:
+        """Of ``values`` [some, ...] of the devices in a step, what passes through the network: here [...]."""
+        return values[0]
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
         """Pass ``inputs`` through the network."""
         return self.net(*inputs)
 
-    def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
-        """Step what ``total`` [] depends on; autograd knows that by itself."""
+    def step(
+        self, total: Tensor, taking: Mapping[str, Mask] = ALL_OF_THEM, rate: float | None = None
+    ) -> None:
+        """Step what ``total`` [] depends on; autograd knows that by itself. See :meth:`Together.step`."""
         total.backward()
-        self._optimizer.step()
+        self._optimizer.step(rate)
 
     def finite(self) -> list[bool]:
         """Whether all numbers are finite."""
@@ -95,22 +115,46 @@ class Together:
         dtype: Of the states' numbers.
     """
 
-    def __init__(self, net: Stackable, states: Sequence[State], rule: Rule) -> None:
+    def __init__(
+        self,
+        net: Stackable,
+        states: Sequence[State],
+        rule: Rule,
+        memories: Sequence[Memories] | None = None,
+    ) -> None:
+        """Stack copies of ``states``; each device's optimizer goes on from its ``memories``, if there are any."""
         self.net: Any = net
         self.count = len(states)
         self.dtype = _dtype(states[0])
+        self._rule = rule
         self._bank = Bank.of(net.parts(), states)
+        self._devices: Devices = ALL
+        self._some = self._bank
+        self.remember(memories or [{}] * self.count)
+
+    def remember(self, memories: Sequence[Memories]) -> None:
+        """Go on with other optimizers of the same rule, which remember other steps of each device."""
         self._optimizers = {
-            part: Rows(rule, stacked.weights, [None] * self.count)
+            part: Rows(self._rule, stacked.weights, [own.get(part) for own in memories])
             for part, stacked in self._bank.parts.items()
             if stacked.leaves  # a part without weights has nothing to step
         }
-        self._devices: Devices = ALL
-        self._some = self._bank
+
+    def memories(self) -> list[Memories]:
+        """What the optimizer of each device remembers now; it is not to step any more."""
+        by_part = {part: rows.memories() for part, rows in self._optimizers.items()}
+        return [
+            {part: own for part, rows in by_part.items() if (own := rows[k]) is not None}
+            for k in range(self.count)
+        ]
+
+    def mine(self, values: Tensor) -> Tensor:
+        """Of ``values`` [some, ...] of the devices in a step, what passes through the network: here all of them."""
+        return values
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
-        """Pass ``inputs`` [some, ...] through the networks of ``devices``."""
-        if isinstance(devices, Tensor) or devices != self._devices:
+        """Pass ``inputs`` [some, ...] through the networks of ``devices``; a step may have several passes."""
+        if not self._has(devices):
             everybody = not isinstance(devices, Tensor) and devices.indices(self.count) == (0, self.count, 1)
             self._devices, self._some = devices, self._bank if everybody else self._bank.some(devices)
         outputs = self.net.stacked(self._some.tensors, *inputs)
@@ -119,12 +163,21 @@ class Together:
                 self._bank.parts[part].statistics[devices] = own.statistics
         return outputs
 
-    def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
+    def _has(self, devices: Devices) -> bool:
+        """Whether :attr:`_some` are these."""
+        if isinstance(devices, Tensor) or isinstance(self._devices, Tensor):
+            return devices is self._devices
+        return devices == self._devices
+
+    def step(
+        self, total: Tensor, taking: Mapping[str, Mask] = ALL_OF_THEM, rate: float | None = None
+    ) -> None:
         """Step the devices of the last :meth:`forward`.
 
         Args:
             total: What each minimises [some].
             taking: By part, whose total depends on it; of parts that are not named all devices' totals do.
+            rate: The step size, where it is not the rule's.
         """
         parts = [part for part in self._optimizers if taking.get(part, True) is not False]
         derivatives = self._some.derivatives(total.sum(), parts)
@@ -142,7 +195,10 @@ class Together:
                     mask if isinstance(mask, Tensor) else None,
                     self._devices,
                     resting,
+                    rate,
                 )
+        if isinstance(self._devices, Tensor):  # copies, which are not what was stepped
+            self._devices, self._some = ALL, self._bank
 
     def finite(self) -> list[bool]:
         """Whether all numbers of each device are finite."""
@@ -215,11 +271,13 @@ class Step:
         devices: Whose they are.
         counts: Samples of each.
         starts: Place of each one's first sample among all that its device sees, one mini-batch after the other.
+        number: How many mini-batches each of these devices has had before.
     """
 
     devices: Devices
     counts: tuple[int, ...]
     starts: tuple[int, ...]
+    number: int
 
     @cached_property
     def size(self) -> int:
@@ -279,7 +337,7 @@ def _steps_together(
                 groups.setdefault(None if kinds is None else kinds[k][n], []).append(k)
         for group in groups.values():
             counts, firsts = tuple(sizes[k][n] for k in group), tuple(starts[k][n] for k in group)
-            found.append(Step(_neighbours(group), counts, firsts))
+            found.append(Step(_neighbours(group), counts, firsts, n))
     return tuple(found)
 
 
