@@ -20,7 +20,7 @@ from typing import Any
 import networkx as nx
 import torch
 
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.scenario.loading import load_plan
 from netsim.scenario.yaml_file import write_yaml
 from netsim.work.job import TrainingJob, run_jobs

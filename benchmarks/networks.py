@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from measured import spread
 
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.scenario.loading import load_plan
 from netsim.work.batching import Stacking
 from netsim.work.executors.auto import Auto

@@ -1,7 +1,6 @@
-"""What happens in a run: rows, one named tuple per table of the records, and observers that are told of them.
+"""Events of a run: rows, one named tuple per table of the records, and observers that receive them.
 
-Every column has its type and its meaning. ``docs/records.md`` is written from these descriptions, so they are the
-documentation. Observers look on; a run with them is the run without them.
+Each column has a type and a description, from which ``docs/records.md`` is written. Observers do not change a run.
 """
 
 from __future__ import annotations

@@ -10,9 +10,12 @@ ROOMS = [
     "netsim/world",
     "netsim/records",
     "netsim/events.py",
+    "netsim/work",
+    "netsim/protocols",
     "analysis",
     "learners/data",
     "learners/networks",
+    "learners/training",
 ]
 """Packages that keep the rule."""
 

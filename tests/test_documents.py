@@ -1,5 +1,6 @@
 """Documents run, and say what is so."""
 
+import json
 import re
 import subprocess
 import sys
@@ -49,16 +50,15 @@ def netsim(*words, cwd):
     return done.stdout
 
 
-def keeps_its_promises(folder, name, learner, **options):
-    """``check_learner`` on what a page shows, in a process of its own."""
-    code = f"""
-import types, networkx
-from learners.checks import check_learner
-from {name} import {learner} as Learner
-setup = types.SimpleNamespace(seed=0, device_count=3, rounds=2, options=Learner.Options(**{options}))
-check_learner(lambda: Learner(setup), networkx.path_graph(3))
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+def keeps_its_contract(folder, scenario):
+    """Run ``check_learner`` as the guide shows it, on the learner of a scenario."""
+    code = next(
+        block for block in blocks("docs/guides/write_a_learner.md", "python") if "check_learner(" in block
+    )
+    assert '"topk.yaml"' in code
+    code = code.replace("topk.yaml", scenario)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def first_and_last(printed):
@@ -70,7 +70,7 @@ def first_and_last(printed):
 def test_the_readmes_learner_shows_that_it_learns(tmp_path):
     """Saved and run as the README says: the error falls, on screen, in the records, in a table and in a figure."""
     save("README.md", tmp_path)
-    keeps_its_promises(tmp_path, "gossip", "Gossip")
+    keeps_its_contract(tmp_path, "gossip.yaml")
     printed = netsim("netsim", "run", "gossip.yaml", "--run-id", "a", cwd=tmp_path)
     first, last = first_and_last(printed)
     assert last < 0.2 * first and "died" not in printed
@@ -85,6 +85,25 @@ def test_the_readmes_learner_shows_that_it_learns(tmp_path):
     assert re.search(rf"error\s+{error.iloc[0]:.4g}\s+{error.iloc[-1]:.4g}\s", table)
     scarce = ("--set", "devices.battery.capacity_j=5e-4", "--no-plots", "--run-id", "b")
     assert 0 < netsim("netsim", "run", "gossip.yaml", *scarce, cwd=tmp_path).count("died ") < 12
+
+
+def test_the_readmes_learner_stacks_as_the_guide_to_speed_says(tmp_path):
+    """All devices as one batch; the error is that of the loop, up to rounding."""
+    save("README.md", tmp_path)
+    (stacked,) = blocks("docs/guides/faster.md", "python")[-1:]
+    module = tmp_path / "gossip.py"
+    module.write_text(module.read_text() + "\n\n" + stacked)
+    scenario = tmp_path / "gossip.yaml"
+    one_by_one = run(scenario, "loop", "jobs.executor=inline", "rounds=5")
+    named = ("learner.name=gossip:StackedGossip", "jobs.stacking=on", "jobs.executor=inline", "rounds=5")
+    together = run(scenario, "stacked", *named)
+    assert together.value.to_numpy() == pytest.approx(one_by_one.value.to_numpy(), rel=1e-9)
+    execution = json.loads((tmp_path / "runs" / "gossip" / "stacked" / "metadata.json").read_text())[
+        "execution"
+    ]
+    assert execution["stacking"]["obstacles"] == []
+    scenario.write_text(scenario.read_text().replace("gossip:Gossip", "gossip:StackedGossip"))
+    keeps_its_contract(tmp_path, "gossip.yaml")
 
 
 def test_the_path_loss_of_the_physics_page_runs_as_it_stands(tmp_path):
@@ -127,21 +146,26 @@ def run(path, run_id, *settings, cwd=None):
 
 
 def test_the_guides_learner_of_the_scenarios_data_learns(tmp_path):
-    """Softmax regression by gossip: devices with four digits each come to read ten; the same bytes in workers."""
+    """Top-k D-PSGD: devices with four digits each come to read ten; a quarter is sent; the same bytes in workers."""
+    import pandas as pd
+
     save("docs/guides/write_a_learner.md", tmp_path)
-    here = run(tmp_path / "softmax.yaml", "here", "jobs.executor=inline")
+    path = tmp_path / "topk.yaml"
+    here = run(path, "here", "jobs.executor=inline")
     means = here.query("name == 'accuracy'").groupby("round").value.mean()
     assert means.iloc[-1] > 0.8 > means.iloc[0]
-    there = run(tmp_path / "softmax.yaml", "there", "jobs.executor={name: processes, workers: 1}")
-    assert here.equals(there)
-    check = (
-        "import sys, networkx; from pathlib import Path; from netsim.scenario import load_plan\n"
-        "from netsim.app.simulation import build; from learners.checks import check_learner\n"
-        "made = build(load_plan(Path('softmax.yaml')), Path('cache'), print).learner\n"
-        "check_learner(lambda: type(made)(made.setup), networkx.cycle_graph(5))"
-    )
-    done = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for run_id, executor in (("there", "{name: processes, workers: 1}"), ("auto", "auto")):
+        assert here.equals(run(path, run_id, f"jobs.executor={executor}"))
+    full = run(path, "full", "jobs.executor=inline", "learner.share=1.0", "rounds=15")
+    assert full.query("name == 'accuracy'").groupby("round").value.mean().iloc[-1] > 0.8
+
+    def bits(run_id):
+        transfers = pd.read_parquet(tmp_path / "runs" / "topk" / run_id / "transfers.parquet")
+        return transfers.size_bits.unique().tolist()
+
+    # 64 pixels and 10 classes: 640 weights of 32 bits; places need 10 bits more.
+    assert bits("here") == [160 * 42.0] and bits("full") == [640 * 42.0]
+    keeps_its_contract(tmp_path, "topk.yaml")
 
 
 def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
@@ -188,7 +212,7 @@ def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
 def test_the_guides_learner_runs_as_it_stands(tmp_path):
     """FedAvg on squared errors comes to its fixed point where all take part; what the guide says to try, runs."""
     save("docs/guides/write_a_learner.md", tmp_path)
-    keeps_its_promises(tmp_path, "federated_mean", "FederatedMean", size=20)
+    keeps_its_contract(tmp_path, "federated_mean.yaml")
     import pandas as pd
 
     def errors(run_id, *settings):

@@ -22,7 +22,7 @@ PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which may nam
 PACKAGES = ("netsim", "learners", "analysis")
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "scenarios", "docs")
 FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")]
-OBJECTS = {"setup": "Setup", "task": "Task"}
+OBJECTS = {"setup": "Setup", "task": "Task", "work": "TaskGraph", "learner": "Learner"}
 """What pages call an object of a class."""
 
 MADE = r"beta_(priv|sh)_\w+|\w+_aux1|a1_s1_t1"

@@ -1,4 +1,4 @@
-"""The model that comes of the networks of all modalities, as a value that travels to workers."""
+"""The architecture of a model as a value that can be sent to workers, and the model built from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netsim.core.errors import ScenarioError
 
 @dataclass(frozen=True)
 class GeneratorShape:
-    """Sizes of the generator, beside those that the network gives."""
+    """Sizes of the generator that do not follow from the network."""
 
     noise_size: int
     hidden: int
@@ -25,14 +25,14 @@ class GeneratorShape:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides the shapes of a model. Small, picklable, hashable by its text.
+    """All that determines the shapes of a model; small, picklable and hashable by its text.
 
     Attributes:
         networks: The trunk of each modality.
         input_shapes: Shape of one sample of each modality.
-        class_count: Classes C.
-        decomposed: The network of Fig. 4, or the concatenating one of Fig. 3.
-        generator: The generator's sizes; None where the algorithm has none.
+        class_count: Number of classes, C.
+        decomposed: Whether it is the decomposed network of Fig. 4, not the concatenating one of Fig. 3.
+        generator: The generator's sizes; None if the algorithm has none.
     """
 
     networks: Mapping[str, NetworkChoice]
@@ -42,7 +42,7 @@ class Architecture:
     generator: GeneratorShape | None = None
 
     def restricted_to(self, modalities: tuple[str, ...]) -> Architecture:
-        """The architecture of a device that owns ``modalities`` only."""
+        """Return the architecture of a device that has only ``modalities``."""
         return Architecture(
             {m: self.networks[m] for m in modalities},
             {m: self.input_shapes[m] for m in modalities},
@@ -52,24 +52,24 @@ class Architecture:
         )
 
     def model(self, torch_device: str = "cpu") -> Model:
-        """A model of this architecture for this thread to work with; see :func:`learners.networks.built.built`."""
+        """Return this thread's model of the architecture; see :func:`learners.networks.built.built`."""
         return built((self.text, torch_device), lambda: _build_on(self, torch_device))
 
     @cached_property
     def text(self) -> str:
-        """What architectures can be told apart by."""
+        """Return a text that is equal for equal architectures only."""
         return repr(self)
 
 
 @dataclass
 class Model:
-    """A multi-modal network and, where the algorithm has one, its generator."""
+    """A multi-modal network and, if the algorithm has one, its generator."""
 
     net: DecomposedNet
     generator: Generator | None
 
     def parts(self) -> dict[str, torch.nn.Module]:
-        """The modules by the name of the part, generator included."""
+        """Return the modules by the name of the part, generator included."""
         return {**self.net.parts(), **({"generator": self.generator} if self.generator else {})}
 
 
@@ -82,7 +82,7 @@ def _build_on(architecture: Architecture, torch_device: str) -> Model:
 
 
 def build(architecture: Architecture) -> Model:
-    """A model with weights freshly drawn from PyTorch's global generator.
+    """Build a model with weights drawn from PyTorch's global generator.
 
     Raises:
         ScenarioError: A network cannot take its inputs, or the networks' features do not fit together.

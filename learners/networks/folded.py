@@ -74,7 +74,7 @@ def linear(x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def connect_all(x: Tensor, tensors: Mapping[str, Tensor], prefix: str, layers: nn.Sequential) -> Tensor:
-    """Linear ``layers``, called ``prefix`` and their number, and what is between them, on ``x`` [K, B, features]."""
+    """Run linear ``layers``, called ``prefix`` and their number, and those between them, on ``x`` [K, B, features]."""
     x = x.transpose(1, 2)
     for index, layer in enumerate(layers):
         x = connect(x, tensors, f"{prefix}{index}") if isinstance(layer, nn.Linear) else layer(x)

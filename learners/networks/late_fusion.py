@@ -108,13 +108,13 @@ class LateFusionNet(nn.Module):
         batch: int,
         present: Mapping[str, Tensor] | None = None,
     ) -> Outputs:
-        """Logits of K such networks; see :meth:`forward`.
+        """Return the logits of K such networks; see :meth:`forward`.
 
         Args:
-            tensors: By part and name, parameters and buffers of the networks [K, *shape].
-            inputs: By modality, [K, B_m, ...]; where a network's batch has fewer samples of it, any in their place.
-            batch: B, samples of each network.
-            present: Places of those samples in each batch, int64 [K, B_m]; B for one that is none.
+            tensors: Parameters and buffers of the networks, by part and name [K, *shape].
+            inputs: Inputs by modality [K, B_m, ...]; if a network's batch has fewer samples of it, padded arbitrarily.
+            batch: B, number of samples of each network.
+            present: Places of those samples in each batch by modality, int64 [K, B_m]; B for padding.
         """
         modules = self.parts()
         like = next(iter(tensors[FUSION].values()))
@@ -134,7 +134,7 @@ class LateFusionNet(nn.Module):
         inputs: Mapping[str, Tensor],
         present: Mapping[str, Tensor],
     ) -> Outputs:
-        """What both forward passes are: ``through`` takes a tensor through a part, and ``batch`` is [B] or [K, B]."""
+        """Run a forward pass: ``through`` runs a part on a tensor, and ``batch`` is [B] or [K, B]."""
         heads, features = {}, []
         for m, count in self.feature_counts.items():
             if m not in inputs:
@@ -173,12 +173,12 @@ class Head(nn.Sequential):
         super().__init__(*layers[:-1])
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """Logits [K, batch, classes] of K heads from features [K, batch, features]."""
+        """Return the logits [K, batch, classes] of K heads from features [K, batch, features]."""
         return connect_all(x, tensors, "", self)
 
 
 def _placed(features: Tensor, places: Tensor, batch: tuple[int, ...]) -> Tensor:
-    """``features`` [..., B_m, L] at their ``places`` in the batch [..., B, L], with zeros elsewhere; B is nowhere."""
+    """Return ``features`` [..., B_m, L] at their ``places`` in the batch [..., B, L]; place B is dropped."""
     count = features.shape[-1]
     if len(batch) == 1:
         return features.new_zeros(*batch, count).index_copy(0, places, features)

@@ -31,7 +31,7 @@ class MLPTrunk(Trunk):
         return features
 
     def stacked(self, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """See :meth:`Trunk.stacked`: one batched matrix product a layer."""
+        """Run K networks with one batched matrix product a layer; see :meth:`Trunk.stacked`."""
         return connect_all(x.flatten(2), tensors, "layers.", self.layers)
 
 

@@ -64,7 +64,7 @@ class MLPOptions(Options):
 MLP = Entry("learners.networks.mlp:MLP", MLPOptions, "Fully connected layers with ReLUs.")
 
 SHUFFLENET_SIZES = (0.5, 1.0, 1.5, 2.0)
-"""Of the paper: how many channels there are, relative to the network of about 140 M operations."""
+"""Numbers of channels in the paper, relative to the network of about 140 M operations."""
 
 
 class StemOptions(Options):

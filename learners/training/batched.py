@@ -1,6 +1,6 @@
-"""A local update that is written once, run for one device or for many at once.
+"""Local updates that are written once and run for one device or for many at once.
 
-How a learner uses it. The update is a function of a *way* and of one or several devices' inputs::
+A learner writes its update as a function of a *way* and of the mini-batches of one or several devices::
 
     def updated(way: Way, batches: Iterable[Batch], ...) -> list[Result]:
         means = Means(way.count)
@@ -11,14 +11,14 @@ How a learner uses it. The update is a function of a *way* and of one or several
             means.add("loss", losses, batch.devices)
         return [Result(*own) for own in zip(way.states(), means.by_device(), strict=True)]
 
-With :class:`Alone` it is the job of one device: its network as it is, and PyTorch's optimizer. With :class:`Together`
-it is that of many: the states lie in a bank, the network's ``stacked`` takes inputs through all of them, and a loss is
-one number per device. Devices do not depend on each other, so one backward pass through the sum of their losses gives
-the gradient of each. The learner's own part is small: its losses broadcast over a first axis of devices, and padding
-does not count in a device's mean (:func:`learners.training.objectives.cross_entropy`).
+With :class:`Alone` it is the update of one device, with its network and PyTorch's optimizer. With :class:`Together` it
+is the update of many devices: their states lie in a bank, the network's ``stacked`` runs all of them, and a loss is one
+number per device. Devices do not depend on each other. So one backward pass through the sum of their losses gives the
+gradient of each. The learner must only write losses that broadcast over a first axis of devices, and leave padding out
+of a device's mean (:func:`learners.training.objectives.cross_entropy`).
 
-Mini-batches of several devices are brought together by :func:`steps_together`. A device whose steps are over has no
-place in a step: its weights, running statistics and momentum stay as they are.
+:func:`steps_together` groups the mini-batches of several devices into steps. A device that has taken all its steps is
+not part of further ones: its weights, running statistics and momentum stay as they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from learners.training.stack import ALL, Bank, Devices
 from learners.training.state import Part, State, lend
 
 Mask = bool | Tensor
-"""Which devices something is true of: all, none, or by device, bool [devices]."""
+"""The devices for which something is true: all, none, or some, bool [devices]."""
 
 
 ALL_OF_THEM: Mapping[str, Mask] = {}
@@ -45,22 +45,22 @@ ALL_OF_THEM: Mapping[str, Mask] = {}
 
 
 class Stackable(Protocol):
-    """What a network must have: its parts by name, and itself for several devices at once."""
+    """A network that can be stacked: it has parts by name, and a forward pass for several devices at once."""
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that a state has a part for."""
+        """Return the modules by the name of their part in a state."""
 
     def stacked(self, tensors: Mapping[str, Mapping[str, Tensor]], *inputs: Any) -> Any:
-        """``forward`` of K networks: tensors [K, *shape] by part and name, inputs and outputs [K, ...]."""
+        """Run K networks forward: tensors [K, *shape] by part and name, inputs and outputs [K, ...]."""
 
 
 class Alone:
-    """One device: its network works on a row of its own, and PyTorch's optimizer steps it.
+    """The way to train one device: its network works on a row of its own, with PyTorch's optimizer.
 
     Attributes:
         net: The network.
-        count: Devices, one.
-        dtype: Of the state's numbers.
+        count: Number of devices, 1.
+        dtype: Type of the state's numbers.
     """
 
     count = 1
@@ -75,44 +75,47 @@ class Alone:
         self.remember([memories or {}])
 
     def remember(self, memories: Sequence[Memories]) -> None:
-        """Go on with another optimizer of the same rule, which remembers other steps."""
+        """Go on with a new optimizer of the same rule, which has these memories of earlier steps."""
         self._optimizer = Single(self._rule, self._modules, self._layouts, memories[0])
 
     def memories(self) -> list[Memories]:
-        """What the optimizer remembers now; it is not to step any more."""
+        """Return the optimizer's memories; it must not take another step."""
         return [self._optimizer.memories()]
 
     def mine(self, values: Tensor) -> Tensor:
-        """Of ``values`` [some, ...] of the devices in a step, what passes through the network: here [...]."""
+        """Return the values [...] of the one device, from ``values`` [1, ...] of the devices in a step."""
         return values[0]
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
-        """Pass ``inputs`` through the network."""
+        """Return the network's outputs for ``inputs``."""
         return self.net(*inputs)
 
     def step(
         self, total: Tensor, taking: Mapping[str, Mask] = ALL_OF_THEM, rate: float | None = None
     ) -> None:
-        """Step what ``total`` [] depends on; autograd knows that by itself. See :meth:`Together.step`."""
+        """Take a step to minimise ``total`` []; ``taking`` is not needed, because autograd knows what it depends on.
+
+        ``rate`` is the step size, if it is not the rule's.
+        """
         total.backward()
         self._optimizer.step(rate)
 
     def finite(self) -> list[bool]:
-        """Whether all numbers are finite."""
+        """Return whether all numbers are finite, for the one device."""
         return [all(bool(held.flat.isfinite().all()) for held in self._lent.values())]
 
     def states(self) -> list[dict[str, Part]]:
-        """The state as it is now; it is not to be changed any more."""
+        """Return the current state; training must not go on afterwards."""
         return [{part: held.part() for part, held in self._lent.items()}]
 
 
 class Together:
-    """Several devices of one architecture: their states are rows of a bank, and one pass is theirs all.
+    """The way to train several devices of one architecture: their states are rows of a bank, run in one pass.
 
     Attributes:
-        net: Lends its structure, and says whether it is in training mode.
-        count: Devices K.
-        dtype: Of the states' numbers.
+        net: A network of the architecture, for its structure and for its training mode.
+        count: Number of devices, K.
+        dtype: Type of the states' numbers.
     """
 
     def __init__(
@@ -133,15 +136,15 @@ class Together:
         self.remember(memories or [{}] * self.count)
 
     def remember(self, memories: Sequence[Memories]) -> None:
-        """Go on with other optimizers of the same rule, which remember other steps of each device."""
+        """Go on with new optimizers of the same rule, which have these memories of each device's earlier steps."""
         self._optimizers = {
             part: Rows(self._rule, stacked.weights, [own.get(part) for own in memories])
             for part, stacked in self._bank.parts.items()
-            if stacked.leaves  # a part without weights has nothing to step
+            if stacked.leaves  # a part without weights takes no steps
         }
 
     def memories(self) -> list[Memories]:
-        """What the optimizer of each device remembers now; it is not to step any more."""
+        """Return the memories of each device's optimizer, which must not take another step."""
         by_part = {part: rows.memories() for part, rows in self._optimizers.items()}
         return [
             {part: own for part, rows in by_part.items() if (own := rows[k]) is not None}
@@ -149,11 +152,11 @@ class Together:
         ]
 
     def mine(self, values: Tensor) -> Tensor:
-        """Of ``values`` [some, ...] of the devices in a step, what passes through the network: here all of them."""
+        """Return ``values`` [some, ...] of the devices in a step as they are."""
         return values
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
-        """Pass ``inputs`` [some, ...] through the networks of ``devices``; a step may have several passes."""
+        """Return the outputs of the networks of ``devices`` for ``inputs`` [some, ...]; a step may have several."""
         if not self._has(devices):
             everybody = not isinstance(devices, Tensor) and devices.indices(self.count) == (0, self.count, 1)
             self._devices, self._some = devices, self._bank if everybody else self._bank.some(devices)
@@ -164,7 +167,7 @@ class Together:
         return outputs
 
     def _has(self, devices: Devices) -> bool:
-        """Whether :attr:`_some` are these."""
+        """Return whether the numbers of ``devices`` are at hand."""
         if isinstance(devices, Tensor) or isinstance(self._devices, Tensor):
             return devices is self._devices
         return devices == self._devices
@@ -172,12 +175,12 @@ class Together:
     def step(
         self, total: Tensor, taking: Mapping[str, Mask] = ALL_OF_THEM, rate: float | None = None
     ) -> None:
-        """Step the devices of the last :meth:`forward`.
+        """Take a step with the devices of the last :meth:`forward`.
 
         Args:
-            total: What each minimises [some].
-            taking: By part, whose total depends on it; of parts that are not named all devices' totals do.
-            rate: The step size, where it is not the rule's.
+            total: Loss of each of these devices [some].
+            taking: For each part, the devices whose loss depends on it; all devices for parts that are not named.
+            rate: The step size, if it is not the rule's.
         """
         parts = [part for part in self._optimizers if taking.get(part, True) is not False]
         derivatives = self._some.derivatives(total.sum(), parts)
@@ -197,15 +200,15 @@ class Together:
                     resting,
                     rate,
                 )
-        if isinstance(self._devices, Tensor):  # copies, which are not what was stepped
+        if isinstance(self._devices, Tensor):  # copies from before the step
             self._devices, self._some = ALL, self._bank
 
     def finite(self) -> list[bool]:
-        """Whether all numbers of each device are finite."""
+        """Return for each device whether all its numbers are finite."""
         return self._bank.finite()
 
     def states(self) -> list[dict[str, Part]]:
-        """The states as they are now, one per device; they are not to be changed any more."""
+        """Return the current states, one per device; training must not go on afterwards."""
         return self._bank.states()
 
 
@@ -217,21 +220,21 @@ def _dtype(state: State) -> torch.dtype:
 
 
 class Means:
-    """The mean of each loss over the steps in which a device had it."""
+    """Means of each loss over the steps in which a device had it."""
 
     def __init__(self, count: int) -> None:
-        """Of ``count`` devices."""
+        """Prepare for ``count`` devices."""
         self._count = count
         self._steps: dict[str, list[tuple[int, Tensor, Devices, Mask]]] = {}
         self._added = 0
 
     def add(self, name: str, values: Tensor, devices: Devices, where: Mask = True) -> None:
-        """Note ``values`` of one step, [] of one device or [some]; ``where`` says who had them."""
+        """Add ``values`` of one step, [] of one device or [some]; ``where`` says which devices had them."""
         self._steps.setdefault(name, []).append((self._added, values.detach(), devices, where))
         self._added += 1
 
     def by_device(self) -> list[dict[str, float]]:
-        """Return the means of each device by name, in the order in which the device had them first."""
+        """Return the means of each device by name, in the order in which the device first had them."""
         found: list[dict[str, tuple[int, float]]] = [{} for _ in range(self._count)]
         for name, steps in self._steps.items():
             for own, (first, value) in zip(found, self._means(steps), strict=True):
@@ -243,7 +246,7 @@ class Means:
         ]
 
     def _means(self, steps: Sequence[tuple[int, Tensor, Devices, Mask]]) -> list[tuple[int, float]]:
-        """Of each device the number of the step in which it had the loss first, -1 for none, and the mean."""
+        """Return for each device the number of the step in which it first had the loss (-1: none), and the mean."""
         if not steps[0][1].dim():
             return [(steps[0][0], torch.stack([values for _, values, _, _ in steps]).mean().item())]
         if all(where is True and len(values) == self._count for _, values, _, where in steps):
@@ -265,12 +268,12 @@ class Means:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Mini-batches that some devices take at the same time, one each.
+    """One mini-batch of each of some devices, which train on them at the same time.
 
     Attributes:
-        devices: Whose they are.
-        counts: Samples of each.
-        starts: Place of each one's first sample among all that its device sees, one mini-batch after the other.
+        devices: The devices.
+        counts: Number of samples in each mini-batch.
+        starts: Place of each mini-batch's first sample in the sequence of all samples that its device sees.
         number: How many mini-batches each of these devices has had before.
     """
 
@@ -281,26 +284,26 @@ class Step:
 
     @cached_property
     def size(self) -> int:
-        """Samples of the largest; the others are padded."""
+        """Return the number of samples in the largest mini-batch; the others are padded to it."""
         return max(self.counts)
 
     @cached_property
     def real(self) -> Tensor | None:
-        """What is no padding, bool [some, size]; None if nothing is padded."""
+        """Return which samples are not padding, bool [some, size]; None if there is no padding."""
         if min(self.counts) == self.size:
             return None
         return torch.arange(self.size) < torch.tensor(self.counts)[:, None]
 
     @cached_property
     def _places(self) -> slice | Tensor:
-        """Places of its samples in a row of all that a device sees: the same for all, or [some, size]."""
+        """Return the places of the samples among all that a device sees: the same for all, or [some, size]."""
         first = self.starts[0]
         if all(start == first for start in self.starts):
             return slice(first, first + self.size)
         return torch.tensor(self.starts)[:, None] + torch.arange(self.size)
 
     def cut(self, seen: Tensor) -> Tensor:
-        """Its samples [some, size] of what all devices see [devices, most]; padding is any of them."""
+        """Return the step's samples [some, size] out of ``seen`` [devices, most]; padding is arbitrary samples."""
         own, places = seen[self.devices], self._places
         if isinstance(places, slice):
             return own[:, places]
@@ -310,14 +313,14 @@ class Step:
 def steps_together(
     sizes: Sequence[Sequence[int]], kinds: Sequence[Sequence[Hashable]] | None = None
 ) -> tuple[Step, ...]:
-    """Let each device take its n-th mini-batch with the n-th of the others.
+    """Group mini-batches into steps: the n-th mini-batches of all devices are taken together; return the steps.
 
-    Those whose steps are over stay behind. Devices that are sorted by their numbers of steps, longest first, are
-    neighbours in every step, so that nothing is copied.
+    Devices without an n-th mini-batch are left out. If devices are sorted by their numbers of steps, longest first, the
+    devices of each step are neighbours, and no rows are copied.
 
     Args:
-        sizes: Of each device the samples of its mini-batches, in their order.
-        kinds: Of each mini-batch what it must have in common with those that it is taken with; None for nothing.
+        sizes: For each device the number of samples in each of its mini-batches, in order.
+        kinds: For each mini-batch its kind; only mini-batches of one kind are taken together. None if all may be.
     """
     alike = None if kinds is None else tuple(map(tuple, kinds))
     return _steps_together(tuple(map(tuple, sizes)), alike)
@@ -327,7 +330,7 @@ def steps_together(
 def _steps_together(
     sizes: tuple[tuple[int, ...], ...], kinds: tuple[tuple[Hashable, ...], ...] | None
 ) -> tuple[Step, ...]:
-    """:func:`steps_together`, which is the same in most rounds."""
+    """Compute :func:`steps_together`; cached, because it is the same in most rounds."""
     starts = [tuple(accumulate(own, initial=0)) for own in sizes]
     found = []
     for n in range(max(map(len, sizes), default=0)):

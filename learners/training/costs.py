@@ -1,4 +1,4 @@
-"""What an iteration costs in FLOPs and a part in bits: counted from the networks, or stated in the scenario."""
+"""Costs of training and sending: FLOPs of an iteration and bits of a part, counted from networks or stated."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from learners.training.state import modality_parts, numbers, take
 from netsim.core.errors import ScenarioError
 
 BITS_PER_NUMBER = 32
-"""Size of each number in a message that is no parameter: a score, a probability, a loss, a part of a report."""
+"""Size of a number in a message that is not a parameter, such as a score, a probability or a loss [bit]."""
 
 BYTES_PER_NUMBER = 4
-"""Size of a number in a device's memory, float32."""
+"""Size of a number in a device's memory, float32 [byte]."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class CostTable:
     """Costs of one learner's model, with the symbols of DMML-KD, eq. (20) and Table II.
 
     Attributes:
-        flops: O^m, one iteration of a modality's extractor and specific classifier, forward and backward.
-        common_flops: Ô, one iteration of the common classifier on one modality's features.
-        generator_forward_flops: O_F^G, the generator's forward pass in an iteration of the network.
-        generator_flops: O^G, one iteration of the generator, forward and backward.
-        bits: Υ^m, what a message holds of a modality [bit].
-        common_bits: Υ, what a message holds of the rest: common classifier, bias, generator [bit].
-        iterations: N_k where the scenario states it.
-        passes: FLOPs of one sample through a modality's extractor and specific classifier, where they are counted.
+        flops: O^m by modality: FLOPs of one iteration of its extractor and specific classifier, forward and backward.
+        common_flops: Ô: FLOPs of one iteration of the common classifier on one modality's features.
+        generator_forward_flops: O_F^G: FLOPs of the generator's forward pass in an iteration of the network.
+        generator_flops: O^G: FLOPs of one iteration of the generator, forward and backward.
+        bits: Υ^m by modality: size of its part of a message [bit].
+        common_bits: Υ: size of the rest of a message, which is common classifier, bias and generator [bit].
+        iterations: N_k if the scenario states it, else None.
+        passes: FLOPs of one sample through a modality's extractor and specific classifier, if they are counted.
     """
 
     flops: Mapping[str, float]
@@ -48,7 +48,7 @@ class CostTable:
     passes: Mapping[str, Passes] = field(default_factory=dict)
 
     def with_smaller_batches(self, scale: float) -> CostTable:
-        """The table of a device whose network iterations take ``scale`` times as many samples."""
+        """Return the table of a device whose network iterations take ``scale`` times as many samples."""
         return replace(
             self,
             flops={m: scale * flops for m, flops in self.flops.items()},
@@ -58,10 +58,10 @@ class CostTable:
 
 
 def forward_macs(module: nn.Module, input_shape: tuple[int, ...]) -> float:
-    """Count the multiply-accumulates of one sample's forward pass, for whoever has a shape and no data.
+    """Count the multiply-accumulates of one sample's forward pass, without data.
 
     Args:
-        module: On the CPU; it is given one sample of zeros in evaluation mode.
+        module: A module on the CPU; it is run with one sample of zeros in evaluation mode.
         input_shape: Shape of one sample.
 
     Raises:
@@ -71,27 +71,27 @@ def forward_macs(module: nn.Module, input_shape: tuple[int, ...]) -> float:
 
 
 def trains(module: nn.Module) -> bool:
-    """Whether anything in ``module`` is trained, so that what comes after it must pass gradients on."""
+    """Return whether anything in ``module`` is trained, so that later modules must pass gradients back to it."""
     return any(weight.requires_grad for weight in module.parameters())
 
 
 def head_passes(head: nn.Module, passes_on: bool) -> Passes:
-    """Count a head of linear layers, the first of which says how many features it takes.
+    """Count the multiply-accumulates of a head of linear layers, for one sample.
 
     Args:
-        head: On the CPU.
-        passes_on: Whether the gradient of the features is needed, since what they come from is trained.
+        head: A module on the CPU; its first linear layer gives the number of features.
+        passes_on: Whether the gradient of the features is needed, because the module before the head is trained.
     """
     first = next(layer for layer in head.modules() if isinstance(layer, nn.Linear))
     return count(head, torch.zeros(2, first.in_features), passes_on=passes_on)
 
 
 def trunk_passes(trunks: nn.ModuleDict, samples: Mapping[str, Tensor]) -> dict[str, Passes]:
-    """Count the trunk of each modality.
+    """Count the multiply-accumulates of each modality's trunk, for one sample.
 
     Args:
-        trunks: By modality, on the CPU.
-        samples: Two samples of each, [2, ...].
+        trunks: Trunks by modality, on the CPU.
+        samples: Two samples by modality, [2, ...].
 
     Raises:
         ScenarioError: A network cannot be counted; see :func:`learners.training.flops.count`.
@@ -105,7 +105,7 @@ def trunk_passes(trunks: nn.ModuleDict, samples: Mapping[str, Tensor]) -> dict[s
 
 
 def check_trunks(trunks: nn.ModuleDict, samples: Mapping[str, Tensor]) -> None:
-    """See that each modality's trunk gives as many features as it says, where costs are stated.
+    """Check that each modality's trunk returns as many features as it states; used where costs are stated.
 
     Raises:
         ScenarioError: See :func:`learners.training.flops.check_features`.
@@ -117,11 +117,11 @@ def check_trunks(trunks: nn.ModuleDict, samples: Mapping[str, Tensor]) -> None:
 
 
 def flops_of(costs: Any, *passes: Passes) -> Passes:
-    """Bring modules that work together from multiply-accumulates to FLOPs.
+    """Convert multiply-accumulates of several modules to FLOPs, and return their sum.
 
     Args:
-        costs: The scenario's ``costs`` block: FLOPs of a multiply-accumulate, and what a backward pass costs.
-        *passes: Of each module.
+        costs: The scenario's ``costs`` block: FLOPs of a multiply-accumulate, and the cost of a backward pass.
+        *passes: Multiply-accumulates of each module.
     """
     forward = costs.flops_per_mac * sum(one.forward for one in passes)
     if costs.backward_to_forward == "counted":
@@ -130,7 +130,7 @@ def flops_of(costs: Any, *passes: Passes) -> Passes:
 
 
 def passes_facts(passes: Mapping[Any, Passes]) -> dict[str, dict[Any, float]]:
-    """Give the FLOPs of one sample forward and backward by key, as a run's metadata has them."""
+    """Return the FLOPs of one sample forward and backward by key, for a run's metadata."""
     return {
         "forward_flops_per_sample": {key: own.forward for key, own in passes.items()},
         "backward_flops_per_sample": {key: own.backward for key, own in passes.items()},
@@ -139,7 +139,7 @@ def passes_facts(passes: Mapping[Any, Passes]) -> dict[str, dict[Any, float]]:
 
 @contextmanager
 def blaming(key: str) -> Iterator[None]:
-    """Say which ``key`` of the scenario an error is about."""
+    """Add the scenario's ``key`` to the message of an error in the block."""
     try:
         yield
     except ScenarioError as error:
@@ -147,13 +147,14 @@ def blaming(key: str) -> Iterator[None]:
 
 
 def activation_bytes(module: nn.Module, samples: Tensor, once: bool = False) -> float:
-    """What a forward pass keeps for the backward pass, for one sample [byte]; weights are not counted.
+    """Return the memory that a forward pass keeps for the backward pass, per sample [byte]; weights do not count.
 
     Args:
-        module: On the CPU.
-        samples: A batch of what it takes, [batch, ...].
-        once: Count a tensor that two operators keep once, as it lies in memory (what a ReLU gives and the next layer
-            takes); else once for each of them, which is how stacks are sized.
+        module: A module on the CPU.
+        samples: A batch of its inputs, [batch, ...].
+        once: Whether to count a tensor that two operators keep only once, as it lies in memory. An example is the
+            output of a ReLU, which the next layer also keeps. If false, it counts for each operator; stacks are sized
+            in this way.
     """
     known = {weight.data_ptr() for weight in module.parameters()}
     kept = 0
@@ -161,7 +162,7 @@ def activation_bytes(module: nn.Module, samples: Tensor, once: bool = False) -> 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
         kept += 0 if tensor.data_ptr() in known else tensor.numel() * tensor.element_size()
-        if once:  # nothing else comes to lie there: what is kept lives until the pass is over
+        if once:  # the address is unique, since kept tensors live until the pass is over
             known.add(tensor.data_ptr())
         return tensor
 
@@ -176,34 +177,34 @@ def activation_bytes(module: nn.Module, samples: Tensor, once: bool = False) -> 
 def training_bytes(
     weights: int, buffers: int, remembered: int, activations_bytes_per_sample: float, batch: int
 ) -> float:
-    """What it takes to train a network on a device that computes in float32, 4 bytes a number [byte].
+    """Return the memory to train a network on a device that computes in float32, 4 bytes a number [byte].
 
-    4 ((2 + ``remembered``) ``weights`` + ``buffers``) + ``batch`` · ``activations_bytes_per_sample``: weights, their
-    gradients, what the optimizer remembers of them; running statistics; and what the forward pass of a mini-batch
-    keeps for the backward pass. How many bits a parameter has in a message (``costs.bits_per_parameter``) does not
-    matter here. Left out are the samples that wait for their turn, operators' scratch space, and code.
+    It is 4 ((2 + ``remembered``) ``weights`` + ``buffers``) + ``batch`` · ``activations_bytes_per_sample``. The terms
+    are the weights, their gradients and the optimizer state; the running statistics; and the activations that the
+    forward pass of a mini-batch keeps for the backward pass. The size of a parameter in a message
+    (``costs.bits_per_parameter``) plays no part. Not counted are the data set, temporary memory of operators, and code.
 
-    The sum is linear, so parts that remember differently can be added up.
+    The sum is linear. So parts with different optimizers can be computed apart and added.
 
     Args:
-        weights: Numbers that are trained.
-        buffers: Numbers that are not: BatchNorm's running statistics and counters.
-        remembered: Numbers that the optimizer remembers of each weight: 2 for Adam, 1 for SGD with momentum, else 0.
-        activations_bytes_per_sample: See :func:`activation_bytes`, with ``once``.
-        batch: Samples of a mini-batch.
+        weights: Number of trained weights.
+        buffers: Number of other numbers, such as BatchNorm's running statistics and counters.
+        remembered: Numbers of optimizer state per weight: 2 for Adam, 1 for SGD with momentum, else 0.
+        activations_bytes_per_sample: Memory of the activations, see :func:`activation_bytes` with ``once`` [byte].
+        batch: Samples in a mini-batch.
     """
     return BYTES_PER_NUMBER * ((2 + remembered) * weights + buffers) + batch * activations_bytes_per_sample
 
 
 def cost_table(model: Model, samples: Mapping[str, Tensor], batch_size: int, costs: Any) -> CostTable:
-    """Costs of ``model``: stated ones where ``costs.stated`` is there, else counted.
+    """Return the costs of ``model``: the stated ones if there is ``costs.stated``, else counted ones.
 
-    In the fully connected generator a weight is one multiply-accumulate and a bias is counted as one too, so
-    its forward pass costs as many as it has parameters: with 16 × 167,680 this gives Table II's O^G. Its gradients are
-    counted without the biases.
+    In the fully connected generator each weight is one multiply-accumulate, and each bias is counted as one, too. So
+    its forward pass costs as many as it has parameters: 16 × 167,680 gives Table II's O^G. Its gradients are counted
+    without the biases.
 
-    Without a generator the common part of a message is classifier and bias, counted also where Υ is stated,
-    since the stated Υ includes the generator.
+    Without a generator the common part of a message is classifier and bias. It is counted even if Υ is stated, because
+    the stated Υ includes the generator.
 
     Args:
         model: The network of all modalities, and the generator if there is one.

@@ -1,4 +1,4 @@
-"""From an evaluation's result to metrics."""
+"""Metrics from the result of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from netsim.learner import Metric
 
 
 def judgements(result: Mapping[str, float], modalities: Collection[str]) -> list[Metric]:
-    """Metrics of ``loss``, ``accuracy`` and ``accuracy/<modality>``.
+    """Return metrics of the entries ``loss``, ``accuracy`` and ``accuracy/<modality>`` of an evaluation.
 
     Args:
-        result: Of an evaluation.
-        modalities: Of the task; where it is one, its own accuracy is the accuracy, and is not told twice.
+        result: Result of the evaluation.
+        modalities: Modalities in use. If there is only one, its accuracy is the accuracy and is not repeated.
     """
     metrics = [Metric("loss_test", result["loss"])]
     for name, value in result.items():

@@ -1,4 +1,4 @@
-"""What a network computes, counted while PyTorch runs it forward and backward on real samples."""
+"""Counting the FLOPs of a network while PyTorch runs it forward and backward on real samples."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ WAY_OUT = (
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Which kernels PyTorch uses is one setting of the whole process."""
+"""Held while a network is counted, because the choice of PyTorch's kernels is a setting of the whole process."""
 
 
 class Passes(NamedTuple):
-    """What one sample takes, in multiply-accumulates or in FLOPs.
+    """Cost of one sample, in multiply-accumulates or in FLOPs.
 
     Attributes:
-        forward: The forward pass.
-        backward: The gradients of what is trained, and of whatever they pass on their way.
+        forward: Cost of the forward pass.
+        backward: Cost of the gradients of trained weights, and of the activations that these gradients need.
     """
 
     forward: float
@@ -40,7 +40,7 @@ class Passes(NamedTuple):
 
     @property
     def both(self) -> float:
-        """Forward and backward, as in an optimizer step."""
+        """Return the cost of forward and backward pass together, as in a training step."""
         return self.forward + self.backward
 
 
@@ -52,25 +52,25 @@ def count(
     training: bool = True,
     gives: int | None = None,
 ) -> Passes:
-    """Count the multiply-accumulates of one sample forward and backward; ``module`` stays as it is.
+    """Count the multiply-accumulates of one sample forward and backward; ``module`` is not changed.
 
-    Counted are products of matrices and convolutions. Operators on each number by itself, normalisation, pooling and
-    look-ups are left out: 0.4 % of a ResNet-18. Fused kernels are switched off, so that recurrent layers and attention
-    are seen as the products that they are made of. Weights that are not trained need no gradient, and nor do the inputs
-    unless gradients are passed on.
+    Counted are products of matrices and convolutions. Not counted are elementwise operators, normalisation, pooling and
+    look-ups, which are 0.4 % of a ResNet-18. Fused kernels are switched off, so that recurrent layers and attention are
+    counted as the products that they consist of. Weights that are not trained need no gradient. Inputs need one only
+    with ``passes_on``.
 
     Args:
-        module: On the CPU.
-        *inputs: Samples as it takes them, [batch, ...] each. A batch of two is one that BatchNorm can be trained on.
-        passes_on: Whether the gradient of floating ``inputs`` is needed, since something before ``module`` is trained.
+        module: A module on the CPU.
+        *inputs: Its inputs, [batch, ...] each. Use a batch of at least two, because BatchNorm cannot train on one.
+        passes_on: Whether the gradient of floating-point ``inputs`` is needed, because a module before this is trained.
         frozen: Whether nothing in ``module`` is trained.
-        training: Whether it runs in training mode.
-        gives: How many features it must give of each sample, [batch, gives]; None for a module that may give anything.
+        training: Whether ``module`` runs in training mode.
+        gives: Number of features that it must return for each sample, [batch, gives]; None if any output is allowed.
 
     Raises:
-        ScenarioError: ``module`` cannot take ``inputs``, gives something else than it must, or cannot be trained; an
-            operator has no formula and might multiply; or the count is smaller than the number of weights in matrices
-            that ``module`` multiplies by.
+        ScenarioError: ``module`` cannot take ``inputs``, returns something else than ``gives`` says, or cannot be
+            trained. Or an operator has no formula and might multiply. Or the count is smaller than the number of
+            weights in matrices that ``module`` multiplies by, so that some products were not seen.
     """
     weights = {
         name: weight.detach().clone().requires_grad_(weight.requires_grad and not frozen)
@@ -106,10 +106,10 @@ def count(
 
 
 def check_features(trunk: nn.Module, samples: Tensor, count: int) -> None:
-    """See that ``trunk`` gives ``count`` features of each of ``samples`` [batch, ...], where nothing is counted.
+    """Check that ``trunk`` returns ``count`` features for each of ``samples`` [batch, ...], without counting.
 
     Raises:
-        ScenarioError: It cannot take them, or gives something else.
+        ScenarioError: It cannot take them, or returns something else.
     """
     modes = {part: part.training for part in trunk.modules()}
     try:
@@ -135,7 +135,7 @@ def _features(found: Any, shape: list[int]) -> None:
 
 
 def _run(verb: str, step: Callable[[], Any], inputs: Sequence[Tensor]) -> Any:
-    """Do something with a network of the user's for the first time."""
+    """Run ``step``, the first use of a user's network; turn its errors into a ScenarioError."""
     try:
         return step()
     except ScenarioError:
@@ -152,15 +152,15 @@ def _plausible(counted: float, weights: int) -> None:
     if counted < weights:
         raise ScenarioError(
             f"{counted:,.0f} multiply-accumulates were counted for one sample, which are fewer than the {weights:,} "
-            "weights in matrices that the network multiplies by; so it multiplies in a way that is not seen. Write it "
-            "as a product of matrices (torch.matmul, torch.einsum), or state what an iteration costs in costs.stated, "
+            "weights in matrices that the network multiplies by; so some of its products were not seen. Write them "
+            "as products of matrices (torch.matmul, torch.einsum), or state what an iteration costs in costs.stated, "
             "where all devices have the same networks"
         )
 
 
 @contextmanager
 def _everything_seen() -> Iterator[None]:
-    """Let recurrent layers and attention run as plain products of matrices, as they do where gradients are needed."""
+    """Make recurrent layers and attention run as plain products of matrices in the block."""
     with _ONE_AT_A_TIME:
         fast_path = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
@@ -173,7 +173,7 @@ def _everything_seen() -> Iterator[None]:
 
 @contextmanager
 def _one_dnn(enabled: bool) -> Iterator[None]:
-    """Switch PyTorch's library of fused kernels on or off; ``torch.backends.mkldnn.flags`` warns of GPUs."""
+    """Switch oneDNN's fused kernels on or off in the block; ``torch.backends.mkldnn.flags`` would warn on GPUs."""
     before = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(enabled)
     try:
@@ -184,7 +184,7 @@ def _one_dnn(enabled: bool) -> Iterator[None]:
 
 @contextmanager
 def _told(counter: _Counter, module: nn.Module) -> Iterator[None]:
-    """Let ``counter`` know which part of ``module`` is at work."""
+    """Keep ``counter.where`` up to date with the part of ``module`` that runs, in the block."""
     with ExitStack() as hooks:
         for name, part in module.named_modules():
             where = (
@@ -198,13 +198,13 @@ def _told(counter: _Counter, module: nn.Module) -> Iterator[None]:
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up what all operators take, and notes which tensors are multiplied by.
+    """Adds up the multiply-accumulates of all operators, and notes which tensors are factors.
 
     Attributes:
         total: Multiply-accumulates so far.
-        where: The modules at work, outermost first.
+        where: The modules that run, outermost first.
         going_back: Whether the backward pass has begun.
-        multiplied: Where in memory the tensors lie that the forward pass multiplies by.
+        multiplied: Memory addresses of the tensors that the forward pass multiplies by.
     """
 
     def __init__(self, fast: bool) -> None:
@@ -216,26 +216,26 @@ class _Counter(TorchDispatchMode):
         self._fast = fast
 
     def leave(self) -> None:
-        """Note that the innermost module is done."""
+        """Note that the innermost module has ended."""
         self.where.pop()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run one operator and count it; what is made of others is taken apart."""
+        """Run one operator and count it; an operator that consists of others is decomposed first."""
         named = kwargs or {}
         with self:
             result = func.decompose(*args, **named)
         if result is not NotImplemented:
             return result
-        with _one_dnn(self._fast):  # by now it is known which operators there are
+        with _one_dnn(self._fast):  # the operator is known now, so fused kernels may run it
             result = func(*args, **named)
         found = multiply_accumulates(func, args, named, result)
         if found is None:
             place = "the backward pass" if self.going_back else (self.where or ["the network"])[-1]
             raise ScenarioError(
-                f"what the operator {func._schema.name} in {place} multiplies is not known, so it cannot be charged "
-                f"for. {WAY_OUT}"
+                f"the FLOPs of the operator {func._schema.name} in {place} are not known, so it cannot be charged. "
+                f"{WAY_OUT}"
             )
         self.total += found
         if not self.going_back and (

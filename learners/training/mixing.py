@@ -15,15 +15,15 @@ Key = TypeVar("Key")
 def surviving_weights(
     row: Mapping[int, float], device: int, arrived: Mapping[int, object]
 ) -> dict[int, float]:
-    """A device's aggregation weights when only some neighbours' parts arrived.
+    """Compute a device's aggregation weights when only some neighbours' parts have arrived.
 
-    The weight of a neighbour that is missing goes to the device itself. Rows still sum to one; and if two
-    devices miss each other, as when one has died, the matrix among the others stays doubly stochastic.
+    The weight of a missing neighbour is added to the device's own weight, so rows still sum to one. If two devices
+    miss each other, as when one has died, the matrix of the others stays doubly stochastic.
 
     Args:
         row: ξ_{k,k'} by device k', the device itself included.
         device: The device k.
-        arrived: Whose parts are there, by device.
+        arrived: Parts that have arrived, by device.
 
     Returns:
         The weights by device, in the order of device numbers.
@@ -37,11 +37,11 @@ class Mixing:
     """A sparse matrix of aggregation weights: one row per receiver, its senders in the order of their numbers."""
 
     def __init__(self, rows: Sequence[Mapping[Key, float]], columns: Mapping[Key, int]) -> None:
-        """The matrix of ``rows``.
+        """Make the matrix of ``rows``.
 
         Args:
-            rows: Of each receiver, ξ by sender, in the order of device numbers.
-            columns: By sender, its row in the banks that are mixed.
+            rows: For each receiver, ξ by sender, in the order of device numbers.
+            columns: For each sender, its row in the banks that are mixed.
         """
         self.columns = [[columns[sender] for sender in row] for row in rows]
         starts = [0]
@@ -52,11 +52,11 @@ class Mixing:
         self._weights = torch.tensor([weight for row in rows for weight in row.values()], dtype=torch.float64)
 
     def __call__(self, bank: Tensor) -> Tensor:
-        """Σ_k' ξ_{k,k'} w_k' of every receiver k, [receivers, size], from ``bank`` [senders, size].
+        """Compute Σ_k' ξ_{k,k'} w_k' of every receiver k, [receivers, size], from ``bank`` [senders, size].
 
-        Each sum runs over senders in the order of device numbers, whoever else is mixed at the same time, so that its
-        rounding is the same every time. BatchNorm's running means and variances are mixed like weights, since the
-        averaged weights need statistics that fit them.
+        Each sum runs over senders in the order of device numbers. So its rounding does not depend on the other
+        receivers. BatchNorm's running means and variances are mixed like weights, because averaged weights need
+        statistics that fit them.
         """
         if bank.shape[1] == 0:
             return bank.new_empty(len(self._starts), 0)

@@ -1,4 +1,4 @@
-"""What learning minimises, of one device or of each of several."""
+"""Losses that learning minimises, for one device or for several at once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, real: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over a batch.
+    """Compute the mean cross-entropy over a batch.
 
     Args:
-        logits: [B, C] of one device, or [K, B, C].
-        labels: int64 [B] or [K, B].
-        real: What counts, bool [K, B]; None for everything. A device with nothing that counts has 0.
+        logits: Logits of one device [B, C], or of several [K, B, C].
+        labels: Labels, int64 [B] or [K, B].
+        real: The samples that count, bool [K, B]; None if all do. A device without any has loss 0.
 
     Returns:
-        [] or [K].
+        The loss [], or the losses [K].
     """
     if logits.dim() == 2:
         return F.cross_entropy(logits, labels)

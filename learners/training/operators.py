@@ -1,4 +1,4 @@
-"""How many multiply-accumulates an operator of PyTorch takes: by formula, or none because it multiplies no matrices."""
+"""Multiply-accumulates of PyTorch's operators: formulas, and a list of those that multiply no matrices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 def product(a: Tensor, b: Tensor) -> int:
-    """Count a product [..., m, k] · [..., k, n], or with a vector [k] on the right: m k n for each of the batch."""
+    """Count a product [..., m, k] · [..., k, n], or with a vector [k] on the right: m k n for each batch element."""
     return a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
 
 
@@ -25,10 +25,10 @@ def outer_product(a: Tensor, b: Tensor) -> int:
 
 
 def convolution(x: Tensor, weight: Tensor, y: Tensor, transposed: bool) -> int:
-    """Count a convolution from ``x`` to ``y``, [batch, channels, ...] both; groups are in the shape of ``weight``.
+    """Count a convolution from ``x`` to ``y``, both [batch, channels, ...]; groups follow from the shape of ``weight``.
 
-    Each weight is used once for each place of the output, or of the input where the convolution is transposed.
-    Padding is multiplied like any other number.
+    Each weight is used once for each position of the output, or of the input if the convolution is transposed. Padding
+    is multiplied like any other number.
     """
     return x.shape[0] * math.prod((x if transposed else y).shape[2:]) * weight.numel()
 
@@ -39,7 +39,7 @@ def _convolution_forward(x: Tensor, weight: Tensor, *rest: Any, out: Tensor) -> 
 
 
 def _convolution_backward(y: Tensor, x: Tensor, weight: Tensor, *rest: Any, out: Any) -> int:
-    """Gradients of inputs and of weights take as many as the forward pass each, where they are asked for."""
+    """Count a backward pass: the gradients of inputs and of weights each take as many as the forward pass."""
     transposed, asked = rest[4], rest[7]
     return (asked[0] + asked[1]) * convolution(x, weight, y, transposed)
 
@@ -54,7 +54,7 @@ def _trilinear(
     *rest: Any,
     out: Tensor,
 ) -> int:
-    """Σ a b c over shapes that are broadcast (``nn.Bilinear``): one for each place of the common shape."""
+    """Count Σ a b c over broadcast shapes (``nn.Bilinear``): one for each element of the common shape."""
     shapes = []
     for tensor, places in ((a, expand_a), (b, expand_b), (c, expand_c)):
         shape = list(tensor.shape)
@@ -65,7 +65,7 @@ def _trilinear(
 
 
 def _of(count: Callable[[Tensor, Tensor], int], first: int) -> Callable[..., int]:
-    """``count`` of the arguments ``first`` and ``first`` + 1; a product of complex numbers is four of real ones."""
+    """Apply ``count`` to the arguments ``first`` and ``first`` + 1; a complex product is four real ones."""
 
     def formula(*given: Any, out: Any, **named: Any) -> int:
         a, b = given[first], given[first + 1]
@@ -75,10 +75,10 @@ def _of(count: Callable[[Tensor, Tensor], int], first: int) -> Callable[..., int
 
 
 def _fourier(x: Tensor, axes: Sequence[int], *rest: Any, out: Tensor) -> int:
-    """Fast Fourier transforms over ``axes`` (Cooley and Tukey 1965).
+    """Count fast Fourier transforms over ``axes`` (Cooley and Tukey 1965).
 
-    Of n points, n/2 log₂ n products with a complex number, 4 multiply-accumulates each; half of them where the points
-    are real, as either ``x`` or ``out`` may be.
+    A transform of n points takes n/2 log₂ n complex products of 4 multiply-accumulates each. If ``x`` or ``out`` is
+    real, it takes half of them.
     """
     real = next((one for one in (x, out) if not one.is_complex()), None)
     points = x if real is None else real
@@ -87,7 +87,7 @@ def _fourier(x: Tensor, axes: Sequence[int], *rest: Any, out: Tensor) -> int:
 
 
 def _distances(pairs: Tensor, vectors: Tensor) -> int:
-    """Distances of so many ``pairs`` of ``vectors`` [..., size], or gradients of them: size for each."""
+    """Count the distances of ``pairs`` of ``vectors`` [..., size], or their gradients: size for each pair."""
     return pairs.numel() * vectors.shape[-1]
 
 
@@ -119,10 +119,10 @@ FORMULAS: Mapping[Any, Callable[..., int]] = {
     aten._cdist_backward: lambda slopes, x, *rest, out: _distances(slopes, x),
     aten._pdist_backward: lambda slopes, x, *rest, out: _distances(slopes, x),
 }
-"""By operator. PyTorch's own formulas stand for those that are not here, and so do the ones that a user registers."""
+"""Formulas by operator. For other operators PyTorch's own formulas are used, and those that a user registers."""
 
 ADDITIVE = frozenset({"add", "sub", "rsub"})
-"""Operators on each number by itself that add a weight and do not multiply by it, as one adds codes of positions."""
+"""Elementwise operators that add a weight and do not multiply by it, as one adds positional encodings."""
 
 FREE = frozenset(
     name
@@ -147,7 +147,7 @@ FREE = frozenset(
         "index_put_impl index_reduce index_select masked_fill masked_scatter masked_select put "
         "scatter scatter_add scatter_reduce searchsorted take unsafe_index unsafe_index_put "
         "unsafe_masked_index unsafe_masked_index_put_accumulate",
-        # reductions, orders and questions
+        # reductions, sorting and tests
         "all allclose amax amin aminmax any argmax argmin assert_async assert_scalar "
         "assert_tensor_metadata bincount count_nonzero cummax cummax_helper cummin cummin_helper "
         "cumprod cumsum dist equal functional_assert_async has_same_storage_numel histc is_all_true "
@@ -169,7 +169,7 @@ FREE = frozenset(
         "fake_quantize_learnable_per_channel_affine fake_quantize_learnable_per_tensor_affine "
         "fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask "
         "fake_quantize_per_tensor_affine_cachemask_tensor_qparams fused_moving_avg_obs_fq_helper",
-        # each number by itself, in forms that have no tag
+        # elementwise, in forms that have no tag
         "abs copysign eq floor_divide gcd ge gt heaviside lcm le linalg_cross lt ne rsub xlogy",
         # poolings and resamplings
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d "
@@ -186,11 +186,11 @@ FREE = frozenset(
     )
     for name in names.split()
 )
-"""Operators that multiply no matrices and have no tag that says so, by the name that :func:`name_of` gives."""
+"""Operators that multiply no matrices and have no tag that says so, by the name from :func:`name_of`."""
 
 
 def name_of(operator: OpOverload) -> str:
-    """Give the operator's name without what says that it is private, in place, or a backward pass."""
+    """Return the operator's name without the marks of private, in-place, forward and backward forms."""
     name: str = operator._schema.name.partition("::")[2]
     return name.strip("_").removesuffix("_forward").removesuffix("_backward")
 
@@ -198,17 +198,17 @@ def name_of(operator: OpOverload) -> str:
 def multiply_accumulates(
     operator: OpOverload, given: Sequence[Any], named: Mapping[str, Any], out: Any
 ) -> int | None:
-    """Count what one call of ``operator`` takes.
+    """Count the multiply-accumulates of one call of ``operator``.
 
     Args:
-        operator: What PyTorch calls once autograd has had its turn.
+        operator: An operator that PyTorch calls below autograd.
         given: Its positional arguments.
-        named: The others.
-        out: What it gave.
+        named: Its keyword arguments.
+        out: Its result.
 
     Returns:
-        Multiply-accumulates of products of matrices and of convolutions; 0 for operators that work on each number by
-        itself, move, look up, reduce, normalise or pool; None for an operator that nothing is known of.
+        Multiply-accumulates of products of matrices and of convolutions. It is 0 for operators that work elementwise,
+        move, look up, reduce, normalise or pool. It is None for an unknown operator.
     """
     packet = operator.overloadpacket
     if packet in FORMULAS:

@@ -1,4 +1,4 @@
-"""Optimizers for one device, from PyTorch, and the same for many devices at once, a row each."""
+"""PyTorch's optimizers for one device, and the same update rules for many devices at once, one row each."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Name = Literal["adam", "sgd"]
 
 @dataclass(frozen=True)
 class Rule:
-    """Which optimizer, with its settings; Adam's others are PyTorch's defaults.
+    """The choice of an optimizer with its settings; the others are PyTorch's defaults.
 
     Attributes:
         name: ``adam`` (Kingma & Ba 2015) or ``sgd``.
         learning_rate: Step size.
-        momentum: Of ``sgd``.
-        weight_decay: Of ``sgd``: added to the gradient, times the weights.
-        proximal: Of ``sgd``: μ of FedProx's term (μ/2)‖w − w⁰‖², with w⁰ the weights that training begins with.
+        momentum: Momentum of ``sgd``.
+        weight_decay: Weight decay of ``sgd``: this factor times the weights is added to the gradient.
+        proximal: μ of FedProx's term (μ/2)‖w − w⁰‖², for ``sgd``; w⁰ are the weights at the beginning of training.
     """
 
     name: Name
@@ -36,17 +36,18 @@ class Rule:
 
     @property
     def memories(self) -> tuple[str, ...]:
-        """Names of what is remembered of each weight from step to step, in PyTorch's words."""
+        """Return PyTorch's names of the optimizer state that is kept for each weight."""
         if self.name == "adam":
             return ("exp_avg", "exp_avg_sq")
         return ("momentum_buffer",) if self.momentum else ()
 
 
 class Memory(Mapping[str, Tensor]):
-    """What an optimizer remembers of one part: ``step``, and vectors as long as the part has weights.
+    """Optimizer state of one part: ``step``, and vectors with one number for each weight of the part.
 
-    ``step`` counts the steps of that weight tensor which has taken most. Where some have taken fewer, for a step leaves
-    out what has no gradient, ``missed`` says how many fewer [tensors], in the order of the layout.
+    ``step`` is the number of steps of the weight tensor that has taken most of them. A tensor without a gradient is
+    left out of a step. If there are such tensors, ``missed`` [tensors] has the number of steps that each has missed, in
+    the order of the layout.
     """
 
     __slots__ = ("rows",)
@@ -67,17 +68,17 @@ class Memory(Mapping[str, Tensor]):
         return Memory, (self.rows,)
 
     def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Memory:
-        """See :func:`netsim.work.moving.with_tensors`."""
+        """Return the same with each tensor changed; see :func:`netsim.work.moving.with_tensors`."""
         rows = {name: row.with_tensors(change) for name, row in self.rows.items()}
         return self if all(rows[name] is self.rows[name] for name in rows) else Memory(rows)
 
 
 Memories = Mapping[str, Memory]
-"""By part; a part that was never stepped has none."""
+"""Optimizer state by part; a part that has never taken a step has none."""
 
 
 class Single:
-    """PyTorch's optimizer for one device's modules, remembering earlier rounds."""
+    """PyTorch's optimizer for one device's modules, which continues with the optimizer state of earlier rounds."""
 
     def __init__(
         self, rule: Rule, modules: Mapping[str, nn.Module], layouts: Mapping[str, Layout], memories: Memories
@@ -98,9 +99,9 @@ class Single:
     def _remember(
         self, rule: Rule, named: Mapping[str, nn.Parameter], layout: Layout, memory: Memory | None
     ) -> dict[str, Tensor]:
-        """Give the optimizer one vector per part to keep its memory of each weight in; zeros if there is none yet.
+        """Give the optimizer vectors for the state of one part, filled from ``memory`` or with zeros; return them.
 
-        From zeros PyTorch's first step is the same as from nothing.
+        PyTorch's first step is the same from zeros as from no state.
         """
         assert self._optimizer is not None
         like = next(iter(named.values()))
@@ -119,12 +120,12 @@ class Single:
         return {"step": steps, **{name: vector[: layout.weights] for name, vector in flat.items()}}
 
     def step(self, learning_rate: float | None = None) -> None:
-        """Step the weights that have a gradient, and forget the gradients: None, not zero.
+        """Take a step with the weights that have a gradient, and set all gradients to None.
 
-        With zeros Adam's memory would still move the weights that were skipped.
+        With gradients of zero, Adam's state would still move weights that are to be left out of the next step.
 
         Args:
-            learning_rate: The step size from now on, if it changes.
+            learning_rate: New step size, from now on; None keeps the old one.
         """
         if self._optimizer is not None:
             if learning_rate is not None:
@@ -136,7 +137,7 @@ class Single:
             self._optimizer.zero_grad(set_to_none=True)
 
     def memories(self) -> dict[str, Memory]:
-        """What is to be remembered of each part."""
+        """Return the optimizer state of each part."""
         found = {}
         for part, flat in self._flat.items():
             steps, most = flat["step"], flat["step"].max()
@@ -148,16 +149,16 @@ class Single:
 
 
 def _optimizer(rule: Rule, weights: list[nn.Parameter]) -> Optimizer:
-    if rule.name == "adam":  # the fused kernel saves a tenth of a small network's step
+    if rule.name == "adam":  # the fused kernel saves a tenth of the time of a small network's step
         return Adam(weights, lr=rule.learning_rate, fused=True)
     return SGD(weights, rule.learning_rate, rule.momentum, weight_decay=rule.weight_decay)
 
 
 class Rows:
-    """The same rule for one part of many devices: weights [devices, weights], and a memory for each.
+    """The same rule for one part of many devices: weights [devices, weights], and optimizer state for each.
 
     Attributes:
-        step: How many steps each device's part has taken, [devices].
+        step: Number of steps that each device's part has taken, [devices].
     """
 
     BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -183,12 +184,12 @@ class Rows:
         resting: Sequence[slice] = (),
         learning_rate: float | None = None,
     ) -> None:
-        """Step the rows that take part; those that do not keep weights and memory as they are.
+        """Take a step with the rows that take part; the others keep their weights and optimizer state.
 
         Args:
             gradient: [some devices, weights]; zero in rows that do not take part.
             taking: Bool [some devices], or None if all take part.
-            devices: Which rows these are.
+            devices: The rows of these devices.
             resting: Weights without a gradient, which stay as they are in all rows.
             learning_rate: The step size, where it is not the rule's.
         """
@@ -199,7 +200,7 @@ class Rows:
             self._adam(own, gradient, taking, rate)
         else:
             self._sgd(own, self._direction(own["weights"], gradient, taking, devices, resting), taking, rate)
-        if isinstance(devices, Tensor):  # what was changed are copies
+        if isinstance(devices, Tensor):  # copies were changed
             for name, bank in banks.items():
                 bank[devices] = own[name]
 
@@ -211,13 +212,13 @@ class Rows:
         devices: Devices,
         resting: Sequence[slice],
     ) -> Tensor:
-        """The gradient with the proximal term and the weight decay; zero where nothing is to move."""
+        """Return the gradient with proximal term and weight decay; zero for weights that do not move."""
         rule = self._rule
         if self._anchors is not None:
             gradient = pulled(gradient, weights, self._anchors[devices], rule.proximal)
         if rule.weight_decay:
             gradient = gradient.add(weights, alpha=rule.weight_decay)
-        if self._anchors is None and not rule.weight_decay:  # a gradient of zero moves nothing
+        if self._anchors is None and not rule.weight_decay:  # rows that take no part have a gradient of zero
             return gradient
         for columns in resting:
             gradient[:, columns] = 0.0
@@ -247,7 +248,7 @@ class Rows:
         weights.sub_(mean / root * size[:, None])
 
     def memories(self) -> list[Memory | None]:
-        """Of each device; None where there is nothing to remember."""
+        """Return the optimizer state of each device; None where there is none."""
         if not self._rule.memories or not self._weights.shape[1]:
             return [None] * len(self.step)
         banks = {"step": self.step, **self._memory}
@@ -258,7 +259,7 @@ class Rows:
 
 
 def pull_back(weights: Sequence[Tensor], anchors: Sequence[Tensor], strength: float) -> None:
-    """Add μ (w − w⁰), the gradient of (μ/2)‖w − w⁰‖², where there is a gradient to add it to.
+    """Add μ (w − w⁰), the gradient of (μ/2)‖w − w⁰‖², to the gradients of those weights that have one.
 
     Args:
         weights: w, with their gradients.

@@ -1,8 +1,8 @@
-"""Random numbers that a network draws in its forward pass (dropout, noise), from a stream of the job's own.
+"""Random numbers that a network draws in its forward pass (dropout, noise), from a stream of each job's own.
 
 PyTorch's operators draw from one global generator unless they are given another, and layers such as ``nn.Dropout``
-cannot be given one. All threads share it, so what a job draws would depend on who else is at work. Here each random
-operator that is called on a thread is given that thread's generator, on its way to the kernel.
+cannot be given one. All threads share the global generator. So the numbers of a job would depend on the jobs that run
+at the same time. Here each random operator that a job calls is given a generator of that job.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from netsim.core.streams import derive_seed
 T = TypeVar("T")
 
 _known: set[Hashable] = set()
-"""Networks that were seen to draw, in this process."""
+"""Networks that have drawn random numbers in this process."""
 
 _global = threading.Lock()
-"""Held while a global generator stands in for one of ours, for the few operators that take no other."""
+"""Held while the global generator has the state of a job's own, for operators that take no generator."""
 
 
 class DrawingFrom(TorchDispatchMode):
-    """While it lasts, random operators called on this thread draw from generators of its own.
+    """Context in which random operators called on this thread draw from generators of the context.
 
-    Those that are handed a generator keep it. On each PyTorch device there is one generator, seeded alike.
+    An operator that was given a generator by the network uses that one. There is one generator for each PyTorch device,
+    all with the same seed.
 
     Attributes:
         drawn: Whether any operator has drawn a number.
@@ -46,7 +47,7 @@ class DrawingFrom(TorchDispatchMode):
 
     @property
     def drawn(self) -> bool:
-        """Whether any operator has drawn a number."""
+        """Return whether any operator has drawn a number."""
         fresh = (torch.Generator(device).manual_seed(self._seed) for device in self._generators)
         return any(
             not own.get_state().equal(new.get_state())
@@ -56,10 +57,10 @@ class DrawingFrom(TorchDispatchMode):
     def __torch_dispatch__(
         self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call ``operator``; see :class:`TorchDispatchMode`.
+        """Call ``operator``, with the context's generator if it is random; see :class:`TorchDispatchMode`.
 
         Raises:
-            ScenarioError: It is random, and called by a backward pass that goes forward once more.
+            ScenarioError: It is random, and the backward pass calls it to repeat a part of the forward pass.
         """
         kwargs = kwargs or {}
         if not _is_random(operator):
@@ -77,7 +78,7 @@ class DrawingFrom(TorchDispatchMode):
         return seeded(*args[:place], **{**kwargs, "generator": own if given is None else given})
 
     def _generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Generator:
-        """The generator where the operator works."""
+        """Return the generator of the device on which the operator works."""
         tensors = (value.device for value in args if isinstance(value, Tensor))
         device = torch.device(next(tensors, None) or kwargs.get("device") or "cpu")
         if device not in self._generators:
@@ -92,7 +93,7 @@ def _is_random(operator: OpOverload) -> bool:
 
 @cache
 def _seeded(operator: OpOverload) -> tuple[OpOverload | None, int]:
-    """The form of ``operator`` that takes a generator, and the place of that argument; None if there is none."""
+    """Return the form of ``operator`` that takes a generator and the place of that argument; None if none does."""
     names = [argument.name for argument in operator._schema.arguments]
     packet = operator.overloadpacket
     for form in (operator, *(getattr(packet, name) for name in packet.overloads())):
@@ -106,7 +107,7 @@ def _seeded(operator: OpOverload) -> tuple[OpOverload | None, int]:
 
 
 def _in_place_of_the_global(own: torch.Generator, draw: Callable[[], T]) -> T:
-    """Let the device's global generator be ``own`` while ``draw`` is called."""
+    """Return ``draw()``, called while the device's global generator has the state of ``own``."""
     device = own.device
     generator = torch.default_generator
     if device.type == "cuda":
@@ -123,14 +124,15 @@ def _in_place_of_the_global(own: torch.Generator, draw: Callable[[], T]) -> T:
 
 
 def drawing_from_its_seed(job: Callable[..., T]) -> Callable[..., T]:
-    """Have ``job`` draw what its networks draw from the stream ``forward`` of its ``seed``.
+    """Wrap ``job`` so that its networks draw random numbers from the stream ``forward`` of its ``seed``.
 
-    Watching every operator takes time, so a job is done as it is first. If that has moved PyTorch's global generator it
-    is done again and watched, which gives what counts; and so are, from the beginning, later jobs of the same
-    architecture. Somebody else on another thread may have moved it: the second time gives the same result then.
+    It takes time to intercept every operator. So a job is first done without. If PyTorch's global generator has moved
+    meanwhile, the job is done again with :class:`DrawingFrom`, and this second result is returned. Later jobs with a
+    network that draws are done with :class:`DrawingFrom` at once. If another thread has moved the generator, the second
+    result equals the first.
 
     Args:
-        job: A pure function of its inputs; ``seed`` need not be one that it takes itself.
+        job: A pure function of its inputs; its input ``seed`` is removed if the function does not take it.
     """
     names = tuple(signature(job).parameters)
 

@@ -1,4 +1,4 @@
-"""The states of several devices as one: their tensors stacked, a row each."""
+"""The states of several devices as stacked tensors, one row each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from learners.training.state import Layout, Part, State, gather, rows_of
 
 Devices = slice | Tensor
-"""Places of some of the stacked devices: neighbours, which are a view, or any, int64 [some], which are a copy."""
+"""Rows of some devices: a slice, which gives a view, or any rows, int64 [some], which give a copy."""
 
 ALL = slice(None)
 
@@ -20,22 +20,22 @@ class StackedPart:
 
     Attributes:
         flat: All its numbers [devices, size].
-        layout: How they are to be read.
-        tensors: The same by name [devices, *shape].
-        leaves: Those of them that are trained, autograd's leaves.
+        layout: The places of the tensors in a row.
+        tensors: Its tensors by name [devices, *shape], views of ``flat``.
+        leaves: Those tensors that are trained, as leaves of autograd.
     """
 
     def __init__(self, flat: Tensor, layout: Layout, trains: bool) -> None:
         self.layout = layout
         self.flat = flat
-        # .data: each view counts its own changes; else autograd takes one of BatchNorm's for one of a weight.
+        # With .data each view has a change counter of its own; else autograd takes BatchNorm's changes for a weight's.
         self.tensors = {name: view.data for name, view in layout.views(flat).items()}
         self.leaves: dict[str, Tensor] = {}
         if trains:
             self.leaves = {name: self.tensors[name].requires_grad_() for name in layout.trained}
 
     def gradient(self, found: Mapping[str, Tensor | None]) -> Tensor:
-        """Return gradients of the leaves by name as rows [devices, weights]; zero where a leaf took no part."""
+        """Return the gradients ``found``, by name, as rows [devices, weights]; zero for leaves without one."""
         rows = []
         for name, leaf in self.leaves.items():
             value = found[name]
@@ -43,18 +43,18 @@ class StackedPart:
             if self.layout.entries[name].channels_last:
                 value = value.permute(0, 1, 3, 4, 2)
             rows.append(value.reshape(len(self.flat), -1))
-        if len(rows) == 1:  # torch.cat copies even a single one
+        if len(rows) == 1:  # torch.cat would copy even a single tensor
             return rows[0]
         return torch.cat(rows, dim=1) if rows else self.weights
 
     @property
     def weights(self) -> Tensor:
-        """What is trained [devices, weights], a view."""
+        """Return the trained weights [devices, weights], a view."""
         return self.flat[:, : self.layout.weights]
 
     @property
     def statistics(self) -> Tensor:
-        """What is not: running statistics and what stays at home [devices, ...], a view."""
+        """Return the numbers that are not trained: running statistics and local tensors [devices, ...], a view."""
         return self.flat[:, self.layout.weights :]
 
 
@@ -62,8 +62,8 @@ class Bank:
     """The states of several devices of one architecture, part by part.
 
     Attributes:
-        parts: By name.
-        trains: Whether gradients are kept.
+        parts: Stacked parts by name.
+        trains: Whether the trained tensors are leaves of autograd.
     """
 
     def __init__(self, parts: Mapping[str, StackedPart], trains: bool) -> None:
@@ -72,7 +72,7 @@ class Bank:
 
     @classmethod
     def of(cls, modules: Mapping[str, nn.Module], states: Sequence[State], trains: bool = True) -> Bank:
-        """Stack ``states``; with ``trains`` they are copies whose gradients are kept."""
+        """Stack ``states``; with ``trains`` the bank is a copy, and its trained tensors are leaves of autograd."""
         return cls({part: stacked([state[part] for state in states], trains) for part in modules}, trains)
 
     def __len__(self) -> int:
@@ -80,16 +80,16 @@ class Bank:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of all numbers."""
+        """Return the type of all numbers."""
         return next(iter(self.parts.values())).flat.dtype
 
     @property
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """All tensors [devices, *shape], by part and name."""
+        """Return all tensors [devices, *shape], by part and name."""
         return {part: one.tensors for part, one in self.parts.items()}
 
     def some(self, devices: Devices) -> Bank:
-        """Return the rows ``devices``; neighbours share their numbers with this bank, others are copies."""
+        """Return a bank of the rows ``devices``; with a slice it is a view, else it is a copy."""
         return Bank(
             {
                 name: StackedPart(part.flat[devices], part.layout, self.trains)
@@ -99,11 +99,11 @@ class Bank:
         )
 
     def gradients(self, total: Tensor, parts: Sequence[str]) -> dict[str, Tensor]:
-        """Derivatives of ``total``, a sum over devices, by what is trained of ``parts`` [devices, weights]."""
+        """Differentiate ``total``, a sum over devices, by the trained weights of ``parts`` [devices, weights]."""
         return {part: self.parts[part].gradient(own) for part, own in self.derivatives(total, parts).items()}
 
     def derivatives(self, total: Tensor, parts: Sequence[str]) -> dict[str, dict[str, Tensor | None]]:
-        """Differentiate ``total``, a sum over devices, by each leaf of ``parts``; None where it does not depend."""
+        """Differentiate ``total``, a sum over devices, by each leaf of ``parts``; None if it does not depend on it."""
         leaves = [(part, name, leaf) for part in parts for name, leaf in self.parts[part].leaves.items()]
         values = torch.autograd.grad(total, [leaf for _, _, leaf in leaves], allow_unused=True)
         found: dict[str, dict[str, Tensor | None]] = {part: {} for part in parts}
@@ -112,13 +112,13 @@ class Bank:
         return found
 
     def finite(self) -> list[bool]:
-        """Whether all numbers of each device are finite."""
+        """Return for each device whether all its numbers are finite."""
         by_part = [one.flat.isfinite().all(1) for one in self.parts.values()]
         found: list[bool] = torch.stack(by_part).all(0).tolist()
         return found
 
     def states(self) -> list[dict[str, Part]]:
-        """The states as they are now, one per device; the bank is not to be changed any more."""
+        """Return the current states, one per device; the bank must not be changed afterwards."""
         rows = {part: rows_of(one.flat) for part, one in self.parts.items()}
         return [
             {part: Part(own[index], self.parts[part].layout) for part, own in rows.items()}
@@ -127,5 +127,5 @@ class Bank:
 
 
 def stacked(states: Sequence[Part], trains: bool) -> StackedPart:
-    """Stack one part of several devices; with ``trains`` it is a copy whose gradients are kept."""
+    """Stack one part of several devices; with ``trains`` it is a copy, and its weights are leaves of autograd."""
     return StackedPart(gather([state.row for state in states], copy=trains), states[0].layout, trains)

@@ -1,4 +1,4 @@
-"""Whether any network that a scenario names can be done for several devices as one: found out by trying it once."""
+"""Trials of whether a scenario's networks can be stacked: run for several devices in one pass."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from learners.training.state import Layout, Lent, Part, Row, State
 from netsim.work.batching import in_words
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}
-"""What may still be rounding, relative to the largest number; what goes wrong in stacking is off by far more."""
+"""Largest error that counts as rounding, relative to the largest number; real errors are far larger."""
 
 ROUNDING = 64
-"""So many units in the last place of the largest number in a state are rounding in any of its buffers."""
+"""Error of a buffer that counts as rounding, in units in the last place of the largest number in the state."""
 
 SAMPLES = 32
-"""A trial has at most so many samples of each device."""
+"""Largest number of samples of each device in a trial."""
 
 
 def networks_obstacle(
@@ -32,14 +32,14 @@ def networks_obstacle(
     inputs: Callable[[str], Tensor],
     trains: bool,
 ) -> str:
-    """Say what keeps any of some networks from being stacked, as the end of a sentence; empty if nothing does.
+    """Return the reason why some of the networks cannot be stacked, as the end of a sentence; empty if all can.
 
     Args:
-        trunks: By modality; the part ``trunk/<modality>`` of a state is theirs.
-        names: What the scenario calls them, by modality.
-        states: Of two devices or more.
-        inputs: From a modality to its network's inputs [devices, batch, ...].
-        trains: Whether they are to be trained.
+        trunks: Networks by modality; their part in a state is ``trunk/<modality>``.
+        names: Names of the networks in the scenario, by modality.
+        states: States of two or more devices.
+        inputs: Function from a modality to its network's inputs [devices, batch, ...].
+        trains: Whether the networks are trained.
     """
     for m, trunk in trunks.items():
         if reason := trunk_obstacle(trunk, [state[f"trunk/{m}"] for state in states], inputs(m), trains):
@@ -48,25 +48,25 @@ def networks_obstacle(
 
 
 def some_of(rows: Sequence[Tensor], batch_size: int) -> Tensor:
-    """Return samples to train on in a trial, [devices, batch], from those of each device, at least one.
+    """Return the rows of samples for a trial, [devices, batch], out of those of each device, at least one.
 
-    BatchNorm wants two samples, and a device may have one: then it is there twice.
+    BatchNorm needs two samples. If a device has only one, it is used twice.
     """
     size = max(2, min(batch_size, SAMPLES, *map(len, rows)))
     return torch.stack([own[torch.arange(size) % len(own)] for own in rows])
 
 
 def trunk_obstacle(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool) -> str:
-    """What keeps ``trunk`` from being stacked, as the end of a sentence; empty if nothing does.
+    """Return the reason why ``trunk`` cannot be stacked, as the end of a sentence; empty if it can.
 
-    Features, gradients and buffers are compared with those of each network alone. All but the first get other weights
-    than they have, for networks that are the same could be taken for each other.
+    Features, gradients and buffers are compared with those of each network alone. The weights of all networks but the
+    first are changed for the trial, because an error that confuses equal networks would not be seen.
 
     Args:
         trunk: The network.
         parts: K states of it.
         x: Inputs [K, batch, *input_shape].
-        trains: Whether it is to be trained.
+        trains: Whether it is trained.
     """
     parts = [_moved(part, 1.0 + 0.1 * k) for k, part in enumerate(parts)]
     trunk.train(trains)
@@ -81,7 +81,7 @@ def trunk_obstacle(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool)
     expected = _Outcome(*(torch.stack(one) for one in zip(*each, strict=True)))
     tolerance = TOLERANCE.get(x.dtype, TOLERANCE[torch.float32])
     layout = parts[0].layout
-    # A running mean may be nothing but rounding, as behind layers whose inputs have mean 0.
+    # A running mean may consist of rounding errors only, as after layers whose inputs have mean 0.
     sent = expected.rows[:, : layout.sent].nan_to_num().abs()
     largest = float(sent.max()) if sent.numel() else 0.0  # a trunk may have no numbers at all
     rounding = ROUNDING * torch.finfo(x.dtype if x.is_floating_point() else sent.dtype).eps * largest
@@ -98,11 +98,11 @@ def trunk_obstacle(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool)
 
 
 class _Outcome(NamedTuple):
-    """Of one network, or of K.
+    """Results of one network, or of K.
 
     Attributes:
-        features: [..., batch, feature_count].
-        gradients: [..., weights]; zero where nothing is trained.
+        features: Features [..., batch, feature_count].
+        gradients: Gradients [..., weights]; zero where nothing is trained.
         rows: All numbers of the state afterwards [..., size].
     """
 
@@ -123,7 +123,7 @@ def _buffers(layout: Layout) -> list[slice]:
 
 
 def _agree(found: Tensor, expected: Tensor, tolerance: float, rounding: float = 0.0) -> bool:
-    """NaN agrees with NaN: a network that diverges does so either way."""
+    """Return whether two tensors agree up to rounding; NaN agrees with NaN, because both ways may diverge."""
     if not expected.numel():
         return True
     largest = float(expected.nan_to_num().abs().max())
@@ -131,7 +131,7 @@ def _agree(found: Tensor, expected: Tensor, tolerance: float, rounding: float = 
 
 
 def _slopes(features: Tensor) -> Tensor:
-    """Of what is differentiated, by each of ``features`` [..., batch, feature_count]: all of them different."""
+    """Return the derivatives of the trial's loss by ``features`` [batch, feature_count], all of them different."""
     places = torch.arange(features.shape[-2:].numel(), device=features.device, dtype=features.dtype)
     return (1.0 + places).cos().view(features.shape[-2:])
 
@@ -163,15 +163,15 @@ def _together(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool) -> _
 
 
 def mixes_samples(trunk: Trunk, part: Part, x: Tensor) -> bool:
-    """Whether a sample's features, or what the network remembers of a pass, depend on the rest of its batch.
+    """Return whether a sample's features, or the network's buffers, depend on the other samples of the batch.
 
-    BatchNorm is such a layer while it trains. Devices whose batches differ in size then cannot be padded to one size.
-    Found out by a pass with the second half of the samples replaced by the first one, in the mode that ``trunk`` is in.
+    They do with BatchNorm in training mode. Then batches of different sizes cannot be padded to one size. To find out,
+    the network is run once more with the second half of the samples replaced by the first sample, in its current mode.
 
     Args:
         trunk: The network.
-        part: A state of it, which stays as it is.
-        x: Inputs of some samples that differ [batch, *input_shape].
+        part: A state of it, which is not changed.
+        x: Inputs of some different samples [batch, *input_shape].
     """
     known: dict[bool, bool] = trunk.__dict__.setdefault("_mixes", {})
     if trunk.training not in known:

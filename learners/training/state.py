@@ -1,10 +1,9 @@
-"""A model as a value: named parts, each one row of numbers, that nobody changes in place.
+"""A model as a value: named parts, each one row of numbers, which are never changed in place.
 
-A device's state has the parts ``trunk/<modality>`` and ``specific/<modality>`` of each of its modalities,
-``common`` (common classifier and bias) and, where the algorithm has one, ``generator``. Parts are what
-messages are made of and what aggregation weights differ by. Devices that were trained or mixed together have their
-rows in one tensor, a bank; whoever changes a model makes a new bank, so a state can be handed to a job or a message
-without copying it.
+A device's state has the parts ``trunk/<modality>`` and ``specific/<modality>`` of each of its modalities, ``common``
+(common classifier and bias) and, if the algorithm has one, ``generator``. A message consists of parts, and each part
+may have its own aggregation weights. Devices that were trained or mixed together have their rows in one tensor, a bank.
+A change of a model makes a new bank. So a state can be given to a job or a message without a copy.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ class Row:
     """One row of a bank, [rows, ...].
 
     Attributes:
-        bank: The tensor that has it; never changed once a row of it was handed out.
-        index: Which row.
+        bank: The tensor that contains the row; it must not be changed once a row of it is in use.
+        index: Number of the row in the bank.
     """
 
     __slots__ = ("bank", "index")
@@ -39,17 +38,17 @@ class Row:
 
     @property
     def tensor(self) -> Tensor:
-        """The row, a view."""
+        """Return the row, a view of the bank [...]."""
         return self.bank[self.index]
 
     def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Row:
-        """See :func:`netsim.work.moving.with_tensors`."""
+        """Return the same with its tensor changed; see :func:`netsim.work.moving.with_tensors`."""
         own = self.tensor
         changed = change(own)
         return self if changed is own else _alone(changed)
 
     def __reduce__(self) -> Any:
-        """Travel alone, without the rest of the bank; or with it, where most of it is on its way anyhow."""
+        """Pickle the row without the rest of the bank, or with the bank if most of its rows are sent anyway."""
         if 1 < self.bank.shape[0] <= 1.5 * travelling_together():
             return Row, (self.bank, self.index)
         own = self.tensor
@@ -61,12 +60,12 @@ def _alone(tensor: Tensor) -> Row:
 
 
 def rows_of(bank: Tensor) -> list[Row]:
-    """All rows of ``bank``."""
+    """Return all rows of ``bank``."""
     return [Row(bank, index) for index in range(bank.shape[0])]
 
 
 def gather(rows: Sequence[Row], copy: bool = False) -> Tensor:
-    """A tensor [rows, ...] of ``rows``; the bank itself, if they are its rows in order and no ``copy`` is asked for."""
+    """Return a tensor [rows, ...] of ``rows``; without ``copy``, it is the bank itself if they are all its rows."""
     bank = rows[0].bank
     if any(row.bank is not bank for row in rows):
         return torch.stack([row.tensor for row in rows])
@@ -78,15 +77,15 @@ def gather(rows: Sequence[Row], copy: bool = False) -> Tensor:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one tensor of a module lies in a row.
+    """The place of one tensor of a module in a row.
 
     Attributes:
         name: Its name in the module.
-        start: Its first number.
-        size: How many there are.
-        shape: Its shape; that of its real and imaginary parts [..., 2], if it is complex.
-        channels_last: Whether it is stored in PyTorch's channels-last order, as the module has it.
-        dtype: What the module has, where that is no floating-point number; the row has numbers in its place.
+        start: Index of its first number.
+        size: How many numbers it has.
+        shape: Its shape; for a complex tensor the shape of its real and imaginary parts [..., 2].
+        channels_last: Whether it is stored in PyTorch's channels-last order, as in the module.
+        dtype: Its type in the module if that is not real floating point, else None; the row has real numbers for it.
     """
 
     name: str
@@ -99,18 +98,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a module's tensors lie in a row: trained weights first, then running statistics, then what stays at home.
+    """The places of a module's tensors in a row: trained weights, then running statistics, then local tensors.
 
-    Running statistics are the floating-point buffers that the module's ``state_dict`` has. At home stay frozen weights
-    (``requires_grad=False``), integer, boolean and complex buffers, and buffers that are not persistent: they are part
-    of a device's model, and neither sent nor mixed.
+    Running statistics are the floating-point buffers in the module's ``state_dict``. Local tensors belong to a device's
+    model but are neither sent nor mixed. They are frozen weights (``requires_grad=False``), integer, boolean and
+    complex buffers, and buffers that are not persistent.
 
     Attributes:
-        entries: By name; a tensor with several names is there once, under the first.
+        entries: Places by name; a tensor with several names is there once, under its first name.
         weights: How many numbers are trained.
-        sent: How many travel: weights and running statistics.
-        size: How many there are in all.
-        twins: By each further name of a tensor, its first.
+        sent: How many numbers are sent: weights and running statistics.
+        size: How many numbers there are in all.
+        twins: The first name of a tensor, by each of its other names.
     """
 
     entries: Mapping[str, Entry]
@@ -120,12 +119,12 @@ class Layout:
     twins: Mapping[str, str] = field(default_factory=dict)
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """The tensors in ``flat`` [..., size], as views [..., *shape]."""
+        """Return the tensors in ``flat`` [..., size] by name, as views [..., *shape]."""
         return {name: _view(flat, entry) for name, entry in self.entries.items()}
 
     @cached_property
     def trained(self) -> tuple[str, ...]:
-        """Names of the tensors that are trained."""
+        """Return the names of the tensors that are trained."""
         ends = {name: entry.start + entry.size for name, entry in self.entries.items()}
         return tuple(
             name for name, entry in self.entries.items() if entry.size and ends[name] <= self.weights
@@ -143,22 +142,22 @@ def _view(flat: Tensor, entry: Entry) -> Tensor:
 
 
 def as_in_module(numbers: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """What ``numbers`` of a row stand for in a module that has ``dtype`` there; a view where they are themselves."""
+    """Convert ``numbers`` of a row to the module's tensor of type ``dtype``; return them as they are if it is None."""
     if dtype is None:
         return numbers
     return torch.view_as_complex(numbers.contiguous()) if dtype.is_complex else numbers.to(dtype)
 
 
 def as_numbers(tensor: Tensor) -> Tensor:
-    """A module's tensor as it lies in a row, before it is rounded to the row's precision."""
+    """Return a module's tensor as real numbers for a row, not yet rounded to the row's precision."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def layout_of(module: nn.Module) -> Layout:
-    """The layout of ``module``'s parameters and buffers.
+    """Return the layout of ``module``'s parameters and buffers.
 
     Raises:
-        ScenarioError: A weight is neither real nor floating point, and to be trained.
+        ScenarioError: A weight that is to be trained is not real floating point.
     """
     weights, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     persistent = module.state_dict(keep_vars=True)
@@ -196,11 +195,11 @@ def layout_of(module: nn.Module) -> Layout:
 
 
 class Part(Mapping[str, Tensor]):
-    """A named part of a model: a row, read as tensors by name.
+    """A part of a model: a row of numbers, which can be read as tensors by name.
 
     Attributes:
-        row: Where its numbers are.
-        layout: How they are to be read.
+        row: The numbers.
+        layout: The places of the tensors in the row.
     """
 
     __slots__ = ("layout", "row")
@@ -223,13 +222,13 @@ class Part(Mapping[str, Tensor]):
         return Part, (self.row, self.layout)
 
     def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Part:
-        """See :func:`netsim.work.moving.with_tensors`."""
+        """Return the same with its row changed; see :func:`netsim.work.moving.with_tensors`."""
         row = self.row.with_tensors(change)
         return self if row is self.row else Part(row, self.layout)
 
     @property
     def weights(self) -> Tensor:
-        """What is trained, as one vector."""
+        """Return the trained weights as one vector [weights], a view of the row."""
         return self.row.tensor[: self.layout.weights]
 
 
@@ -237,12 +236,12 @@ State = Mapping[str, Part]
 
 
 def modality_parts(modality: str) -> tuple[str, str]:
-    """The parts that belong to one modality: its feature extractor w^m and its classifier w̌^m."""
+    """Return the names of a modality's parts: its feature extractor w^m and its specific classifier w̌^m."""
     return f"trunk/{modality}", f"specific/{modality}"
 
 
 def take(modules: Mapping[str, nn.Module], dtype: torch.dtype | None = None) -> dict[str, Part]:
-    """The state of ``modules``, a copy, in ``dtype`` if one is given."""
+    """Return a copy of the state of ``modules``, in ``dtype`` if one is given."""
     return {part: _copy(module, dtype) for part, module in modules.items()}
 
 
@@ -264,7 +263,7 @@ def _copy(module: nn.Module, dtype: torch.dtype | None) -> Part:
 
 
 class Lent:
-    """A module whose tensors lie in a row of their own for a while: what is trained there is the new state.
+    """A module whose tensors temporarily lie in one row; after training, the row is the new state.
 
     Attributes:
         flat: The row, [size].
@@ -280,31 +279,31 @@ class Lent:
             tensors[name].grad = None
 
     def part(self) -> Part:
-        """The state as it is now; the module is not to be changed any more."""
+        """Return the current state; the module must not be changed afterwards."""
         buffers = dict(self._module.named_buffers())
         with torch.no_grad():
             for name, view in self._layout.views(self.flat).items():
-                # What is no number of the row, or what the forward pass has put in a buffer's place.
+                # Buffers of another type, or tensors that the forward pass has put in a buffer's place.
                 if name in buffers and buffers[name].data_ptr() != view.data_ptr():
                     view.copy_(as_numbers(buffers[name]))
         return Part(Row(self.flat[None], 0), self._layout)
 
 
 def lend(modules: Mapping[str, nn.Module], state: State) -> dict[str, Lent]:
-    """Let ``modules`` work on copies of ``state``, part by part."""
+    """Make ``modules`` work on copies of ``state``, and return each part's row."""
     return {part: Lent(module, state[part]) for part, module in modules.items()}
 
 
 def numbers(part: Part) -> int:
-    """How many numbers of ``part`` travel: trained weights and running statistics."""
+    """Return how many numbers of ``part`` are sent: trained weights and running statistics."""
     return part.layout.sent
 
 
 def is_finite(state: State) -> bool:
-    """Whether all numbers of ``state`` are finite."""
+    """Return whether all numbers of ``state`` are finite."""
     return all(bool(part.row.tensor.isfinite().all()) for part in state.values())
 
 
 def state_bytes(state: State) -> float:
-    """Size of ``state`` in memory [byte]."""
+    """Return the size of ``state`` in memory [byte]."""
     return float(math.fsum(part.row.bank.element_size() * part.layout.size for part in state.values()))

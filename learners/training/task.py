@@ -1,4 +1,4 @@
-"""What the devices learn from: the data set, dealt to them, as tensors that jobs share."""
+"""The learning task: the data set, divided among the devices, as tensors that jobs share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from netsim.learner import Setup
 
 @dataclass(frozen=True)
 class Store:
-    """All samples, once, where the work is done; devices hold rows of it.
+    """All samples, stored once on the PyTorch device of the training; each device has rows of them.
 
     Attributes:
-        inputs: By modality, as stored [samples, ...].
-        labels: int64 [samples].
-        transforms: By modality, from stored samples to network inputs.
-        shares: Rows of each device's training samples, int64 [its samples]; arrays, for they stay on the CPU, where
-            batches are drawn.
+        inputs: Samples by modality, as stored [samples, ...].
+        labels: Labels, int64 [samples].
+        transforms: Transforms from stored samples to network inputs, by modality.
+        shares: Rows of each device's training samples, int64 [its samples]. They are arrays, because they stay on the
+            CPU, where batches are drawn.
     """
 
     inputs: Mapping[str, Tensor]
@@ -35,11 +35,11 @@ class Store:
     shares: Mapping[int, NDArray[np.int64]]
 
     def rows(self, device: int) -> Tensor:
-        """Rows of ``device``'s training samples, int64 [its samples], on the CPU."""
+        """Return the rows of ``device``'s training samples, int64 [its samples], on the CPU."""
         return torch.from_numpy(self.shares[device])
 
     def seen(self, modality: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network inputs [len(rows), ...] of samples ``rows``, without randomness; tokens stay whole numbers."""
+        """Return the network inputs [len(rows), ...] of samples ``rows``, not augmented; tokens stay integers."""
         return as_input(self.transforms[modality].test(self.inputs[modality].index_select(0, rows)), dtype)
 
     def trial(self, modality: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
@@ -48,12 +48,12 @@ class Store:
         return seen.unflatten(0, rows.shape)
 
     def trained_on(self, modality: str, rows: Tensor, draws: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """Network inputs [len(rows), ...] of samples ``rows``, augmented by ``draws``; tokens stay whole numbers."""
+        """Return the network inputs [len(rows), ...] of ``rows``, augmented by ``draws``; tokens stay integers."""
         stored = self.inputs[modality].index_select(0, rows)
         return as_input(self.transforms[modality].change(stored, draws), dtype)
 
     def draws(self, modality: str) -> bool:
-        """Whether training changes samples of ``modality`` at random."""
+        """Return whether training augments samples of ``modality`` at random."""
         return self.transforms[modality].draw(1, torch.Generator()) is not None
 
     def drawn(
@@ -80,7 +80,7 @@ class Store:
     def augmented(
         self, modality: str, rows: Tensor, generator: torch.Generator | None, dtype: torch.dtype
     ) -> Tensor:
-        """:meth:`trained_on` with numbers drawn from ``generator``, on the CPU as it is; None where none are drawn."""
+        """Return :meth:`trained_on` with numbers drawn from ``generator`` (on the CPU; None if none are drawn)."""
         draws = None if generator is None else self.transforms[modality].draw(len(rows), generator)
         at = self.labels.device
         return self.trained_on(modality, rows.to(at), None if draws is None else draws.to(at), dtype)
@@ -88,13 +88,13 @@ class Store:
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and how it is dealt.
+    """A data set and its division among the devices.
 
     Attributes:
         dataset: The data set.
-        shares: What each device holds, restricted to the modalities in use.
+        shares: Samples and modalities of each device, restricted to the modalities in use.
         modalities: The modalities in use, in the data set's order.
-        public: Training samples that were set aside for everybody, rows of the data set, int64.
+        public: Rows of the public training samples, which all devices have, int64 [public samples].
     """
 
     dataset: MultimodalDataset
@@ -104,7 +104,7 @@ class Task:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a run's metadata says of it."""
+        """Return a description for a run's metadata."""
         return {
             "name": self.dataset.name,
             "surrogate": self.dataset.surrogate,
@@ -116,7 +116,7 @@ class Task:
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of a network input by modality, as the test-time transform gives it."""
+        """Return the shape of one sample's network input by modality, after the test-time transform."""
         return {m: self._input_shape(m) for m in self.modalities}
 
     def _input_shape(self, modality: str) -> tuple[int, ...]:
@@ -124,28 +124,28 @@ class Task:
         return tuple(_transform(self.dataset, modality).test(row).shape[1:])
 
     def examples(self) -> dict[str, Tensor]:
-        """Two training samples by modality, as training sees them [2, ...]: what costs are counted with."""
+        """Return two training samples by modality, augmented as in training [2, ...], to count costs with."""
         store, rows = self.store("cpu", {}), torch.from_numpy(np.resize(self.dataset.train, 2))
         draws = torch.Generator().manual_seed(0)
         return {m: store.augmented(m, rows, draws, torch.get_default_dtype()) for m in self.modalities}
 
     def store(self, torch_device: str, shares: Mapping[int, Share]) -> Store:
-        """The data set's tensors on ``torch_device``, dealt as ``shares`` say."""
+        """Return the data set's tensors on ``torch_device``, with each device's rows as in ``shares``."""
         return store_of(self.dataset, self.modalities, torch_device, shares)
 
     def test_rows(self, count: int | None, seed: int) -> np.ndarray:
-        """The whole test set, or ``count`` rows of it that only ``seed`` decides."""
+        """Return the rows of the test set, or ``count`` of them, chosen at random from ``seed`` alone."""
         if count is None or count >= len(self.dataset.test):
             return self.dataset.test
         return np.sort(stream(seed, "evaluation").choice(self.dataset.test, size=count, replace=False))
 
 
 def load_task(setup: Setup, only: tuple[str, ...] | None) -> Task:
-    """Load the data and deal it.
+    """Load the data and divide it among the devices.
 
     Args:
-        setup: What the learner is built from.
-        only: Modalities to use, or None for all of them. A device that owns none of them gets no modality.
+        setup: The learner's setup, with data, partition and seed.
+        only: Modalities to use, or None for all of them. A device may then have none.
 
     Raises:
         ScenarioError: There is no data or no partition, or a modality in ``only`` is not in the data.
@@ -179,7 +179,7 @@ def store_of(
     torch_device: str,
     shares: Mapping[int, Share] | None = None,
 ) -> Store:
-    """The tensors of ``dataset`` on ``torch_device``, dealt as ``shares`` say."""
+    """Return the tensors of ``dataset`` on ``torch_device``, with each device's rows as in ``shares``."""
     return Store(
         {m: dataset.inputs[m].to(torch_device) for m in modalities},
         dataset.labels.to(torch_device),

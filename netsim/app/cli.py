@@ -131,8 +131,8 @@ def run(
     with _bad_input_ends_with_2(errors):
         plan = _plan(file, settings, seed, rounds)
 
+        from netsim.app.build import build
         from netsim.app.progress import JsonLines, Screen
-        from netsim.app.simulation import build
         from netsim.records.metadata import commit, hardware, versions
         from netsim.records.run_folder import Recorder, new_folder
         from netsim.records.totals import Totals
@@ -353,7 +353,7 @@ def _first_to_last(by_modality: Mapping[str, Mapping[str, float]]) -> str:
 @app.command()
 def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, rounds: Rounds = None) -> None:
     """Check a scenario without running it: keys, values, names, and whether its data is there."""
-    from netsim.app.dealing import check_data
+    from netsim.app.checks import check_data
 
     errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
     with _bad_input_ends_with_2(errors):

@@ -6,19 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from netsim.app.checks import check_data
 from netsim.core.errors import ScenarioError
 from netsim.scenario.loading import Plan
-
-
-def check_data(plan: Plan) -> None:
-    """Look whether the data is where the scenario says.
-
-    Raises:
-        ScenarioError: It is not.
-    """
-    if "data" in plan.parts:
-        with plan.named():
-            plan.parts["data"].make().check()
 
 
 def deal(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> tuple[Any, list[Any]]:

@@ -1,4 +1,4 @@
-"""An edge server that waits for nobody."""
+"""An edge server that aggregates without waiting for all devices."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Process = Generator[simpy.Event, Any, Any]
 
 
 RETRY_S = 1.0
-"""A device whose link is in outage is out of reach for its round; it is not sent off again for so long [s]."""
+"""Time after a lost transfer before the device can be chosen again [s]."""
 
 
 class AsynchronousServer(ServerProtocol):
-    """A server that keeps some devices training, and aggregates whenever ``buffer`` uploads are in.
+    """A server that keeps some devices training, and aggregates whenever ``buffer`` uploads have arrived.
 
-    Each device trains at its own pace from the model that it was sent; by the time its upload arrives the server's
-    model may be newer by some aggregations, the upload's *staleness*. A buffer of 1 is FedAsync's server
-    (Xie, Koyejo and Gupta 2019), a larger one FedBuff's (Nguyen et al. 2022). A round is an aggregation. A device whose
-    upload waits in the buffer is not chosen again before it is used.
+    Each device trains at its own pace from the model that it received. When its upload arrives, the server's model may
+    be some aggregations newer; their number is the upload's *staleness*. With a buffer of 1 this is FedAsync's server
+    (Xie, Koyejo and Gupta 2019), with a larger one FedBuff's (Nguyen et al. 2022). One aggregation is one round. A
+    device whose upload waits in the buffer is not chosen again until the upload is used.
     """
 
     FAMILY = "asynchronous"
@@ -38,15 +38,15 @@ class AsynchronousServer(ServerProtocol):
         concurrency: int | None = Field(
             None, ge=1, description="devices that train at the same time; null: all of them"
         )
-        buffer: int = Field(1, ge=1, description="uploads that make an aggregation")
+        buffer: int = Field(1, ge=1, description="number of uploads in an aggregation")
         max_staleness: int | None = Field(
-            None, ge=0, description="older uploads are thrown away; null: none is"
+            None, ge=0, description="uploads with a larger staleness are thrown away; null: none"
         )
 
     options: AsynchronousServer.Options
 
     def start(self) -> simpy.Event:
-        """Devices are sent off until all rounds are done, or nobody is left."""
+        """Start the server; return the event at which all rounds are done or no device is left."""
         env = self.network.env
         self._version = 0
         self._away: set[int] = set()
@@ -61,7 +61,7 @@ class AsynchronousServer(ServerProtocol):
         return life
 
     def _life(self) -> Process:
-        """Process: keep devices busy, aggregate, until all rounds are done."""
+        """Keep devices busy and aggregate until all rounds are done (a SimPy process)."""
         env = self.network.env
         while self._version < self.rounds:
             self._send_off()
@@ -69,7 +69,7 @@ class AsynchronousServer(ServerProtocol):
                 yield from self._use_buffer()
                 continue
             if not self._more_may_come():
-                break  # all are dead, or out of reach for good
+                break  # all devices are dead or can never be reached
             self._news = env.event()
             yield self._news
         self._stop.succeed()
@@ -78,14 +78,14 @@ class AsynchronousServer(ServerProtocol):
             yield self._news
 
     def _more_may_come(self) -> bool:
-        """Whether anybody's upload can arrive before those in the buffer are used."""
+        """Return whether another upload can arrive before those in the buffer are used."""
         return any(
             device.number in self._away or (device.alive and device.number not in self._buffer)
             for device in self._within_reach
         )
 
     def _send_off(self) -> None:
-        """Choose devices until as many are away as may be."""
+        """Choose free devices until as many are training as are allowed."""
         members = self.star.members
         free = [k for k in members if k not in self._away and k not in self._buffer and members[k].alive]
         room = min((self.options.concurrency or len(members)) - len(self._away), len(free))
@@ -97,10 +97,10 @@ class AsynchronousServer(ServerProtocol):
             self.network.env.process(self._send(members[k], self._chosen_times[k]))
 
     def _send(self, device: Device, n: int) -> Process:
-        """Process: a device's n-th errand, from the download to the upload."""
+        """Simulate a device's ``n``-th turn, from the download to the upload (a SimPy process)."""
         env, k, begin_s = self.network.env, device.number, self.network.env.now
         version, outbox, errand = self._version, self._outbox, Errand()
-        self.ledger.outside(device)  # it waited until it was chosen
+        self.ledger.outside(device)  # the device waited until it was chosen
         (message,) = self.learner.messages(self.server.number, version + 1, [k])
         row = yield from self.server.downlink.send(
             self.server.node, device, message.size_bits, n, "download", self._stop
@@ -124,10 +124,10 @@ class AsynchronousServer(ServerProtocol):
             self._news.succeed()
 
     def _trained(self, device: Device, n: int, update: Update) -> None:
-        """Measure nothing yet: an update counts in the round in which the server uses it."""
+        """Record nothing yet, because an update counts in the round in which the server uses it."""
 
     def _use_buffer(self) -> Process:
-        """Process: make a new model of what is in the buffer."""
+        """Aggregate the uploads in the buffer to a new model (a SimPy process)."""
         t = self._version + 1
         errands, self._buffer = dict(sorted(self._buffer.items())), {}
         for k, errand in errands.items():

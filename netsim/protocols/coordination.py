@@ -1,4 +1,4 @@
-"""Reports to a cluster head and its decisions, over the network's own links."""
+"""Coordination by a cluster head: reports to it and its decisions, sent over the devices' own links."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ Process = Generator[simpy.Event, Any, Any]
 
 @dataclass
 class Meeting:
-    """The coordination after one round.
+    """The state of the coordination after one round.
 
     Attributes:
         head: The cluster head of this round.
-        routes: Shortest path from each device to the head, over the devices alive when it was elected.
-        reports: What has reached the head, by device.
-        lost: Devices whose report never will.
-        answers: By device, the event that brings the head's decision (None: there will be none).
+        routes: Shortest path from the head to each device, over the devices alive when the head was elected.
+        reports: Reports that have reached the head, by device.
+        lost: Devices whose report was lost.
+        answers: By device, an event whose value is the head's decision; None if the device gets none.
+        decided: Whether the head has decided.
     """
 
     head: Device
@@ -39,11 +40,11 @@ class Meeting:
 
 
 class Coordination:
-    """After each round every device reports to the head, and waits for what the head makes of it.
+    """After each round every device reports to the cluster head and waits for its decision.
 
-    The head is the living device with most living neighbours (the lowest number among equals), elected anew each
-    round. Messages go hop by hop along shortest paths and cost what messages cost; a message of no bits is free. If the
-    head dies, or a message is lost on its way, the devices concerned go on without a decision.
+    The head is elected anew each round: the living device with most living neighbours, among equals the one with the
+    lowest number. Messages go hop by hop along shortest paths, and cost time and energy like all messages; a message of
+    zero bits is free. If the head dies or a message is lost, the devices concerned go on without a decision.
     """
 
     def __init__(self, network: Network, learner: Learner, work: TaskGraph) -> None:
@@ -53,7 +54,7 @@ class Coordination:
         self._meetings: dict[int, Meeting] = {}
 
     def take_part(self, device: Device, round: int, state: Any) -> Process:
-        """Process: report, wait for the decision, and return it; None if none arrives."""
+        """Report, wait for the decision and return it (a SimPy process); return None if none arrives."""
         meeting = self._meetings.get(round) or self._convene(round)
         answer = meeting.answers[device.number] = self.network.env.event()
         report = self.learner.report(self.work, device.number, round, state, self.network.budget(device))
@@ -71,14 +72,14 @@ class Coordination:
         return answer.value if answer.triggered else None
 
     def look_again(self, _: Device) -> None:
-        """A device has died: a meeting may have been waiting for its report only."""
+        """Check, after a device has died, whether a head waited for its report only."""
         for round in sorted(self._meetings):
             self._decide_if_complete(round)
 
     def _convene(self, round: int) -> Meeting:
         graph = self.network.living_graph()
         head = min(graph, key=lambda n: (-graph.degree[n], n))
-        # Paths from the head outward: neighbours in the order of numbers, so that ties break the same way every time.
+        # Neighbours are added in the order of their numbers, so that among equal paths the same one is always taken.
         ordered = nx.Graph()
         ordered.add_nodes_from(sorted(graph))
         ordered.add_edges_from(sorted(tuple(sorted(edge)) for edge in graph.edges))
@@ -108,7 +109,7 @@ class Coordination:
             answer.succeed(decision.payload if arrived and decision else None)
 
     def _relay(self, route: list[int], report: Report, round: int, kind: str) -> Process:
-        """Process: carry ``report`` along ``route``, hop by hop; returns whether it got there."""
+        """Send ``report`` along ``route``, hop by hop (a SimPy process); return whether it arrived."""
         devices = self.network.devices
         for a, b in itertools.pairwise(route):
             row = yield from self.network.radio.send(devices[a], devices[b], report.size_bits, round, kind)

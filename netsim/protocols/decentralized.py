@@ -1,4 +1,4 @@
-"""Decentralized rounds: every device waits for its neighbours, and for nobody else."""
+"""Decentralized rounds: every device waits for its neighbours only."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ Process = Generator[simpy.Event, Any, Any]
 
 
 class DecentralizedRounds(Protocol):
-    """Each device trains, sends to its neighbours, waits for theirs (or for a deadline), and combines.
+    """Each device trains, sends to its neighbours, waits for their messages (or for a deadline), and combines.
 
-    Without a deadline there is no barrier: a device that is done early sends early, and starts its next round as soon
-    as all its neighbours' messages are in and all its own are out. Neighbours are therefore at most one round apart.
+    Without a deadline there is no common end of a round. A device starts its next round as soon as all its neighbours'
+    messages have arrived and all its own are sent. So neighbours are at most one round apart.
 
-    With ``deadline_s`` rounds end by the clock: unfinished work is discarded, and a device combines what has arrived.
-    On the ``shared`` schedule round t of every device lasts from (t - 1) ``deadline_s`` to t ``deadline_s``; a device
-    that is done early waits. With a schedule of its ``own`` a device ends its round so long after it began it, or as
-    soon as it is done; devices then drift apart. What ends in the very moment of a deadline is done.
+    With ``deadline_s`` a round ends at a fixed time. Unfinished work is then discarded, and a device combines the
+    messages that have arrived. On the ``shared`` schedule, round t of every device lasts from (t - 1) ``deadline_s`` to
+    t ``deadline_s``; a device that is done early waits. On its ``own`` schedule, a device ends its round ``deadline_s``
+    after it began it, or as soon as it is done; then devices may be in different rounds. Work that ends exactly at the
+    deadline is done in time.
 
-    Transfers are cut off at their sender's deadline, and what comes when its round is over is dropped. With
-    ``late: keep`` a transfer may go on for one round more, beside those of that round, and a message that comes late is
-    combined in the round in which it arrives, if its sender has nothing newer there.
+    Transfers are cut off at their sender's deadline, and a message that arrives when its round is over is dropped. With
+    ``late: keep`` a transfer may go on for one more round, at the same time as the transfers of that round. A late
+    message is combined in the round in which it arrives, unless a newer one of the same sender has arrived there.
     """
 
     class Options(Options):
@@ -44,39 +45,42 @@ class DecentralizedRounds(Protocol):
         deadline_s: float | None = Field(
             None,
             gt=0,
-            description="when a device's round ends, done or not, counted as schedule says [s]; null: wait for the "
-            "slowest",
+            description="length of a round, after which unfinished work is discarded [s]; null: no limit, a device "
+            "waits for its slowest neighbour",
         )
         schedule: Literal["shared", "own"] = Field(
             "shared",
-            description="with a deadline: all begin round t together, at (t - 1) deadline_s, or each begins its own "
-            "as soon as it has ended the last",
+            description="with a deadline: all devices begin round t at (t - 1) deadline_s (shared), or each begins its "
+            "next round as soon as it has ended the last one (own)",
         )
         late: Literal["drop", "keep"] = Field(
             "drop",
-            description="with a deadline: what is not there by then is cut off and dropped, or has one round more and "
-            "counts for that",
+            description="with a deadline: a message that has not arrived by then is cut off (drop), or may arrive in "
+            "the next round and is used there (keep)",
         )
 
     options: DecentralizedRounds.Options
 
     @classmethod
     def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
-        """Whether there is a deadline for what the options say of it, and whether the learner can use late messages."""
+        """Check that options about a deadline come with one, and that the learner can use late messages.
+
+        Raises:
+            ScenarioError: They do not, or it cannot; names the key.
+        """
         for key, value in (("schedule", "own"), ("late", "keep")):
             if options.deadline_s is None and getattr(options, key) == value:
                 raise ScenarioError(
-                    f"protocol.{key}: {value!r} is about a deadline, and there is none; set protocol.deadline_s, or "
-                    f"leave protocol.{key} out"
+                    f"protocol.{key}: {value!r} needs a deadline; set protocol.deadline_s, or leave protocol.{key} out"
                 )
         if learner is not None and options.late == "keep" and not learner.takes_late:
             raise ScenarioError(
-                "protocol.late: 'keep' cannot be used with this learner, which has no use for messages of earlier "
-                "rounds; use drop"
+                "protocol.late: 'keep' cannot be used with this learner, which cannot use messages of earlier rounds; "
+                "use drop"
             )
 
     def start(self) -> simpy.Event:
-        """Every device lives its own life; the run ends when all lives have."""
+        """Start one process for each device; return the event at which all of them have ended."""
         env = self.network.env
         self._keeps_late = self.options.deadline_s is not None and self.options.late == "keep"
         self._mailboxes = [Mailbox(env, self._keeps_late) for _ in self.network.devices]
@@ -92,7 +96,7 @@ class DecentralizedRounds(Protocol):
         return env.all_of([env.process(self._life(device)) for device in self.network.devices])
 
     def _life(self, device: Device) -> Process:
-        """Process: all rounds of one device."""
+        """Simulate all rounds of one device (a SimPy process)."""
         sending: list[simpy.Process] = []
         for t in range(1, self.rounds + 1):
             last = yield from self._round(device, t)
@@ -107,7 +111,10 @@ class DecentralizedRounds(Protocol):
             yield self.network.env.all_of(sending)
 
     def _deadline(self, t: int, rounds: int = 1) -> simpy.Event | None:
-        """The end of round ``t``, which begins now on its device; of so many ``rounds``, but not after the last."""
+        """Return the event at the deadline of round ``t``, which begins now; None without deadlines.
+
+        With ``rounds`` it is the end of that many rounds from ``t`` on, but at most of the last round of the run.
+        """
         env, length_s = self.network.env, self.options.deadline_s
         if length_s is None:
             return None
@@ -119,9 +126,9 @@ class DecentralizedRounds(Protocol):
         return self._shared[last]
 
     def _round(self, device: Device, t: int) -> Process:
-        """Process: one round of one device, the paper's Algorithm 1 (and 3) from the inside.
+        """Simulate one round of one device (a SimPy process): DMML-KD's Algorithms 1 and 3, as the device sees them.
 
-        Returns the sending that goes on when it ends.
+        Return the process of transfers that go on after the round; None if there is none.
         """
         env, learner, work, k = self.network.env, self.learner, self.work, device.number
         begin_s = env.now
@@ -129,7 +136,7 @@ class DecentralizedRounds(Protocol):
         sending_stop = self._deadline(t, 2) if self._keeps_late else stop
         neighbours = self.network.living_neighbours(device)
 
-        # Local update: what it depends on is fixed now, its result is due when the simulated computation ends.
+        # Local update: its inputs are fixed now, its result is used when the simulated computation ends.
         slowdown = self.network.stragglers.factor(k, t)
         update: Update = yield from local_update(
             learner,
@@ -204,7 +211,10 @@ class DecentralizedRounds(Protocol):
         update: Update,
         stop: simpy.Event | None,
     ) -> Process:
-        """Process: send everything at once, and leave word with the neighbours that get nothing; returns outcomes."""
+        """Send all messages at the same time (a SimPy process); return their outcomes.
+
+        Neighbours that get no message are told so.
+        """
         env, k, mailboxes = self.network.env, device.number, self._mailboxes
         if sum(len(message.receivers) for message in messages) < len(neighbours):
             receivers = {n for message in messages for n in message.receivers}
@@ -245,7 +255,7 @@ class DecentralizedRounds(Protocol):
         return outcomes
 
     def _gather(self, device: Device, t: int, neighbours: Sequence[int], stop: simpy.Event | None) -> Process:
-        """Process: wait until every neighbour was heard or has died, or until the deadline."""
+        """Wait until each neighbour is heard or dead, or until ``stop`` (a SimPy process)."""
         mailbox = self._mailboxes[device.number]
         while device.alive and not (stop and stop.processed):
             complete = mailbox.complete(t, self.network.living(neighbours))
@@ -256,14 +266,17 @@ class DecentralizedRounds(Protocol):
                 return
 
     def _mourn(self, device: Device) -> None:
-        """A device has died: whoever waits for it looks again."""
+        """Report the death of ``device``, and wake those that wait for its messages."""
         self.observer.on_death(device.number, self.network.env.now)
         for n in sorted(self.network.graph[device.number]):
             self._mailboxes[n].poke()
         self._coordination.look_again(device)
 
     def _leave(self, t: int) -> None:
-        """One device fewer is in round ``t``; the last one out closes it, if anybody lived to see its end."""
+        """Note that a device has left round ``t``; the last one closes the round.
+
+        A round that no device has completed is not closed.
+        """
         self._open[t] -= 1
         if self._open[t] == 0:
             self._shared.pop(t, None)

@@ -1,4 +1,4 @@
-"""What nodes spent that is in no record yet."""
+"""Times and energies that nodes have spent and that are not recorded yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netsim.world.network import Network
 
 
 class _Page(NamedTuple):
-    """A node when a row was last written of it: its account, the time [s], its round, whether it lived."""
+    """A node's account, the time [s], its round and whether it was alive, when it was last recorded."""
 
     account: Account
     time_s: float
@@ -20,10 +20,11 @@ class _Page(NamedTuple):
 
 
 class Ledger:
-    """Sees to it that each second and each joule of a node is in one row: of a round of its, or of none.
+    """Ensures that each second and each joule of a node is recorded in exactly one row.
 
-    A protocol takes out what a round has cost as the round ends (:meth:`take`). What a node spends outside its rounds
-    gets rows of its own (:meth:`outside`), so that capacity = recorded + left holds whenever somebody asks.
+    When a round ends, the protocol takes what the round has cost (:meth:`take`). What a node spends between its rounds
+    is recorded in rows of its own (:meth:`outside`). So battery capacity = recorded energy + remaining energy holds
+    after each row.
     """
 
     def __init__(self, network: Network, observer: Observer) -> None:
@@ -32,13 +33,16 @@ class Ledger:
         self._pages = {node.number: self._page(node, 0) for node in network.nodes}
 
     def take(self, node: Device, round: int) -> Account:
-        """What ``node`` spent in its ``round``, which ends now: all since its last row."""
+        """Return what ``node`` spent since its last row, for the row of its ``round``, which ends now."""
         page = self._pages[node.number]
         self._pages[node.number] = after = self._page(node, round)
         return after.account.since(page.account)
 
     def outside(self, node: Device) -> None:
-        """A row of what ``node`` spent since its last round, if it was anything; none of its rounds is under way."""
+        """Record what ``node`` spent since its last row, if anything, outside its rounds.
+
+        It must not be called during a round of the node.
+        """
         page = self._pages[node.number]
         spent = self.take(node, page.round)
         died = page.alive and not node.alive
@@ -57,7 +61,7 @@ class Ledger:
             )
 
     def close(self) -> None:
-        """The run ends: what is in no record yet is outside all rounds."""
+        """Record, at the end of the run, what all nodes have spent since their last rows."""
         for node in self._network.nodes:
             self.outside(node)
 

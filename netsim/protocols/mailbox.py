@@ -1,4 +1,4 @@
-"""What has arrived for a device, and what never will."""
+"""Mailboxes: messages that have arrived for a device, and notes of those that will not arrive."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ NOTHING = object()
 """The sender has nothing for this receiver in this round."""
 
 LOST = object()
-"""The sender tried, and its message will not arrive."""
+"""The sender's message was lost and will not arrive."""
 
 
 Letter = tuple[float, Any]
-"""A message: when it arrives [s], and its payload."""
+"""A message: time of arrival [s], and payload."""
 
 
 Letters = dict[int, Letter]
-"""What is known of one round, by sender."""
+"""Messages of one round, by sender."""
 
 
 class Late(NamedTuple):
-    """A message that arrives when its round is over here."""
+    """A message that arrives after the receiver has ended the round that it belongs to."""
 
     round: int
     sender: int
@@ -33,13 +33,13 @@ class Late(NamedTuple):
 
 
 class Post(NamedTuple):
-    """What a round brought.
+    """The messages that a device received in one round.
 
     Attributes:
         arrived: Payloads by sender, in the order of numbers.
-        in_time: How many of them are of this round; the others were kept.
-        silent: How many senders left word that they have nothing.
-        late: How many messages of earlier rounds arrived, kept or not.
+        in_time: Number of payloads of this round; the others are late ones that were kept.
+        silent: Number of senders that had nothing to send.
+        late: Number of messages of earlier rounds that arrived, kept or not.
     """
 
     arrived: dict[int, Any]
@@ -49,16 +49,16 @@ class Post(NamedTuple):
 
 
 class Mailbox:
-    """Messages by round and sender.
+    """Messages of one receiver, by round and sender.
 
-    A sender may be a round ahead, so messages wait here for their round. Senders that have nothing, or whose transfer
-    failed, leave word: control signalling is taken to be free and sure.
+    A sender may be a round ahead, so messages wait here for their round. The receiver also learns at once that a
+    sender has nothing to send or that its transfer failed; such control messages are free and never lost.
 
-    A message may be put in before it arrives, with the time at which it will: a promise. It lets the mailbox wake
-    its owner once, when the last message is there, instead of at each. Nobody sees a promise before its time.
+    A message may be put in before it arrives, together with its time of arrival. So the mailbox can wake its owner
+    once, when the last message arrives, instead of at each message. The owner does not see a message before its time.
 
-    A message that comes when its round is over is late. It is counted in the round in which it arrives, and with
-    ``keeps_late`` it belongs to that round, unless the same sender has something newer there.
+    A message that arrives when its round is over is late. It is counted in the round in which it arrives. With
+    ``keeps_late`` it is also used in that round, unless a newer one of the same sender has arrived there.
     """
 
     __slots__ = (
@@ -83,13 +83,13 @@ class Mailbox:
         self._complete: simpy.Event = env.event()
 
     def put(self, round: int, sender: int, payload: Any, at_s: float) -> None:
-        """Something (or :data:`NOTHING`, or :data:`LOST`) from ``sender``, that arrives at ``at_s`` [s]."""
+        """Put in a payload (or :data:`NOTHING`, or :data:`LOST`) of ``sender`` that arrives at ``at_s`` [s]."""
         put_all([self], round, sender, [payload], [at_s])
 
     def complete(self, round: int, senders: Collection[int]) -> simpy.Event | None:
-        """An event that happens as soon as all ``senders`` are heard in ``round``; None if they are by now.
+        """Return an event that happens when all ``senders`` have been heard in ``round``; None if they have been.
 
-        Its value is true then; false if it happens because whoever waits must look again.
+        The value of the event is true if all have been heard, and false if the owner must check again.
         """
         letters = self._rounds.get(round) or {}
         self._waited_round, self._waiting_for = round, senders
@@ -103,12 +103,12 @@ class Mailbox:
         return self._complete
 
     def poke(self) -> None:
-        """Something happened elsewhere (a neighbour died): whoever waits looks again."""
+        """Wake the owner to check again, because something else happened, such as a neighbour's death."""
         if self._waited_round:
             self._wake(self.env.now, False)
 
     def close(self, round: int) -> Post:
-        """Take out what arrived in ``round`` by now; the round is over here."""
+        """End ``round`` for this receiver, and return what has arrived in it."""
         now, letters = self.env.now, self._rounds.pop(round, None) or {}
         self._closed, self._waited_round = round, 0
         arrived, silent = {}, 0
@@ -125,7 +125,7 @@ class Mailbox:
         return self._with_late(arrived, silent, letters)
 
     def _with_late(self, arrived: dict[int, Any], silent: int, letters: Letters) -> Post:
-        """The same with what came too late; of several from one sender the newest."""
+        """Return the post of a round with its late messages added; of several of one sender the newest."""
         late, self._late = sorted(self._late, key=lambda one: one.round), []
         kept = {one.sender: one.letter for one in late if self._keeps_late and one.sender not in arrived}
         if not kept:
@@ -139,7 +139,7 @@ class Mailbox:
         )
 
     def _wake(self, at_s: float, complete: bool = True) -> None:
-        """Have whoever waits go on at ``at_s``; from then on nobody is waited for."""
+        """Let the owner go on at ``at_s`` [s], and stop waiting for senders."""
         self._waited_round = 0
         succeed_at(self._complete, max(at_s, self.env.now), complete)
 
@@ -153,7 +153,8 @@ def put_all(
 ) -> None:
     """Put the messages of one sender into the mailboxes of several receivers, as :meth:`Mailbox.put` does.
 
-    Much of what a message costs is spent here, on memory that is far away: little of each mailbox is touched.
+    Much of a message's simulation time is spent here, on access to memory. So as little as possible of each mailbox is
+    read and written.
     """
     for box, payload, at_s in zip(mailboxes, payloads, ends_s, strict=True):
         if round <= box._closed:
@@ -173,5 +174,5 @@ def put_all(
 
 
 def _last_s(letters: Letters) -> float:
-    """When the last of them arrives [s]."""
+    """Return the time at which the last of ``letters`` arrives [s]."""
     return max([at_s for at_s, _ in letters.values()])

@@ -1,4 +1,4 @@
-"""A node's local update: what it costs, the work behind it, and the simulated time that it takes."""
+"""A node's local update: its cost, the tasks that compute it, and the simulated time that it takes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Update:
     """A local update.
 
     Attributes:
-        cost: What is computed.
-        step: What it makes of the node, if it gets to its end.
-        tasks: The work behind it.
-        done: Whether the simulated computation got to its end.
-        compute_s: How long it took [s]; None if it did not.
-        end_s: When it ended [s]; NaN if it did not.
+        cost: FLOPs and iterations of the computation.
+        step: The node's new state, message and metrics, valid if the computation is completed.
+        tasks: The tasks that compute it.
+        done: Whether the simulated computation was completed.
+        compute_s: Simulated duration of the computation [s]; None if it was not completed.
+        end_s: Simulated time of its end [s]; NaN if it was not completed.
     """
 
     cost: Cost = field(default_factory=Cost)
@@ -53,23 +53,23 @@ def local_update(
     stop: simpy.Event | None = None,
     into: Update | None = None,
 ) -> Process:
-    """Process: let ``node`` train from its ``state``; return the :class:`Update`.
+    """Let ``node`` train from its ``state`` (a SimPy process); return the :class:`Update`.
 
-    What was ordered is cancelled if the computation is cut off, by ``stop`` or by an empty battery.
+    Its tasks are cancelled if the computation is cut off, by ``stop`` or by an empty battery.
 
     Args:
         learner: The algorithm.
-        work: Where the work is ordered.
+        work: The task graph.
         node: A device, or the server.
-        round: Its round.
-        state: Its state.
-        peers: The nodes that it exchanges messages with.
-        budget: What it knows of its energy.
-        plan: The cluster head's decision for it.
-        arrived: What it was sent to begin with, by sender; None for nothing.
-        slowdown: Its straggler factor.
-        stop: What cuts the computation off.
-        into: What is to be noted in; by default a new one.
+        round: The node's round.
+        state: The node's state.
+        peers: Numbers of the nodes that it exchanges messages with.
+        budget: The node's remaining energy and its costs, as far as it knows them.
+        plan: The cluster head's decision for the node.
+        arrived: Messages to combine before training, by sender; None for none.
+        slowdown: The node's straggler factor: its computation takes this many times as long.
+        stop: Event that cuts the computation off.
+        into: The update to fill in; by default a new one.
     """
     env, number = node.env, node.number
     begin_s = env.now

@@ -1,4 +1,4 @@
-"""Who waits for whom."""
+"""Base class of protocols, which say in which order nodes train, send and wait for each other."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from netsim.world.network import Network
 
 
 class Protocol(ABC):
-    """Lets the devices of a network live their rounds.
+    """Runs the rounds of a network's nodes: training, sending, waiting and combining.
 
     Attributes:
         Options: The model of the scenario's ``protocol`` block.
-        FAMILY: Which learners suit it, as in ``Learner.SUITS``: ``decentralized``, ``server`` or ``asynchronous``.
-        needs_server: Whether devices learn through an edge server, over links of a star.
-        states: The state of each node as it is now, by number.
-        ledger: What nodes spent that no row has yet; each row of a round takes its own from there, and what is left
-            when the run ends gets rows of its own.
+        FAMILY: Kind of learners that it works with, see ``Learner.SUITS``: ``decentralized``, ``server`` or
+            ``asynchronous``.
+        needs_server: Whether devices learn through an edge server.
+        states: The current state of each node, by number.
+        ledger: Times and energies that are not recorded yet. Each row of a round takes its part from there, and the
+            rest is recorded in rows of its own.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -51,12 +52,12 @@ class Protocol(ABC):
 
     @classmethod  # noqa: B027 (a hook)
     def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
-        """Whether ``options`` can be met with so many devices, and, once it is built, with this learner.
+        """Check that ``options`` can be met with ``device_count`` devices and, once it is built, with ``learner``.
 
         Raises:
-            ScenarioError: They cannot; names the key.
+            ScenarioError: They cannot be met; names the key.
         """
 
     @abstractmethod
     def start(self) -> simpy.Event:
-        """Set everything going; returns the event at which the run ends."""
+        """Start the simulation processes, and return the event at which the run ends."""

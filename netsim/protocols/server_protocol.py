@@ -1,4 +1,4 @@
-"""What protocols with an edge server have in common: choosing devices, their errands, and what is told of them."""
+"""Base class of protocols with an edge server: choosing devices, training, uploading, aggregating, recording."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Process = Generator[simpy.Event, Any, Any]
 
 @dataclass
 class Errand:
-    """What becomes of a device from the server's message to its own.
+    """One turn of a device, from the download of the server's model to the upload of its own.
 
     Attributes:
-        outcome: As in the table ``rounds``; "idle" until something happens.
+        outcome: Outcome as in the table ``rounds``; "idle" until something happens.
         received: Whether the download arrived.
-        slowdown: Its straggler factor.
-        update: Its local update.
-        arrived: Whether its upload reached the server.
-        upload_s: How long the upload took [s]; None if it did not get to the end.
+        slowdown: The device's straggler factor.
+        update: The device's local update.
+        arrived: Whether the upload reached the server.
+        upload_s: Duration of the upload [s]; None if it was not completed.
         on_arrival: Called when an upload reaches the server.
     """
 
@@ -44,10 +44,10 @@ class Errand:
 
 
 class ServerProtocol(Protocol):
-    """Base of protocols with an edge server.
+    """Base class of protocols with an edge server.
 
     Attributes:
-        MEMBERS: Options that say how many devices with samples there must be.
+        MEMBERS: Names of options that may not exceed the number of devices with samples.
     """
 
     FAMILY = "server"
@@ -56,7 +56,11 @@ class ServerProtocol(Protocol):
 
     @classmethod
     def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:
-        """Whether there are as many devices with samples as the options ask for."""
+        """Check that there are as many devices with samples as the options ask for.
+
+        Raises:
+            ScenarioError: There are fewer; names the key.
+        """
         there = len(members(learner, device_count))
         for key in cls.MEMBERS:
             wanted = getattr(options, key)
@@ -66,7 +70,7 @@ class ServerProtocol(Protocol):
                 )
 
     def start(self) -> simpy.Event:
-        """The server lives its life; the run ends when that does."""
+        """Start the server's process; return the event at which it has ended."""
         assert self.network.server is not None
         self.server = self.network.server
         self.star = Star(self.network, self.learner)
@@ -82,11 +86,11 @@ class ServerProtocol(Protocol):
         return env.process(self._life())
 
     def _life(self) -> Process:
-        """Process: all rounds."""
+        """Simulate all rounds (a SimPy process)."""
         raise NotImplementedError
 
     def _choose(self, free: Sequence[int], count: int, number: int) -> list[int]:
-        """``count`` of the members ``free``, in the order of their numbers; ``number`` counts the choices."""
+        """Choose ``count`` of the devices ``free`` and return them in order; ``number`` counts the choices."""
         candidates = []
         for k in free:
             device, last = self.star.members[k], self._last.get(k) or Errand()
@@ -115,10 +119,10 @@ class ServerProtocol(Protocol):
         stop: simpy.Event,
         deaf: simpy.Event | None = None,
     ) -> Process:
-        """Process: a device's ``n``-th round from the server's ``outbox`` that it was sent.
+        """Let a device train from ``outbox``, which it received, and upload, as its ``n``-th round (a SimPy process).
 
-        What happens is noted in ``errand``. Training that ``stop`` cuts off is cancelled; whoever throws away an upload
-        does the same with its tasks. Acknowledgements go on until ``deaf`` happens.
+        The outcome is noted in ``errand``. If ``stop`` cuts the training off, its tasks are cancelled. A protocol that
+        throws an upload away must cancel its tasks, too. Acknowledgements can be sent until ``deaf`` happens.
         """
         env, learner, k, server = self.network.env, self.learner, device.number, self.server.number
         errand.received = True
@@ -161,19 +165,19 @@ class ServerProtocol(Protocol):
         errand.outcome = "finished"
 
     def _trained(self, device: Device, n: int, update: Update) -> None:
-        """Measure what ``device`` has trained in its ``n``-th round, which is the server's round."""
+        """Record the metrics of ``device``'s update in its ``n``-th round, which is also the server's round."""
         self._measure_update(device.number, n, update)
 
     def _measure_update(self, number: int, t: int, update: Update) -> None:
-        """Keep the metrics of a local update, and those of its evaluation, for round ``t``."""
+        """Record the metrics of a local update and of its evaluation for round ``t``."""
         self.work.measure(number, t, update.end_s, update.step.metrics)
         evaluation = self.learner.evaluate(self.work, number, t, update.step.state)
         self.work.measure(number, t, update.end_s, evaluation)
 
     def _aggregate(self, t: int, peers: Sequence[int], arrived: dict[int, Any]) -> Process:
-        """Process: let the server take in what ``arrived`` in round ``t``; return the FLOPs of its own computing.
+        """Let the server aggregate what ``arrived`` in round ``t`` (a SimPy process); return the FLOPs that this takes.
 
-        The model is evaluated when that is done. Where nothing arrived it is what it was, and nothing is computed.
+        The model is evaluated afterwards. If nothing arrived, the model stays as it is and nothing is computed.
         """
         env, learner, number = self.network.env, self.learner, self.server.number
         step = learner.aggregate(self.work, number, t, self.states[number], arrived)
@@ -187,12 +191,12 @@ class ServerProtocol(Protocol):
             learner, self.work, self.server.node, t, step.state, peers=peers, budget=self.star.server_budget
         )
         self._measure_update(number, t, update)
-        # Not before: until now the server has the model of the round before.
+        # Not earlier, because until now the server has the model of the previous round.
         self.states[number], self._outbox = update.step.state, update.step.outbox
         return update.cost.total_flops
 
     def _tell_device(self, device: Device, n: int, begin_s: float, errand: Errand | None) -> None:
-        """A row of ``rounds``, from ``begin_s`` [s] to now; without an ``errand`` the device was not chosen."""
+        """Record a row of ``rounds`` from ``begin_s`` [s] to now; without an ``errand`` the device was not chosen."""
         visit = errand or Errand()
         self.observer.on_round_end(
             RoundRow(
@@ -214,7 +218,7 @@ class ServerProtocol(Protocol):
         )
 
     def _tell_server(self, t: int, begin_s: float, chosen: int, arrived: int, flops: float) -> None:
-        """A row of ``server``, from ``begin_s`` [s] to now."""
+        """Record a row of ``server`` from ``begin_s`` [s] to now."""
         outcome = "aggregated" if arrived else "empty"
         self.observer.on_server_round(
             ServerRow(
@@ -231,7 +235,7 @@ class ServerProtocol(Protocol):
 
 
 def ending(device: Device, stop: simpy.Event) -> str:
-    """Why a device did not get to the end of its errand."""
+    """Return the outcome of a device's turn that was not completed: "died", "cut_off" or "lost"."""
     if not device.alive:
         return "died"
     return "cut_off" if stop.processed else "lost"

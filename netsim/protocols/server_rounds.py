@@ -1,4 +1,4 @@
-"""Rounds of an edge server: choose, send, let train, collect, aggregate."""
+"""Rounds of an edge server: choose devices, send the model, collect the uploads, aggregate."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Process = Generator[simpy.Event, Any, Any]
 class ServerRounds(ServerProtocol):
     """A server chooses K of C devices, sends them the model, and aggregates what they upload.
 
-    It waits for everybody, or until ``deadline_s``, or until ``first`` uploads are in; whoever is not done
-    then is cut off: what it spent is charged, its work is discarded. An upload that ends in the very moment of the
-    deadline is in time. A round that nobody finishes leaves the model as it is.
+    It waits for all chosen devices, or until ``deadline_s``, or until ``first`` uploads have arrived. A device that is
+    not done then is cut off: its work is discarded, but its energy stays spent. An upload that ends exactly at the
+    deadline is in time. If no upload arrives, the model stays as it is.
     """
 
     MEMBERS = ("participants", "first")
@@ -41,7 +41,7 @@ class ServerRounds(ServerProtocol):
         first: int | None = Field(
             None,
             ge=1,
-            description="aggregate as soon as so many uploads are in, and cut off the others; null: wait for all",
+            description="aggregate when this many uploads have arrived, and cut off the others; null: wait for all",
         )
 
         @model_validator(mode="after")
@@ -49,21 +49,21 @@ class ServerRounds(ServerProtocol):
             if self.first is not None and self.participants is not None and self.first > self.participants:
                 raise ValueError(
                     f"first: must be at most participants, {self.participants} (got {self.first}); "
-                    "to over-select, choose more participants than the uploads that are waited for"
+                    "for over-selection, choose more participants than uploads to wait for"
                 )
             return self
 
     options: ServerRounds.Options
 
     def _life(self) -> Process:
-        """Process: all rounds."""
+        """Simulate all rounds (a SimPy process)."""
         for t in range(1, self.rounds + 1):
             if not any(device.alive for device in self.star.members.values()):
                 return
             yield from self._round(t)
 
     def _round(self, t: int) -> Process:
-        """Process: one round."""
+        """Simulate round ``t`` (a SimPy process)."""
         env = self.network.env
         begin_s = env.now
         living = [device for device in self.network.devices if device.alive]
@@ -92,7 +92,9 @@ class ServerRounds(ServerProtocol):
         yield first_of(everybody, enough, *([limit] if limit else []))
         if not everybody.processed:
             stop.succeed()
-            yield env.all_of(clients)  # anew: a condition inside another that was met is deaf from then on
+            yield env.all_of(
+                clients
+            )  # a new one: SimPy no longer updates a condition inside one that has happened
 
         arrived = {k: errand.update.step.outbox for k, errand in errands.items() if errand.arrived}
         flops = yield from self._aggregate(t, chosen, arrived)
@@ -103,7 +105,7 @@ class ServerRounds(ServerProtocol):
         self.work.close(t, env.now)
 
     def _download(self, t: int, chosen: Sequence[int], stop: simpy.Event) -> dict[int, simpy.Event]:
-        """Send the model; for each participant the event that brings it, or word that it is lost."""
+        """Send the model; return for each participant an event whose value is the model, or :data:`LOST`."""
         env = self.network.env
         events = {k: env.event() for k in chosen}
         messages = self.learner.messages(self.server.number, t, chosen, together=self.server.broadcasts)
@@ -124,7 +126,7 @@ class ServerRounds(ServerProtocol):
         stop: simpy.Event,
         limit: simpy.Event | None,
     ) -> Process:
-        """Process: one participant's round, from the download to the upload."""
+        """Simulate one participant's round, from the download to the upload (a SimPy process)."""
         yield first_of(download, *device.endings(stop))
         if not download.processed or download.value is LOST:
             errand.outcome = ending(device, stop)

@@ -22,7 +22,7 @@ LOST = object()
 
 
 def members(learner: Learner | None, device_count: int) -> list[int]:
-    """Devices that hold samples; the others have nothing to train on and are never chosen."""
+    """Return the devices that hold samples; the others have nothing to train on and are never chosen."""
     samples = learner.sample_counts() if learner else {}
     return [k for k in range(device_count) if not samples or samples.get(k, 0) > 0]
 
@@ -42,23 +42,23 @@ class Star:
 
     @property
     def server_budget(self) -> Budget:
-        """The server is on mains power."""
+        """Return the server's budget, which is unlimited."""
         return Budget(math.inf, self.server.node.processor.joules_per_flop, {})
 
     def budget(self, device: Device) -> Budget:
-        """What ``device`` can know of its energy."""
+        """Return the remaining energy of ``device`` and its costs per FLOP and per bit, as the device knows them."""
         to_server = self.server.uplink.joules_per_bit(device, self.server.number, self._last_gain(device))
         return Budget(
             device.battery.remaining_j, device.processor.joules_per_flop, {self.server.number: to_server}
         )
 
     def power_gain(self, device: Device) -> float:
-        """Power gain of the uplink when it was last used, or its mean."""
+        """Return the power gain of the uplink when it was last used, or its mean before that."""
         last = self._last_gain(device)
         return self.server.uplink.mean_gain(device.number, self.server.number) if last is None else last
 
     def reaches(self, device: Device, at_once: int) -> bool:
-        """Whether server and ``device`` ever hear each other, while not more than ``at_once`` devices upload."""
+        """Return whether server and ``device`` can ever hear each other while at most ``at_once`` devices upload."""
         server = self.server
         return not (
             server.downlink.hopeless(server.node, device.number)
@@ -68,7 +68,10 @@ class Star:
     def send_down(
         self, message: Message, round: int, stop: simpy.Event | None, tell: Callable[[int, bool], None]
     ) -> Process:
-        """Process: send ``message`` to its receivers, in one transmission or side by side; ``tell`` who got it."""
+        """Send ``message`` to its receivers (a SimPy process), in one broadcast or in a transmission to each.
+
+        For each receiver ``tell`` is called with its number and whether the message arrived.
+        """
         server, devices = self.server, self.network.devices
         receivers = [devices[n] for n in message.receivers]
         if server.broadcasts:

@@ -203,6 +203,8 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
         wrong.extend(network_findings(scenario.devices, learner.name))
     findings.extend(f"{where(place)}: {'.'.join(place)}: {text}" for place, text in wrong)
     if protocol := parts.get("protocol"):
+        if learner is not None and (text := _unsuited(learner, protocol)):
+            findings.append(f"{where(('learner', 'name'))}: learner.name: {text}")
         try:
             protocol.cls.check(protocol.options, None, count)
         except ScenarioError as error:
@@ -217,6 +219,23 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
     if findings:
         raise ScenarioError("\n".join(findings))
     return Plan(scenario, parts, path, tuple(notes), found_in)
+
+
+def _unsuited(learner: Part, protocol: Part) -> str:
+    """Return why the learner's method cannot be run under the protocol, with what would fit; empty if it can."""
+    family, suits = protocol.cls.FAMILY, learner.entry.suits
+    if family in suits:
+        return ""
+    protocols = [
+        name for name in registry.names("protocols") if registry.load("protocols", name).FAMILY in suits
+    ]
+    learners = [
+        name for name in registry.names("learners") if family in registry.entry("learners", name).suits
+    ]
+    return (
+        f"{learner.name!r} cannot be run under protocol {protocol.name!r}; use protocol: {' or '.join(protocols)}, "
+        f"or a learner that suits {protocol.name}: {', '.join(learners)}"
+    )
 
 
 def _made_for(

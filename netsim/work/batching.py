@@ -1,4 +1,4 @@
-"""Which jobs are run together as one batch: as asked, or as a short measurement says."""
+"""Choice of the jobs that run together as one batch: stated in the scenario, or decided by a short measurement."""
 
 from __future__ import annotations
 
@@ -19,41 +19,47 @@ Unit = Sequence[TrainingJob]
 """Jobs that run as one: a single job, or a stack of them."""
 
 WORTHWHILE = 0.95
-"""A way must take less than this share of the loop's time, whose results do not depend on who is stacked with whom."""
+"""Largest share of the loop's time that another way of running jobs may take to be chosen.
+
+The loop is preferred because its results do not depend on which jobs are stacked together.
+"""
 
 TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
-"""A trial of the loop lasts about this long, has at most so many steps, and is repeated so often."""
+"""Duration of a trial of the loop [s], most steps in it, and how often it is repeated."""
 
 SLOW_S = 1.0
-"""Where the slowest way takes longer for a whole group of shortened jobs, ways are tried twice, not three times [s]."""
+"""If the slowest way needs longer than this for a group of shortened jobs, ways are tried twice, not thrice [s]."""
 
 HOPELESS = 3
-"""A way that takes so many times as long as the fastest is not tried again."""
+"""A way that takes this many times as long as the fastest is not tried again."""
 
 UNDECIDED = 1.15
 """Ways that lie closer together than this are tried twice as often."""
 
 ENOUGH = 8
-"""Jobs that a way is tried with for which one takes as long in a small group as in a large one: any but a stack."""
+"""Jobs in the trial of any way but a stack.
+
+Without stacking, the time of one job does not depend on the size of the group.
+"""
 
 ENOUGH_TO_STACK = 32
-"""Jobs that a stack is tried with; what a larger one would still gain does not turn the choice."""
+"""Jobs in the trial of a stack; the little that a larger stack would gain does not change the choice."""
 
 OUTGROWN = 4
-"""A group so many times larger than the measured one is measured again."""
+"""A group that is this many times larger than the measured one is measured again."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured before a choice.
+    """Times that were measured before a choice between ways of running jobs.
 
     Attributes:
         label: The kind of job.
         jobs: Size of the group.
-        seconds_per_job: By way of running it [s]; of shortened jobs.
-        chosen: The way that was taken.
-        share: How much of a job a shortened one is, about.
-        failed: What went wrong, by way that cannot run such jobs; those are not chosen.
+        seconds_per_job: Time per shortened job [s], by way of running it.
+        chosen: The way that was chosen.
+        share: Approximate share of a whole job that a shortened one computes.
+        failed: Errors of the ways that cannot run such jobs, by way; those ways are not chosen.
     """
 
     label: str
@@ -71,9 +77,17 @@ def measure(
 ) -> Measurement:
     """Try each way of running ``jobs``, in turns, on shortened copies; choose the fastest.
 
-    The first way is the reference: another must beat it by more than a twentieth to be chosen. Each way counts with the
-    median of its times: one that others on the machine hold up more than the rest has that against it. A way that ends
-    with an error is dropped, unless it is the reference.
+    The first way is the reference. Another way is chosen only if it is more than a twentieth faster. The ways are
+    compared by the median of their times, so that one trial that other programs slow down does not decide. A way that
+    ends with an error is dropped, unless it is the reference; then the error is raised.
+
+    Args:
+        ways: Functions that run a group of jobs, by name; the reference is first.
+        jobs: Jobs of one kind.
+        repeats: How often each way is tried.
+
+    Returns:
+        The times and the choice.
     """
     stack = jobs[0].stack
     assert stack is not None
@@ -97,7 +111,7 @@ def measure(
 
     first = {
         name: trial(name, 1) for name in ways
-    }  # what is done once only (kernels chosen, models built) counts for nothing
+    }  # not counted: the first run also does what is done once only (kernels chosen, models built)
     steps = 1
     if stack.shorten is not None and first[reference] < TRIAL_S:
         steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
@@ -119,7 +133,7 @@ def measure(
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong: its first sentence."""
+    """Return the type of ``error`` and the first sentence of its message."""
     first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
     return textwrap.shorten(f"{type(error).__name__}: {first}", 200, placeholder=" ...")
 
@@ -133,11 +147,11 @@ def _shortened(job: TrainingJob, steps: int) -> TrainingJob:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What keeps jobs of one kind from being stacked.
+    """A reason why jobs of one kind cannot be stacked.
 
     Attributes:
         label: The kind of job.
-        reason: Why, as the end of a sentence; empty if nothing does.
+        reason: The reason, as the end of a sentence; empty if they can be stacked.
     """
 
     label: str
@@ -145,12 +159,13 @@ class Obstacle:
 
 
 class Stacking:
-    """Makes units of pending jobs.
+    """Groups pending jobs into units, each of which runs as one.
 
     Attributes:
-        mode: ``on``, ``off``, or ``auto``: measured once for each kind of job.
+        mode: ``on``, ``off``, or ``auto``. With ``auto`` it is measured once for each kind of job.
         limit_bytes: Memory that the jobs of one unit may take together [byte]; larger groups are split.
-        obstacles: What is known of each kind of job that was to be stacked.
+        obstacles: For each kind of job that was to be stacked, whether it can be.
+        measurements: All measurements so far.
     """
 
     def __init__(
@@ -166,7 +181,7 @@ class Stacking:
         self._known: dict[Hashable, Measurement] = {}
 
     def holds_back(self, job: TrainingJob) -> bool:
-        """Whether ``job`` should wait for others like it, for a unit may be made of them."""
+        """Return whether ``job`` should wait for others of its kind, because they may be stacked."""
         if job.stack is None or self.mode == "off":
             return False
         if job.stack.key in self.obstacles and self.obstacles[job.stack.key].reason:
@@ -175,10 +190,10 @@ class Stacking:
         return known is None or known.chosen == "stacked"
 
     def obstacle(self, jobs: Sequence[TrainingJob]) -> str:
-        """What keeps ``jobs``, two or more of one kind, from being stacked; empty if nothing does.
+        """Return the reason why ``jobs``, two or more of one kind, cannot be stacked; empty if they can.
 
         Raises:
-            ScenarioError: Something does, and the scenario says that they are to be stacked.
+            ScenarioError: They cannot, and the scenario asks for stacking.
         """
         stack = jobs[0].stack
         assert stack is not None
@@ -195,12 +210,12 @@ class Stacking:
     def units(
         self, jobs: Sequence[TrainingJob], workers: int, run: Callable[[Sequence[Unit]], Any]
     ) -> list[list[int]]:
-        """Places in ``jobs`` that form a unit each.
+        """Group ``jobs`` into units and return the positions of each unit's jobs in ``jobs``.
 
         Args:
             jobs: Pending jobs, of any kinds.
-            workers: How many units can run at the same time.
-            run: Runs units to their end, to measure with.
+            workers: Number of units that can run at the same time.
+            run: Runs units to their end; used to measure.
         """
         groups: dict[Hashable, list[int]] = {}
         for place, job in enumerate(jobs):
@@ -215,7 +230,10 @@ class Stacking:
         return units
 
     def split(self, jobs: Sequence[TrainingJob], workers: int = 1) -> list[range]:
-        """Cut a group into even parts: at least one per worker, none larger than memory allows."""
+        """Split a group into parts of about equal size and return their ranges.
+
+        There are as many parts as workers where the jobs suffice. No part is larger than the memory allows.
+        """
         stack = jobs[0].stack
         assert stack is not None
         most = len(jobs)
@@ -248,11 +266,11 @@ class Stacking:
         return known.chosen == "stacked"
 
     def facts(self) -> dict[str, Any]:
-        """For the run's record."""
+        """Return the mode, the measurements and the obstacles, for the run's record."""
         return self.facts_of(self.measurements)
 
     def facts_of(self, measurements: Iterable[Measurement]) -> dict[str, Any]:
-        """The same, with ``measurements`` that somebody else has made."""
+        """Return the same as :meth:`facts`, with ``measurements`` that were made elsewhere."""
         return {
             "mode": self.mode,
             "measured": [measurement.__dict__ for measurement in measurements],

@@ -1,8 +1,8 @@
-"""A result that is not there yet, and values that many tasks share."""
+"""Results that are not computed yet, and values that many tasks share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -10,43 +10,45 @@ if TYPE_CHECKING:
     from netsim.work.graph import Task
 
 
+UNOPENED = object()
+"""The value of a future that nobody has opened yet."""
+
+
 class Future:
-    """The result of a task, or one field of it. Whoever holds one can pass it on, but not open it.
+    """A stand-in for the result of a task, or for one field of it; it can be passed on before the result is known.
 
     Attributes:
         task: The task.
-        path: Fields to follow from its result: keys of mappings, or names of attributes.
+        path: Fields to follow from the result: keys of mappings, or names of attributes.
     """
 
     __slots__ = ("_value", "path", "task")
-    _value: Any  # not there before it is opened
 
     def __init__(self, task: Task, path: tuple[Any, ...] = ()) -> None:
         self.task = task
         self.path = path
+        self._value: Any = UNOPENED
 
     def __getitem__(self, field: Any) -> Future:
         """Return a future of one field of the result."""
         return Future(self.task, (*self.path, field))
 
     def opened(self) -> Any:
-        """Return the value; its task is done."""
-        try:
-            return self._value  # many receivers open the same message
-        except AttributeError:
+        """Return the value; the task must be done."""
+        if self._value is UNOPENED:
             value = self.task.result
             for field in self.path:
                 value = value[field] if isinstance(value, Mapping) else getattr(value, field)
             self._value = value
-            return value
+        return self._value
 
 
 class Shared:
-    """A value that is the very same in many tasks, such as data: a worker elsewhere keeps its copy of it.
+    """A value that many tasks use, such as data; a worker in another process receives it once and keeps it.
 
     Attributes:
         value: The value. It must not change.
-        number: Its number in this process, and in copies of it.
+        number: Its number in this process and in forked ones.
     """
 
     _count: ClassVar[int] = 0
@@ -60,29 +62,28 @@ class Shared:
 
     @classmethod
     def count(cls) -> int:
-        """Return how many there have been."""
+        """Return the number of shared values made so far."""
         return cls._count
 
 
 def futures(value: Any) -> list[Future]:
-    """Return the futures in ``value``: in dictionaries, lists, tuples and what these hold."""
+    """Return the futures in ``value``, also in nested dictionaries, lists and tuples."""
     found: list[Future] = []
-    _collect(value, found)
+    _collect((value,), found)
     return found
 
 
-def _collect(value: Any, found: list[Future]) -> None:
-    kind = type(value)
-    if kind is Future:
-        found.append(value)
-    elif kind is dict:
-        for item in value.values():
-            if type(item) not in _PLAIN:
-                _collect(item, found)
-    elif kind is list or isinstance(value, tuple):
-        for item in value:
-            if type(item) not in _PLAIN:
-                _collect(item, found)
+def _collect(values: Iterable[Any], found: list[Future]) -> None:
+    for value in values:
+        kind = type(value)
+        if kind is Future:
+            found.append(value)
+        elif kind in _PLAIN:
+            continue
+        elif kind is dict:
+            _collect(value.values(), found)
+        elif kind is list or isinstance(value, tuple):
+            _collect(value, found)
 
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -90,12 +91,21 @@ _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
 def opened(value: Any) -> Any:
-    """Return ``value`` with results in place of futures, and values in place of what is shared; all tasks are done."""
-    return replaced(value, Future.opened, _value)
+    """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
+    if type(value) is not dict:
+        return replaced(value, Future.opened, _value)
+    found = {}
+    for key, item in value.items():  # inputs of tasks: very many, mostly plain or opened before
+        kind = type(item)
+        if kind is Future:
+            found[key] = item.opened() if item._value is UNOPENED else item._value
+        else:
+            found[key] = item if kind in _PLAIN else opened(item)
+    return found
 
 
 def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shared], Any]) -> Any:
-    """Return ``value`` with ``future(f)`` in place of each future and ``shared(s)`` of what is shared."""
+    """Return ``value`` with each future f replaced by ``future(f)`` and each shared value s by ``shared(s)``."""
     kind = type(value)
     if kind is Future:
         return future(value)
@@ -104,12 +114,9 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
     if kind in _PLAIN:
         return value
     if kind is dict:
-        items = {key: replaced(item, future, shared) for key, item in value.items()}
-        return items if any(items[key] is not item for key, item in value.items()) else value
+        return {key: replaced(item, future, shared) for key, item in value.items()}
     if kind is list or isinstance(value, tuple):
         parts = [replaced(part, future, shared) for part in value]
-        if all(a is b for a, b in zip(parts, value, strict=True)):
-            return value
         return kind(*parts) if hasattr(value, "_fields") else kind(parts)
     return value
 

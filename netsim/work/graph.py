@@ -1,16 +1,16 @@
-"""The graph of tasks: pure functions whose inputs are values, and results of other tasks.
+"""The task graph: pure functions whose inputs are values or results of other tasks.
 
-The simulated clock runs ahead of the learning: a round's transfers need to know how large a model is, not what is in
-it. So whoever has the clock orders work here and passes on futures of its results. The work is done when somebody must
-know an outcome: at the end of a round for its records, when a learner asks for a value, or at the end of the run. By
-then the work of a whole round is there, and what does not depend on each other is done together.
+The simulated clock runs ahead of the learning: to simulate a transfer, the size of a model must be known, not its
+weights. So protocols and learners order tasks here and pass on futures of their results. Tasks are done when a result
+is needed: for the records at the end of a round, when a learner asks for a value, or at the end of the run. By then all
+tasks of a round have been ordered, and those that do not depend on each other can be done together.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -21,33 +21,33 @@ from netsim.work.future import Future, Shared, futures, opened
 from netsim.work.job import Inputs, Stack, TrainingJob
 
 AT_ONCE = 64
-"""Results are asked of workers for so many jobs at a time."""
+"""Number of jobs whose results are asked of workers at a time."""
 
 
 class Task:
-    """One piece of work.
+    """One node of the graph: a function, its inputs, and later its result.
 
     Attributes:
-        function: What is called with the inputs.
-        inputs: Values and futures; let go of when it is done.
-        round: The round that it belongs to.
-        number: Its place in the order in which tasks were made.
-        stack: How it is done together with others like it.
-        light: Whether it is done where the graph is, with all others that are ready for the same function.
-        sources: The tasks that it waits for; let go of when it is done.
-        waiting: How many of them are not done.
-        followers: Tasks that wait for it.
-        needed: Whether somebody must know its outcome.
-        ticket: What the executor knows it by, while it has it.
+        function: The function to call.
+        inputs: Its arguments by name, values and futures; emptied when the task is done.
+        round: The round that the task belongs to.
+        number: Position in the order in which tasks were made.
+        stack: How the task is done in one batch with others of its kind; None if it cannot be.
+        light: Whether the task is done without the executor, together with all ready tasks of the same function.
+        late: Whether other tasks go first, because only metrics wait for it.
+        sources: The tasks that this one waits for; emptied when the task is done.
+        followers: Tasks that wait for this one.
+        needed: Whether its result, directly or through other tasks, has been asked for.
+        ticket: The executor's number for it while the executor has it, else None.
         rounds: Rounds whose metrics wait for it.
-        result: What the function returned.
-        done: Whether it has.
-        cancelled: Whether nobody will use it.
+        result: The return value of the function.
+        done: Whether the result is there.
+        cancelled: Whether the result will not be used.
     """
 
     __slots__ = (
-        "__weakref__", "cancelled", "done", "followers", "function", "inputs", "light", "needed", "number", "result",
-        "round", "rounds", "sources", "stack", "ticket", "waiting",
+        "__weakref__", "cancelled", "done", "followers", "function", "inputs", "late", "light", "needed", "number",
+        "result", "round", "rounds", "sources", "stack", "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class Task:
         number: int,
         stack: Stack | None,
         light: bool,
+        late: bool = False,
     ) -> None:
         self.function = function
         self.inputs = inputs
@@ -65,8 +66,8 @@ class Task:
         self.number = number
         self.stack = stack
         self.light = light
-        self.sources: Collection[Task] = ()
-        self.waiting = 0
+        self.late = late
+        self.sources: list[Task] = []
         self.followers: list[Task] = []
         self.needed = False
         self.ticket: int | None = None
@@ -77,12 +78,12 @@ class Task:
 
 
 class TaskGraph:
-    """Takes orders of work, and has an executor do it.
+    """Accepts tasks and has an executor do them.
 
     Args:
         executor: Runs the tasks.
-        observer: Is told what was measured in a round when all of it is known.
-        max_pending: Tasks of closed rounds that workers may still have in their hands.
+        observer: Receives the metrics of a round when all of them are known.
+        max_pending: Number of tasks of closed rounds that workers may still be busy with.
     """
 
     def __init__(self, executor: Executor, observer: Observer, max_pending: int) -> None:
@@ -91,69 +92,80 @@ class TaskGraph:
         self.max_pending = max_pending
         self._numbers = itertools.count()
         self._startable: list[Task] = []
+        self._late: deque[Task] = deque()
         self._light: list[Task] = []
         self._started: dict[int, Task] = {}
-        self._undone: Counter[int] = Counter()  # needed tasks, by their round
-        self._heavy = 0  # of these, those that an executor does
+        self._undone: Counter[int] = Counter()  # needed tasks that are not done, by round
+        self._heavy = 0  # those of them that an executor does
         self._finished = 0
-        self._open: Counter[int] = Counter()  # measurements that are not known yet, by round
+        self._open: Counter[int] = Counter()  # tasks that the metrics of a round wait for, by round
         self._metrics: defaultdict[int, list[tuple[int, float, Any]]] = defaultdict(list)
         self._closings: deque[tuple[int, float]] = deque()
         self._trace: list[Task] = []
 
-    # What a learner says.
+    # For learners.
 
     def do(
-        self, function: Callable[..., Any], inputs: Inputs, round: int, stack: Stack | None = None
+        self,
+        function: Callable[..., Any],
+        inputs: Inputs,
+        round: int,
+        stack: Stack | None = None,
+        late: bool = False,
     ) -> Future:
         """Order ``function(**inputs)`` and return a future of its result.
 
         Args:
             function: A module-level function, so that another process can find it by name. It must not change its
-                inputs, and nothing but its inputs may matter.
-            inputs: Values, futures, and what is shared; futures may lie in dictionaries, lists and tuples.
-            round: The round that it belongs to.
-            stack: How it is done together with others like it; None if it cannot be.
+                inputs, and its result may depend on nothing else.
+            inputs: Values, futures and shared values; futures may lie in nested dictionaries, lists and tuples.
+            round: The round that the task belongs to.
+            stack: How the task is done in one batch with others of its kind; None if it cannot be.
+            late: Whether only metrics wait for the result. Workers do such a task when there is nothing else to do.
         """
-        return self.add(Task(function, inputs, round, next(self._numbers), stack, light=False))
+        return self.add(Task(function, inputs, round, next(self._numbers), stack, light=False, late=late))
 
     def together(
         self, function: Callable[[Sequence[Inputs]], Sequence[Any]], inputs: Inputs, round: int
     ) -> Future:
-        """Order light work, such as aggregation, that is done with all others that are ready for the same function.
+        """Order a light task, such as an aggregation, and return a future of its result.
+
+        Light tasks of the same function that are ready at the same time are done in one call.
 
         Args:
-            function: A module-level function from the inputs of several tasks to their results, in their order. A
-                result must not depend on who else is there.
+            function: A module-level function from the inputs of several tasks to their results, in the same order. A
+                task's result must not depend on the other tasks of the call.
             inputs: As for :meth:`do`.
-            round: The round that it belongs to.
+            round: The round that the task belongs to.
         """
         return self.add(Task(function, inputs, round, next(self._numbers), None, light=True))
 
     def value(self, future: Any) -> Any:
-        """Return what ``future`` stands for, or an arrangement of futures. The clock waits for it."""
+        """Return the value of ``future`` (or of a nesting of futures); the simulation waits until it is computed."""
         tasks = [one.task for one in futures(future)]
         self._need(tasks)
         while not all(task.done for task in tasks):
             self._must_advance()
         return opened(future)
 
-    # What a protocol says.
+    # For protocols.
 
     def begin(self) -> None:
-        """Get ready: the first event is about to happen."""
+        """Prepare for the run; called just before its first event."""
 
     def trace(self) -> list[Task]:
-        """Return a list of the tasks that are made from now on, until it is asked for another."""
+        """Return a list to which all tasks made from now on are added, until the next call."""
         self._trace = []
         return self._trace
 
     def cancel(self, tasks: Iterable[Task], kept: Any = None) -> None:
-        """Drop ``tasks``: the simulated computation, or what was to be made of its result, was cut off.
+        """Cancel ``tasks``, because the simulated computation was cut off or its result will not be used.
+
+        A task whose result is already there or needed is left as it is.
 
         Args:
-            tasks: All that was ordered.
-            kept: What somebody goes on from: a future, or an arrangement of futures. What it waits for is not dropped.
+            tasks: The tasks that were ordered.
+            kept: A value that is still used; it may contain futures. Tasks that these wait for are not cancelled.
         """
         waited = _awaited(kept)
         for task in tasks:
@@ -164,16 +176,16 @@ class TaskGraph:
                 del self._started[task.ticket]
                 self.executor.discard(task.ticket)
                 task.ticket = None
-            task.inputs, task.sources = {}, ()
+            task.inputs, task.sources = {}, []
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
-        """Keep what was measured until ``round`` is closed.
+        """Keep metrics until ``round`` is closed; observers receive them then.
 
         Args:
-            node: Where; -1 for the network as a whole.
-            round: The round that it counts for.
-            time_s: Simulated time [s].
-            metrics: A sequence of metrics, or a future of one; None for nothing.
+            node: Number of the node; -1 for the network as a whole.
+            round: The round that the metrics count for.
+            time_s: Simulated time of the measurement [s].
+            metrics: A sequence of metrics, or a future of one; None for no metrics.
         """
         if metrics is None or (not isinstance(metrics, Future) and not metrics):
             return
@@ -185,7 +197,7 @@ class TaskGraph:
         self._need(waits)
 
     def close(self, round: int, time_s: float) -> None:
-        """End ``round``: everybody has left it. Observers are told when its work is done."""
+        """Close ``round`` at ``time_s`` [s]: no node is in it any more. Observers are told when its tasks are done."""
         self._closings.append((round, time_s))
         if self.executor.works_ahead:
             while self._advance(wait=False):
@@ -193,7 +205,7 @@ class TaskGraph:
             while self._heavy > self.max_pending and self._advance():
                 pass
         elif self.executor.works_beside:
-            # One round behind: while this process simulates the next round, workers have this one in their hands.
+            # One round behind: while this process simulates the next round, workers do the tasks of this one.
             while self._open[round - 1]:
                 self._must_advance()
             self._advance(wait=False)
@@ -203,7 +215,10 @@ class TaskGraph:
         self._tell()
 
     def finish(self, states: Any = None) -> Any:
-        """Do all that is left, tell what was measured in rounds that nobody closed, and return the last ``states``."""
+        """Do all tasks that are left and return the values of the last ``states``.
+
+        Metrics of rounds that were never closed are given to observers, too.
+        """
         left = [one.task for one in futures(states)]
         self._need(left)
         while any(self._undone.values()):
@@ -214,35 +229,40 @@ class TaskGraph:
         return opened(states)
 
     def end(self) -> None:
-        """Let go of what is held: the run is over, whatever became of it."""
+        """Close the executor; called at the end of a run, also after an error."""
         self.executor.close()
 
     def facts(self) -> Mapping[str, Any]:
-        """Return how tasks were run, and what was measured to decide it."""
+        """Return how tasks were run and the measurements behind that choice, for the run's record."""
         return self.executor.facts()
 
-    # How it is done.
+    # How tasks are done.
 
     def add(self, task: Task) -> Future:
         """Add a task and return a future of its result."""
         self._trace.append(task)
-        waits = {id(one.task): one.task for one in futures(task.inputs) if not one.task.done}
-        task.sources = waits.values()
-        task.waiting = len(waits)
-        for other in task.sources:
-            other.followers.append(task)
-        if not waits:
-            self._ready(task)
-            if self.executor.works_ahead and not task.light:
-                self._start()
+        task.sources = [one.task for one in futures(task.inputs) if not one.task.done]
+        self._wait(task)
         return Future(task)
+
+    def _wait(self, task: Task) -> None:
+        """Have ``task`` follow the last of its sources that is not done: mostly no other is left then."""
+        sources = task.sources
+        while sources and sources[-1].done:
+            sources.pop()
+        if sources:
+            sources[-1].followers.append(task)
+            return
+        self._ready(task)
+        if self.executor.works_ahead and not task.light and not task.cancelled:
+            self._start()
 
     def _ready(self, task: Task) -> None:
         if not task.cancelled:
             (self._light if task.light else self._startable).append(task)
 
     def _need(self, tasks: Iterable[Task]) -> None:
-        """Mark ``tasks`` and all that they wait for."""
+        """Mark ``tasks`` and all tasks that they wait for as needed."""
         left = [task for task in tasks if not task.done and not task.needed]
         while left:
             task = left.pop()
@@ -254,7 +274,7 @@ class TaskGraph:
             left += [other for other in task.sources if not other.done and not other.needed]
 
     def _advance(self, wait: bool = True) -> bool:
-        """Start what can start, take in what is done, do what is light; return whether that was any."""
+        """Start tasks that are ready, take in finished ones, do light ones; return whether any was finished."""
         before = self._finished
         self._start()
         results = self.executor.finish(self._wanted(), wait) if self._started else {}
@@ -268,7 +288,7 @@ class TaskGraph:
             raise RuntimeError("the work that is left waits for work that nobody has ordered")
 
     def _wanted(self) -> list[int]:
-        """Return tickets whose results can be taken in; without workers only those of the earliest round."""
+        """Return the tickets of needed tasks to ask results of; without workers only those of the earliest round."""
         needed = [(ticket, task) for ticket, task in self._started.items() if task.needed]
         if self.executor.works_ahead:
             return [ticket for ticket, _ in needed[:AT_ONCE]]
@@ -278,12 +298,25 @@ class TaskGraph:
     def _start(self) -> None:
         startable, self._startable = self._startable, []
         for task in startable:
-            if task.cancelled:
-                continue
-            kept = frozenset(name for name, value in task.inputs.items() if type(value) is Shared)
-            job = TrainingJob(task.function, opened(task.inputs), kept, task.stack)
-            task.ticket = self.executor.submit(job)
-            self._started[task.ticket] = task
+            if task.late and self.executor.works_ahead:
+                self._late.append(task)
+            else:
+                self._submit(task)
+        while self._late and self._has_idle_workers():
+            self._submit(self._late.popleft())
+
+    def _has_idle_workers(self) -> bool:
+        """Return whether a late task takes nobody's place, or else there would be nothing to wait for."""
+        workers, started = self.executor.workers, self._started
+        return not workers or len(started) < workers or not any(task.needed for task in started.values())
+
+    def _submit(self, task: Task) -> None:
+        if task.cancelled:
+            return
+        kept = frozenset(name for name, value in task.inputs.items() if type(value) is Shared)
+        job = TrainingJob(task.function, opened(task.inputs), kept, task.stack)
+        task.ticket = self.executor.submit(job)
+        self._started[task.ticket] = task
 
     def _do_light(self) -> None:
         ready, self._light = self._light, []
@@ -299,9 +332,9 @@ class TaskGraph:
             self._finish(list(zip(group, results, strict=True)))
 
     def _finish(self, done: Sequence[tuple[Task, Any]]) -> None:
-        """Take in results, all of them before any follower looks for what it still waits for."""
+        """Store the results of all ``done`` tasks, and only then release their followers."""
         for task, result in done:
-            task.result, task.done, task.inputs, task.sources, task.ticket = result, True, {}, (), None
+            task.result, task.done, task.inputs, task.sources, task.ticket = result, True, {}, [], None
             if task.needed:
                 self._undone[task.round] -= 1
                 self._heavy -= not task.light
@@ -311,9 +344,7 @@ class TaskGraph:
         for task, _ in done:
             followers, task.followers = task.followers, []
             for follower in followers:
-                follower.waiting -= 1
-                if follower.waiting == 0:
-                    self._ready(follower)
+                self._wait(follower)
 
     def _tell(self) -> None:
         while self._closings and not self._open[self._closings[0][0]]:
@@ -323,7 +354,7 @@ class TaskGraph:
             self.observer.on_round_closed(round, time_s)
 
     def _tell_metrics(self, round: int) -> None:
-        """Tell in the order of simulated time, whatever the order in which the work was done."""
+        """Give observers the metrics of a round in the order of simulated time, in whatever order tasks were done."""
         rows = [
             MetricRow(round, node, time_s, name, modality, value)
             for node, time_s, metrics in self._metrics.pop(round, [])
@@ -333,7 +364,7 @@ class TaskGraph:
 
 
 def _awaited(value: Any) -> set[Task]:
-    """Return the tasks that are to be done before ``value`` is known."""
+    """Return the tasks that must be done before ``value`` is known."""
     found: set[Task] = set()
     left = [one.task for one in futures(value)]
     while left:

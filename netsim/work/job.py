@@ -1,4 +1,4 @@
-"""Real work that a device's simulated computation stands for."""
+"""The real computation behind a device's simulated one, as executors receive it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """How jobs of one shape are done as one batch.
+    """A way to do jobs of one kind as one batch.
 
     Attributes:
         key: Jobs with equal keys may be stacked: same networks, same batch size, same kind of work.
-        function: A module-level function from the inputs of several jobs to their results, in their order. Each
+        function: A module-level function from the inputs of several jobs to their results, in the same order. Each
             result is that of the job alone, up to rounding.
-        shorten: A module-level function from a job's inputs and a number of steps to the inputs of a job of the same
-            shape with so few steps, to measure with; None where the job is short itself.
-        row_bytes: Memory that each stacked job takes while it runs, as far as its learner can tell [byte].
-        label: What it is called in a run's record.
-        steps: How many steps such a job has, about.
-        obstacle: A module-level function from the inputs of two such jobs to what keeps them from being done together,
-            as the end of a sentence; empty if nothing does. It is asked once for each key, before any are stacked.
+        shorten: A module-level function from a job's inputs and a number of steps to the inputs of a job with only
+            that many steps, which is used to measure; None where the job is already short.
+        row_bytes: Memory that each stacked job takes while it runs, as the learner estimates it [byte].
+        label: Its name in a run's record.
+        steps: Approximate number of steps of such a job.
+        obstacle: A module-level function from the inputs of two such jobs to the reason why they cannot be stacked, as
+            the end of a sentence; empty if they can. It is called once for each key, before any jobs are stacked.
     """
 
     key: Hashable
@@ -38,15 +38,15 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """A piece of real work whose inputs are fixed when it is submitted.
+    """A computation whose inputs are fixed when it is submitted.
 
     Attributes:
         function: A module-level function, so that a worker process can find it by name; called as
             ``function(**inputs)``. It must not change its inputs.
-        inputs: Everything that the work depends on: a state, data, a seed. Nothing else may matter.
-        kept: Names of inputs that are the very same objects in many jobs (data): a worker elsewhere may keep its copy
-            of them instead of being sent one with every job.
-        stack: How it is done together with others like it; None if it cannot be.
+        inputs: Everything that the result depends on: a state, data, a seed.
+        kept: Names of inputs that are the same objects in many jobs (data). A worker in another process may keep them
+            instead of receiving them with every job.
+        stack: How it is done in one batch with others of its kind; None if it cannot be.
     """
 
     function: Callable[..., Any]
@@ -56,7 +56,7 @@ class TrainingJob:
 
     @property
     def name(self) -> str:
-        """The function's name, by which work that is alike is known where it has no ``stack``."""
+        """Return the function's name, which says the kind of a job without a ``stack``."""
         function = self.function
         while isinstance(function, partial):
             function = function.func
@@ -64,7 +64,7 @@ class TrainingJob:
 
 
 def run_jobs(jobs: Sequence[TrainingJob]) -> list[Any]:
-    """Do one job as it is, or several of one shape as one batch; results in their order."""
+    """Do one job as it is, or several of one kind as one batch; return the results in the order of ``jobs``."""
     if len(jobs) == 1:
         return [jobs[0].function(**jobs[0].inputs)]
     stack = jobs[0].stack

@@ -1,4 +1,4 @@
-"""Tensors inside other values: moved to another device, with everything around them left as it is."""
+"""Moving the tensors inside a nested value to another PyTorch device, with everything else left as it is."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def move(value: Any, device: str) -> Any:
-    """``value`` with its tensors on ``device``; the very same object if there is nothing to move."""
+    """Return ``value`` with its tensors on ``device``; the same object if there is nothing to move."""
     return with_tensors(value, lambda tensor: tensor.to(device))
 
 
 def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """``value`` with each tensor in it replaced by ``change(tensor)``.
+    """Return ``value`` with each tensor in it replaced by ``change(tensor)``.
 
-    Tensors are looked for in mappings, lists, tuples and dataclasses, and in what these hold. What holds no changed
-    tensor is passed on as it is; what does is made anew, and ``value`` itself is never changed. A value of any other
-    make, or one that must stay what it is, has a method ``with_tensors(change)`` that does this.
+    Tensors are found in nested mappings, lists, tuples and dataclasses. A container in which a tensor has changed is
+    made anew; the others are returned as they are. ``value`` itself is never changed. A value of another type, or a
+    container whose type must be kept, needs a method ``with_tensors(change)`` that does the same.
     """
     import torch
 
@@ -45,7 +45,7 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
             return value
         made = copy.copy(value)
         for name, part in zip(names, after, strict=True):
-            object.__setattr__(made, name, part)  # frozen ones are frozen for others
+            object.__setattr__(made, name, part)  # a frozen dataclass allows no plain assignment
         return made
     return value
 

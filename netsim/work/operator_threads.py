@@ -1,4 +1,4 @@
-"""How many threads operators have inside: as the scenario says, or what is faster, by kind of work."""
+"""Number of threads inside an operator of PyTorch or BLAS: stated in the scenario, or measured by kind of work."""
 
 from __future__ import annotations
 
@@ -17,27 +17,33 @@ from netsim.work.batching import HOPELESS, SLOW_S, WORTHWHILE
 T = TypeVar("T")
 
 ORDER = (0, 1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0)
-"""Which of both numbers has its turn. Jobs come device by device, and one device may have ten times another's data: in
-this order two, three, four or six devices that take turns meet both numbers equally often, but for one time."""
+"""Order in which both numbers of threads are tried: 0 is one thread, 1 is many.
+
+Jobs come device by device, and one device may have ten times another's data. In this order each of two, three, four or
+six devices that take turns is tried with both numbers equally often, up to one time.
+"""
 
 AT_LEAST = 2
-"""So often is each number tried, however clear it looks."""
+"""Least number of times that each number of threads is tried, however clear the difference."""
 
 AT_ONCE = 30
-"""So many times as long as with one thread, and many are not tried again: where others use the cores, each try stalls.
-More than one device's data may differ from another's."""
+"""If many threads take this many times as long as one thread, they are not tried again.
+
+This happens where other programs use the cores, and each further trial would take as long. The factor is larger than
+the ratio of two devices' data may be.
+"""
 
 
 class Inside:
-    """Sets the number of threads that operators of PyTorch and of NumPy's BLAS have in this process.
+    """Sets the number of threads inside operators of PyTorch and of NumPy's BLAS in this process.
 
-    Where the scenario leaves it open, each kind of work is timed: the real thing, done once, with one thread or with as
-    many as there were when the run began. Many threads must be clearly faster, for with one the results are those of a
-    worker, bit for bit, and nobody stalls where others use the same cores.
+    If the scenario states no number, each kind of work is timed as it is done: with one thread, or with as many as
+    there were when the run began. Many threads are chosen only if they are clearly faster. With one thread results are
+    those of a worker, bit for bit, and work does not stall where other programs use the same cores.
 
     Args:
-        stated: ``jobs.threads``; None: it is left open.
-        open: Whether there is anything to find out; not where the work is done on a GPU.
+        stated: ``jobs.threads``; None if the scenario states no number.
+        open: Whether the number may be measured; false where the work is done on a GPU.
     """
 
     def __init__(self, stated: int | None = None, open: bool = True) -> None:
@@ -48,7 +54,7 @@ class Inside:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Those that may be chosen from; the first is what operators have between two pieces of work. May be empty."""
+        """Return the numbers to choose from, which may be none; the first one is set between two pieces of work."""
         if self._limited:
             return (1,)
         if self._stated is not None:
@@ -56,13 +62,13 @@ class Inside:
         return tuple(dict.fromkeys((1, self._most))) if self._open else ()
 
     def limit(self, on: bool = True) -> None:
-        """From now on one thread, whatever was chosen; or no longer."""
+        """Use one thread from now on, whatever was chosen; with ``on`` false, end this limit."""
         self._limited = on
         self._set(*self.numbers[:1])
 
     @contextlib.contextmanager
     def during_a_run(self) -> Iterator[None]:
-        """As :attr:`numbers` say while the block runs; afterwards as many as before."""
+        """Set the first of :attr:`numbers` while the block runs, and restore the number afterwards."""
         if not self.numbers:
             yield
             return
@@ -74,13 +80,13 @@ class Inside:
             self._set(before)
 
     def run(self, kind: Hashable, label: str, work: Callable[[], T], parts: int = 1) -> T:
-        """Do ``work`` with the best number of threads that is known; as long as none is, time it.
+        """Do ``work`` with the best number of threads, or time it as long as none is known; return its result.
 
         Args:
-            kind: What it is like: work of one kind takes about equally long.
-            label: What that is called in a run's record.
+            kind: Kind of work; work of one kind takes about equally long.
+            label: Name of the kind in a run's record.
             work: The work.
-            parts: How many equal parts it has; a stack of jobs has several.
+            parts: Number of equal parts that it has; a stack of jobs has several.
         """
         numbers = self.numbers
         if len(numbers) < 2:
@@ -96,11 +102,11 @@ class Inside:
         return result
 
     def fixed(self, place: int, work: Callable[[], T]) -> T:
-        """Do ``work`` with one of :attr:`numbers`: 0 is the first, -1 the last."""
+        """Do ``work`` with the number of threads at ``place`` of :attr:`numbers`; return its result."""
         return self._with(self.numbers[place], work) if self.numbers else work()
 
     def facts(self) -> Mapping[str, Any]:
-        """For the run's record: what was stated, or measured and chosen."""
+        """Return the number that was stated, and the times and numbers that were measured, for the run's record."""
         decided = [trial.facts() for trial in self._trials.values() if trial.chosen is not None]
         return {"stated": self._stated, "measured": decided}
 
@@ -117,15 +123,15 @@ class Inside:
 
     @cached_property
     def _most(self) -> int:
-        """As many as there are before anything was set here."""
+        """Return the number of threads before it was first set here."""
         torch = sys.modules.get("torch")
         blas = (library["num_threads"] for library in self._blas.info())
         self._now = max(blas, default=1)
         return max(self._now, torch.get_num_threads() if torch else 1)
 
     def _set(self, *number: int) -> None:
-        """So many from now on. PyTorch may have been loaded since the last time, with a number of its own."""
-        if not number or not self._most:  # asked for first, so that it is known what there was
+        """Set the number of threads; PyTorch, with a number of its own, may have been loaded since the last call."""
+        if not number or not self._most:  # reads the number before it is first changed
             return
         torch = sys.modules.get("torch")
         if torch and torch.get_num_threads() != number[0]:
@@ -136,29 +142,30 @@ class Inside:
 
 
 def one_thread() -> None:
-    """Have operators called in this process use one thread, for good: it is one of several workers."""
-    import torch  # noqa: F401 (what is loaded later would have threads of its own)
+    """Limit operators called in this process to one thread, for good, because it is one of several workers."""
+    import torch  # noqa: F401 (loaded later, it would have its own number of threads)
 
     Inside(1).limit()
 
 
 class Fixed(Inside):
-    """Another one's numbers, of which one is always taken: nothing is tried."""
+    """Uses always the same one of another object's numbers; nothing is timed."""
 
     def __init__(self, inside: Inside, place: int) -> None:
         super().__init__()
         self._inside, self._place = inside, place
 
     def run(self, kind: Hashable, label: str, work: Callable[[], T], parts: int = 1) -> T:
-        """Do ``work``, as :meth:`Inside.fixed` does."""
+        """Do ``work`` as :meth:`Inside.fixed` does; return its result."""
         return self._inside.fixed(self._place, work)
 
 
 class _Trial:
-    """Times of one kind of work with each number of threads, until one is clearly better.
+    """Times of one kind of work with each number of threads, until one number is clearly better.
 
-    The first time with each counts for nothing unless it is long: something may be done once only. With many threads
-    that is little, so a first time that is far longer than that of one thread says enough.
+    The first time with each number is not counted unless it is long, because it may include what is done once only.
+    With many threads that part is short. So many threads are dropped at once if their first time is far longer than
+    that of one thread.
     """
 
     def __init__(self, label: str, numbers: tuple[int, ...]) -> None:
@@ -170,12 +177,12 @@ class _Trial:
 
     @property
     def next(self) -> int:
-        """The number that has its turn."""
+        """Return the number of threads to try next."""
         cold = [number for number in self._numbers if number not in self._first]
         return cold[0] if cold else self._numbers[ORDER[self._turns]]
 
     def note(self, number: int, seconds: float) -> None:
-        """It took so long with ``number``."""
+        """Note that the work took ``seconds`` [s] with ``number`` threads; choose if that is enough."""
         if number in self._first or seconds >= SLOW_S:
             self._seconds[number].append(seconds)
         if number not in self._first:
@@ -192,7 +199,7 @@ class _Trial:
             self._choose()
 
     def facts(self) -> dict[str, Any]:
-        """What was measured, and chosen."""
+        """Return the median times and the chosen number."""
         return {
             "label": self.label,
             "seconds": {str(number): median(own) for number, own in self._seconds.items()},

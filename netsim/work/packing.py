@@ -1,4 +1,4 @@
-"""Values as buffers: a small pickle, and beside it the memory of tensors and arrays, which nobody has copied."""
+"""Values as buffers: a small pickle, and the memory of tensors and arrays apart from it, without a copy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 ALIGNMENT = 64
-"""Each buffer should begin at a multiple of this [byte], as PyTorch's own memory does: kernels choose by it."""
+"""Each buffer should begin at a multiple of this [byte], as PyTorch's own memory does.
+
+Some of PyTorch's kernels are chosen by the alignment, and different kernels may round differently.
+"""
 
 
 _travel = threading.local()
@@ -25,7 +28,7 @@ _travel = threading.local()
 
 @contextmanager
 def company(jobs: int) -> Iterator[None]:
-    """What is packed while the block runs belongs to so many ``jobs``, which travel together."""
+    """State that values packed in the block belong to this number of ``jobs``, which travel together."""
     _travel.jobs = jobs
     try:
         yield
@@ -34,15 +37,18 @@ def company(jobs: int) -> Iterator[None]:
 
 
 def travelling_together() -> int:
-    """How many jobs travel in what is being packed; a value that is part of a larger one can send that once for all."""
+    """Return the number of jobs that the values being packed belong to.
+
+    With several jobs, a value that is part of a larger one may send the larger one once for all of them.
+    """
     return int(getattr(_travel, "jobs", 1))
 
 
 def pack(value: Any) -> list[memoryview]:
-    """``value`` as bytes: first a pickle, then the memory of its tensors and arrays, shared with them.
+    """Return ``value`` as buffers: first a pickle, then the memory of its tensors and arrays, which is not copied.
 
-    A tensor keeps its type, shape and, if it is dense, its strides (channels-last stays channels-last); of a view
-    only what it shows is taken. Tensors that share memory without being one object are apart afterwards.
+    A tensor keeps its type and shape. A dense one also keeps its strides: channels-last stays channels-last. Of a view
+    only the visible part is packed. Two tensors that share memory no longer share it after unpacking.
     """
     buffers: list[PickleBuffer] = []
     file = io.BytesIO()
@@ -51,12 +57,12 @@ def pack(value: Any) -> list[memoryview]:
 
 
 def unpack(buffers: Sequence[Any]) -> Any:
-    """The value again; its tensors and arrays are views of ``buffers[1:]``."""
+    """Return the value that was packed; its tensors and arrays are views of ``buffers[1:]``."""
     return pickle.loads(buffers[0], buffers=buffers[1:])
 
 
 def copied(buffer: Any) -> np.ndarray:
-    """An aligned copy of ``buffer`` in this process's own memory, uint8 [bytes]."""
+    """Copy ``buffer`` to aligned memory of this process and return the copy, uint8 [bytes]."""
     source = np.frombuffer(buffer, np.uint8)
     memory = np.empty(len(source) + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -66,10 +72,10 @@ def copied(buffer: Any) -> np.ndarray:
 
 
 class _Pickler(pickle.Pickler):
-    """PyTorch's own way writes a tensor's whole storage into the pickle, byte by byte."""
+    """Pickles tensors as buffers; PyTorch itself would write a tensor's whole storage into the pickle."""
 
     def reducer_override(self, value: Any) -> Any:
-        torch = sys.modules.get("torch")  # where nobody has imported it there are no tensors
+        torch = sys.modules.get("torch")  # if it was never imported, there are no tensors
         if torch is None or type(value) is not torch.Tensor or not _is_plain(value):
             return NotImplemented
         flat = _flat(value)
@@ -81,7 +87,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    """Whether memory, type, shape and strides are all there is to it."""
+    """Return whether ``tensor`` is fully described by its memory, type, shape and strides."""
     import torch
 
     return (
@@ -94,7 +100,7 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor | None:
-    """Its numbers in the order of memory, without a copy; None if there are gaps or repetitions between them."""
+    """Return the numbers of ``tensor`` in the order of memory, not copied; None if some are missing or repeated."""
     if tensor.is_contiguous():
         return tensor.view(-1)
     strides = tensor.stride()

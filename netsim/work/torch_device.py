@@ -1,4 +1,4 @@
-"""Where PyTorch works."""
+"""The PyTorch device of the training, and the memory that it has."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SHARE = 0.8
 
 
 def choose_torch_device(asked: str, threads: int | None, where: str) -> str:
-    """The PyTorch device for ``jobs.device``; also sets the number of CPU threads.
+    """Return the PyTorch device for ``jobs.device``, and set the number of CPU threads.
 
     Args:
         asked: ``auto``, ``cpu``, ``cuda`` or ``cuda:<number>``.
         threads: CPU threads, or None for PyTorch's own choice.
-        where: File and key, for the error.
+        where: File and key, for the error message.
 
     Raises:
-        ScenarioError: No such device here.
+        ScenarioError: The name is wrong, or this machine has no such device.
     """
     import torch
 
@@ -42,36 +42,42 @@ def choose_torch_device(asked: str, threads: int | None, where: str) -> str:
 
 
 def intra_op_threads(number: int) -> None:
-    """Have PyTorch's operators called on this thread use ``number`` CPU threads."""
+    """Set the number of CPU threads that PyTorch's operators use when they are called on this thread."""
     import torch
 
     torch.set_num_threads(number)
 
 
 def sees_gpu() -> bool:
-    """Whether PyTorch sees a GPU, wherever it works."""
+    """Return whether PyTorch sees a GPU, even if the training does not use it."""
     import torch
 
     return torch.cuda.is_available()
 
 
 def free_memory_bytes(stated_gib: float | None, torch_device: str) -> float:
-    """Memory that the training may take [byte]: as stated [GiB], or most of what is free where it works."""
+    """Return the memory that the training may take [byte]: the stated one [GiB], or most of what is free there."""
     if stated_gib is not None:
         return stated_gib * GIB
     if torch_device.startswith("cuda"):
         import torch
 
         return SHARE * torch.cuda.mem_get_info(torch_device)[0]
-    # Not what is unused: a file system's cache gives its pages back when somebody asks for them.
+    # More than the unused memory: the file system's cache is given back when memory is needed.
     return SHARE * float(psutil.virtual_memory().available)
 
 
 def require_memory(needed_bytes: float, allowed_bytes: float, for_what: str, way_out: str) -> None:
-    """See whether something fits.
+    """Check that something fits into memory.
+
+    Args:
+        needed_bytes: Memory that it takes [byte].
+        allowed_bytes: Memory that the training may take [byte].
+        for_what: Its name in the error message, in the plural.
+        way_out: Advice in the error message.
 
     Raises:
-        ScenarioError: It does not; says how much it takes, and ``way_out``.
+        ScenarioError: It does not fit.
     """
     if needed_bytes > allowed_bytes:
         raise ScenarioError(
@@ -81,7 +87,7 @@ def require_memory(needed_bytes: float, allowed_bytes: float, for_what: str, way
 
 
 def set_precision(precision: str) -> None:
-    """Let float32 products on GPUs round their factors to tf32, or not."""
+    """Let products of float32 numbers on GPUs round their factors to tf32, if ``precision`` says so."""
     if precision == "tf32":
         import torch
 

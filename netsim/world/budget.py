@@ -1,4 +1,4 @@
-"""What a device can know of its energy before a round."""
+"""The energy that a device has, as far as it can know before a round."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 
 class Budget(NamedTuple):
-    """What a device's battery allows, as far as the device can know before a round.
+    """A device's remaining energy and its costs, as far as the device can know before a round.
 
     Attributes:
-        remaining_j: Joules left [J]; infinite for unlimited power.
+        remaining_j: Energy left in the battery [J]; infinite for unlimited power.
         joules_per_flop: Energy of one FLOP on its processor [J].
-        joules_per_bit: Energy of one bit to each neighbour at the gain it last saw [J/bit]. A neighbour
-            that was never heard is rated at its mean gain.
+        joules_per_bit: Energy of one bit to each neighbour at the last known gain [J/bit]. Before the first transfer it
+            is the energy at the mean gain.
     """
 
     remaining_j: float

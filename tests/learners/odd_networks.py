@@ -16,7 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 from learners.networks.identity import Identity
 from learners.networks.network import Network, Trunk
-from netsim.app.simulation import Simulation, build
+from netsim.app.build import build
+from netsim.app.simulation import Simulation
 from netsim.core.options import Options
 from netsim.scenario.loading import load_plan
 from netsim.scenario.yaml_file import write_yaml

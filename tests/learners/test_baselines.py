@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer
 from netsim.scenario.loading import load_plan

@@ -11,7 +11,7 @@ from text_task import LENGTH, Reader, Sentences
 from learners.data.dataset import as_input
 from learners.training.flops import Passes, count
 from learners.training.task import store_of
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer
 from netsim.scenario.loading import load_plan

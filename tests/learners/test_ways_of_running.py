@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_task import NETWORKS, Kept, models_of
 
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.scenario.loading import load_plan
 

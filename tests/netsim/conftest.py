@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from netsim.app.simulation import Simulation, build
+from netsim.app.build import build
+from netsim.app.simulation import Simulation
 from netsim.events import Observer
 from netsim.scenario import load_plan
 

@@ -29,8 +29,6 @@ from every_key import (
 
 import netsim.records.metadata
 from netsim.core.registry import KINDS, load, names
-from netsim.former.learning import ServerLearner
-from netsim.learner import Learner
 from netsim.scenario.model import COMPONENTS
 
 DEVICES = {"count": 4, "rx_power_w": 0.05, "idle_power_w": 0.02}
@@ -252,17 +250,10 @@ def of_learner(name: str) -> Tree:
         tree["learner"] |= {"networks": MLP, "batch_size": 8}
         small = {"head_hidden": 4, "generator_hidden": 4, "generator_iterations": 2, "noise_size": 3}
         tree["learner"] |= {key: value for key, value in small.items() if key in cls.Options.model_fields}
-    if "decentralized" not in suited(cls):
+    if "decentralized" not in cls.SUITS:
         waits = name not in ("fedasync", "fedbuff")
         tree["protocol"] = {"name": "server_rounds" if waits else "asynchronous_server"}
     return tree
-
-
-def suited(learner: Any) -> frozenset[str]:
-    """The families of protocols that a learner of either contract suits."""
-    if issubclass(learner, Learner):
-        return frozenset(learner.SUITS)
-    return frozenset({"server" if issubclass(learner, ServerLearner) else "decentralized"})
 
 
 def cases(keys: Iterable[Key]) -> list[Any]:

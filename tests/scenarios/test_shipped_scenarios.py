@@ -8,7 +8,7 @@ learnt in float32, whose rounding differs between machines and library versions,
 import pytest
 from shipped import DATA, ROOT, SHORT, needs
 
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.scenario import load_plan
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}

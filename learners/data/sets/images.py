@@ -54,7 +54,7 @@ class TorchvisionImages(ImageSource):
     """A set of images in torchvision's layout; scikit-learn's digits may replace it.
 
     Attributes:
-        TITLE: What the set is called.
+        TITLE: Name of the set in messages.
         READER: Name of torchvision's class.
         FILES: All files that it reads, as paths from the root.
         SHAPE: Channels, height and width of an image.
@@ -204,7 +204,7 @@ def _in_folder(folder: str, *names: str) -> tuple[str, ...]:
 
 
 def _idx_files(folder: str) -> tuple[str, ...]:
-    """Name the files of a set in MNIST's format, unpacked."""
+    """Return the names of the unpacked files of a set in MNIST's format."""
     parts = [(part, kind) for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     return _in_folder(f"{folder}/raw", *(f"{part}-{kind}-ubyte" for part, kind in parts))
 

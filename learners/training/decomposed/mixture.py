@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 
@@ -62,6 +63,10 @@ class Neighbourhood:
         }
         self.weights = {key: metropolis_weights(graph.subgraph(nodes)) for key, nodes in holders.items()}
         self._known: dict[tuple[str, Heard], Mixture] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what was found out so far: whoever gets a copy finds it out anew."""
+        return {**vars(self), "_known": {}}
 
     def mixture(self, key: str, heard: Heard) -> Mixture:
         """Return how the parts of ``key`` are mixed; the weight of a neighbour that was not heard stays at home."""

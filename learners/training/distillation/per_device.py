@@ -229,7 +229,7 @@ class PerDeviceLearner(Learner):
             "batch_size": self.setup.evaluation.batch_size,
             "seed": derive_seed(self.setup.seed, "evaluation", node, round),
         }
-        return work.do(evaluation.evaluate, inputs, round)
+        return work.do(evaluation.evaluate, inputs, round, late=True)
 
     def _finite(self, work: TaskGraph, trained: Future, what: str, round: int, **key: str) -> Future:
         """Return a future of what was ``trained``, which raises the error of ``what`` where that diverged."""

@@ -1,4 +1,4 @@
-"""The executor that finds out which way of running jobs is fastest here."""
+"""The executor that measures which way of running jobs is fastest on this machine."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from netsim.work.job import TrainingJob
 from netsim.work.operator_threads import Fixed
 
 LONG_S = 30.0
-"""Worker processes take seconds to start: they are tried where all jobs together take longer than this [s]."""
+"""Worker processes, which take seconds to start, are tried if all jobs together take longer than this [s]."""
 
 PROCESSES = ("processes", "stacked in processes")
 
 ALONE = "alone"
-"""How jobs are run that have no company to be tried with: one by one, only the threads inside operators are chosen."""
+"""Way of jobs that have no others of their kind: one by one; only the threads inside operators are measured."""
 
 ALL_THREADS = " with all threads"
-"""The same way, with as many threads inside operators as there are; without these words it has one."""
+"""Added to the name of a way: with all threads inside operators, where the way without this has one."""
 
 
 class Auto(Executor):
     """Measures at the start of a run, for each kind of job, what is fastest: a loop, stacks, threads or processes.
 
-    What it chose, and the times that it measured, are in the run's record. Times differ from machine to machine and
-    from run to run; where stacks are chosen once and a loop another time, results differ by rounding. Name an executor
-    and set ``jobs.stacking`` to ``on`` or ``off`` for the same bytes every time.
+    The choice and the measured times are in the run's record. Times differ from machine to machine and from run to run.
+    If one run chooses stacks and another a loop, their results differ by rounding. For the same bytes every time, name
+    an executor and set ``jobs.stacking`` to ``on`` or ``off``.
     """
 
     Options: ClassVar[type[Options]] = PooledOptions
@@ -62,34 +62,34 @@ class Auto(Executor):
 
     @property
     def works_ahead(self) -> bool:
-        """Whether any kind of job runs in workers."""
+        """Return whether any kind of job runs in workers."""
         return any(known.chosen in ("threads", "processes") for known in self._known.values())
 
     @property
     def works_beside(self) -> bool:
-        """Whether any kind of job runs in worker processes."""
+        """Return whether any kind of job runs in worker processes."""
         return any(known.chosen in PROCESSES for known in self._known.values())
 
     @property
     def in_one_process(self) -> bool:
-        """Whether something was measured, and no workers were chosen."""
+        """Return whether something was measured and no workers were chosen."""
         return bool(self._known) and super().in_one_process
 
     def forked(self) -> None:
-        """From now on there are the loop and stacking."""
+        """Drop all ways but the loop and stacking; the forked process has no workers."""
         for way in ("threads", *PROCESSES):
             self._make.pop(way, None)
             self._children.pop(way, None)
 
     def prepare(self, torch_device: str, expected_jobs: int) -> None:
-        """Leave out what cannot work there."""
+        """Drop the ways that cannot work on ``torch_device``, and note the number of jobs."""
         self._expected_jobs = expected_jobs
         if torch_device != "cpu":
             for way in ("threads", *PROCESSES):
                 del self._make[way]
 
     def submit(self, job: TrainingJob) -> int:
-        """Pass ``job`` on, or hold it until others like it are there to measure with."""
+        """Pass ``job`` on, or hold it until others of its kind are there to measure with; return its ticket."""
         ticket = next(self._tickets)
         known = self._known.get(job.stack.key) if job.stack else None
         if job.stack is not None and known is None:
@@ -99,7 +99,7 @@ class Auto(Executor):
         return ticket
 
     def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
-        """What the chosen executors have done."""
+        """Return results from the chosen executors; see :meth:`Executor.finish`."""
         if any(ticket in self._held for ticket in tickets):
             self._release()
         asked: dict[Executor, dict[int, int]] = {}
@@ -108,14 +108,14 @@ class Auto(Executor):
                 child, inner = self._routed[ticket]
                 asked.setdefault(child, {})[inner] = ticket
         found: dict[int, Any] = {}
-        # While workers are at work, this process does its own share; only without any does it wait for them.
+        # First what this process runs itself, while workers work; it waits for workers only if it has no results.
         for child in sorted(asked, key=lambda child: child.works_ahead):
             try:
                 done = child.finish(list(asked[child]), wait and not (child.works_ahead and found))
             except Exception:
                 if not found:
                     raise
-                break  # it is raised again when somebody asks again, and no result is lost
+                break  # it is raised at the next call, so that no result is lost
             found |= {asked[child][inner]: result for inner, result in done.items()}
         for ticket in found:
             del self._routed[ticket]
@@ -124,26 +124,26 @@ class Auto(Executor):
         return found
 
     def discard(self, ticket: int) -> None:
-        """Forget the job."""
+        """Drop the job; its result will not be asked for."""
         self._held.pop(ticket, None)
         child, inner = self._routed.pop(ticket, (None, 0))
         if child is not None:
             child.discard(inner)
 
     def facts(self) -> Mapping[str, Any]:
-        """What was measured, and chosen."""
+        """Return the measurements and the choices, for the run's record."""
         return {
             "stacking": self.stacking.facts_of(self._known.values()),
             "threads": self.inside.facts(),
         }
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close all executors that were opened."""
         for child in self._children.values():
             child.close()
 
     def _stacks(self) -> Stacking:
-        """For those that stack whatever they are given."""
+        """Return a stacking for executors that stack every job that they are given."""
         return Stacking("on", self.stacking.limit_bytes, self.stacking.obstacles)
 
     def _child(self, way: str) -> Executor:
@@ -154,7 +154,7 @@ class Auto(Executor):
         return self._children[way]
 
     def _inline(self, stacking: Stacking, place: int = 0) -> Inline:
-        """A child that works here, with one of the numbers of threads that there may be inside."""
+        """Make an executor of this process, with the number of threads at ``place`` inside operators."""
         child = Inline(None, stacking)
         child.inside = Fixed(self.inside, place)
         return child
@@ -164,7 +164,7 @@ class Auto(Executor):
         self._routed[ticket] = (child, child.submit(job))
 
     def _release(self) -> None:
-        """Decide for all that is held, kind by kind, and pass it on."""
+        """Choose a way for all jobs that are held, kind by kind, and pass them on."""
         groups: dict[Hashable, dict[int, TrainingJob]] = {}
         for ticket, job in self._held.items():
             assert job.stack is not None
@@ -177,7 +177,7 @@ class Auto(Executor):
 
     def _decide(self, key: Hashable, jobs: Sequence[TrainingJob]) -> str:
         here = {"on": ["stacked"], "off": ["loop", "threads"], "auto": ["loop", "stacked", "threads"]}
-        if len(jobs) == 1:  # nothing to run together, and too little to learn from
+        if len(jobs) == 1:  # nothing to stack, and too little to measure
             return ALONE
         names = [name for name in here[self.stacking.mode] if name in self._make]
         if "stacked" in names and self.stacking.obstacle(jobs):
@@ -203,7 +203,7 @@ class Auto(Executor):
         return measured.chosen
 
     def _workers_stack(self, jobs: Sequence[TrainingJob], seconds: Mapping[str, float]) -> bool:
-        """Whether stacks are faster than single jobs with one thread inside operators, as workers have it."""
+        """Return whether stacks are faster than single jobs, both with one thread inside operators as in workers."""
         if self.stacking.mode != "auto":
             return self.stacking.mode == "on"
         if "stacked" not in seconds:
@@ -220,14 +220,14 @@ class Auto(Executor):
         child = self._child(name)
 
         def run(jobs: Sequence[TrainingJob]) -> None:
-            before = child.jobs_done, child.work_wall_s  # trials are no part of the run's work
+            before = child.jobs_done, child.work_wall_s  # trials do not count as work of the run
             tickets = [child.submit(job) for job in jobs]
             try:
                 while tickets:
                     done = child.finish(tickets)
                     tickets = [ticket for ticket in tickets if ticket not in done]
             finally:
-                for ticket in tickets:  # a way that fails owes nothing any more
+                for ticket in tickets:  # the results of a way that failed will not be asked for
                     child.discard(ticket)
                 child.jobs_done, child.work_wall_s = before
 

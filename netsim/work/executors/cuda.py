@@ -34,7 +34,7 @@ class CudaOptions(Options):
 
 @dataclass(frozen=True)
 class _Seat:
-    """Where one worker thread works."""
+    """The PyTorch device and stream of one worker thread."""
 
     device: str
     stream: Any  # None on a CPU
@@ -43,9 +43,9 @@ class _Seat:
 class Cuda(Pooled):
     """Runs jobs on one or several GPUs, on each in one or several streams. For networks that keep a GPU busy.
 
-    Inputs are on the device that ``inputs['torch_device']`` names. A worker of another device moves them, keeping kept
-    inputs there, names its own device in ``torch_device``, and brings the results back to where the inputs were.
-    Several streams help where one job alone leaves a GPU idle and jobs do not stack.
+    Inputs are on the device that ``inputs['torch_device']`` names. A worker of another device copies them to its own,
+    keeps its copies of the kept inputs, and sets ``torch_device`` to its own device. It moves the results back to
+    where the inputs were. Several streams help where one job alone leaves a GPU idle and jobs do not stack.
     """
 
     Options: ClassVar[type[Options]] = CudaOptions
@@ -80,7 +80,7 @@ class Cuda(Pooled):
             return _taken_home(results, made, home, seat)
 
     def _brought(self, job: TrainingJob, seat: _Seat, home: str) -> TrainingJob:
-        """The job, for this seat's device."""
+        """Return ``job`` with its inputs on the seat's device."""
         if home == seat.device:
             return job
         inputs = {
@@ -92,13 +92,13 @@ class Cuda(Pooled):
         return replace(job, inputs=inputs)
 
     def _keep(self, value: Any, seat: _Seat) -> Any:
-        """Its copy on the seat's device, made once for all streams."""
+        """Return a copy of ``value`` on the seat's device, made once for all streams."""
         with self._kept_lock:
             key = (seat.device, id(value))
             if key not in self._kept:
                 copy = move(value, seat.device)
-                _finish(seat)  # other streams use it, too
-                # The value is held as long as its id is: another object must not come to the same address.
+                _finish(seat)  # other streams use the copy, too
+                # The value is kept alive, so that no other object can get its id.
                 self._kept[key] = (value, copy)
             return self._kept[key][1]
 
@@ -117,11 +117,11 @@ def _devices(options: CudaOptions) -> list[str]:
 
 
 def _home(unit: Unit, default: str) -> str:
-    """Where the inputs of ``unit`` are, and its results are expected."""
+    """Return the device that the inputs of ``unit`` are on, and that its results must be on."""
     return str(unit[0].inputs.get("torch_device", default))
 
 
-# What follows does nothing on a CPU, where every operation has ended when it returns.
+# The functions below do nothing on a CPU, where every operation has ended when it returns.
 
 
 def _seat(device: str) -> _Seat:
@@ -142,7 +142,7 @@ def _at(seat: _Seat) -> Iterator[None]:
 
 
 def _made(home: str) -> Any:
-    """The moment, in the submitter's stream, by which inputs on ``home`` are made; with the stream itself."""
+    """Return the submitter's stream on ``home`` and an event in it that happens when the inputs are there."""
     if home == "cpu":
         return None
     import torch
@@ -152,17 +152,17 @@ def _made(home: str) -> Any:
 
 
 def _wait_for(made: Any, home: str, seat: _Seat) -> None:
-    """Let this thread's streams begin no earlier than inputs are made."""
+    """Let this thread's streams wait until the inputs are there."""
     import torch
 
     _, event = made
-    torch.cuda.current_stream(home).wait_event(event)  # copies to another GPU are made in it
+    torch.cuda.current_stream(home).wait_event(event)  # this stream copies inputs to another GPU
     if seat.stream is not None:
         seat.stream.wait_event(event)
 
 
 def _taken_home(results: list[Any], made: Any, home: str, seat: _Seat) -> list[Any]:
-    """Results that the submitter can use at once."""
+    """Move ``results`` to ``home`` and return them, ready for the submitter to use at once."""
     results = move(results, home)
     _finish(seat)
     if made is not None:
@@ -175,7 +175,10 @@ def _taken_home(results: list[Any], made: Any, home: str, seat: _Seat) -> list[A
 
 
 def _used_in(tensor: Any, stream: Any) -> Any:
-    """Tell PyTorch, or it would give the memory to this thread's next job while ``stream`` still reads it."""
+    """Tell PyTorch that ``stream`` uses ``tensor``; return it.
+
+    Else PyTorch might give its memory to this thread's next job while ``stream`` still reads it.
+    """
     if tensor.is_cuda:
         tensor.record_stream(stream)
     return tensor

@@ -1,4 +1,4 @@
-"""Runs jobs: submitted early, asked for late."""
+"""Base class of executors, which run the jobs of a task graph."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from netsim.work.operator_threads import Inside
 
 
 class Executor(ABC):
-    """Takes jobs when their inputs are there and owes their results when somebody asks.
+    """Accepts jobs as soon as their inputs are known and returns results when they are asked for.
 
-    All jobs that are pending at one moment are independent, so an executor is free to run them together,
-    elsewhere, or one after another, as long as each result depends on the job's own inputs alone.
+    All jobs that are pending at one moment are independent. So an executor may run them together, in other processes,
+    or one after another, as long as each result depends on the job's own inputs alone.
 
     Attributes:
-        work_wall_s: Wall-clock seconds spent inside jobs so far [s]; never used inside a simulation.
-        jobs_done: How many jobs have been run.
-        stacking: Which jobs are run together as one batch.
-        inside: How many threads operators have that are called in this process.
-        cpu_only: Whether it cannot drive a GPU; ``jobs.device: auto`` is then the CPU.
-        moves: When the learning, executor and all, goes on in a process beside the clock's.
+        work_wall_s: Wall-clock time spent in jobs so far [s]; never used in the simulation.
+        jobs_done: Number of jobs that have been run.
+        stacking: Chooses the jobs that run together as one batch.
+        inside: Sets the number of threads inside operators that are called in this process.
+        workers: Number of jobs that run at the same time where they run ahead; 0 where it is not known.
+        cpu_only: Whether it cannot use a GPU; ``jobs.device: auto`` is then the CPU.
+        moves: When the task graph and its executor move to a forked process.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -37,47 +38,48 @@ class Executor(ABC):
         self.inside = Inside()
         self.work_wall_s = 0.0
         self.jobs_done = 0
+        self.workers = 0
 
     def forked(self) -> None:  # noqa: B027 (a hook)
-        """Get ready in the forked process: no worker is here, and operators have one thread."""
+        """Prepare for work in the forked process, where there are no workers and operators have one thread."""
 
     @property
     def works_ahead(self) -> bool:
-        """Whether jobs run while nobody waits, so that submitting early helps."""
+        """Return whether jobs run before their results are asked for, so that it helps to submit early."""
         return False
 
     @property
     def works_beside(self) -> bool:
-        """Whether jobs run outside this process, so that it can do something else meanwhile."""
+        """Return whether jobs run in other processes, so that this one can do something else meanwhile."""
         return False
 
     @property
     def in_one_process(self) -> bool:
-        """Whether it is known that no job runs in workers, which would be left behind by one that moves."""
+        """Return whether it is certain that no job runs in workers, which a forked process would not have."""
         return not (self.works_ahead or self.works_beside)
 
     def prepare(self, torch_device: str, expected_jobs: int) -> None:  # noqa: B027 (a hook)
-        """Learn where the jobs work, and about how many there will be, before the first one comes."""
+        """Prepare for about ``expected_jobs`` jobs on ``torch_device``; called before the first job."""
 
     @abstractmethod
     def submit(self, job: TrainingJob) -> int:
-        """Accept ``job`` and return the ticket that its result is asked for with."""
+        """Accept ``job`` and return its ticket, with which the result is asked for."""
 
     @abstractmethod
     def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
-        """Results of those of ``tickets`` that are done, at least one if ``wait``; each is given out once.
+        """Return the results of those ``tickets`` that are done, by ticket; each result is returned once.
 
         Args:
-            tickets: In the order in which they are wanted.
-            wait: Whether to work, or to wait for workers, until there is one.
+            tickets: Tickets in the order in which their results are needed.
+            wait: Whether to work, or to wait for workers, until there is at least one result.
         """
 
     @abstractmethod
     def discard(self, ticket: int) -> None:
-        """Nobody will ask for this job any more (its device died, or was cut off)."""
+        """Drop a job whose result will not be asked for, because its device died or was cut off."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What belongs in the run's record: how jobs were run, and what was measured to decide it."""
+        """Return how jobs were run and the measurements behind that choice, for the run's record."""
         return {"stacking": self.stacking.facts(), "threads": self.inside.facts()}
 
     def close(self) -> None:  # noqa: B027 (a hook: most executors hold nothing)

@@ -1,4 +1,4 @@
-"""The executor in whose runs the work is done in a forked process."""
+"""The executor that moves all tasks to a forked process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from netsim.work.executors.inline import Inline
 
 
 class Forked(Inline):
-    """Runs tasks in one forked process, which holds all their results: for many small ones. Linux, CPUs only.
+    """Runs tasks in one forked process, which keeps all their results. For many small tasks; Linux, CPUs only.
 
-    Orders travel, not models: which tasks there are, and what they need of each other. While that process trains and
-    aggregates one round, this one simulates the next. See :mod:`netsim.work.forked`.
+    Only the graph travels between the processes: the tasks and their dependencies, but no models. While the forked
+    process trains and aggregates one round, this one simulates the next. See :mod:`netsim.work.forked`.
     """
 
     cpu_only = True

@@ -1,4 +1,4 @@
-"""The executor that runs jobs in this process when their results are due."""
+"""The executor that runs jobs in this process when their results are asked for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from netsim.work.job import TrainingJob, run_jobs
 class Inline(Executor):
     """Runs jobs in this process, on the CPU or on one CUDA device, when a result is asked for.
 
-    With the job that is asked for, all that are pending and stack with it are run. A job that nobody asks for is never
-    run alone: the work of a device that died costs simulated joules and no real second.
+    Together with that job it runs all pending jobs that stack with it. A job whose result is not asked for is never run
+    alone. So the training of a device that died costs simulated joules but no real time.
     """
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
@@ -26,13 +26,13 @@ class Inline(Executor):
         self._done: dict[int, Any] = {}
 
     def submit(self, job: TrainingJob) -> int:
-        """Keep ``job`` until it is asked for."""
+        """Keep ``job`` until its result is asked for; return its ticket."""
         ticket = next(self._tickets)
         self._pending[ticket] = job
         return ticket
 
     def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
-        """Run the first of ``tickets``, and what stacks with it, unless some are done already."""
+        """Return results; if there are none and ``wait``, first run one of ``tickets`` and what stacks with it."""
         wanted = next((ticket for ticket in tickets if ticket in self._pending), None)
         if wait and wanted is not None and not any(ticket in self._done for ticket in tickets):
             begin = time.perf_counter()
@@ -43,7 +43,7 @@ class Inline(Executor):
         return {ticket: self._done.pop(ticket) for ticket in tickets if ticket in self._done}
 
     def discard(self, ticket: int) -> None:
-        """Forget the job, or what it gave."""
+        """Drop the job, or its result."""
         self._pending.pop(ticket, None)
         self._done.pop(ticket, None)
 
@@ -55,7 +55,7 @@ class Inline(Executor):
         jobs = [self._pending[ticket] for ticket in group]
         for unit in self.stacking.units(jobs, 1, _run_units):
             if len(group) > 1 and len(unit) == 1 and group[unit[0]] != wanted:
-                continue  # alone, it has time until it is asked for
+                continue  # a job that runs alone waits until it is asked for
             results = self._done_together([jobs[place] for place in unit])
             for place, result in zip(unit, results, strict=True):
                 self._done[group[place]] = result

@@ -1,4 +1,4 @@
-"""What executors with a pool of workers have in common."""
+"""Base class of executors with a pool of workers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class PooledOptions(Options):
 
 
 class Pooled(Executor):
-    """Hands each job to a pool as soon as it is submitted; several small trainings keep several cores busy.
+    """Gives each job to a pool of workers as soon as it is submitted, so that several cores are busy.
 
-    Jobs that may be stacked are held until a result is asked for, and then handed out in units. Every worker computes
-    with one intra-op thread, so results of single jobs are those of ``inline`` with ``jobs.threads: 1``, bit for bit.
-    ``work_wall_s`` is the time in which at least one unit was in the workers' hands.
+    Jobs that may be stacked are held until a result is asked for, and then given out in units. Every worker computes
+    with one thread inside operators. So results of single jobs are those of ``inline`` with ``jobs.threads: 1``, bit
+    for bit. ``work_wall_s`` is the time in which the workers had at least one unit.
     """
 
     Options: ClassVar[type[Options]] = PooledOptions
@@ -37,8 +37,9 @@ class Pooled(Executor):
 
     @property
     def works_ahead(self) -> bool:
-        """Whether jobs start while nobody waits: not where all are stacked, for who is stacked with whom must not be
-        a matter of who is done first.
+        """Return whether jobs start before their results are asked for.
+
+        They do not where all jobs are stacked. Else it would depend on real time which jobs share a stack.
         """
         return self.stacking.mode != "on"
 
@@ -55,17 +56,17 @@ class Pooled(Executor):
 
     @abstractmethod
     def _run(self, unit: Unit) -> list[Any]:
-        """Have ``unit`` done, and wait for its results; called on one of ``workers`` threads."""
+        """Run ``unit``, wait for its results and return them; called on one of ``workers`` threads."""
 
     def _enter(self) -> None:
-        """Called on each of the threads before its first unit."""
+        """Prepare a thread; called on each of the threads before its first unit."""
 
     def _start(self, unit: Unit) -> Future[list[Any]]:
-        """Hand ``unit`` to the workers; its results, in order, come with the future."""
+        """Give ``unit`` to the workers and return a future of its results, in order."""
         return self._pool.submit(self._run, unit)
 
     def submit(self, job: TrainingJob) -> int:
-        """Give ``job`` to the pool, or hold it for others to stack with."""
+        """Give ``job`` to the pool, or hold it until it can be stacked with others; return its ticket."""
         self._tickets += 1
         if self.stacking.holds_back(job):
             self._held[self._tickets] = job
@@ -74,7 +75,7 @@ class Pooled(Executor):
         return self._tickets
 
     def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
-        """Hand out what was held, and collect what is done; waits if ``wait`` and nothing is."""
+        """Give out the jobs that were held, and return results; wait for one if ``wait`` and none is there."""
         if any(ticket in self._held for ticket in tickets):
             self._release()
         futures = {self._units[ticket][0] for ticket in tickets if ticket in self._units}
@@ -86,24 +87,24 @@ class Pooled(Executor):
             if future is None or not future.done():
                 continue
             if done and future.exception() is not None:
-                break  # an error must not take the results before it along; it is raised when asked for again
+                break  # return the results before the error; it is raised at the next call
             del self._units[ticket]
             done[ticket] = future.result()[place]
         return done
 
     def close(self) -> None:
-        """Drop what is waiting and let the workers go."""
+        """Drop the jobs that wait, and end the workers."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def discard(self, ticket: int) -> None:
-        """Forget the job; it is not run if it is still held, or alone and no worker has taken it yet."""
+        """Drop the job; it is not run if it is held, or if it is a unit alone that no worker has begun."""
         self._held.pop(ticket, None)
         future, _ = self._units.pop(ticket, (None, 0))
         if future is not None and not any(other is future for other, _ in self._units.values()):
             future.cancel()
 
     def _release(self) -> None:
-        """Make units of all that is held, and hand them out."""
+        """Make units of all jobs that are held, and give them to the workers."""
         tickets, jobs = list(self._held), list(self._held.values())
         self._held.clear()
         for unit in self.stacking.units(jobs, self.workers, self._run_units):

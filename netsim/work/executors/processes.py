@@ -25,14 +25,14 @@ from netsim.work.executors.shared_memory import Block, Parcel, Reader, new_folde
 from netsim.work.operator_threads import one_thread
 
 ATTEMPTS = 3
-"""A unit whose worker dies is handed out so often before the run is given up."""
+"""Number of times that a unit is tried whose worker dies; then the run ends with an error."""
 
 
 class Processes(Pooled):
     """Runs jobs in worker processes of this machine; states travel through shared memory. For small networks on CPUs.
 
-    Workers take seconds to start. One that is killed is replaced, and its jobs are done again, which changes no result:
-    jobs depend on their inputs alone.
+    Workers take seconds to start. If one is killed, it is replaced and its jobs are done again. This changes no result,
+    because jobs depend on their inputs alone.
     """
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
@@ -48,7 +48,7 @@ class Processes(Pooled):
 
     @property
     def works_beside(self) -> bool:
-        """Yes."""
+        """Return true: jobs run in other processes."""
         return True
 
     def _run(self, unit: Unit) -> list[Any]:
@@ -63,7 +63,7 @@ class Processes(Pooled):
         return Block(f"{self._folder}/kept-{next(self._places)}").write(buffers)
 
     def close(self) -> None:
-        """Let the workers go, in the middle of their jobs if need be, and free the shared memory."""
+        """End the workers, even in the middle of their jobs, and free the shared memory."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.close()
@@ -72,10 +72,10 @@ class Processes(Pooled):
 
 
 class _Worker:
-    """One worker process, seen from the simulator: started when it is needed, and again when it has died.
+    """The simulator's side of one worker process, which is started when it is needed and again if it has died.
 
     Args:
-        path: What the files of its blocks begin with.
+        path: Path that the names of its blocks' files begin with.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class _Worker:
         self._lock = threading.Lock()
 
     def ask(self, buffers: Sequence[memoryview], places: Mapping[int, Parcel]) -> list[Any]:
-        """Have a packed unit done; the answer lies in shared memory until the next question.
+        """Have the worker run a packed unit and return its answer, which lies in shared memory until the next call.
 
         Raises:
             RuntimeError: The process died in each attempt.
@@ -100,7 +100,7 @@ class _Worker:
                 self._connection.send((parcel, places))
                 answer = self._connection.recv()
             except (EOFError, OSError):
-                self._process.kill()  # it is dead or dying; now it is dead
+                self._process.kill()  # it is dead or dying; make sure that it is dead
                 self._process.join()
                 continue
             if isinstance(answer, Exception):
@@ -112,7 +112,7 @@ class _Worker:
         )
 
     def close(self) -> None:
-        """Kill the process, which has nothing to lose."""
+        """Kill the process."""
         with self._lock:
             self._closed = True
             if self._process is not None:
@@ -134,13 +134,13 @@ class _Worker:
             arguments = (theirs, str(self._path), os.getpid(), looked_in())
             self._process = context.Process(target=_serve, args=arguments, daemon=True)
             self._process.start()
-            theirs.close()  # so that the end of the process is the end of the pipe
+            theirs.close()  # so that the pipe ends when the process ends
 
 
 def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str]) -> None:
-    """A worker's life."""
+    """Run units in a worker process until the pipe ends."""
     look_in(folders)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     folder = os.path.dirname(path)
     threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
     one_thread()
@@ -159,7 +159,7 @@ def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str
 
 
 def _end_with(parent: int, folder: str) -> None:
-    """A worker does not outlive a parent that was killed, not even in the middle of a job."""
+    """End this worker when its parent was killed, even in the middle of a job."""
     while os.getppid() == parent:
         time.sleep(1.0)
     _clean_up(folder)
@@ -167,5 +167,5 @@ def _end_with(parent: int, folder: str) -> None:
 
 
 def _clean_up(folder: str) -> None:
-    """Free the shared memory of a parent that could not do so itself."""
+    """Free the shared memory of a parent that was killed."""
     shutil.rmtree(folder, ignore_errors=True)

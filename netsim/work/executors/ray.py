@@ -24,7 +24,7 @@ from netsim.work.executors.remote import Receiver, Sender, results
 from netsim.work.operator_threads import one_thread
 
 ATTEMPTS = 3
-"""A unit whose worker dies is handed out so often before the run is given up."""
+"""Number of times that a unit is tried whose worker dies; then the run ends with an error."""
 
 
 class RayOptions(PooledOptions):
@@ -39,10 +39,10 @@ class RayOptions(PooledOptions):
 
 
 class Ray(Pooled):
-    """Runs jobs on Ray, on this machine or on a cluster's. An extra of its own: netsim's ``ray``.
+    """Runs jobs on Ray, on this machine or on a cluster. Needs the extra ``ray``: ``pip install 'netsim[ray]'``.
 
-    Every machine needs this package and what the scenario names. Kept inputs are put into Ray's object store once. A
-    worker that is killed is replaced by Ray, and its jobs are done again, which changes no result.
+    Every machine needs this package and the modules that the scenario names. Kept inputs are put into Ray's object
+    store once. If a worker is killed, Ray replaces it and its jobs are done again, which changes no result.
     """
 
     Options: ClassVar[type[Options]] = RayOptions
@@ -61,12 +61,12 @@ class Ray(Pooled):
 
     @property
     def works_beside(self) -> bool:
-        """Yes."""
+        """Return true: jobs run in other processes."""
         return True
 
     def _run(self, unit: Unit) -> list[Any]:
         buffers, places = self._sender.pack(unit)
-        # A thread waits for each answer, so that no more states are in the object store than can be worked on.
+        # One thread waits for each answer, so that the object store holds few states at a time.
         answer = self._do.remote(_arrays(buffers), places, sys.path, looked_in())
         self._asked.add(answer)
         try:
@@ -80,7 +80,7 @@ class Ray(Pooled):
             self._asked.discard(answer)
 
     def close(self) -> None:
-        """Drop what is left; what this executor began, Ray on this machine or a connection, ends."""
+        """Drop the jobs that are left, and end Ray or the connection to it if this executor started it."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         for answer in tuple(self._asked):
             self._ray.cancel(answer, force=True)
@@ -90,9 +90,9 @@ class Ray(Pooled):
 
 
 def _import() -> Any:
-    # Both are read when Ray is imported. Nothing about anybody's runs is told to anyone.
+    # Ray reads both variables when it is imported. The first one switches off its usage reports.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # The default of later versions of Ray, which announces itself by a warning now.
+    # This is the default of later versions of Ray; without it Ray warns of the change.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
@@ -105,12 +105,12 @@ def _connect(ray: Any, options: RayOptions) -> None:
     """Start Ray on this machine, or find the cluster.
 
     Raises:
-        ScenarioError: It does not answer in time.
+        ScenarioError: The cluster does not answer in time.
     """
     quiet = {"log_to_driver": False, "configure_logging": False}
     logging.getLogger("ray").setLevel(logging.ERROR)
     if options.address is None:
-        # "local" even where a cluster runs that Ray would find by itself.
+        # "local", because Ray would otherwise connect to a cluster that it finds by itself.
         ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
         return
     try:
@@ -132,7 +132,7 @@ def _connect(ray: Any, options: RayOptions) -> None:
 
 
 def _knock(address: str, timeout_s: float) -> None:
-    """Look whether anybody listens; Ray itself would try for minutes."""
+    """Raise an error if nothing listens at ``address``; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise ValueError("must be ray://host:port or host:port")
@@ -141,7 +141,7 @@ def _knock(address: str, timeout_s: float) -> None:
 
 
 def _in_time(call: Any, timeout_s: float) -> None:
-    """Call on a thread that can be left behind, for the call knows no time limit."""
+    """Call ``call``, which has no time limit of its own, on a thread; raise an error after ``timeout_s`` [s]."""
     outcome: list[BaseException | None] = []
 
     def run() -> None:
@@ -155,28 +155,30 @@ def _in_time(call: Any, timeout_s: float) -> None:
     thread.start()
     thread.join(timeout_s)
     error = (
-        outcome[0] if outcome else TimeoutError(f"somebody listens, but is not ready within {timeout_s:g} s")
+        outcome[0]
+        if outcome
+        else TimeoutError(f"something listens there, but is not ready within {timeout_s:g} s")
     )
     if error is not None:
         raise error
 
 
 def _arrays(buffers: Sequence[memoryview]) -> list[np.ndarray]:
-    """As what Ray passes without a copy, uint8 [bytes] each."""
+    """Return ``buffers`` as arrays, uint8 [bytes] each, which Ray passes without a copy."""
     return [np.frombuffer(buffer, np.uint8) for buffer in buffers]
 
 
 def _do(
     buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str], folders: Sequence[str]
 ) -> list[np.ndarray]:
-    """What a worker does with a packed unit, whose functions it finds where the simulator would."""
+    """Run a packed unit in a worker and return its packed results; modules are found as in the simulator."""
     if folders != looked_in():
         look_in(folders)
-        # Ray puts the simulator's current folder and that of its script before all others.
+        # Ray puts the simulator's current folder and its script's folder before all others.
         first = {*folders, str(Path(__file__).parents[3])} - set(path)
         sys.path[:] = [folder for folder in sys.path if folder not in first]
     sys.path += [folder for folder in path if folder not in sys.path]
-    # Ray's store is read-only, which PyTorch warns of; jobs do not change their inputs.
+    # PyTorch warns that Ray's store is read-only; jobs do not change their inputs.
     warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
     return _arrays(_receiver().do(buffers, places))
 
@@ -185,7 +187,7 @@ _receivers: list[Receiver[Any]] = []
 
 
 def _receiver() -> Receiver[Any]:
-    """This worker's."""
+    """Return the receiver of this worker."""
     if not _receivers:
         import ray
 

@@ -1,4 +1,4 @@
-"""A unit of jobs on its way to another process, and the results on their way back."""
+"""Packing units of jobs for another process, and their results for the way back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from netsim.work.job import Stack, TrainingJob, run_jobs
 from netsim.work.packing import company, copied, pack, unpack
 
 Place = TypeVar("Place", bound=Hashable)
-"""Where a worker finds a kept input: a block of shared memory, an object of a store."""
+"""The place of a kept input: a block of shared memory, or an object of a store."""
 
 
 class Sender(Generic[Place]):
-    """Packs units; inputs that a worker may keep are put in a place of their own, once for all jobs.
+    """Packs units of jobs; inputs that a worker may keep are put in a place of their own, once for all jobs.
 
     Args:
         put: Puts a packed input where every worker can find it.
@@ -29,7 +29,7 @@ class Sender(Generic[Place]):
         self._lock = threading.Lock()
 
     def pack(self, unit: Unit) -> tuple[list[memoryview], dict[int, Place]]:
-        """The unit as buffers that share memory with its inputs, and the places of its kept inputs by number."""
+        """Return ``unit`` as buffers that share memory with its inputs, and the places of its kept inputs by number."""
         places: dict[int, Place] = {}
         inputs: list[tuple[dict[str, Any], dict[str, int]]] = []
         for job in unit:
@@ -48,16 +48,16 @@ class Sender(Generic[Place]):
     def _keep(self, value: Any) -> tuple[int, Place]:
         with self._lock:
             if id(value) not in self._kept:
-                # The value is held as long as its id is: another object must not come to the same address.
+                # The value is kept alive, so that no other object can get its id.
                 self._kept[id(value)] = (len(self._kept), self._put(pack(value)), value)
             return self._kept[id(value)][:2]
 
 
 class Receiver(Generic[Place]):
-    """A worker's side: does units, and remembers the kept inputs that it has seen.
+    """Runs units in a worker, and keeps the kept inputs that it has received.
 
     Args:
-        get: The buffers at a place.
+        get: Returns the buffers at a place.
     """
 
     def __init__(self, get: Callable[[Place], Sequence[Any]]) -> None:
@@ -65,7 +65,7 @@ class Receiver(Generic[Place]):
         self._kept: dict[Place, Any] = {}
 
     def do(self, buffers: Sequence[Any], places: Mapping[int, Place]) -> list[memoryview]:
-        """Do a packed unit; its results, or the error that it ended with, packed again."""
+        """Run a packed unit; return its packed results, or the packed error that it ended with."""
         try:
             function, stack, inputs = unpack(buffers)
             shape = Stack(key=None, function=stack) if stack else None
@@ -89,7 +89,7 @@ class Receiver(Generic[Place]):
 
 
 def results(buffers: Sequence[Any]) -> list[Any]:
-    """What :meth:`Receiver.do` gave, copied out of ``buffers``: the results, or the job's own error raised."""
+    """Unpack the answer of :meth:`Receiver.do` and return the results, copied, or raise the job's error."""
     done, error = unpack([buffers[0], *map(copied, buffers[1:])])
     if error is not None:
         raise error
@@ -97,7 +97,7 @@ def results(buffers: Sequence[Any]) -> list[Any]:
 
 
 def portable(error: Exception) -> Exception:
-    """The error with its traceback as a note; in words only, if it does not survive the way."""
+    """Return ``error`` with its traceback as a note, or as plain text if it cannot be pickled."""
     error.add_note("In the worker:\n" + traceback.format_exc())
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,8 +1,8 @@
-"""Memory that processes of one machine share: one writes a block, another reads it where it lies.
+"""Memory that processes of one machine share: one process writes a block, another reads it without a copy.
 
-Blocks are files of a folder in ``/dev/shm``, which is memory, mapped by whoever knows their path. Python's own
-``multiprocessing.shared_memory`` would do the same, but cannot let go of a block while there are views of it, fails
-with a bus error where memory ends, and counts blocks in a separate process.
+Blocks are files in a folder of ``/dev/shm``, which is memory. Each process that knows their path can map them. Python's
+own ``multiprocessing.shared_memory`` is not used: it cannot free a block while there are views of it, it fails with a
+bus error where memory ends, and it counts blocks in a separate process.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _GRAIN = 1 << 20  # blocks are multiples of this [byte], so that a slightly larg
 
 @dataclass(frozen=True)
 class Parcel:
-    """Where a message lies.
+    """The place of a message.
 
     Attributes:
         path: The block's file.
-        lengths: Of the message's buffers, which lie one after another, each aligned [byte].
+        lengths: Lengths of the message's buffers [byte], which lie one after another, each aligned.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Parcel:
 
 
 def new_folder() -> str:
-    """A folder for blocks, in memory where the system has such a place."""
+    """Make a folder for blocks and return its path; it is in memory where the system allows that."""
     memory = "/dev/shm"
     return tempfile.mkdtemp(prefix="netsim-", dir=memory if os.access(memory, os.W_OK) else None)
 
@@ -46,7 +46,7 @@ class Block:
     """Carries one message at a time, and grows to the largest of them.
 
     Args:
-        path: Of its file; a number is added whenever it grows.
+        path: Path of its file; a number is added whenever it grows.
     """
 
     def __init__(self, path: str) -> None:
@@ -56,7 +56,7 @@ class Block:
         self._memory = np.empty(0, np.uint8)
 
     def write(self, buffers: Sequence[memoryview]) -> Parcel:
-        """Copy a message into the block, over the one before.
+        """Copy a message into the block, over the previous one, and return its place.
 
         Raises:
             ScenarioError: There is not enough shared memory.
@@ -66,14 +66,16 @@ class Block:
         if places[-1] > len(self._memory):
             self._grow(places[-1])
         for start, length, buffer in zip(places, lengths, buffers, strict=False):
-            # By numpy, which lets other threads run meanwhile.
+            # With NumPy, which lets other threads run meanwhile.
             self._memory[start : start + length] = np.frombuffer(buffer, np.uint8)
         return Parcel(self._file, lengths)
 
     def _grow(self, needed: int) -> None:
         size = -(-needed // _GRAIN) * _GRAIN
         if self._file:
-            Path(self._file).unlink(missing_ok=True)  # whoever has mapped it keeps it until it looks again
+            Path(self._file).unlink(
+                missing_ok=True
+            )  # a process that has mapped it keeps it until its next read
         self._grown += 1
         self._file = f"{self._path}-{self._grown}"
         try:
@@ -90,14 +92,14 @@ class Block:
 
 
 class Reader:
-    """Reads parcels, one block at a time: the last one stays mapped, for it is the next one's, too."""
+    """Reads parcels; the last block stays mapped, because the next parcel usually lies in it, too."""
 
     def __init__(self) -> None:
         self._file = ""
         self._memory = np.empty(0, np.uint8)
 
     def read(self, parcel: Parcel) -> list[Any]:
-        """The message's buffers, as views of the block."""
+        """Return the message's buffers as views of the block."""
         if parcel.path != self._file:
             self._file, self._memory = parcel.path, _mapped(parcel.path)
         places = _places(parcel.lengths)
@@ -108,12 +110,12 @@ class Reader:
 
 
 def _places(lengths: Sequence[int]) -> list[int]:
-    """Where each buffer begins, and where the last one ends."""
+    """Return the place where each buffer begins, and the place where the last one ends [byte]."""
     return list(accumulate((-(-length // ALIGNMENT) * ALIGNMENT for length in lengths), initial=0))
 
 
 def _reserve(file: int, size: int) -> None:
-    """Take the memory now, with an error if it is not there; a mapping finds out in the middle of a copy."""
+    """Reserve the memory now, with an error if there is too little; else a later copy would crash."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
     else:
@@ -121,9 +123,10 @@ def _reserve(file: int, size: int) -> None:
 
 
 def _mapped(path: str) -> np.ndarray:
-    """The file as memory, uint8 [bytes], for as long as anybody looks at it.
+    """Map the file and return its memory, uint8 [bytes]; it stays mapped as long as it is referenced.
 
-    By PyTorch, since Python's mmap keeps a file descriptor open for each, and data of a thousand devices is a thousand.
+    PyTorch maps it, since Python's mmap would keep a file descriptor open for each file, and the data of a thousand
+    devices are a thousand files.
     """
     import torch
 

@@ -11,7 +11,7 @@ from netsim.work.torch_device import intra_op_threads
 
 
 class Threads(Pooled):
-    """Runs jobs on worker threads; nothing is copied. For networks whose operators outweigh the interpreter's lock."""
+    """Runs jobs on worker threads; nothing is copied. For networks that spend most of their time in large operators."""
 
     def _run(self, unit: Unit) -> list[Any]:
         return run_jobs(unit)

@@ -1,7 +1,7 @@
-"""The task graph in a forked process, beside the clock's.
+"""The task graph in a forked process.
 
-The clock runs ahead of the work anyway (:mod:`netsim.work.graph`). So this process can be split in two by a fork, which
-copies nothing. The forked process has the tasks with all their results, and does them. This process keeps the clock,
-the radio and the records, and tells the other after each round which tasks were ordered, and which were cancelled.
-While the forked process does one round, this one simulates the next.
+The simulated clock runs ahead of the tasks anyway (:mod:`netsim.work.graph`). So the simulator can fork, which copies
+nothing at first. The forked process does the tasks and keeps their results. The first process keeps the clock, the
+radio and the records. After each round it sends the tasks that were ordered or cancelled. While the forked process does
+the tasks of one round, the first process simulates the next.
 """

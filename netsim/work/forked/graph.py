@@ -1,4 +1,4 @@
-"""A task graph that can go on in a forked process."""
+"""A task graph that can move to a forked process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from netsim.work.graph import Task, TaskGraph
 from netsim.work.job import Stack
 
 GRACE_S = 5.0
-"""So long an interrupted run waits for what the forked process has nearly done [s]."""
+"""Longest time that an interrupted run waits for results of the forked process [s]."""
 
 
 class Ordered(Task):
-    """A task that is done in the forked process. When nobody holds it, its result can be let go of there."""
+    """A task that is done in the forked process; when it is deleted here, its result can be deleted there."""
 
     __slots__ = ("_forgotten",)
 
@@ -38,15 +38,15 @@ class Ordered(Task):
 
 
 class ForkableGraph(TaskGraph):
-    """Goes on in a forked process, at once or when that pays, as the executor says; this side tells it what to do.
+    """Moves to a forked process, at once or when that saves time, as the executor says; this side sends the tasks.
 
     Args:
-        executor: Runs the tasks, here or there.
-        observer: Is told here what was measured.
+        executor: Runs the tasks, in this process or in the forked one.
+        observer: Receives the metrics, in this process.
         max_pending: See :class:`TaskGraph`.
         rounds: Rounds of the run.
-        max_behind: Tasks that the forked process may be behind with. They are noted there, and not in memory as models,
-            so they may be more than ``max_pending``.
+        max_behind: Number of tasks that the forked process may be behind. It may be larger than ``max_pending``,
+            because tasks that wait there hold no models.
     """
 
     def __init__(
@@ -58,22 +58,22 @@ class ForkableGraph(TaskGraph):
         self._process: ForkedProcess | None = None
         self._forked_after: int | None = None
         self._tasks: WeakValueDictionary[int, Task] = WeakValueDictionary()
-        # What is said to the forked process, and was answered.
+        # Messages to the forked process, and its answers.
         self._said: list[Said] = []
         self._ordered = 0
-        self._behind: deque[int] = deque()  # heavy tasks in each message that is not answered
+        self._behind: deque[int] = deque()  # heavy tasks in each message without an answer
         self._forgotten: list[int] = []
         self._stacks: dict[int, tuple[int, Stack]] = {}
         self._shared_before = 0
         self._facts: Mapping[str, Any] = {}
 
     def begin(self) -> None:
-        """Split now, if that is what the executor is for."""
+        """Fork now, if the executor says so."""
         if self.executor.moves == "at once":
             self._split(after=0)
 
     def add(self, task: Task) -> Future:
-        """See :meth:`TaskGraph.add`."""
+        """Add a task, here or in the forked process, and return a future of its result."""
         if self._process is None:
             self._tasks[task.number] = task
             return super().add(task)
@@ -91,26 +91,26 @@ class ForkableGraph(TaskGraph):
         return Future(ordered)
 
     def value(self, future: Any) -> Any:
-        """See :meth:`TaskGraph.value`. The clock waits for the forked process."""
+        """Return the value of ``future``; the simulation waits until the forked process has computed it."""
         if self._process is None:
             return super().value(future)
         return self._ask(("value", self._by_number(future)))
 
     def cancel(self, tasks: Iterable[Task], kept: Any = None) -> None:
-        """See :meth:`TaskGraph.cancel`."""
+        """Cancel ``tasks`` except those that ``kept`` waits for; see :meth:`TaskGraph.cancel`."""
         if self._process is None:
             return super().cancel(tasks, kept)
         self._said.append(("cancel", [task.number for task in tasks], self._by_number(kept)))
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
-        """See :meth:`TaskGraph.measure`."""
+        """Keep metrics until ``round`` is closed; see :meth:`TaskGraph.measure`."""
         if self._process is None:
             return super().measure(node, round, time_s, metrics)
         if isinstance(metrics, Future) or metrics:
             self._said.append(("measure", node, round, time_s, self._by_number(metrics)))
 
     def close(self, round: int, time_s: float) -> None:
-        """See :meth:`TaskGraph.close`. If the forked process is too far behind, the clock waits for it."""
+        """Close ``round``; the simulation waits for the forked process if that is too far behind."""
         if self._process is not None:
             self._hand_over(("close", round, time_s))
             while sum(self._behind) > self.max_behind:
@@ -122,16 +122,16 @@ class ForkableGraph(TaskGraph):
             self._split(after=round)
 
     def finish(self, states: Any = None) -> Any:
-        """See :meth:`TaskGraph.finish`."""
+        """Do all tasks that are left and return the values of ``states``; see :meth:`TaskGraph.finish`."""
         if self._process is None:
             return super().finish(states)
         return self._ask(("finish", self._by_number(states)))
 
     def end(self) -> None:
-        """See :meth:`TaskGraph.end`. What the forked process has already done is taken in first."""
+        """Take in what the forked process has done, end it, and close the executor."""
         try:
             if self._process is not None:
-                with suppress(Exception):  # the run has ended already, and with another error if with one
+                with suppress(Exception):  # the run has ended already, perhaps with an error of its own
                     while self._behind and self._process.answers_within(GRACE_S):
                         self._take()
                 self._process.end()
@@ -139,7 +139,7 @@ class ForkableGraph(TaskGraph):
             super().end()
 
     def facts(self) -> Mapping[str, Any]:
-        """Return how tasks were run, and what was measured to decide where."""
+        """Return how and where tasks were run and the measurements behind that choice, for the run's record."""
         return {
             **(self._facts or super().facts()),
             "forked": {"after_round": self._forked_after, **self._trial.facts()},
@@ -150,13 +150,13 @@ class ForkableGraph(TaskGraph):
         return self.executor.moves == "if it pays" and self.executor.in_one_process and not obstacle()
 
     def _split(self, after: int) -> None:
-        """Fork: from now on there are two; to the other this is a graph like any other."""
+        """Fork after round ``after``; the forked process then does the tasks of this graph."""
         self._forked_after = after
         self._shared_before = Shared.count()
         self._process = ForkedProcess(Service(self, self._tasks).serve)
 
     def _by_number(self, value: Any) -> Any:
-        """Return ``value`` as it travels; what has been shared since the fork is sent along once."""
+        """Return ``value`` as it is sent, and queue the values shared since the fork, each once."""
         while self._shared_before < Shared.count():
             number, self._shared_before = self._shared_before, self._shared_before + 1
             if number in Shared.known:
@@ -164,7 +164,7 @@ class ForkableGraph(TaskGraph):
         return by_number(value)
 
     def _hand_over(self, last: Said) -> None:
-        """Send all that was said."""
+        """Send all queued messages, with ``last`` after them."""
         assert self._process is not None
         forgotten, self._forgotten[:] = self._forgotten[:], []
         said, self._said = [*self._said, last, ("forget", forgotten)], []
@@ -173,7 +173,7 @@ class ForkableGraph(TaskGraph):
         self._ordered = 0
 
     def _ask(self, last: Said) -> Any:
-        """Send all that was said, and wait for the value that ``last`` asks for."""
+        """Send all queued messages, and return the value that ``last`` asks for when it is there."""
         assert self._process is not None
         self._hand_over(last)
         while self._behind:
@@ -181,7 +181,7 @@ class ForkableGraph(TaskGraph):
         return self._process.value()
 
     def _take(self) -> None:
-        """Wait for the next answer, and pass it on."""
+        """Wait for the next answer, and pass its contents to observer and executor."""
         assert self._process is not None
         answer = self._process.answer()
         self._behind.popleft()
@@ -190,5 +190,5 @@ class ForkableGraph(TaskGraph):
         self.executor.work_wall_s, self.executor.jobs_done = answer.work_wall_s, answer.jobs_done
         self._facts = answer.facts
         if answer.error is not None:
-            self._behind.clear()  # it was the last one
+            self._behind.clear()  # no answer follows an error
             raise answer.error

@@ -1,4 +1,4 @@
-"""Where the work has to stay in the clock's process."""
+"""Reasons why the tasks cannot be done in a forked process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from netsim.work.torch_device import sees_gpu
 
 
 def obstacle() -> str:
-    """Return why the work cannot be done in a forked process; empty if it can."""
+    """Return the reason why tasks cannot be done in a forked process; empty if they can."""
     if sys.platform != "linux":
-        return "processes are split on Linux only"
-    if "torch" in sys.modules and sees_gpu():  # who has not loaded it need not wait for that
+        return "it forks a process, which works on Linux only"
+    if "torch" in sys.modules and sees_gpu():  # not asked otherwise, since it would load PyTorch
         return (
             "PyTorch cannot be forked where it sees a GPU (CUDA_VISIBLE_DEVICES= in the environment hides it)"
         )

@@ -1,4 +1,4 @@
-"""Orders as they travel: numbers stand for futures, and for what both processes have."""
+"""Inputs as they are sent to the forked process: numbers replace futures and shared values."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from netsim.work.graph import Task
 
 
 class Reference(NamedTuple):
-    """Stands for a future: the number of its task, and the fields to follow from its result."""
+    """A future as it is sent: the number of its task, and the fields to follow from the result."""
 
     number: int
     path: tuple[Any, ...]
 
 
 class Known(NamedTuple):
-    """Stands for what is shared: its number."""
+    """A shared value as it is sent: its number."""
 
     number: int
 
 
 def by_number(value: Any) -> Any:
-    """Return ``value`` with references in place of futures, and numbers in place of what is shared."""
+    """Return ``value`` with each future replaced by a reference and each shared value by its number."""
     return replaced(
         value, lambda future: Reference(future.task.number, future.path), lambda shared: Known(shared.number)
     )
 
 
 def by_reference(value: Any, tasks: Mapping[int, Task]) -> Any:
-    """Return ``value`` with futures of ``tasks`` in place of references, and what is shared in place of numbers."""
+    """Return ``value`` with each reference replaced by a future of ``tasks`` and each number by its shared value."""
     if type(value) is Reference:
         return Future(tasks[value.number], value.path)
     if type(value) is Known:

@@ -1,4 +1,4 @@
-"""The forked process, seen from the clock's."""
+"""The first process's side of the forked process: starting it, messages and answers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 from netsim.work.packing import copied, unpack
 
 Said = tuple[Any, ...]
-"""One thing to do: the name of a method of :class:`netsim.work.forked.service.Service`, and its arguments."""
+"""A message: the name of a method of :class:`netsim.work.forked.service.Service`, and its arguments."""
 
 
 class Answer(NamedTuple):
-    """What the forked process sends for each message.
+    """The forked process's answer to a batch of messages.
 
     Attributes:
-        told: What observers are to be told: names of their hooks, and arguments.
-        work_wall_s: Of its executor.
-        jobs_done: Of its executor.
-        facts: Of its executor.
-        error: What it ended with.
-        buffers: How many follow, with a value that was asked for.
+        told: Calls of the observer's hooks to make: names and arguments.
+        work_wall_s: Wall-clock time that its executor has spent in jobs [s].
+        jobs_done: Number of jobs that its executor has run.
+        facts: Facts of its executor, for the run's record.
+        error: The error that ended the process; None if there was none.
+        buffers: Number of buffers that follow, with a value that was asked for.
     """
 
     told: Sequence[tuple[str, tuple[Any, ...]]]
@@ -36,24 +36,24 @@ class Answer(NamedTuple):
 
 
 class ForkedProcess:
-    """A forked copy of this process, and the pipe to it.
+    """A forked process, and the pipe to it.
 
     Args:
-        serve: What it does, given its end of the pipe.
+        serve: The function that it runs, given its end of the pipe.
     """
 
     def __init__(self, serve: Callable[[Connection], None]) -> None:
-        # Forked, not spawned: the models need not travel, and no second PyTorch has to be loaded. The thread pools
-        # that a forked PyTorch inherits have no threads; it computes with one, and does not miss them.
+        # Forked, not spawned: no models have to be sent, and no second PyTorch has to be loaded. The thread pools that
+        # a forked PyTorch inherits have no threads, which does no harm, because it computes with one thread.
         context = multiprocessing.get_context("fork")
         here, there = context.Pipe()
 
         def live() -> None:
-            here.close()  # else the pipe would not end with the clock's process
+            here.close()  # else the pipe would stay open when the first process ends
             serve(there)
 
         self._process = context.Process(target=live, daemon=True)
-        with warnings.catch_warnings():  # later Pythons warn of forks beside threads
+        with warnings.catch_warnings():  # later Pythons warn of forks where there are threads
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process.start()
         there.close()
@@ -61,10 +61,10 @@ class ForkedProcess:
         self._buffers = 0
 
     def tell(self, said: Sequence[Said]) -> None:
-        """Have all that done; it is always listening.
+        """Send messages; this never blocks for long, because the forked process always listens.
 
         Raises:
-            RuntimeError: It has died.
+            RuntimeError: The forked process has died.
         """
         try:
             self._connection.send_bytes(pickle.dumps(said))
@@ -72,16 +72,16 @@ class ForkedProcess:
             raise self._death() from None
 
     def answers_within(self, limit_s: float | None) -> bool:
-        """Whether there is an answer within so many seconds; None: however long that takes."""
+        """Wait up to ``limit_s`` [s] for an answer, without limit if None; return whether there is one."""
         return self._connection.poll(limit_s)
 
     def answer(self) -> Answer:
-        """The next one.
+        """Wait for the next answer and return it.
 
         Raises:
-            RuntimeError: It has died.
+            RuntimeError: The forked process has died.
         """
-        self.answers_within(None)  # Ctrl-C strikes here, with nothing half read
+        self.answers_within(None)  # Ctrl-C interrupts here, where no answer is half read
         try:
             answer: Answer = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
@@ -94,7 +94,7 @@ class ForkedProcess:
         return unpack([copied(self._connection.recv_bytes()) for _ in range(self._buffers)])
 
     def end(self) -> None:
-        """Kill it; whatever it was told of is answered, or lost."""
+        """Kill the forked process; messages without an answer are lost."""
         self._process.kill()
         self._process.join()
         self._connection.close()
@@ -103,5 +103,5 @@ class ForkedProcess:
         self._process.join()
         return RuntimeError(
             f"the forked process has died (exit code {self._process.exitcode}; -9 often means that "
-            "memory ran out); jobs.executor: inline needs no second one"
+            "memory ran out); jobs.executor: inline needs no second process"
         )

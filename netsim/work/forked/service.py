@@ -1,4 +1,4 @@
-"""The life of the forked process: it does what the clock's process says, and answers."""
+"""The forked process's side: it receives messages, acts on the task graph and answers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from netsim.work.packing import company, pack
 
 
 class Service:
-    """Does on a task graph what was said in the clock's process.
+    """Calls methods of the task graph on behalf of the first process.
 
-    Its methods are those of :class:`netsim.work.graph.TaskGraph`, with numbers for tasks: only what is small travels.
+    Its methods are those of :class:`netsim.work.graph.TaskGraph`, with numbers in place of tasks, so that messages are
+    small.
 
     Args:
-        graph: The graph, as it was when the process was split.
+        graph: The graph as it was at the fork.
         tasks: Its tasks, by number.
     """
 
@@ -40,8 +41,8 @@ class Service:
         self._value: list[memoryview] = []
 
     def serve(self, connection: Connection) -> None:
-        """Hear and answer, until the clock's process ends this one or goes away, or until there is an error."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the clock's to handle
+        """Receive messages and answer them until the first process ends or kills this one, or until an error."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C
         executor = self._graph.executor
         executor.inside.limit()
         executor.forked()
@@ -70,7 +71,7 @@ class Service:
         stack: int | None,
         light: bool,
     ) -> None:
-        """Add a task; ``stack`` is the number of what was said by :meth:`stack`."""
+        """Add a task; ``stack`` is the number of a stack that was sent with :meth:`stack`."""
         how = self._stacks[stack] if stack is not None else None
         task = Task(function, by_reference(inputs, self._tasks), round, number, how, light)
         self._tasks[number] = task
@@ -81,34 +82,34 @@ class Service:
         self._stacks.append(stack)
 
     def share(self, number: int, value: Any) -> None:
-        """Keep what has been shared since the process was split."""
+        """Keep a value that has been shared since the fork."""
         shared = Shared(value, number)
         self._shared.append(shared)
 
     def forget(self, numbers: Sequence[int]) -> None:
-        """Let go of tasks that nobody has a future of any more."""
+        """Delete tasks of which the first process has no futures any more."""
         for number in numbers:
             self._tasks.pop(number, None)
 
     def cancel(self, numbers: Sequence[int], kept: Any) -> None:
-        """Cancel tasks, but not those that ``kept`` waits for."""
+        """Cancel the tasks with these numbers, except those that ``kept`` waits for."""
         tasks = [self._tasks[number] for number in numbers if number in self._tasks]
         self._graph.cancel(tasks, by_reference(kept, self._tasks))
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
-        """Keep what was measured."""
+        """Keep metrics until ``round`` is closed."""
         self._graph.measure(node, round, time_s, by_reference(metrics, self._tasks))
 
     def value(self, asked: Any) -> None:
-        """Send what is ``asked`` for with the next answer."""
+        """Send the value of ``asked`` with the next answer."""
         self._send(self._graph.value(by_reference(asked, self._tasks)))
 
     def close(self, round: int, time_s: float) -> None:
-        """End a round."""
+        """Close ``round`` at ``time_s`` [s]."""
         self._graph.close(round, time_s)
 
     def finish(self, states: Any) -> None:
-        """Do all that is left, and send the last states with the next answer."""
+        """Do all tasks that are left, and send the values of ``states`` with the next answer."""
         self._send(self._graph.finish(by_reference(states, self._tasks)))
 
     def _send(self, value: Any) -> None:
@@ -117,16 +118,16 @@ class Service:
 
 
 def _listen(connection: Connection, heard: SimpleQueue[bytes]) -> None:
-    """Listen always, so that nobody who speaks has to wait: two who wait for each other would wait for ever."""
+    """Receive messages on a thread of its own, so that both processes never block each other by sending."""
     try:
         while True:
             heard.put(connection.recv_bytes())
     except (EOFError, OSError):
-        os._exit(0)  # the clock's process has ended
+        os._exit(0)  # the first process has ended
 
 
 class _Notes(Observer):
-    """What observers are to be told, somewhere else."""
+    """Collects calls of the observer's hooks, which the first process makes."""
 
     def __init__(self) -> None:
         self._told: list[tuple[str, tuple[Any, ...]]] = []

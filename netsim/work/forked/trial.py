@@ -1,4 +1,4 @@
-"""Finds out whether two processes would be faster than one."""
+"""Measuring whether a forked process would make a run faster."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from typing import Any
 from netsim.work.operator_threads import Inside
 
 TRIAL = 2
-"""So many rounds are timed as they are, and then as many with one thread inside operators, as the copy would have it.
-The first round is not timed: in that one, executors are still finding out.
+"""Number of rounds that are timed as they are, and then again with one thread inside operators.
+
+The forked process computes with one thread. The first round is not timed, because executors measure in it.
 """
 
 WORTHWHILE_S = 0.5
-"""Splitting a process costs some hundredths of a second, and memory that both write to: it must save more [s]."""
+"""Least time that forking must save in the rest of the run [s].
+
+A fork takes some hundredths of a second, and memory that both processes write to is copied.
+"""
 
 WORTHWHILE_SHARE = 0.1
-"""So much of the rest of the run must be saved."""
+"""Least share of the rest of the run that forking must save."""
 
 
 class Trial:
-    """Some rounds in one process, timed: would two have been faster?
+    """Times of some rounds in one process, to estimate whether two processes would be faster.
 
     Args:
         rounds: Rounds of the run.
-        inside: Says how many threads operators have.
+        inside: Sets the number of threads inside operators.
     """
 
     def __init__(self, rounds: int, inside: Inside) -> None:
@@ -38,7 +42,13 @@ class Trial:
         self._tried = False  # with one thread inside operators
 
     def ends_well(self, round: int, begin_s: float, can_move: bool) -> bool:
-        """``round`` was closed, which began at ``begin_s``; whether the trial has ended, with a yes."""
+        """Note a closed round; return whether the trial has ended and forking is worthwhile.
+
+        Args:
+            round: The round that was closed.
+            begin_s: Wall-clock time at which closing it began [s].
+            can_move: Whether the tasks can move to a forked process.
+        """
         end_s = time.perf_counter()
         if 1 < round <= 1 + 2 * TRIAL:
             self._clock_s.append(begin_s - self._since_s)
@@ -50,23 +60,23 @@ class Trial:
             self._inside.limit()
         if round != 1 + 2 * TRIAL or not self._tried:
             return False
-        self._inside.limit(False)  # whoever goes on here has as many as before
+        self._inside.limit(False)  # the number of threads is again as before the trial
         return worthwhile
 
     def facts(self) -> Mapping[str, Any]:
-        """What was measured: mean times of a round."""
+        """Return the mean times of a round [s], for the run's record."""
         if not self._clock_s:
             return {}
         clock_s, learning_s, alone_s = self._means()
         return {"clock_s": clock_s, "learning_s": learning_s, "learning_with_one_thread_s": alone_s}
 
     def _means(self) -> tuple[float, float, float | None]:
-        """Of the clock; of the learning as it was, and with one thread."""
+        """Return the mean times of a round [s]: of the simulation, of the tasks, and of the tasks with one thread."""
         usual_s, alone_s = self._learning_s[:TRIAL], self._learning_s[TRIAL:]
         return mean(self._clock_s), mean(usual_s), mean(alone_s) if alone_s and self._tried else None
 
     def _worthwhile(self) -> bool:
-        """Whether the longer of both takes clearly less than both together, in the rounds after the trial."""
+        """Return whether two processes, of which the slower one decides, would save enough in the rounds left."""
         if not self._clock_s:
             return False
         clock_s, learning_s, alone_s = self._means()

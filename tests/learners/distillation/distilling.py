@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from learners.checks import fingerprint
 from learners.training.state import Part, Row
-from netsim.app.simulation import Simulation, build
+from netsim.app.build import build
+from netsim.app.simulation import Simulation
 from netsim.core.registry import load
 from netsim.events import Observer
 from netsim.learner import Setup

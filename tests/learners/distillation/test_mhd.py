@@ -49,7 +49,7 @@ from learners.training.distillation.mhd_update import (
 )
 from learners.training.optimizers import Rule
 from learners.training.state import take
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.events import Observer

@@ -199,7 +199,10 @@ def test_networks_that_pytorch_vectorises_are_stacked(
     for run in runs:
         run.run()
     alone, together = (
-        {str(k): run.states[4]["devices"][k] if name == "fedzkt" else run.states[k]["model"] for k in range(4)}
+        {
+            str(k): run.states[4]["devices"][k] if name == "fedzkt" else run.states[k]["model"]
+            for k in range(4)
+        }
         for run in runs
     )
     assert distance(together, alone) < TOLERANCE["float64"]

@@ -12,7 +12,7 @@ from test_dmml_rounds import assert_close, states
 from tiny_task import NETWORKS, Kept, make_learner, play_of
 
 from learners.checks import fingerprint
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.scenario.loading import load_plan
 
 

@@ -14,7 +14,8 @@ from tiny_task import NETWORKS, Deal, Kept, make_setup
 from learners.checks import fingerprint
 from learners.training.decomposed.server import averaged, received
 from learners.training.state import Part, Row
-from netsim.app.simulation import Simulation, build
+from netsim.app.build import build
+from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError
 from netsim.core.registry import load
 from netsim.scenario.loading import load_plan

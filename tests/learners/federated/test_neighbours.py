@@ -21,7 +21,7 @@ from learners.training.late_fusion.exchange import Model
 from learners.training.late_fusion.local_update import Trained, local_update
 from learners.training.late_fusion.neighbours import Neighbours, mix, owners
 from learners.training.state import Part, State
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.events import Observer

@@ -10,7 +10,7 @@ import pytest
 from tiny_task import NETWORKS, Kept
 
 from learners.checks import fingerprint
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.scenario.loading import load_plan
 
 IN_ROUNDS = [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from learners.networks.network import Network, Trunk
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.scenario.loading import load_plan
 from netsim.scenario.yaml_file import write_yaml

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from learners.stub import Stub
 
 from netsim.core.errors import ScenarioError
+from netsim.learner import Step
 
 COUNT = 3
 
@@ -109,3 +111,27 @@ def test_an_evaluation_is_about_its_moment_however_far_workers_are(star, late_fu
         )
         found.append([row for row in log.metrics if row.name in ("loss_test", "accuracy")])
     assert found[0] == found[1] and len({row.value for row in found[0] if row.name == "loss_test"}) == 4
+
+
+def one_more(trained):
+    return trained + 1
+
+
+class Counting(Stub):
+    """The state of a device is how often it has trained."""
+
+    def train(self, work, node, round, state, cost):
+        if node == self.setup.server:
+            return Step(state, state)
+        trained = work.do(one_more, {"trained": state}, round)
+        return Step(trained, trained)
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "forked"])
+def test_a_device_keeps_what_it_trained_although_its_upload_is_thrown_away(star, executor):
+    """Too stale, or cut off when the run ends: whatever was computed to its end is in the device's state."""
+    learner = {"name": "test_asynchronous_server:Counting", "flops": 4e9, "bits": 1e-3, "download_bits": 1e-3}
+    simulation, log = star({"max_staleness": 0}, learner=learner, jobs={"executor": executor})
+    trained = [row.device for row in log.rounds if row.compute_end_s == row.compute_end_s]  # not NaN
+    assert [simulation.states[k] for k in range(COUNT)] == [trained.count(k) for k in range(COUNT)]
+    assert sum(row.arrived for row in log.server) == 8 < len(trained)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netsim.former.protocols.mailbox import LOST, NOTHING, Mailbox, Post, put_all
+from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, Post, put_all
 
 
 def post(arrived, silent=0, **more):
@@ -58,7 +58,7 @@ def test_a_round_may_come_before_its_time_and_never_after(env):
 
 
 def put(mailbox, round, sender, payload):
-    put_all([mailbox], round, sender, [payload], [mailbox.env.now], f"work of {sender} in {round}")
+    put_all([mailbox], round, sender, [payload], [mailbox.env.now])
 
 
 @pytest.fixture
@@ -72,15 +72,14 @@ def keeping(env):
 def test_what_is_late_counts_for_the_round_in_which_it_comes_and_for_that_only(keeping):
     put(keeping, 5, 8, "late")
     put(keeping, 6, 7, "in time")
-    made_by = ["work of 7 in 6", "work of 8 in 5"]
-    assert keeping.close(6) == Post({7: "in time", 8: "late"}, in_time=1, silent=0, late=1, made_by=made_by)
+    assert keeping.close(6) == Post({7: "in time", 8: "late"}, in_time=1, silent=0, late=1)
     assert keeping.close(7) == post({})
 
 
 def test_of_several_from_one_sender_the_newest_is_combined(keeping):
     for round, payload in ((5, "new"), (4, "old"), (3, "older")):
         put(keeping, round, 8, payload)
-    assert keeping.close(6) == Post({8: "new"}, in_time=0, silent=0, late=3, made_by=["work of 8 in 5"])
+    assert keeping.close(6) == Post({8: "new"}, in_time=0, silent=0, late=3)
 
 
 @pytest.mark.parametrize("in_round_6", ["before", "after"])

@@ -52,9 +52,9 @@ def complaint(path, *settings):
         ("protocol.deadline=3", "protocol.deadline: unknown key. Did you mean 'deadline_s'?"),
         (
             "protocol.late=keep",
-            "protocol.late: 'keep' is about a deadline, and there is none; set protocol.deadline_s",
+            "protocol.late: 'keep' needs a deadline; set protocol.deadline_s",
         ),
-        ("protocol.schedule=own", "protocol.schedule: 'own' is about a deadline, and there is none"),
+        ("protocol.schedule=own", "protocol.schedule: 'own' needs a deadline"),
         ("device.count=3", "--set: device: unknown key. Did you mean 'devices'?"),
         ("learner.flop=3", "learner.flop: unknown key. Did you mean 'flops'?"),
         ("learner.nam=dmml", "learner.nam: unknown key. Did you mean 'name'?"),

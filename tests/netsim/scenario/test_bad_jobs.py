@@ -83,7 +83,7 @@ def test_the_executor_for_gpus_without_one(command):
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 def test_an_executor_that_cannot_drive_a_gpu(command, monkeypatch, executor):
     """As if there were a GPU, which is not touched before the error."""
-    monkeypatch.setattr("netsim.app.simulation.choose_torch_device", lambda *_: "cuda:0")
+    monkeypatch.setattr("netsim.app.build.choose_torch_device", lambda *_: "cuda:0")
     line = complaint(command(jobs={"executor": executor, "device": "cuda"}, **LEARNING))
     assert f"jobs.executor: {executor!r} works on CPUs only (jobs.device is 'cuda:0')" in line
     assert "use inline, or jobs.device: cpu" in line

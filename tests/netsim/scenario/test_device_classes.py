@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from netsim.app.build import build
 from netsim.app.cli import app
-from netsim.app.simulation import build
 from netsim.core.errors import ScenarioError
 from netsim.scenario import load_plan
 from netsim.scenario.classes import class_by_device

@@ -76,7 +76,7 @@ def test_the_resolved_scenario_is_complete_and_resolves_to_itself(write_scenario
 
 
 def test_overrides_change_single_devices(write_scenario, tmp_path):
-    from netsim.app.simulation import build
+    from netsim.app.build import build
 
     devices = {
         "count": 3,

@@ -13,13 +13,22 @@ from netsim.scenario.yaml_file import read_yaml, write_yaml
 LEARNER = """
 import os
 
-from learners.algorithms.stub import Stub
-from netsim.work.job import TrainingJob
-from netsim.learner import Metric
+from learners.stub import Stub
+from netsim.learner import Metric, Step
 
 
-def work(device):
+def where(device):
     return device, os.getpid(), __file__
+
+
+def told(inputs):
+    return [tell(**one) for one in inputs]
+
+
+def tell(device, result):
+    number, process, file = result
+    assert number == device
+    return [Metric("elsewhere", float(process != os.getpid())), Metric("beside", float("scenario" in file))]
 
 
 class Mine(Stub):
@@ -27,13 +36,9 @@ class Mine(Stub):
 
     METRICS = {"elsewhere": "whether the work was done in another process", "beside": "with the scenario's module"}
 
-    def training_job(self, device, round, workload):
-        return TrainingJob(work, {"device": device})
-
-    def apply(self, device, round, result):
-        number, process, file = result
-        assert number == device
-        return [Metric("elsewhere", float(process != os.getpid())), Metric("beside", float("scenario" in file))]
+    def train(self, work, node, round, state, cost):
+        result = work.do(where, {"device": node}, round)
+        return Step(round, round, work.together(told, {"device": node, "result": result}, round))
 """
 
 PHYSICS = """
@@ -202,8 +207,8 @@ def test_what_is_not_found_is_said_before_pytorch_is_loaded(folder, blocks, key)
         ("class Mine: pass\n", "Mine in {file} has no Options derived from netsim.core.options.Options"),
         (LEARNER.replace("class Mine", "class Mein"), "'Mine' is not there in {file}. Did you mean 'Mein'?"),
         (
-            "from netsim.former.learning import Learner\nclass MineLearner: pass\n"
-            "Mine in {file} does not define apply, combine, messages, training_job, workload",
+            "from netsim.learner import Learner\nclass Mine(Learner): pass\n",
+            "Mine in {file} does not define aggregate, cost, first, messages, train",
         ),
     ],
     ids=["syntax", "import", "name", "inside a library", "exit", "function", "options", "typo", "abstract"],

@@ -4,7 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from netsim.app.simulation import build
+from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 from netsim.scenario import load_plan

@@ -1,0 +1,131 @@
+"""Plays copies of a learner in different ways, and compares what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import networkx as nx
+
+from learners.checks.graph import CheckedGraph, PlainGraph
+from learners.checks.play import HEAD, Play, ServerPlay
+from learners.checks.promise import promise
+from netsim.learner import Learner
+
+FAMILIES = ("decentralized", "server", "asynchronous")
+
+
+def check_learner(learner: Learner, graph: nx.Graph | None = None, rounds: int = 2) -> None:
+    """Play rounds with copies of ``learner`` and see whether it keeps its contract.
+
+    It is played without a server and with one, as far as ``SUITS`` says that it can be. Copies are made from its
+    class and its ``setup``. No simulator is needed; all devices are in step, and all messages arrive.
+
+    Args:
+        learner: The learner.
+        graph: The network of devices without a server; by default a path. With a server it is a star.
+        rounds: How many rounds to play.
+
+    Raises:
+        BrokenPromise: At the first promise that is not kept.
+    """
+    strangers = sorted(set(learner.SUITS) - set(FAMILIES))
+    promise(not strangers, f"SUITS names {strangers}; families of protocols are {', '.join(FAMILIES)}")
+    promise(bool(learner.SUITS), f"SUITS names no family of protocols; they are {', '.join(FAMILIES)}")
+    if "decentralized" in learner.SUITS:
+        network = nx.path_graph(learner.setup.device_count) if graph is None else graph
+        _Copies(learner, network, has_server=False).check(rounds)
+    if learner.SUITS - {"decentralized"}:
+        count = learner.setup.device_count
+        _Copies(learner, nx.Graph([(k, count) for k in range(count)]), has_server=True).check(rounds)
+
+
+class _Copies:
+    """Copies of a learner, all on one network.
+
+    Args:
+        learner: The learner.
+        graph: The network.
+        has_server: Whether there is an edge server.
+    """
+
+    def __init__(self, learner: Learner, graph: nx.Graph, has_server: bool) -> None:
+        self.cls, self.graph = type(learner), graph
+        self.setup = replace(learner.setup, has_server=has_server)
+        nodes = sorted(set(graph) - {self.setup.server})
+        held = learner.sample_counts()
+        self.nodes = [k for k in nodes if held.get(k, 0) > 0] if has_server and held else nodes
+
+    def check(self, rounds: int) -> None:
+        """Compare one play with others that must not differ from it."""
+        first = self._play(self._copy(), CheckedGraph(), self.nodes)
+        for t in range(1, rounds + 1):
+            _whole(first, t)
+            first.settle()
+
+        again = self._play(self._copy(), PlainGraph(), self.nodes)
+        backwards = self._play(self._copy(), PlainGraph(), self.nodes[::-1])
+        for play in (again, backwards):
+            for t in range(1, rounds + 1):
+                _whole(play, t)
+                play.settle()
+        _compare(first, again, "same seed, different {what}")
+        _compare(first, backwards, "nodes visited in another order, different {what}")
+
+        # One learner in two runs, a round apart, and no work is done before the end.
+        shared, work = self._copy(), PlainGraph()
+        ahead, behind = (self._play(shared, work, order) for order in (self.nodes, self.nodes[::-1]))
+        for t in range(1, rounds + 2):
+            playing = [p.round(r) for p, r in ((ahead, t), (behind, t - 1)) if 1 <= r <= rounds]
+            while playing:
+                playing = [one for one in playing if next(one, self) is not self]
+        for play in (ahead, behind):
+            play.settle()
+            _compare(
+                first,
+                play,
+                "one learner in two runs, its work done at their end: state is kept, different {what}",
+            )
+
+    def _copy(self) -> Learner:
+        learner = self.cls(self.setup)
+        learner.prepare(self.graph)
+        return learner
+
+    def _play(self, learner: Learner, work: PlainGraph, order: Sequence[int]) -> Play:
+        play = (ServerPlay if self.setup.has_server else Play)(learner, self.graph, work, order)
+        play.begin()
+        return play
+
+
+def _whole(play: Play, t: int) -> None:
+    for _ in play.round(t):
+        pass
+
+
+def _compare(one: Play, other: Play, text: str) -> None:
+    """See whether both have said the same; the first difference, in the order of a round, is told."""
+    ours, theirs = one.digests(), other.digests()
+    for place in sorted(
+        ours.keys() | theirs.keys(), key=lambda place: (place[0], _ORDER.index(place[2]), place[1])
+    ):
+        t, k, what = place
+        where = "the head" if k == HEAD else f"node {k}"
+        promise(ours.get(place) == theirs.get(place), f"{text.format(what=what)}: {where}, round {t}")
+
+
+_ORDER = (
+    "first state",
+    "cost",
+    "state after training",
+    "outbox",
+    "metrics of training",
+    "messages",
+    "state after aggregation",
+    "metrics of aggregation",
+    "metrics of evaluation",
+    "report",
+    "decision",
+    "metrics of the decision",
+)
+"""Causes come before what follows from them."""

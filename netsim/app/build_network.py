@@ -1,0 +1,149 @@
+"""Builds the simulated world of a scenario: devices, links, radios, and the edge server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+
+import simpy
+
+from netsim.core.errors import ScenarioError
+from netsim.core.options import NoOptions
+from netsim.events import Observer
+from netsim.scenario.classes import class_by_device
+from netsim.scenario.loading import Plan
+from netsim.scenario.model import Devices, Difference, RadioOptions
+from netsim.world.devices import Device, Processor
+from netsim.world.edge_server import EdgeServer
+from netsim.world.network import Network
+from netsim.world.radio import Air, Radio
+from netsim.world.radio.access import Access, Shared, Uplink
+from netsim.world.radio.units import LARGEST_DB, db_to_power, dbm_to_w
+from netsim.world.topology.star import draw_star
+from netsim.world.topology.topology import Topology, draw_topology
+
+
+def build_network(
+    plan: Plan, env: simpy.Environment, topology: Topology, devices: Sequence[Device], observer: Observer
+) -> Network:
+    """Make the radios, and the edge server if the protocol has one; put them together with devices and links.
+
+    Args:
+        plan: The scenario.
+        env: The clock.
+        topology: Positions and links.
+        devices: By number.
+        observer: Is told of transfers.
+
+    Raises:
+        ScenarioError: A path loss is no loss, or the stragglers cannot be made as asked.
+    """
+    scenario, parts = plan.scenario, plan.parts
+    with plan.named():
+        stragglers = parts["devices.stragglers"].make(scenario.devices.count, scenario.seed)
+    channel = parts["radio.channel"].make(scenario.seed)
+
+    def radio_of(path_loss_key: str, access: Access, bandwidth_hz: float) -> Radio:
+        losses_db = _losses_db(plan, path_loss_key, topology)
+        air = _air(scenario.radio, bandwidth_hz)
+        return Radio(env, air, channel, access, losses_db, observer.on_transfers)
+
+    radio = radio_of("radio.path_loss", parts["radio.access"].make(env), scenario.radio.bandwidth_hz)
+    server = _server(plan, env, radio_of) if parts["protocol"].cls.needs_server else None
+    return Network(env, devices, topology, radio, stragglers, server)
+
+
+def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
+    """Make the scenario's devices, with what their classes and then ``overrides`` change; later entries win."""
+    devices, classes = [], class_by_device(options)
+    for number in range(options.count):
+        processor, battery = options.processor, options.battery
+        power = {"tx_power_w": options.tx_power_w, "rx_power_w": options.rx_power_w}
+        power["idle_power_w"] = options.idle_power_w
+        changes: list[Difference] = [options.classes[classes[number]]] if number in classes else []
+        for change in (*changes, *(one for one in options.overrides if number in one.devices)):
+            processor = Processor(
+                **{**processor.model_dump(), **change.processor.model_dump(exclude_none=True)}
+            )
+            battery = change.battery or battery
+            power |= {key: value for key in power if (value := getattr(change, key)) is not None}
+        devices.append(Device(env, number, processor, battery.capacity_j, **power))
+    return devices
+
+
+def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology:
+    """Draw where everybody is, and the links.
+
+    Args:
+        plan: The scenario.
+        owners: Which devices own each modality.
+    """
+    scenario = plan.scenario
+    placement, count = plan.parts["topology.placement"].make(), scenario.devices.count
+    if plan.parts["protocol"].cls.needs_server:
+        return draw_star(placement, count, scenario.server.position_m, scenario.seed)
+    return draw_topology(
+        placement,
+        plan.parts["topology.links"].make(),
+        count,
+        owners,
+        scenario.seed,
+        scenario.topology.require_connected,
+    )
+
+
+def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
+    """Gather what all links of a radio with ``bandwidth_hz`` have in common."""
+    threshold_db = options.outage_snr_db
+    return Air(
+        bandwidth_hz,
+        dbm_to_w(options.noise_dbm_per_hz),
+        db_to_power(threshold_db) if threshold_db is not None else 0.0,
+        options.acknowledgement_bits,
+    )
+
+
+def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int], float]:
+    """Compute the path loss of each link [dB], by (lower, higher) number, with the component that ``key`` names.
+
+    Raises:
+        ScenarioError: One of them is no loss.
+    """
+    part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
+    path_loss = part.make(plan.scenario.seed)
+    losses_db: dict[tuple[int, int], float] = {}
+    for pair, link in topology.links().items():
+        found = path_loss.loss_db(link, carrier_hz)
+        if not isinstance(found, Real) or not float(found) >= -LARGEST_DB:
+            raise ScenarioError(
+                f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
+                f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
+            )
+        losses_db[pair] = float(found)
+    return losses_db
+
+
+def _server(
+    plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float], Radio]
+) -> EdgeServer:
+    """Make the edge server, with radios that ``radio_of`` makes of path loss, access and bandwidth."""
+    scenario, options = plan.scenario, plan.scenario.server
+    uplink, downlink = options.uplink, options.downlink
+    division = Uplink(env, uplink.division == "redivided")
+    return EdgeServer(
+        node=Device(
+            env,
+            scenario.devices.count,
+            options.processor,
+            math.inf,
+            options.tx_power_w,
+            options.rx_power_w,
+            options.idle_power_w,
+        ),
+        uplink=radio_of("server.uplink.path_loss", division, uplink.bandwidth_hz),
+        division=division,
+        downlink=radio_of("server.downlink.path_loss", Shared(NoOptions(), env), downlink.bandwidth_hz),
+        broadcasts=downlink.mode == "broadcast",
+        selection=plan.parts["server.selection"].make(scenario.seed),
+    )
