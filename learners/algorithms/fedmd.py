@@ -12,7 +12,7 @@ from torch import Tensor
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import BITS_PER_NUMBER
 from learners.training.distillation.evaluation import means
-from learners.training.distillation.fedmd_update import Consensus, Epochs, FedMDPlan, update
+from learners.training.distillation.fedmd_update import MANY, Consensus, FedMDPlan, Steps, update
 from learners.training.distillation.options import FedMDOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner
 from learners.training.distillation.public import load_public
@@ -168,21 +168,20 @@ class FedMD(PerDeviceLearner):
         if node not in self._devices.samples:
             return Cost()
         options, costs = self._options, self._devices.costs(node)
-        epochs, own = self._epochs(node, round), len(self._devices.samples[node])
-        steps = {
-            "public": (epochs.public, len(self._public.rows), options.public_batch_size, self._public_head),
-            "digest": (epochs.digest, self._aligned, options.digest_batch_size, 0),
-            "own": (epochs.own, own, options.batch_size, 0),
+        steps, own = self._steps(node, round), len(self._devices.samples[node])
+        parts = {
+            "public": (steps.public, len(self._public.rows), options.public_batch_size, self._public_head),
+            "digest": (steps.digest, self._aligned, options.digest_batch_size, 0),
+            "own": (steps.own, own, options.batch_size, 0),
         }
-        flops, taken = {}, 0
-        for part, (passes, samples, batch, head) in steps.items():
-            count = passes * iterations_per_epoch(samples, batch, options.last_batch)
-            flops[part] = sum(batch_sizes(samples, batch, count, options.last_batch)) * costs.step([head])
-            taken += count
+        flops = {
+            part: sum(batch_sizes(samples, batch, count, options.last_batch)) * costs.step([head])
+            for part, (count, samples, batch, head) in parts.items()
+        }
         flops["scores"] = self._aligned * costs.forward
         if self.setup.server is None:
             flops["consensus"] = self._mean_flops(1 + others)
-        return Cost({self._devices.modality: taken}, flops)
+        return Cost({self._devices.modality: sum(steps)}, flops)
 
     def _mean_flops(self, parties: int) -> float:
         return float(parties * self._aligned * self._scored)
@@ -192,12 +191,15 @@ class FedMD(PerDeviceLearner):
         """Return the head that learns public labels."""
         return 1 if self._label_space == "private" else 0
 
-    def _epochs(self, device: int, round: int) -> Epochs:
+    def _steps(self, device: int, round: int) -> Steps:
         """The first round that a party gets to the end of has public labels and no digest."""
-        options = self._options
+        options, last = self._options, self._options.last_batch
+        own = iterations_per_epoch(len(self._devices.samples[device]), options.batch_size, last)
         if self._begun.get(device, round) == round:
-            return Epochs(options.public_epochs, 0, options.private_epochs)
-        return Epochs(0, options.digest_epochs, options.revisit_epochs)
+            public = iterations_per_epoch(len(self._public.rows), options.public_batch_size, last)
+            return Steps(options.public_epochs * public, 0, options.private_epochs * own)
+        digest = iterations_per_epoch(self._aligned, options.digest_batch_size, last)
+        return Steps(0, options.digest_epochs * digest, options.revisit_epochs * own)
 
     def messages(
         self, node: int, round: int, receivers: Sequence[int], together: bool = False
@@ -221,8 +223,7 @@ class FedMD(PerDeviceLearner):
             return Step(state, state["consensus"])
         if node not in self._devices.samples:
             return Step()
-        options = self._options
-        epochs = self._epochs(node, round)
+        steps, plan = self._steps(node, round), self._plan()
         inputs = {
             **self._devices.common(),
             "architecture": self._devices.architectures[node],
@@ -230,22 +231,14 @@ class FedMD(PerDeviceLearner):
             "memories": state["memories"],
             "device": node,
             "public": self._public_set,
-            "epochs": epochs,
-            "consensus": state["consensus"] if epochs.digest else None,
+            "steps": steps,
+            "consensus": state["consensus"] if steps.digest else None,
             "asked": self._places(round),
-            "plan": FedMDPlan(
-                Rule("adam", options.learning_rate),
-                options.batch_size,
-                options.public_batch_size,
-                options.digest_batch_size,
-                public_head=self._public_head,
-                public_offset=len(self._devices.classes) if self._label_space == "union" else 0,
-                last_batch=options.last_batch,
-                bf16=self.setup.precision == "bf16",
-            ),
+            "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", node, round),
         }
-        trained = self._finite(work, work.do(update, inputs, round), f"the training of device {node}", round)
+        trained = work.do(update, inputs, round, self._stack(node, plan, MANY, sum(steps)))
+        trained = self._finite(work, trained, f"the training of device {node}", round)
         new = {
             "model": trained["state"],
             "memories": trained["memories"],
@@ -253,6 +246,19 @@ class FedMD(PerDeviceLearner):
             "scores": {round: trained["scores"]},
         }
         return Step(new, Upload(trained["scores"], trained["state"]), trained["metrics"])
+
+    def _plan(self) -> FedMDPlan:
+        options = self._options
+        return FedMDPlan(
+            Rule("adam", options.learning_rate),
+            options.batch_size,
+            options.public_batch_size,
+            options.digest_batch_size,
+            public_head=self._public_head,
+            public_offset=len(self._devices.classes) if self._label_space == "union" else 0,
+            last_batch=options.last_batch,
+            bf16=self.setup.precision == "bf16",
+        )
 
     def aggregate(
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]

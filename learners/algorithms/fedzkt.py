@@ -17,6 +17,8 @@ from learners.training.distillation.costs import input_gradient_flops, network_c
 from learners.training.distillation.evaluation import means
 from learners.training.distillation.fedzkt_update import (
     GENERATOR,
+    LOCAL_UPDATES,
+    TRANSFERS,
     LocalPlan,
     Played,
     ServerPlan,
@@ -220,25 +222,26 @@ class FedZKT(PerDeviceLearner):
         """
         if node == self.setup.server:
             return self._distilled(work, round, *state)
-        options = self._options
+        options, steps = self._options, self._steps(node)
+        plan = LocalPlan(
+            options.batch_size,
+            options.learning_rate,
+            options.momentum,
+            options.weight_decay,
+            options.l2,
+            options.last_batch,
+            self.setup.precision == "bf16",
+        )
         inputs = {
             **self._devices.common(),
             "architecture": self._devices.architectures[node],
             "state": state,
             "device": node,
-            "steps": self._steps(node),
-            "plan": LocalPlan(
-                options.batch_size,
-                options.learning_rate,
-                options.momentum,
-                options.weight_decay,
-                options.l2,
-                options.last_batch,
-                self.setup.precision == "bf16",
-            ),
+            "steps": steps,
+            "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", node, round),
         }
-        trained = work.do(local_update, inputs, round)
+        trained = work.do(local_update, inputs, round, self._stack(node, plan, LOCAL_UPDATES, steps))
         if not self._drops:
             trained = self._finite(work, trained, f"the training of device {node}", round, way_out=WAY_OUT)
         return Step(trained, trained, trained["metrics"])
@@ -272,7 +275,8 @@ class FedZKT(PerDeviceLearner):
                 "targets": played["targets"],
                 "seed": derive_seed(seed, "transfer", k),
             }
-            transferred[k] = work.do(transfer, inputs, round)
+            stack = self._stack(k, plan, TRANSFERS, plan.iterations)
+            transferred[k] = work.do(transfer, inputs, round, stack)
         settling = {
             "before": before,
             "devices": usable["devices"],

@@ -14,7 +14,7 @@ from learners.training.batches import batch_sizes, mini_batches, random_numbers
 from learners.training.costs import BITS_PER_NUMBER, BYTES_PER_NUMBER
 from learners.training.distillation.evaluation import Evaluated
 from learners.training.distillation.graphs import Teachers, in_round, teachers
-from learners.training.distillation.mhd_update import MHDPlan, Pool, Told, Wanted, update
+from learners.training.distillation.mhd_update import MANY, MHDPlan, Pool, Told, Wanted, update
 from learners.training.distillation.options import MOST_HEADS, MHDOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner
 from learners.training.distillation.public import load_public
@@ -271,7 +271,7 @@ class MHD(PerDeviceLearner):
         """
         if node not in self._devices.samples:
             return Step()
-        options = self._options
+        options, plan = self._options, self._plan()
         by_checkpoint = options.transport == "checkpoint"
         inputs = {
             **self._devices.common(),
@@ -284,10 +284,11 @@ class MHD(PerDeviceLearner):
             "teachers": self._pool(node, round, state["pool"]) if by_checkpoint else Told(state["told"]),
             "wanted": {} if by_checkpoint else self._wanted(node, round),
             "first_step": (round - 1) * options.local_steps,
-            "plan": self._plan(),
+            "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", node, round),
         }
-        trained = self._finite(work, work.do(update, inputs, round), f"the training of device {node}", round)
+        trained = work.do(update, inputs, round, self._stack(node, plan, MANY, options.local_steps))
+        trained = self._finite(work, trained, f"the training of device {node}", round)
         new = {**state, "model": trained["state"], "memories": trained["memories"]}
         return Step(new, trained["state" if by_checkpoint else "predictions"], trained["metrics"])
 

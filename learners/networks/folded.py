@@ -41,7 +41,8 @@ def convolve(
 def normalise(x: Tensor, tensors: Mapping[str, Tensor], name: str, norm: nn.BatchNorm2d) -> Tensor:
     """Apply the BatchNorms ``name`` to folded ``x``; in training mode, update their running statistics in place.
 
-    A batch of one sample does not update them; see :mod:`learners.networks.one_sample`.
+    A batch of one sample does not update them (see :mod:`learners.networks.one_sample`), nor does anything while
+    ``norm`` does not track them.
     """
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     stored = [tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]]
@@ -52,7 +53,7 @@ def normalise(x: Tensor, tensors: Mapping[str, Tensor], name: str, norm: nn.Batc
     x = F.batch_norm(
         x, mean, variance, weight.flatten(), bias.flatten(), learns, norm.momentum or 0.0, norm.eps
     )
-    if learns:
+    if learns and norm.track_running_stats:
         for statistic, moved in zip(stored, (mean, variance), strict=True):
             statistic.copy_(moved.view_as(statistic))
         tensors[f"{name}.num_batches_tracked"].add_(1)
@@ -73,6 +74,11 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
     In memory the batch comes last, as in :func:`connect`: a softmax over few classes is three times faster then.
     """
     return (weight @ x.transpose(-1, -2)).transpose(-1, -2)
+
+
+def linear(x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Apply one linear layer each to ``x`` [K, B, features]; return [K, B, new features]."""
+    return connect(x.transpose(1, 2), {f".{name}": one for name, one in tensors.items()}, "").transpose(1, 2)
 
 
 def connect_all(x: Tensor, tensors: Mapping[str, Tensor], prefix: str, layers: nn.Sequential) -> Tensor:

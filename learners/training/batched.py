@@ -35,12 +35,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from learners.training.optimizers import Memories, Memory, Rows, Rule, Single
+from learners.training.optimizers import Memories, Rows, Rule, Single
 from learners.training.stack import ALL, Bank, Devices
 from learners.training.state import Part, State, lend
 
 Mask = bool | Tensor
 """The devices for which something is true: all, none, or some, bool [devices]."""
+
+
+ALL_OF_THEM: Mapping[str, Mask] = {}
+"""Every device's total depends on every part."""
 
 
 class Stackable(Protocol):
@@ -65,15 +69,26 @@ class Alone:
     count = 1
 
     def __init__(self, net: Any, state: State, rule: Rule | None, memories: Memories | None = None) -> None:
-        """Begin with ``state`` and with what the optimizer remembers; without a ``rule`` nothing is trained."""
+        """Lend ``net`` a copy of ``state``; the optimizer goes on from ``memories``, if there are any.
+
+        Without a ``rule`` nothing is trained.
+        """
         self.net = net
         self.dtype = _dtype(state)
-        modules = net.parts()
-        self._lent = lend(modules, state)
+        self._rule, self._modules = rule, net.parts()
+        self._layouts = {part: state[part].layout for part in self._modules}
+        self._lent = lend(self._modules, state)
         self._optimizer: Single | None = None
-        if rule is not None:
-            layouts = {part: state[part].layout for part in modules}
-            self._optimizer = Single(rule, modules, layouts, memories or {})
+        self.remember([memories or {}])
+
+    def remember(self, memories: Sequence[Memories]) -> None:
+        """Go on with a new optimizer of the same rule, which has these memories of earlier steps."""
+        if self._rule is not None:
+            self._optimizer = Single(self._rule, self._modules, self._layouts, memories[0])
+
+    def memories(self) -> list[Memories]:
+        """Return the optimizer's memories; it must not take another step."""
+        return [self._optimizer.memories() if self._optimizer is not None else {}]
 
     def own(self, rows: Tensor) -> Tensor:
         """Return what a device gets of ``rows``, one for each device: here the only one."""
@@ -87,11 +102,16 @@ class Alone:
         """Return the network's outputs for ``inputs``."""
         return self.net(*inputs)
 
-    def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
-        """Take a step to minimise ``total`` []; ``taking`` is not needed, because autograd knows what it depends on."""
+    def step(
+        self, total: Tensor, taking: Mapping[str, Mask] = ALL_OF_THEM, rate: float | None = None
+    ) -> None:
+        """Take a step to minimise ``total`` []; ``taking`` is not needed, because autograd knows what it depends on.
+
+        ``rate`` is the step size, if it is not the rule's.
+        """
         assert self._optimizer is not None
         total.backward()
-        self._optimizer.step()
+        self._optimizer.step(rate)
 
     def finite(self) -> list[bool]:
         """Return whether all numbers are finite, for the one device."""
@@ -100,10 +120,6 @@ class Alone:
     def states(self) -> list[dict[str, Part]]:
         """Return the current state; training must not go on afterwards."""
         return [{part: held.part() for part, held in self._lent.items()}]
-
-    def memories(self) -> list[dict[str, Memory]]:
-        """What the optimizer is to remember of each part."""
-        return [self._optimizer.memories() if self._optimizer is not None else {}]
 
 
 class Together:
@@ -122,18 +138,37 @@ class Together:
         rule: Rule | None,
         memories: Sequence[Memories] | None = None,
     ) -> None:
-        """Begin with ``states`` and with what each optimizer remembers; without a ``rule`` nothing is trained."""
+        """Stack copies of ``states``; each device's optimizer goes on from its ``memories``, if there are any.
+
+        Without a ``rule`` nothing is trained.
+        """
         self.net: Any = net
         self.count = len(states)
         self.dtype = _dtype(states[0])
+        self._rule = rule
         self._bank = Bank.of(net.parts(), states, trains=rule is not None)
         self._optimizers: dict[str, Rows] = {}
-        for part, stacked in self._bank.parts.items():
-            if rule is not None and stacked.leaves:  # a part without weights has nothing to step
-                known = [own.get(part) for own in memories or [{}] * self.count]
-                self._optimizers[part] = Rows(rule, stacked.weights, known)
         self._devices: Devices = ALL
         self._some = self._bank
+        self.remember(memories or [{}] * self.count)
+
+    def remember(self, memories: Sequence[Memories]) -> None:
+        """Go on with new optimizers of the same rule, which have these memories of each device's earlier steps."""
+        if self._rule is None:
+            return
+        self._optimizers = {
+            part: Rows(self._rule, stacked.weights, [own.get(part) for own in memories])
+            for part, stacked in self._bank.parts.items()
+            if stacked.leaves  # a part without weights takes no steps
+        }
+
+    def memories(self) -> list[Memories]:
+        """Return the memories of each device's optimizer, which must not take another step."""
+        by_part = {part: rows.memories() for part, rows in self._optimizers.items()}
+        return [
+            {part: own for part, rows in by_part.items() if (own := rows[k]) is not None}
+            for k in range(self.count)
+        ]
 
     def own(self, rows: Tensor) -> Tensor:
         """Return what devices get of ``rows``, one for each device: all."""
@@ -144,8 +179,8 @@ class Together:
         return {name: tensor.detach() for name, tensor in self._bank.parts[part].tensors.items()}
 
     def forward(self, devices: Devices, *inputs: Any) -> Any:
-        """Return the outputs of the networks of ``devices`` for ``inputs`` [some, ...]."""
-        if isinstance(devices, Tensor) or devices != self._devices:
+        """Return the outputs of the networks of ``devices`` for ``inputs`` [some, ...]; a step may have several."""
+        if not self._has(devices):
             everybody = not isinstance(devices, Tensor) and devices.indices(self.count) == (0, self.count, 1)
             self._devices, self._some = devices, self._bank if everybody else self._bank.some(devices)
         outputs = self.net.stacked(self._some.tensors, *inputs)
@@ -154,12 +189,21 @@ class Together:
                 self._bank.parts[part].statistics[devices] = own.statistics
         return outputs
 
-    def step(self, total: Tensor, taking: Mapping[str, Mask]) -> None:
+    def _has(self, devices: Devices) -> bool:
+        """Return whether the numbers of ``devices`` are at hand."""
+        if isinstance(devices, Tensor) or isinstance(self._devices, Tensor):
+            return devices is self._devices
+        return devices == self._devices
+
+    def step(
+        self, total: Tensor, taking: Mapping[str, Mask] = ALL_OF_THEM, rate: float | None = None
+    ) -> None:
         """Take a step with the devices of the last :meth:`forward`.
 
         Args:
             total: Loss of each of these devices [some].
             taking: For each part, the devices whose loss depends on it; all devices for parts that are not named.
+            rate: The step size, if it is not the rule's.
         """
         parts = [part for part in self._optimizers if taking.get(part, True) is not False]
         derivatives = self._some.derivatives(total.sum(), parts)
@@ -177,7 +221,10 @@ class Together:
                     mask if isinstance(mask, Tensor) else None,
                     self._devices,
                     resting,
+                    rate,
                 )
+        if isinstance(self._devices, Tensor):  # copies from before the step
+            self._devices, self._some = ALL, self._bank
 
     def finite(self) -> list[bool]:
         """Return for each device whether all its numbers are finite."""
@@ -186,15 +233,6 @@ class Together:
     def states(self) -> list[dict[str, Part]]:
         """Return the current states, one per device; training must not go on afterwards."""
         return self._bank.states()
-
-    def memories(self) -> list[dict[str, Memory]]:
-        """What each optimizer is to remember of each part; of a part without a memory nothing."""
-        found: list[dict[str, Memory]] = [{} for _ in range(self.count)]
-        for part, optimizer in self._optimizers.items():
-            for own, memory in zip(found, optimizer.memories(), strict=True):
-                if memory is not None:
-                    own[part] = memory
-        return found
 
 
 Way = Alone | Together
@@ -256,16 +294,18 @@ class Step:
     """One mini-batch of each of some devices, which train on them at the same time.
 
     Attributes:
-        devices: Whose they are.
-        counts: Samples of each.
-        starts: Place of each one's first sample among all that its device sees, one mini-batch after the other.
-        kind: What they have in common, besides being taken together; None for nothing.
+        devices: The devices.
+        counts: Number of samples in each mini-batch.
+        starts: Place of each mini-batch's first sample in the sequence of all samples that its device sees.
+        kind: What the mini-batches have in common, besides being taken together; None for nothing.
+        number: How many mini-batches each of these devices has had before.
     """
 
     devices: Devices
     counts: tuple[int, ...]
     starts: tuple[int, ...]
     kind: Any = None
+    number: int = 0
 
     @cached_property
     def size(self) -> int:
@@ -327,7 +367,7 @@ def _steps_together(
                 groups.setdefault(None if kinds is None else kinds[k][n], []).append(k)
         for kind, group in groups.items():
             counts, firsts = tuple(sizes[k][n] for k in group), tuple(starts[k][n] for k in group)
-            found.append(Step(_neighbours(group), counts, firsts, kind))
+            found.append(Step(_neighbours(group), counts, firsts, kind, n))
     return tuple(found)
 
 

@@ -182,6 +182,7 @@ class Rows:
         taking: Tensor | None,
         devices: Devices = ALL,
         resting: Sequence[slice] = (),
+        learning_rate: float | None = None,
     ) -> None:
         """Take a step with the rows that take part; the others keep their weights and optimizer state.
 
@@ -190,13 +191,15 @@ class Rows:
             taking: Bool [some devices], or None if all take part.
             devices: The rows of these devices.
             resting: Weights without a gradient, which stay as they are in all rows.
+            learning_rate: The step size, where it is not the rule's.
         """
+        rate = self._rule.learning_rate if learning_rate is None else learning_rate
         banks = {"weights": self._weights, "step": self.step, **self._memory}
         own = {name: bank[devices] for name, bank in banks.items()}
         if self._rule.name == "adam":
-            self._adam(own, gradient, taking)
+            self._adam(own, gradient, taking, rate)
         else:
-            self._sgd(own, self._direction(own["weights"], gradient, taking, devices, resting), taking)
+            self._sgd(own, self._direction(own["weights"], gradient, taking, devices, resting), taking, rate)
         if isinstance(devices, Tensor):  # copies were changed
             for name, bank in banks.items():
                 bank[devices] = own[name]
@@ -221,8 +224,8 @@ class Rows:
             gradient[:, columns] = 0.0
         return gradient if taking is None else torch.where(taking[:, None], gradient, 0.0)
 
-    def _sgd(self, own: Mapping[str, Tensor], direction: Tensor, taking: Tensor | None) -> None:
-        weights, rate, momentum = own["weights"], self._rule.learning_rate, self._rule.momentum
+    def _sgd(self, own: Mapping[str, Tensor], direction: Tensor, taking: Tensor | None, rate: float) -> None:
+        weights, momentum = own["weights"], self._rule.momentum
         if momentum:
             buffer = own["momentum_buffer"]
             if taking is None:
@@ -232,7 +235,7 @@ class Rows:
                 direction = torch.where(taking[:, None], buffer, 0.0)
         weights.add_(direction, alpha=-rate)
 
-    def _adam(self, own: Mapping[str, Tensor], gradient: Tensor, taking: Tensor | None) -> None:
+    def _adam(self, own: Mapping[str, Tensor], gradient: Tensor, taking: Tensor | None, rate: float) -> None:
         first, second = self.BETAS
         weights, step, mean, square = (own[name] for name in ("weights", "step", "exp_avg", "exp_avg_sq"))
         ones = weights.new_ones(len(step)) if taking is None else taking.to(weights.dtype)
@@ -240,7 +243,7 @@ class Rows:
         mean.lerp_(gradient, ((1 - first) * ones)[:, None])
         square.mul_((1 - (1 - second) * ones)[:, None]).addcmul_(gradient, gradient, value=1 - second)
         steps = step.to(ones.dtype).clamp(min=1)
-        size = ones * self._rule.learning_rate / (1 - first**steps)
+        size = ones * rate / (1 - first**steps)
         root = (square.sqrt() / (1 - second**steps).sqrt()[:, None]).add_(self.EPSILON)
         weights.sub_(mean / root * size[:, None])
 

@@ -56,6 +56,27 @@ class Store:
         """Return whether training augments samples of ``modality`` at random."""
         return self.transforms[modality].draw(1, torch.Generator()) is not None
 
+    def drawn(
+        self, modality: str, counts: Sequence[int], generators: Sequence[torch.Generator]
+    ) -> Tensor | None:
+        """Draw numbers that samples of several devices are changed with; None where none are drawn.
+
+        Args:
+            modality: Of the samples.
+            counts: Samples of each device.
+            generators: Of each device.
+
+        Returns:
+            [devices · most, ...], on the CPU; zeros where a device has fewer samples than most.
+        """
+        found, most = [], max(counts)
+        for count, generator in zip(counts, generators, strict=True):
+            draws = self.transforms[modality].draw(count, generator)
+            if draws is None:
+                return None
+            found.append(torch.cat([draws, draws.new_zeros(most - count, *draws.shape[1:])]))
+        return torch.cat(found).to(self.labels.device)
+
     def augmented(
         self, modality: str, rows: Tensor, generator: torch.Generator | None, dtype: torch.dtype
     ) -> Tensor:

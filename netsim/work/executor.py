@@ -23,6 +23,7 @@ class Executor(ABC):
         jobs_done: Number of jobs that have been run.
         stacking: Chooses the jobs that run together as one batch.
         inside: Sets the number of threads inside operators that are called in this process.
+        workers: Number of jobs that run at the same time where they run ahead; 0 where it is not known.
         cpu_only: Whether it cannot use a GPU; ``jobs.device: auto`` is then the CPU.
         moves: When the task graph and its executor move to a forked process.
     """
@@ -37,6 +38,7 @@ class Executor(ABC):
         self.inside = Inside()
         self.work_wall_s = 0.0
         self.jobs_done = 0
+        self.workers = 0
 
     def forked(self) -> None:  # noqa: B027 (a hook)
         """Prepare for work in the forked process, where there are no workers and operators have one thread."""

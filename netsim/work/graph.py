@@ -34,6 +34,7 @@ class Task:
         number: Position in the order in which tasks were made.
         stack: How the task is done in one batch with others of its kind; None if it cannot be.
         light: Whether the task is done without the executor, together with all ready tasks of the same function.
+        late: Whether other tasks go first, because only metrics wait for it.
         sources: The tasks that this one waits for; emptied when the task is done.
         followers: Tasks that wait for this one.
         needed: Whether its result, directly or through other tasks, has been asked for.
@@ -45,8 +46,8 @@ class Task:
     """
 
     __slots__ = (
-        "__weakref__", "cancelled", "done", "followers", "function", "inputs", "light", "needed", "number", "result",
-        "round", "rounds", "sources", "stack", "ticket",
+        "__weakref__", "cancelled", "done", "followers", "function", "inputs", "late", "light", "needed", "number",
+        "result", "round", "rounds", "sources", "stack", "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,7 @@ class Task:
         number: int,
         stack: Stack | None,
         light: bool,
+        late: bool = False,
     ) -> None:
         self.function = function
         self.inputs = inputs
@@ -64,6 +66,7 @@ class Task:
         self.number = number
         self.stack = stack
         self.light = light
+        self.late = late
         self.sources: list[Task] = []
         self.followers: list[Task] = []
         self.needed = False
@@ -89,6 +92,7 @@ class TaskGraph:
         self.max_pending = max_pending
         self._numbers = itertools.count()
         self._startable: list[Task] = []
+        self._late: deque[Task] = deque()
         self._light: list[Task] = []
         self._started: dict[int, Task] = {}
         self._undone: Counter[int] = Counter()  # needed tasks that are not done, by round
@@ -102,7 +106,12 @@ class TaskGraph:
     # For learners.
 
     def do(
-        self, function: Callable[..., Any], inputs: Inputs, round: int, stack: Stack | None = None
+        self,
+        function: Callable[..., Any],
+        inputs: Inputs,
+        round: int,
+        stack: Stack | None = None,
+        late: bool = False,
     ) -> Future:
         """Order ``function(**inputs)`` and return a future of its result.
 
@@ -112,8 +121,9 @@ class TaskGraph:
             inputs: Values, futures and shared values; futures may lie in nested dictionaries, lists and tuples.
             round: The round that the task belongs to.
             stack: How the task is done in one batch with others of its kind; None if it cannot be.
+            late: Whether only metrics wait for the result. Workers do such a task when there is nothing else to do.
         """
-        return self.add(Task(function, inputs, round, next(self._numbers), stack, light=False))
+        return self.add(Task(function, inputs, round, next(self._numbers), stack, light=False, late=late))
 
     def together(
         self, function: Callable[[Sequence[Inputs]], Sequence[Any]], inputs: Inputs, round: int
@@ -288,12 +298,25 @@ class TaskGraph:
     def _start(self) -> None:
         startable, self._startable = self._startable, []
         for task in startable:
-            if task.cancelled:
-                continue
-            kept = frozenset(name for name, value in task.inputs.items() if type(value) is Shared)
-            job = TrainingJob(task.function, opened(task.inputs), kept, task.stack)
-            task.ticket = self.executor.submit(job)
-            self._started[task.ticket] = task
+            if task.late and self.executor.works_ahead:
+                self._late.append(task)
+            else:
+                self._submit(task)
+        while self._late and self._has_idle_workers():
+            self._submit(self._late.popleft())
+
+    def _has_idle_workers(self) -> bool:
+        """Return whether a late task takes nobody's place, or else there would be nothing to wait for."""
+        workers, started = self.executor.workers, self._started
+        return not workers or len(started) < workers or not any(task.needed for task in started.values())
+
+    def _submit(self, task: Task) -> None:
+        if task.cancelled:
+            return
+        kept = frozenset(name for name, value in task.inputs.items() if type(value) is Shared)
+        job = TrainingJob(task.function, opened(task.inputs), kept, task.stack)
+        task.ticket = self.executor.submit(job)
+        self._started[task.ticket] = task
 
     def _do_light(self) -> None:
         ready, self._light = self._light, []

@@ -14,12 +14,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from learners.networks.built import built
 from learners.networks.choice import NetworkChoice
+from learners.networks.folded import linear
 from learners.networks.network import Trunk
 from learners.training.state import State
 from netsim.core.errors import ScenarioError
 
-TRUNK, HEADS = "trunk", "heads"
-"""The parts of a state: the feature extractor, and all heads with the embedding's map."""
+TRUNK, EMBEDDING = "trunk", "embedding"
+"""Parts of a state: the feature extractor, and the map of its features; beside them, each head is a part."""
+
+
+def head_part(head: int) -> str:
+    """Return the part of a state that is one head; like all parts it is called what the module is."""
+    return f"heads.{head}"
 
 
 class Outputs(NamedTuple):
@@ -34,32 +40,37 @@ class Outputs(NamedTuple):
     logits: tuple[Tensor, ...]
 
 
-class Heads(nn.Module):
-    """Linear classifiers on the same features, and a linear map of the features where embeddings need one width."""
-
-    def __init__(self, feature_count: int, class_counts: tuple[int, ...], embedding_size: int | None) -> None:
-        super().__init__()
-        self.heads = nn.ModuleList([nn.Linear(feature_count, count) for count in class_counts])
-        self.embedding = nn.Linear(feature_count, embedding_size) if embedding_size is not None else None
-
-
 class ClassifierNet(nn.Module):
-    """A trunk with heads."""
+    """A trunk, linear classifiers on its features, and a linear map of them where embeddings need one width."""
 
     def __init__(self, trunk: Trunk, class_counts: tuple[int, ...], embedding_size: int | None) -> None:
         super().__init__()
+        features = trunk.feature_count
         self.trunk = trunk
-        self.heads = Heads(trunk.feature_count, class_counts, embedding_size)
+        self.heads = nn.ModuleList([nn.Linear(features, count) for count in class_counts])
+        self.embedding = nn.Linear(features, embedding_size) if embedding_size is not None else None
 
     def forward(self, x: Tensor) -> Outputs:
         """Embedding and logits of ``x`` [B, ...]."""
         features = self.trunk(x)
-        mapped = features if self.heads.embedding is None else self.heads.embedding(features)
-        return Outputs(mapped, tuple(head(features) for head in self.heads.heads))
+        mapped = features if self.embedding is None else self.embedding(features)
+        return Outputs(mapped, tuple(head(features) for head in self.heads))
+
+    def stacked(self, tensors: Mapping[str, Mapping[str, Tensor]], x: Tensor) -> Outputs:
+        """Embedding [K, B, L] and logits [K, B, C] of K such networks.
+
+        Args:
+            tensors: By part and name, parameters and buffers of the networks [K, *shape].
+            x: Inputs [K, B, ...].
+        """
+        features = self.trunk.stacked(tensors[TRUNK], x)
+        mapped = features if self.embedding is None else linear(features, tensors[EMBEDDING])
+        return Outputs(mapped, tuple(linear(features, tensors[head_part(k)]) for k in range(len(self.heads))))
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules by the name of the part: see :mod:`learners.training.state`."""
-        return {TRUNK: self.trunk, HEADS: self.heads}
+        parts = {TRUNK: self.trunk, **{head_part(k): head for k, head in enumerate(self.heads)}}
+        return parts if self.embedding is None else {**parts, EMBEDDING: self.embedding}
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,7 @@ class Classifier:
 
 def tensors_of(state: State) -> dict[str, Tensor]:
     """The tensors of ``state`` by their name in a :class:`ClassifierNet`."""
-    return {f"{part}.{name}": tensor for part in (TRUNK, HEADS) for name, tensor in state[part].items()}
+    return {f"{part}.{name}": tensor for part, own in state.items() for name, tensor in own.items()}
 
 
 @contextmanager

@@ -71,10 +71,10 @@ def network_costs(architecture: Classifier, sample: Tensor, costs: Any) -> Netwo
             "leave it out"
         )
     net = _new(architecture)
-    trained, layers = trains(net.trunk), net.heads
+    trained = trains(net.trunk)
     trunk = count(net.trunk, sample, gives=net.trunk.feature_count)
-    heads = [head_passes(head, trained) for head in layers.heads]
-    embedding = Passes(0.0, 0.0) if layers.embedding is None else head_passes(layers.embedding, trained)
+    heads = [head_passes(head, trained) for head in net.heads]
+    embedding = Passes(0.0, 0.0) if net.embedding is None else head_passes(net.embedding, trained)
     counted = costs.backward_to_forward == "counted"
     whole = flops_of(costs, trunk, *heads, embedding)
     state = take(net.parts())

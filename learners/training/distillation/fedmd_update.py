@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from learners.training.batches import LastBatch, iterations_per_epoch, mini_batches, random_numbers
-from learners.training.distillation.classifier import TRUNK, Classifier, ClassifierNet
+from learners.training.batched import Alone, Means, Together, Way, steps_together
+from learners.training.batches import batch_sizes, drawn_by_all
+from learners.training.distillation.batches import Private
+from learners.training.distillation.classifier import Classifier, ClassifierNet, Outputs
 from learners.training.distillation.losses import absolute_error
 from learners.training.distillation.public import PublicSet
-from learners.training.optimizers import Memories, Rule, Single
+from learners.training.distillation.stackable import ManyAtOnce, longest_first, private_obstacle
+from learners.training.objectives import cross_entropy
+from learners.training.optimizers import Memories, Rule
+from learners.training.options import LastBatch
 from learners.training.randomness import drawing_from_its_seed
-from learners.training.state import State, lend
+from learners.training.stack import ALL, Devices
+from learners.training.state import State
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
 
-LossOf = Callable[[ClassifierNet, Tensor], Tensor]
+LossOf = Callable[[Outputs], Tensor]
 
 
 class Consensus(NamedTuple):
@@ -62,8 +67,8 @@ class FedMDPlan:
     bf16: bool = False
 
 
-class Epochs(NamedTuple):
-    """How many passes over what, in this order."""
+class Steps(NamedTuple):
+    """How many steps on what, in this order: public labels, the consensus, own labels."""
 
     public: int
     digest: int
@@ -106,7 +111,7 @@ def update(
     modality: str,
     device: int,
     public: PublicSet,
-    epochs: Epochs,
+    steps: Steps,
     consensus: Consensus | None,
     asked: Tensor,
     plan: FedMDPlan,
@@ -123,93 +128,142 @@ def update(
         modality: The networks' input.
         device: The party.
         public: The public samples.
-        epochs: How many passes over what.
+        steps: How many of each kind.
         consensus: What the parties agreed on last; None where there is nothing to digest.
         asked: Public samples whose scores are sent, int64 [samples].
         plan: Step size and the like.
         seed: This party's, this round's.
         torch_device: Where to work.
     """
-    net = architecture.net(torch_device)
-    lent = lend(net.parts(), state)
-    layouts = {part: own.layout for part, own in state.items()}
-    work = _Work(net, plan, torch.device(torch_device).type, seed)
+    way = Alone(architecture.net(torch_device), state, plan.rule)
+    private = Private(store, modality, [device], [seed], plan.batch_size, plan.last_batch)
+    return _updated(way, private, public, [state], [memories], [steps], [consensus], [asked], plan)[0]
+
+
+def updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    """Do :func:`update` for several parties of one architecture and plan at once, from the inputs of each."""
+    return longest_first(_updates, jobs, [job["steps"].own for job in jobs])
+
+
+def _updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    architecture, plan, torch_device = (jobs[0][name] for name in ("architecture", "plan", "torch_device"))
+    states, memories, steps, consensus, asked = (
+        [job[name] for job in jobs] for name in ("state", "memories", "steps", "consensus", "asked")
+    )
+    way = Together(architecture.net(torch_device), states, plan.rule)
+    private = Private.of(jobs)
+    return _updated(way, private, jobs[0]["public"], states, memories, steps, consensus, asked, plan)
+
+
+def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return inputs of a local update like this one with at most ``steps`` steps of each kind, to measure with."""
+    return {**inputs, "steps": Steps(*(min(steps, own) for own in inputs["steps"]))}
+
+
+def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what keeps local updates from being stacked, as the end of a sentence; empty if nothing does."""
+    return private_obstacle(jobs, evaluates=True)
+
+
+MANY = ManyAtOnce("training", updates, shortened, obstacle)
+
+
+def _updated(
+    way: Way,
+    private: Private,
+    public: PublicSet,
+    states: Sequence[State],
+    memories: Sequence[tuple[Memories, Memories]],
+    steps: Sequence[Steps],
+    consensus: Sequence[Consensus | None],
+    asked: Sequence[Tensor],
+    plan: FedMDPlan,
+) -> list[Trained]:
+    """Update one party, or several at once."""
+    net: ClassifierNet = way.net
+    kind, means = private.store.labels.device.type, Means(way.count)
+    digesting, labelled = ([own[place] for own in memories] for place in (0, 1))
     net.train()
-    dtype = state[TRUNK].row.bank.dtype
-    digesting, labelled = memories
 
-    optimizer = Single(plan.rule, net.parts(), layouts, labelled)
-    everything = torch.arange(len(public))
-    for places in work.batches("public", everything, plan.public_batch_size, epochs.public):
+    def take_step(name: str, devices: Devices, x: Tensor, loss_of: LossOf) -> None:
+        with torch.autocast(kind, torch.bfloat16, enabled=plan.bf16):
+            loss = loss_of(way.forward(devices, x))
+        way.step(loss)
+        means.add(name, loss, devices)
+
+    def drawn(name: str, samples: int, size: int, counts: Sequence[int]) -> Iterator[tuple[Devices, Tensor]]:
+        """Places of public mini-batches among so many ``samples`` [some, B], and whose they are."""
+        seeds = [derive_seed(seed, name) for seed in private.seeds]
+        every = [torch.arange(samples)] * way.count
+        seen = drawn_by_all(every, size, counts, seeds, plan.last_batch)
+        for step in steps_together([batch_sizes(samples, size, n, plan.last_batch) for n in counts]):
+            yield step.devices, step.cut(seen)
+
+    way.remember(labelled)
+    counts = [own.public for own in steps]
+    for devices, found in drawn("public", len(public), plan.public_batch_size, counts):
+        places = way.own(found)
         labels = public.labels(places) + plan.public_offset
-        work.step(
-            "loss_public",
-            optimizer,
-            public.inputs(places, dtype),
-            _to_labels(labels, plan.public_head),
-        )
-    labelled = optimizer.memories()
+        x = public.inputs(places, way.dtype)
+        take_step("loss_public", devices, x, _to_labels(labels, plan.public_head))
+    labelled = way.memories()
 
-    if consensus is not None:
-        optimizer = Single(plan.rule, net.parts(), layouts, digesting)
-        order = torch.arange(len(consensus.places))
-        for part in work.batches("digest", order, plan.digest_batch_size, epochs.digest):
-            target = consensus.scores[part.to(consensus.scores.device)]
-            work.step(
-                "loss_digest",
-                optimizer,
-                public.inputs(consensus.places[part], dtype),
-                _to_scores(target),
-            )
-        digesting = optimizer.memories()
+    about = _aligned(consensus)
+    if about is not None:
+        way.remember(digesting)
+        counts = [0 if own is None else taken.digest for own, taken in zip(consensus, steps, strict=True)]
+        size = about.places.shape[1]
+        for devices, found in drawn("digest", size, plan.digest_batch_size, counts):
+            places = way.own(about.places[devices].gather(1, found))
+            at = found.to(about.scores.device)[..., None]
+            target = way.own(about.scores[devices].take_along_dim(at, 1))
+            x = public.inputs(places, way.dtype)
+            take_step("loss_digest", devices, x, _to_scores(target))
+        digesting = way.memories()
 
-    optimizer = Single(plan.rule, net.parts(), layouts, labelled)
-    augmentation = random_numbers(derive_seed(seed, "augmentation"))
-    for rows in work.batches("own", store.rows(device), plan.batch_size, epochs.own):
-        x = store.augmented(modality, rows, augmentation, dtype)
-        labels = store.labels[rows.to(x.device)]
-        work.step("loss_task", optimizer, x, _to_labels(labels, 0))
-    labelled = optimizer.memories()
+    way.remember(labelled)
+    counts = [own.own for own in steps]
+    kinds = private.kinds(net, states[0], counts, [[None] * count for count in counts])
+    for one in private.batches(way, counts, "own", kinds):
+        take_step("loss_task", one.devices, one.inputs, _to_labels(one.labels, 0, one.real))
+    labelled = way.memories()
 
-    new = {part: held.part() for part, held in lent.items()}
+    net.eval()
     with torch.no_grad():
-        scores = [
-            architecture.predict(new, public.inputs(part, dtype)).logits[0]
-            for part in asked.split(plan.digest_batch_size)
-        ]
-    return Trained(new, (digesting, labelled), work.losses(), torch.cat(scores))
+        scores = torch.cat(
+            [
+                way.forward(ALL, public.inputs(way.own(part), way.dtype)).logits[0]
+                for part in torch.stack(list(asked)).split(plan.digest_batch_size, dim=1)
+            ],
+            dim=-2,
+        )
+    return [
+        Trained(state, own, losses, said.clone())  # of its own, for it travels
+        for state, own, losses, said in zip(
+            way.states(),
+            zip(digesting, labelled, strict=True),
+            means.by_device(),
+            scores.view(way.count, *scores.shape[-2:]).unbind(),
+            strict=True,
+        )
+    ]
 
 
-def _to_labels(labels: Tensor, head: int) -> LossOf:
-    return lambda net, x: F.cross_entropy(net(x).logits[head], labels)
+def _to_labels(labels: Tensor, head: int, real: Tensor | None = None) -> LossOf:
+    return lambda said: cross_entropy(said.logits[head], labels, real)
 
 
-def _to_scores(consensus: Tensor) -> LossOf:
-    return lambda net, x: absolute_error(consensus, net(x).logits[0])
+def _to_scores(target: Tensor) -> LossOf:
+    return lambda said: absolute_error(target, said.logits[0])
 
 
-class _Work:
-    """Steps of one network, and what they cost on the mean."""
+def _aligned(consensus: Sequence[Consensus | None]) -> Consensus | None:
+    """Return all parties' consensus in one, places [parties, samples] and scores [parties, samples, C]; if any has one.
 
-    def __init__(self, net: ClassifierNet, plan: FedMDPlan, kind: str, seed: int) -> None:
-        self._net, self._plan, self._kind, self._seed = net, plan, kind, seed
-        self._losses: dict[str, list[Tensor]] = {}
-
-    def batches(self, name: str, of: Tensor, size: int, epochs: int) -> list[Tensor]:
-        """Mini-batches of ``of``, as many as so many epochs have."""
-        last = self._plan.last_batch
-        steps = epochs * iterations_per_epoch(len(of), size, last)
-        seed = derive_seed(self._seed, name)
-        return [of[places] for places in mini_batches(len(of), size, steps, seed, last)]
-
-    def step(self, name: str, optimizer: Single, x: Tensor, loss: LossOf) -> None:
-        """One step of ``optimizer`` on ``loss``."""
-        with torch.autocast(self._kind, torch.bfloat16, enabled=self._plan.bf16):
-            value = loss(self._net, x)
-        value.backward()
-        optimizer.step()
-        self._losses.setdefault(name, []).append(value.detach())
-
-    def losses(self) -> dict[str, float]:
-        """Means by name."""
-        return {name: torch.stack(values).mean().item() for name, values in self._losses.items()}
+    In the place of a party that has none is another's, which it does not digest.
+    """
+    known = [own for own in consensus if own is not None]
+    if not known:
+        return None
+    own = [known[0] if one is None else one for one in consensus]
+    return Consensus(torch.stack([one.places for one in own]), torch.stack([one.scores for one in own]))

@@ -6,24 +6,34 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import SGD
 
-from learners.training.batches import LastBatch, mini_batches, random_numbers
+from learners.training.batched import Alone, Means, Together, Way
+from learners.training.batches import random_numbers
+from learners.training.distillation.batches import Private
 from learners.training.distillation.classifier import (
     TRUNK,
     Classifier,
     ClassifierNet,
+    Outputs,
     running_statistics_kept,
 )
 from learners.training.distillation.losses import Disagreement, disagreement, divergence
+from learners.training.distillation.stackable import (
+    ManyAtOnce,
+    longest_first,
+    network_obstacle,
+    private_obstacle,
+)
 from learners.training.distillation.zkt_generator import GeneratorShape
-from learners.training.optimizers import Memories, Rule, Single, pull_back
+from learners.training.objectives import cross_entropy
+from learners.training.optimizers import Memories, Rule, Single
+from learners.training.options import LastBatch
 from learners.training.randomness import drawing_from_its_seed
+from learners.training.stack import ALL
 from learners.training.state import State, is_finite, lend
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
@@ -32,6 +42,8 @@ from netsim.learner import Metric
 Statistics = Literal["keep", "update", "eval"]
 GENERATOR = "generator"
 """The one part of the generator's state."""
+TRIED_SAMPLES = 8
+"""Made-up samples of each device with which it is found out whether a network can be stacked."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,11 @@ class LocalPlan:
     l2: float
     last_batch: LastBatch = "keep"
     bf16: bool = False
+
+    @property
+    def rule(self) -> Rule:
+        """Of the optimizer; the derivative of the distance is twice λ times the difference."""
+        return Rule("sgd", self.learning_rate, self.momentum, self.weight_decay, 2 * self.l2)
 
 
 @dataclass(frozen=True)
@@ -108,29 +125,54 @@ def local_update(
         seed: This device's, this round's.
         torch_device: Where to work.
     """
-    net = architecture.net(torch_device)
-    lent = lend(net.parts(), state)
-    weights = list(net.parameters())
-    received = [weight.detach().clone() for weight in weights] if plan.l2 else []
-    optimizer = SGD(weights, plan.learning_rate, plan.momentum, weight_decay=plan.weight_decay)
-    dtype = state[TRUNK].row.bank.dtype
-    rows = store.rows(device)
-    augmentation = random_numbers(derive_seed(seed, "augmentation"))
-    losses = []
+    way = Alone(architecture.net(torch_device), state, plan.rule)
+    private = Private(store, modality, [device], [seed], plan.batch_size, plan.last_batch)
+    return _updated(way, private, [state], [steps], plan)[0]
+
+
+def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    """Do :func:`local_update` for several devices of one architecture and plan at once, from the inputs of each."""
+    return longest_first(_local_updates, jobs, [job["steps"] for job in jobs])
+
+
+def _local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    architecture, plan, torch_device = (jobs[0][name] for name in ("architecture", "plan", "torch_device"))
+    states = [job["state"] for job in jobs]
+    way = Together(architecture.net(torch_device), states, plan.rule)
+    return _updated(way, Private.of(jobs), states, [job["steps"] for job in jobs], plan)
+
+
+def local_shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return inputs of a local update like this one with at most ``steps`` steps, to measure with."""
+    return {**inputs, "steps": min(steps, inputs["steps"])}
+
+
+def local_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what keeps local updates from being stacked, as the end of a sentence; empty if nothing does."""
+    return private_obstacle(jobs)
+
+
+LOCAL_UPDATES = ManyAtOnce("training", local_updates, local_shortened, local_obstacle)
+
+
+def _updated(
+    way: Way, private: Private, states: Sequence[State], steps: Sequence[int], plan: LocalPlan
+) -> list[Trained]:
+    """Update one device, or several at once."""
+    net: ClassifierNet = way.net
+    means = Means(way.count)
     net.train()
-    order = derive_seed(seed, "batches")
-    for places in mini_batches(len(rows), plan.batch_size, steps, order, plan.last_batch):
-        x = store.augmented(modality, rows[places], augmentation, dtype)
-        with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
-            loss = F.cross_entropy(net(x).logits[0], store.labels[rows[places].to(x.device)])
-        loss.backward()
-        if plan.l2:
-            pull_back(weights, received, 2 * plan.l2)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.detach())
-    mean = torch.stack(losses).mean().item() if losses else 0.0
-    return Trained({part: held.part() for part, held in lent.items()}, {"loss_task": mean})
+    kinds = private.kinds(net, states[0], steps, [[None] * count for count in steps])
+    for batch in private.batches(way, steps, "batches", kinds):
+        with torch.autocast(batch.labels.device.type, torch.bfloat16, enabled=plan.bf16):
+            outputs: Outputs = way.forward(batch.devices, batch.inputs)
+            loss = cross_entropy(outputs.logits[0], batch.labels, batch.real)
+        way.step(loss)
+        means.add("loss_task", loss, batch.devices)
+    return [
+        Trained(state, {"loss_task": 0.0, **losses})
+        for state, losses in zip(way.states(), means.by_device(), strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -156,6 +198,11 @@ class ServerPlan:
     momentum: float
     generator: Rule
     statistics: Statistics
+
+    @property
+    def transfer(self) -> Rule:
+        """Of the optimizer of each device's model in the transfer back."""
+        return Rule("sgd", self.learning_rate, self.momentum)
 
 
 @dataclass(frozen=True)
@@ -322,15 +369,15 @@ def student_step(
     return gap.item()
 
 
-def transfer_step(x: Tensor, target: Tensor, net: ClassifierNet, statistics: Statistics, falls: SGD) -> float:
-    """Bring a device's model nearer to the global one's logits ``target`` of ``x``; returns the loss."""
+def transfer_step(x: Tensor, target: Tensor, way: Way, statistics: Statistics) -> Tensor:
+    """Bring device models nearer to the global one's logits ``target`` of ``x``; returns the loss of each."""
+    net: ClassifierNet = way.net
     net.train(statistics != "eval")
     with _statistics(net, statistics):
-        loss = divergence(target, net(x).logits[0])
-    loss.backward()
-    falls.step()
-    falls.zero_grad(set_to_none=True)
-    return loss.item()
+        outputs: Outputs = way.forward(ALL, x)
+        loss = divergence(target, outputs.logits[0])
+    way.step(loss)
+    return loss.detach()
 
 
 @drawing_from_its_seed
@@ -360,14 +407,61 @@ def transfer(
     """
     if device not in students:
         return None
-    net = architecture.net(torch_device)
-    lent = lend(net.parts(), state)
-    falls = SGD(net.parameters(), plan.learning_rate, plan.momentum)
+    way = Alone(architecture.net(torch_device), state, plan.transfer)
+    return _transferred(way, [images], [targets], plan)[0]
+
+
+def transfers(jobs: Sequence[Mapping[str, Any]]) -> list[Transferred | None]:
+    """Do :func:`transfer` for several devices of one architecture and plan at once, from the inputs of each."""
+    found: list[Transferred | None] = [None] * len(jobs)
+    taught = [place for place, job in enumerate(jobs) if job["device"] in job["students"]]
+    if taught:
+        own = [jobs[place] for place in taught]
+        architecture, plan = own[0]["architecture"], own[0]["plan"]
+        net = architecture.net(own[0]["torch_device"])
+        way = Together(net, [job["state"] for job in own], plan.transfer)
+        done = _transferred(way, [job["images"] for job in own], [job["targets"] for job in own], plan)
+        for place, one in zip(taught, done, strict=True):
+            found[place] = one
+    return found
+
+
+def transfer_shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return inputs of a transfer like this one with at most ``steps`` iterations, to measure with."""
+    return {**inputs, "images": inputs["images"][:steps], "targets": inputs["targets"][:steps]}
+
+
+def transfer_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what keeps transfers from being stacked, as the end of a sentence; empty if nothing does."""
+    first, batch = jobs[0], (len(jobs), TRIED_SAMPLES, *jobs[0]["architecture"].input_shape)
+    like = first["state"][TRUNK].row.bank
+    # Not the images of a job: where nobody is taught there are none.
+    x = torch.linspace(-1.0, 1.0, math.prod(batch), dtype=like.dtype, device=like.device).view(batch)
+    kind = first["plan"].statistics
+    states = [job["state"] for job in jobs]
+    return network_obstacle(
+        first["architecture"], states, x, first["torch_device"], (kind != "eval",), (kind == "keep",)
+    )
+
+
+TRANSFERS = ManyAtOnce("transfer to", transfers, transfer_shortened, transfer_obstacle)
+
+
+def _transferred(
+    way: Way, images: Sequence[Sequence[Tensor]], targets: Sequence[Sequence[Tensor]], plan: ServerPlan
+) -> list[Transferred]:
+    """Teach the model of one device, or of each of several."""
     losses = [
-        transfer_step(x, target, net, plan.statistics, falls)
-        for x, target in zip(images, targets, strict=True)
+        transfer_step(
+            way.own(torch.stack([own[n] for own in images])),
+            way.own(torch.stack([own[n] for own in targets])),
+            way,
+            plan.statistics,
+        )
+        for n in range(len(images[0]))
     ]
-    return Transferred({part: held.part() for part, held in lent.items()}, losses)
+    by_device = torch.stack(losses).view(len(losses), way.count).T.tolist()
+    return [Transferred(state, own) for state, own in zip(way.states(), by_device, strict=True)]
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""What distillation minimises, as functions of logits and probabilities: sums over classes, means over a batch."""
+"""What distillation minimises, as functions of logits and probabilities: sums over classes, means over a batch.
+
+Where nothing else is said, a batch may be one device's, [B, ...], or one of each of several, [K, B, ...]; a loss is one
+number, [], or one of each, [K].
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,16 @@ from learners.training.distillation.options import Disagreement
 
 
 def towards(target: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy −Σ_c h_c log s(u)_c of predictions ``logits`` [B, C] to probabilities ``target`` [B, C]."""
-    return -(target * logits.log_softmax(-1)).sum(-1).mean()
+    """Cross-entropy −Σ_c h_c log s(u)_c of predictions ``logits`` to probabilities ``target``, both [..., B, C]."""
+    return -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
 
 
 class Chosen(NamedTuple):
     """The candidate that each sample learns from.
 
     Attributes:
-        target: Its probabilities [B, C]; nothing can be learnt through them.
-        place: Its place among the candidates, int64 [B].
+        target: Its probabilities [..., B, C]; nothing can be learnt through them.
+        place: Its place among the candidates, int64 [..., B].
     """
 
     target: Tensor
@@ -35,30 +39,29 @@ def most_confident(candidates: Tensor) -> Chosen:
     Among equals the first wins, so the client's own prediction is to stand first.
 
     Args:
-        candidates: Probabilities [candidates, B, C].
+        candidates: Probabilities [candidates, ..., B, C].
     """
     return chosen(candidates, candidates.detach().amax(-1).argmax(0))
 
 
 def chosen(candidates: Tensor, place: Tensor) -> Chosen:
-    """The candidate at ``place`` [B] of each sample, cut off from the graph."""
-    fixed = candidates.detach()
-    return Chosen(fixed[place, torch.arange(fixed.shape[1], device=fixed.device)], place)
+    """The candidate at ``place`` [..., B] of each sample, cut off from the graph."""
+    return Chosen(candidates.detach().take_along_dim(place[None, ..., None], 0)[0], place)
 
 
 def embedding_distance(own: Tensor, other: Tensor) -> Tensor:
     """Compute the mean ρ(‖ψ_i − ψ_j‖) with ψ = ξ/‖ξ‖ and ρ(r) = r² (MHD, eqs. 1, 2): 2 − 2 cos, from 0 to 4.
 
     Args:
-        own: ξ_i, [B, L].
-        other: ξ_j, [B, L]; a target, nothing is learnt through it.
+        own: ξ_i, [..., B, L].
+        other: ξ_j, [..., B, L]; a target, nothing is learnt through it.
     """
     cosine = F.cosine_similarity(own, other.detach(), dim=-1)
-    return (2 - 2 * cosine).mean()
+    return (2 - 2 * cosine).mean(-1)
 
 
 def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tensor:
-    """How far a student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
+    """How far one student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
 
     ``kl``: Σ F log(F/f_ens); ``sl``: ‖F − f_ens‖₁, both of softmax outputs and with f_ens the mean of the teachers'
     softmax outputs; ``l1``: ‖u − mean v_k‖₁ of logits.
@@ -79,11 +82,11 @@ def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tenso
 
 
 def divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(F ‖ f_k) of a fixed teacher's ``target`` logits and a student's ``logits`` [B, C] (FedZKT, eq. 8)."""
+    """KL(F ‖ f_k) of a fixed teacher's ``target`` logits and a student's ``logits`` [..., B, C] (FedZKT, eq. 8)."""
     fixed = target.detach()
-    return (fixed.softmax(-1) * (fixed.log_softmax(-1) - logits.log_softmax(-1))).sum(-1).mean()
+    return (fixed.softmax(-1) * (fixed.log_softmax(-1) - logits.log_softmax(-1))).sum(-1).mean(-1)
 
 
 def absolute_error(consensus: Tensor, logits: Tensor) -> Tensor:
-    """Mean absolute error of scores [B, C] to the ``consensus`` [B, C], over samples and classes (FedMD's code)."""
-    return F.l1_loss(logits, consensus.detach())
+    """Mean absolute error of scores [..., B, C] to the ``consensus``, over samples and classes (FedMD's code)."""
+    return (logits - consensus.detach()).abs().mean((-2, -1))

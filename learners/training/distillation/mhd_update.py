@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from learners.training.batches import LastBatch, mini_batches, random_numbers
+from learners.training.batched import Alone, Together, Way
+from learners.training.batches import random_numbers
+from learners.training.distillation.batches import Batch, Private, which
 from learners.training.distillation.classifier import (
     TRUNK,
     Classifier,
     ClassifierNet,
+    Outputs,
     running_statistics_kept,
 )
 from learners.training.distillation.losses import chosen, embedding_distance, most_confident, towards
 from learners.training.distillation.public import PublicSet
-from learners.training.optimizers import Memories, Rule, Single
-from learners.training.randomness import drawing_from_its_seed
-from learners.training.state import State, is_finite, lend
+from learners.training.distillation.stackable import ManyAtOnce, longest_first, private_obstacle
+from learners.training.objectives import cross_entropy
+from learners.training.optimizers import Memories, Rule
+from learners.training.options import LastBatch
+from learners.training.randomness import DrawingFrom, drawing_from_its_seed
+from learners.training.state import State, is_finite
 from learners.training.task import Store
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
@@ -47,6 +53,9 @@ class Lesson(NamedTuple):
 class Teachers(Protocol):
     """The source of the lessons of a round."""
 
+    def count(self, step: int) -> int:
+        """How many lessons there are in ``step``."""
+
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
         """Return the lessons of the steps ``first``, ``first`` + 1 ..., whose public batches these are."""
 
@@ -65,6 +74,10 @@ class Pool(NamedTuple):
     picks: Tensor
     heads: int
     embeddings: bool
+
+    def count(self, step: int) -> int:
+        """See :class:`Teachers`."""
+        return int(self.picks.shape[1])
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
         """Return lessons of checkpoints; each is asked once, about all the batches that it teaches."""
@@ -140,6 +153,10 @@ class Told(NamedTuple):
     """Predictions that have arrived, by teacher in the order of their numbers."""
 
     predictions: tuple[Predictions, ...]
+
+    def count(self, step: int) -> int:
+        """See :class:`Teachers`."""
+        return sum(step in one.steps for one in self.predictions)
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
         """Return lessons of predictions that have arrived; see :class:`Teachers`."""
@@ -250,93 +267,218 @@ def update(
         seed: This device's, this round's.
         torch_device: Where to work.
     """
-    net = architecture.net(torch_device)
-    lent = lend(net.parts(), state)
-    layouts = {part: own.layout for part, own in state.items()}
-    optimizer = Single(plan.rule, net.parts(), layouts, memories)
-    dtype = state[TRUNK].row.bank.dtype
-    rows = store.rows(device)
-    batches = mini_batches(
-        len(rows), plan.batch_size, len(places), derive_seed(seed, "batches"), plan.last_batch
+    way = Alone(architecture.net(torch_device), state, plan.rule, memories)
+    private = Private(store, modality, [device], [seed], plan.batch_size, plan.last_batch)
+    course = Course(public, [places], [teachers], [first_step], [nullcontext()])
+    (trained,) = _updated(way, private, course, [state], plan)
+    return _answering(architecture, trained, public, wanted, plan)
+
+
+def updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    """Do :func:`update` for several clients of one architecture and plan at once, from the inputs of each.
+
+    Each client's teachers are asked for it alone, and so are its students answered: networks of any kind.
+    """
+    return longest_first(_updates, jobs, [len(job["places"]) for job in jobs])
+
+
+def _updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    architecture, public, plan = (jobs[0][name] for name in ("architecture", "public", "plan"))
+    states, memories, places, teachers, first_steps = (
+        [job[name] for job in jobs] for name in ("state", "memories", "places", "teachers", "first_step")
     )
-    augmentation = random_numbers(derive_seed(seed, "augmentation"))
-    lottery = random_numbers(derive_seed(seed, "targets"))
+    way = Together(architecture.net(jobs[0]["torch_device"]), states, plan.rule, memories)
+    # A teacher may draw random numbers also in evaluation mode.
+    drawing = [DrawingFrom(derive_seed(job["seed"], "forward")) for job in jobs]
+    course = Course(public, places, teachers, first_steps, drawing)
+    found = []
+    for job, own, mode in zip(
+        jobs, _updated(way, Private.of(jobs), course, states, plan), drawing, strict=True
+    ):
+        with mode:
+            found.append(_answering(architecture, own, public, job["wanted"], plan))
+    return found
+
+
+def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return inputs of a local update like this one with at most ``steps`` steps, to measure with."""
+    return {**inputs, "places": inputs["places"][:steps]}
+
+
+def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what keeps local updates from being stacked, as the end of a sentence; empty if nothing does."""
+    return private_obstacle(jobs, keeps_statistics=True)
+
+
+MANY = ManyAtOnce("training", updates, shortened, obstacle)
+
+
+class Course(NamedTuple):
+    """What clients that train together learn from others, and about what.
+
+    Attributes:
+        public: The public samples.
+        places: Of each client, those of each of its steps, int64 [steps, B].
+        teachers: Of each client.
+        first_steps: Of each client, how many steps earlier rounds had.
+        drawing: Of each client, what lasts while its teachers are asked.
+    """
+
+    public: PublicSet
+    places: Sequence[Tensor]
+    teachers: Sequence[Teachers]
+    first_steps: Sequence[int]
+    drawing: Sequence[AbstractContextManager[Any]]
+
+    def lessons(self, first: int, dtype: torch.dtype) -> list[list[list[Lesson]]]:
+        """By client and step, what its teachers say of its public batches of the steps from ``first`` on."""
+        found = []
+        for places, teachers, drawing in zip(self.places, self.teachers, self.drawing, strict=True):
+            with drawing:
+                batches = self.public.inputs(places[first : first + BLOCK], dtype).unbind()
+                found.append(teachers.lessons(first, batches))
+        return found
+
+
+def _updated(
+    way: Way, private: Private, course: Course, states: Sequence[State], plan: MHDPlan
+) -> list[Trained]:
+    """Train one client, or several at once; nobody is answered yet."""
+    net: ClassifierNet = way.net
+    steps = [len(own) for own in course.places]
+    lotteries = [random_numbers(derive_seed(seed, "targets")) for seed in private.seeds]
     sums: dict[str, Tensor] = {}
-    remote: list[Tensor] = []
-    shown: deque[tuple[Tensor, list[Lesson]]] = deque()
+    remote: list[list[Tensor]] = [[] for _ in steps]
+    lessons: list[list[list[Lesson]]] = []
+    first = -BLOCK
     net.train()
-    for step, own in enumerate(batches):
-        if not shown:
-            block = [public.inputs(shared, dtype) for shared in places[step : step + BLOCK]]
-            shown.extend(zip(block, teachers.lessons(step, block), strict=True))
-        z, lessons = shown.popleft()
-        x = store.augmented(modality, rows[own], augmentation, dtype)
-        y = store.labels[rows[own].to(x.device)]
-        with torch.autocast(torch.device(torch_device).type, torch.bfloat16, enabled=plan.bf16):
-            terms, from_others = _terms(net, x, y, z, lessons, plan, lottery)
+    # Those who learn from equally many teachers, with one step size.
+    alike = [
+        [(plan.rate(start + n), teachers.count(n)) for n in range(count)]
+        for start, teachers, count in zip(course.first_steps, course.teachers, steps, strict=True)
+    ]
+    kinds = private.kinds(net, states[0], steps, alike)
+    for batch in private.batches(way, steps, "batches", kinds):
+        some, step = which(way, batch.devices), batch.number
+        if step >= first + BLOCK:
+            first, lessons = step, course.lessons(step, way.dtype)
+        about = way.own(torch.stack([course.places[k][step] for k in some]))
+        taught = _gathered(way, [lessons[k][step - first] for k in some])
+        with torch.autocast(batch.labels.device.type, torch.bfloat16, enabled=plan.bf16):
+            terms, from_others = _terms(
+                net,
+                partial(way.forward, batch.devices),
+                batch,
+                course.public.inputs(about, way.dtype),
+                taught,
+                plan,
+                [lotteries[k] for k in some],
+            )
         total = terms["loss_task"] + plan.nu_emb * terms["loss_emb"] + plan.nu_aux * terms["loss_aux"]
-        total.backward()
-        optimizer.step(plan.rate(first_step + step))
+        way.step(total, rate=alike[some[0]][step][0])
         for name, value in {"loss_total": total, **terms}.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
-        remote.append(from_others)
-    count = max(len(batches), 1)
-    new = {part: held.part() for part, held in lent.items()}
-    shares = torch.stack(remote).mean(0).tolist() if remote else []
-    return Trained(
-        new,
-        optimizer.memories(),
-        {name: value.item() / count for name, value in sums.items()},
-        tuple(shares),
-        {student: _answer(architecture, new, public, asked, plan) for student, asked in wanted.items()},
-    )
+            sums.setdefault(name, value.new_zeros(way.count))[batch.devices] += value.detach()
+        for k, own in zip(some, from_others.reshape(-1, len(some)).unbind(1), strict=True):
+            remote[k].append(own)
+    by_device = {name: value.tolist() for name, value in sums.items()}
+    return [
+        Trained(
+            state,
+            memories,
+            {name: values[k] / max(steps[k], 1) for name, values in by_device.items()},
+            tuple(torch.stack(remote[k]).mean(0).tolist()) if remote[k] else (),
+            {},
+        )
+        for k, (state, memories) in enumerate(zip(way.states(), way.memories(), strict=True))
+    ]
+
+
+def _gathered(way: Way, lessons: Sequence[Sequence[Lesson]]) -> list[Lesson]:
+    """Of clients with equally many lessons each, these as one: probabilities [m, K, B, C], embeddings [K, B, L]."""
+    if isinstance(way, Alone):
+        return list(lessons[0])
+    return [
+        Lesson(
+            torch.stack([one.probabilities for one in several], dim=1),
+            None if several[0].embedding is None else torch.stack([one.embedding for one in several]),
+        )
+        for several in zip(*lessons, strict=True)
+    ]
 
 
 def _terms(
     net: ClassifierNet,
-    x: Tensor,
-    y: Tensor,
+    through: Callable[[Tensor], Outputs],
+    own: Batch,
     z: Tensor,
     lessons: Sequence[Lesson],
     plan: MHDPlan,
-    lottery: torch.Generator,
+    lotteries: Sequence[torch.Generator],
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """The three losses, and the part of targets that came from others by auxiliary head [m]."""
-    task = F.cross_entropy(net(x).logits[0], y)
-    zero = task.new_zeros(())
+    """The three losses, and the part of targets that came from others by auxiliary head, [m] or [m, K].
+
+    Args:
+        net: In training mode.
+        through: Passes inputs through it.
+        own: Private samples.
+        z: Public samples [B, ...] or [K, B, ...].
+        lessons: What teachers say of them.
+        plan: Weights and the like.
+        lotteries: Of each client, what targets are drawn with.
+    """
+    task = cross_entropy(through(own.inputs).logits[0], own.labels, own.real)
+    zero = torch.zeros_like(task)
     terms = {"loss_task": task, "loss_emb": zero, "loss_aux": zero}
-    heads = len(net.heads.heads) - 1
-    from_others = zero.expand(heads)
+    from_others = task.new_zeros(len(net.heads) - 1, *task.shape)
     if plan.nu_emb or plan.nu_aux:
         with running_statistics_kept(net):
-            outputs = net(z)
+            outputs = through(z)
         if plan.nu_emb and lessons:
             distances = [
                 embedding_distance(outputs.embedding, one.embedding)
                 for one in lessons
                 if one.embedding is not None
             ]
-            terms["loss_emb"] = torch.stack(distances).sum()
+            terms["loss_emb"] = torch.stack(distances).sum(0)
         if plan.nu_aux:
-            terms["loss_aux"], from_others = _heads(outputs.logits, lessons, plan, lottery)
+            terms["loss_aux"], from_others = _heads(outputs.logits, lessons, plan, lotteries)
     return terms, from_others
 
 
 def _heads(
-    logits: Sequence[Tensor], lessons: Sequence[Lesson], plan: MHDPlan, lottery: torch.Generator
+    logits: Sequence[Tensor],
+    lessons: Sequence[Lesson],
+    plan: MHDPlan,
+    lotteries: Sequence[torch.Generator],
 ) -> tuple[Tensor, Tensor]:
     """Compute Σ_k of eq. (5): auxiliary head k learns from heads k − 1, its own client's and the teachers'."""
     losses, others = [], []
     for k in range(1, len(logits)):
         candidates = torch.stack([logits[k - 1].softmax(-1), *(one.probabilities[k - 1] for one in lessons)])
         if plan.random_target:
-            place = torch.randint(len(candidates), (candidates.shape[1],), generator=lottery)
-            target = chosen(candidates, place.to(candidates.device))
+            count, batch = len(candidates), candidates.shape[-2]
+            drawn = torch.stack([torch.randint(count, (batch,), generator=own) for own in lotteries])
+            target = chosen(candidates, drawn.view(candidates.shape[1:-1]).to(candidates.device))
         else:
             target = most_confident(candidates)
         losses.append(towards(target.target, logits[k]))
-        others.append((target.place > 0).to(logits[0].dtype).mean())
-    return torch.stack(losses).sum(), torch.stack(others)
+        others.append((target.place > 0).to(logits[0].dtype).mean(-1))
+    return torch.stack(losses).sum(0), torch.stack(others)
+
+
+def _answering(
+    architecture: Classifier,
+    trained: Trained,
+    public: PublicSet,
+    wanted: Mapping[int, Wanted],
+    plan: MHDPlan,
+) -> Trained:
+    """What was ``trained``, with what it says to each student."""
+    answers = {
+        student: _answer(architecture, trained.state, public, asked, plan)
+        for student, asked in wanted.items()
+    }
+    return replace(trained, predictions=answers)
 
 
 def _answer(

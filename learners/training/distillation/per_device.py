@@ -15,6 +15,7 @@ from learners.training.costs import passes_facts, training_bytes
 from learners.training.distillation import evaluation
 from learners.training.distillation.classifier import Classifier, classifiers
 from learners.training.distillation.costs import NetworkCosts, all_costs
+from learners.training.distillation.stackable import ManyAtOnce
 from learners.training.state import State, state_bytes, take
 from learners.training.task import Store, Task, load_task
 from netsim.core.errors import ScenarioError
@@ -22,7 +23,7 @@ from netsim.core.streams import derive_seed
 from netsim.learner import Learner, Setup
 from netsim.work.future import Future, Shared
 from netsim.work.graph import TaskGraph
-from netsim.work.job import Inputs
+from netsim.work.job import Inputs, Stack
 
 Initialisation = Literal["pytorch", "glorot"]
 
@@ -183,6 +184,27 @@ class PerDeviceLearner(Learner):
         """Return how many training samples each device holds."""
         return {k: len(rows) for k, rows in self._devices.samples.items()}
 
+    def _stack(self, device: int, plan: Any, kind: ManyAtOnce, steps: int) -> Stack:
+        """Return how work of all devices with the network of ``device`` is done as one.
+
+        Args:
+            device: Whose work it is.
+            plan: Says all that must be the same beside the network.
+            kind: Which work.
+            steps: How many it has.
+        """
+        own, everybody = self._devices.architectures[device], self._devices.architectures
+        alike = [k for k, one in everybody.items() if one.text == own.text]
+        return Stack(
+            f"{kind.label} {own.text} {plan}",
+            kind.function,
+            kind.shorten,
+            max(self.training_memory_bytes(k) for k in alike),
+            f"{kind.label} {own.network.name}",
+            steps,
+            kind.obstacle,
+        )
+
     def _is_evaluated(self, round: int) -> bool:
         """Return whether models are evaluated after ``round``."""
         return round % self.setup.evaluation.every == 0 or round == self.setup.rounds
@@ -207,7 +229,7 @@ class PerDeviceLearner(Learner):
             "batch_size": self.setup.evaluation.batch_size,
             "seed": derive_seed(self.setup.seed, "evaluation", node, round),
         }
-        return work.do(evaluation.evaluate, inputs, round)
+        return work.do(evaluation.evaluate, inputs, round, late=True)
 
     def _finite(self, work: TaskGraph, trained: Future, what: str, round: int, **key: str) -> Future:
         """Return a future of what was ``trained``, which raises the error of ``what`` where that diverged."""

@@ -32,9 +32,9 @@ class PublicSet:
         return len(self.rows)
 
     def inputs(self, places: Tensor, dtype: torch.dtype) -> Tensor:
-        """Network inputs [len(places), ...] of the samples at ``places`` (on the CPU), without randomness."""
+        """Network inputs [*places.shape, ...] of the samples at ``places`` (on the CPU), without randomness."""
         rows = self.rows[places].to(self.store.labels.device)
-        return self.store.seen(self.modality, rows, dtype)
+        return self.store.seen(self.modality, rows.flatten(), dtype).unflatten(0, rows.shape)
 
     def labels(self, places: Tensor) -> Tensor:
         """Their labels in their own data set, int64."""

@@ -185,8 +185,9 @@ def _batch(
         if generators is None:
             x = store.seen(m, flat, dtype)
         else:
-            draws = _draws(samples, m, step, counts, own.shape[1], generators)
-            x = store.trained_on(m, flat, None if draws is None else draws.to(at), dtype)
+            some = torch.arange(len(generators))[step.devices].tolist()
+            draws = store.drawn(m, counts, [generators[k][m] for k in some]) if m in generators[0] else None
+            x = store.trained_on(m, flat, draws, dtype)
         inputs[m] = x.unflatten(0, own.shape)
     labels = store.labels[rows.to(at)]
     return Batch(inputs, labels, present, step.devices, None if real is None else real.to(at))
@@ -200,18 +201,3 @@ def _compact(rows: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
     padding = torch.arange(most) >= counts[:, None]
     own = rows.gather(1, order).masked_fill_(padding, int(rows[here][0]))
     return own, order.masked_fill(padding, rows.shape[1])
-
-
-def _draws(
-    samples: Samples, modality: str, step: Step, counts: Sequence[int], most: int, generators: Generators
-) -> Tensor | None:
-    """Random numbers for each sample [K · most, ...], each client's from its own generator; None where none are."""
-    if modality not in generators[0]:
-        return None
-    transform = samples.store.transforms[modality]
-    found = []
-    for place, count in zip(torch.arange(len(generators))[step.devices].tolist(), counts, strict=True):
-        draws = transform.draw(count, generators[place][modality])
-        assert draws is not None
-        found.append(torch.cat([draws, draws.new_zeros(most - count, *draws.shape[1:])]))
-    return torch.cat(found)

@@ -25,7 +25,9 @@ class AtOnce:
 
     jobs: list[tuple[Callable[..., Any], dict[str, Any]]] = field(default_factory=list)
 
-    def do(self, function: Callable[..., Any], inputs: Any, round: int, stack: Any = None) -> Future:
+    def do(
+        self, function: Callable[..., Any], inputs: Any, round: int, stack: Any = None, late: bool = False
+    ) -> Future:
         """As ``TaskGraph.do``; function and inputs must survive a journey."""
         given = opened(inputs)
         self.jobs.append((function, given))

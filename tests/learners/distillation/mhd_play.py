@@ -93,7 +93,6 @@ def perturb(game: Play, device: int) -> None:
 
 
 def weights(state: State, head: int | None = None) -> dict[str, torch.Tensor]:
-    """Trunk and one head, or all heads, by name."""
-    found = {f"trunk.{name}": tensor for name, tensor in state["trunk"].items()}
-    prefix = "" if head is None else f"heads.{head}."
-    return found | {f"heads.{n}": t for n, t in state["heads"].items() if n.startswith(prefix)}
+    """Trunk and one head, or all of a state, by name."""
+    parts = state if head is None else ("trunk", f"heads.{head}")
+    return {f"{part}.{name}": tensor for part in parts for name, tensor in state[part].items()}

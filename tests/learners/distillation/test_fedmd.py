@@ -32,7 +32,7 @@ from learners.algorithms.fedmd import Upload, mean_scores
 from learners.checks import fingerprint
 from learners.data.dataset import MultimodalDataset, Partition, Share
 from learners.training.batches import mini_batches
-from learners.training.distillation.fedmd_update import Consensus, Epochs, update
+from learners.training.distillation.fedmd_update import Consensus, Steps, update
 from learners.training.state import Part
 from learners.training.task import Store
 from netsim.core.errors import ScenarioError
@@ -86,11 +86,11 @@ def fingerprints(play: Play) -> dict[int, str]:
 
 def test_identical_parties_agree_with_themselves_and_do_not_move() -> None:
     learner = exact(make("fedmd", networks=[MLP, MLP], precision="float64", digest_epochs=3, **NO_START))
-    inputs = job_inputs(learner, epochs=Epochs(0, 0, 0))
+    inputs = job_inputs(learner, steps=Steps(0, 0, 0))
     own = update(**inputs).scores
     consensus = Consensus(inputs["asked"], mean_scores([own, own]))
     assert torch.equal(consensus.scores, own)
-    digested = update(**{**inputs, "epochs": Epochs(0, 3, 0), "consensus": consensus})
+    digested = update(**{**inputs, "steps": Steps(0, 6, 0), "consensus": consensus})
     assert digested.losses == {"loss_digest": 0.0}
     assert fingerprint(digested.state) == fingerprint(inputs["state"])
 
@@ -159,7 +159,7 @@ def test_a_digest_brings_parties_nearer_to_the_consensus() -> None:
     turns = play.rounds(2)
     inputs = play.work.inputs_of(update)[3]
     assert inputs["consensus"] is not None and turns[1].metrics[0, "loss_digest"] > 0
-    again = {**inputs, "state": play[0]["model"], "epochs": Epochs(0, 1, 0)}
+    again = {**inputs, "state": play[0]["model"], "steps": Steps(0, 2, 0)}
     nearer = update(**again).losses["loss_digest"]
     assert nearer < 0.7 * turns[1].metrics[0, "loss_digest"]
 
@@ -175,7 +175,7 @@ def test_scores_do_not_depend_on_how_samples_are_batched() -> None:
     )
     play = Play(learner)
     play.rounds(1)
-    inputs = {**play.work.inputs_of(update)[0], "state": play[0]["model"], "epochs": Epochs(0, 0, 0)}
+    inputs = {**play.work.inputs_of(update)[0], "state": play[0]["model"], "steps": Steps(0, 0, 0)}
     whole, *parts = (
         update(**{**inputs, "plan": dataclasses.replace(inputs["plan"], digest_batch_size=size)}).scores
         for size in (100, 1, 5)
@@ -256,13 +256,13 @@ def test_a_head_for_public_classes_is_used_once() -> None:
     learner = make("fedmd", label_space="private")
     assert learner._devices.architectures[0].class_counts == (3, 2)
     play = Play(learner)
-    before = play[0]["model"]["heads"]["heads.1.weight"].clone()
+    before = play[0]["model"]["heads.1"]["weight"].clone()
     (first,) = play.rounds(1)
-    then = play[0]["model"]["heads"]["heads.1.weight"].clone()
+    then = play[0]["model"]["heads.1"]["weight"].clone()
     assert not torch.equal(before, then)
     assert first.messages[0][0].size_bits == 12 * 3 * 32
     play.rounds(2)
-    assert torch.equal(play[0]["model"]["heads"]["heads.1.weight"], then)
+    assert torch.equal(play[0]["model"]["heads.1"]["weight"], then)
 
 
 def test_shared_classes_are_the_same_classes() -> None:

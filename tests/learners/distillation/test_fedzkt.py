@@ -32,6 +32,7 @@ from torch.optim import SGD
 
 from learners.checks import fingerprint
 from learners.data.dataset import MultimodalDataset
+from learners.training.batched import Alone
 from learners.training.batches import mini_batches
 from learners.training.distillation.fedzkt_update import (
     GENERATOR,
@@ -195,13 +196,11 @@ def test_server_work_changes_none_of_its_inputs(learner: Any) -> None:
 def test_a_device_that_is_the_global_model_learns_nothing_from_it(learner: Any, student: int) -> None:
     game = Game(learner)
     architecture, state = game.devices[student]
-    net = architecture.net("cpu", place=1)
-    lent = lend(net.parts(), state)
+    way = Alone(architecture.net("cpu", place=1), state, Rule("sgd", 1.0))
     x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
     target = architecture.predict(state, x).logits[0]
-    loss = transfer_step(x, target, net, "keep", SGD(net.parameters(), lr=1.0))
-    assert loss == pytest.approx(0, abs=1e-12)
-    assert_states_close({name: own.part() for name, own in lent.items()}, state, 1e-12)
+    assert transfer_step(x, target, way, "keep") == pytest.approx(0, abs=1e-12)
+    assert_states_close(way.states()[0], state, 1e-12)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -31,6 +31,7 @@ from learners.algorithms.mhd import MHD, head_metrics
 from learners.checks import fingerprint
 from learners.networks.choice import NetworkChoice
 from learners.training.batches import mini_batches, random_numbers
+from learners.training.distillation.batches import Batch
 from learners.training.distillation.classifier import Classifier, ClassifierNet
 from learners.training.distillation.evaluation import Evaluated, evaluate
 from learners.training.distillation.mhd_update import (
@@ -114,8 +115,8 @@ def test_without_distillation_everybody_trains_alone(transport: str) -> None:
     devices = together.learner._devices
     net, state, store = net_of(heads=1), together[0]["model"], devices.store
     net.trunk.load_state_dict(dict(state["trunk"]))
-    net.heads.load_state_dict(dict(state["heads"]))
-    used = [*net.trunk.parameters(), *net.heads.heads[0].parameters()]
+    net.heads[0].load_state_dict(dict(state["heads.0"]))
+    used = [*net.trunk.parameters(), *net.heads[0].parameters()]
     optimizer = torch.optim.SGD(used, lr=0.1, momentum=0.9)
     for game in (together, disturbed, deaf):
         game.rounds(3)
@@ -129,7 +130,7 @@ def test_without_distillation_everybody_trains_alone(transport: str) -> None:
         F.cross_entropy(net(store.inputs["features"][batch]).logits[0], store.labels[batch]).backward()
         optimizer.step()
     expected = {"trunk." + n: t for n, t in net.trunk.state_dict().items()}
-    expected |= {"heads." + n: t for n, t in net.heads.state_dict().items() if n.startswith("heads.0")}
+    expected |= {"heads." + n: t for n, t in net.heads.state_dict().items() if n.startswith("0")}
     last = together[0]["model"]
     found = weights(last, head=0)
     assert found.keys() == expected.keys()
@@ -144,12 +145,12 @@ def test_the_main_head_learns_nothing_from_the_auxiliary_loss() -> None:
     """Without neighbours and with one auxiliary head its target is the own main head's prediction, fixed."""
     net = net_of(heads=2)
     logits = net(noise(5, 8)).logits
-    loss, others = _heads(logits, [], plan(), random_numbers(0))
+    loss, others = _heads(logits, [], plan(), [random_numbers(0)])
     expected = -(logits[0].softmax(-1) * logits[1].log_softmax(-1)).sum(-1).mean()
     torch.testing.assert_close(loss, expected)
     assert others.tolist() == [0.0]
-    assert gradient(loss, net.heads.heads[0]) is None
-    for module in (net.heads.heads[1], net.trunk):
+    assert gradient(loss, net.heads[0]) is None
+    for module in (net.heads[1], net.trunk):
         assert gradient(loss, module).abs().sum() > 0  # type: ignore[union-attr]
 
 
@@ -159,10 +160,10 @@ def test_an_auxiliary_head_learns_as_a_student_only(teachers: int) -> None:
     net = net_of(heads=3)
     logits = net(noise(5, 8)).logits
     lessons = [Lesson(noise(2, 5, CLASSES, seed=n).softmax(-1), None) for n in range(1, 1 + teachers)]
-    both, _ = _heads(logits, lessons, plan(), random_numbers(0))
-    first, _ = _heads(logits[:2], lessons, plan(), random_numbers(0))
-    assert gradient(both, net.heads.heads[0]) is None
-    assert torch.equal(gradient(both, net.heads.heads[1]), gradient(first, net.heads.heads[1]))  # type: ignore[arg-type]
+    both, _ = _heads(logits, lessons, plan(), [random_numbers(0)])
+    first, _ = _heads(logits[:2], lessons, plan(), [random_numbers(0)])
+    assert gradient(both, net.heads[0]) is None
+    assert torch.equal(gradient(both, net.heads[1]), gradient(first, net.heads[1]))  # type: ignore[arg-type]
 
 
 def test_a_device_that_hears_nobody_learns_from_itself() -> None:
@@ -182,14 +183,14 @@ def test_the_surest_neighbour_is_the_target() -> None:
     sure = lesson(2, 5, 0.98, label=2)
     others = [Lesson(noise(2, 5, CLASSES, seed=n).mul(0.1).softmax(-1), None) for n in (1, 2)]
     assert max(own.softmax(-1).max() for own in logits) < 0.98
-    found, remote = _heads(logits, [*others, sure], plan(), random_numbers(0))
+    found, remote = _heads(logits, [*others, sure], plan(), [random_numbers(0)])
     target = sure.probabilities[0]
     expected = sum(-(target * own.log_softmax(-1)).sum(-1).mean() for own in logits[1:])
     torch.testing.assert_close(found, expected)
     assert remote.tolist() == [1.0, 1.0]
     for order in ([2, 0, 1], [0, 2, 1], [1, 0, 2]):
         given = [[*others, sure][n] for n in order]
-        again, same = _heads(logits, given, plan(), random_numbers(0))
+        again, same = _heads(logits, given, plan(), [random_numbers(0)])
         assert torch.equal(again, found) and torch.equal(same, remote)
         assert torch.equal(gradient(again, net), gradient(found, net))  # type: ignore[arg-type]
 
@@ -200,7 +201,7 @@ def test_each_sample_and_head_has_one_target() -> None:
     first, second = lesson(2, 3, 0.5, label=1), lesson(2, 3, 0.6, label=2)
     first.probabilities[:, 0] = torch.tensor([0.05, 0.9, 0.05])
     first.probabilities[1, 1] = torch.tensor([0.8, 0.1, 0.1])
-    found, remote = _heads(logits, [first, second], plan(), random_numbers(0))
+    found, remote = _heads(logits, [first, second], plan(), [random_numbers(0)])
     own = logits[0].softmax(-1)
     by_head = [
         torch.stack([first.probabilities[0, 0], second.probabilities[0, 1], own[2]]),
@@ -214,10 +215,10 @@ def test_each_sample_and_head_has_one_target() -> None:
 def test_targets_at_random_are_one_candidate_each_and_all_candidates() -> None:
     logits = [noise(300, CLASSES)] * 2
     teachers = [lesson(1, 300, 0.9, label) for label in (0, 1)]
-    found = [_heads(logits, teachers, plan(random_target=True), random_numbers(7)) for _ in range(2)]
+    found = [_heads(logits, teachers, plan(random_target=True), [random_numbers(7)]) for _ in range(2)]
     assert torch.equal(found[0][0], found[1][0])
     assert found[0][1].item() == pytest.approx(2 / 3, abs=0.1)
-    assert not torch.equal(found[0][0], _heads(logits, teachers, plan(), random_numbers(7))[0])
+    assert not torch.equal(found[0][0], _heads(logits, teachers, plan(), [random_numbers(7)])[0])
 
 
 def test_embeddings_of_all_teachers_count_and_nothing_else_of_them() -> None:
@@ -225,7 +226,9 @@ def test_embeddings_of_all_teachers_count_and_nothing_else_of_them() -> None:
     ours = net(z).embedding
     given = [noise(5, 6, seed=n) for n in (2, 3)]
     lessons = [Lesson(noise(2, 5, CLASSES).softmax(-1), one) for one in given]
-    terms, remote = _terms(net, x, y, z, lessons, plan(nu_aux=0.0), random_numbers(0))
+    terms, remote = _terms(
+        net, net, Batch(x, y, slice(0, 1), 0, None), z, lessons, plan(nu_aux=0.0), [random_numbers(0)]
+    )
     unit = [one / one.norm(dim=1, keepdim=True) for one in (ours, *given)]
     expected = sum(((unit[0] - one) ** 2).sum(1).mean() for one in unit[1:])
     torch.testing.assert_close(terms["loss_emb"], expected)
@@ -406,9 +409,11 @@ def test_public_samples_go_by_their_batchs_statistics_as_the_student_sees_them()
     net = learner._devices.architectures[0].build()
     x, y, z = noise(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), 3 + noise(4, 1, 8, 8, seed=1)
     taught = [Lesson(noise(2, 4, CLASSES).softmax(-1), noise(4, 4))]
-    terms, _ = _terms(net, x, y, z, taught, plan(), random_numbers(0))
+    terms, _ = _terms(net, net, Batch(x, y, slice(0, 1), 0, None), z, taught, plan(), [random_numbers(0)])
     net.train()
-    torch.testing.assert_close(terms["loss_aux"], _heads(net(z).logits, taught, plan(), random_numbers(0))[0])
+    torch.testing.assert_close(
+        terms["loss_aux"], _heads(net(z).logits, taught, plan(), [random_numbers(0)])[0]
+    )
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             assert module.track_running_stats

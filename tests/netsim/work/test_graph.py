@@ -214,6 +214,50 @@ def test_a_task_waits_for_its_inputs_and_for_nothing_else(ready, combines):
     assert world.said("combine") == [("combine", (0, 1))] * combines
 
 
+def late_evaluation(world, device):
+    """Order an evaluation that only metrics wait for."""
+    inputs = {"device": device, "round": 1, "state": 7}
+    found = world.work.do(world.evaluate_one, inputs, 1, late=True)
+    world.work.measure(device, 1, 1.0, found)
+    return found.task
+
+
+def test_a_late_task_begins_when_a_worker_has_nothing_else_to_do():
+    """Two workers: while two trainings are there it waits, also for one that is ordered after it."""
+    world = World(Workers(), max_pending=9, evaluates=False)
+    world.executor.workers = 2
+    world.train(0)
+    world.train(1)
+    late = late_evaluation(world, 0)
+    world.train(2)
+    assert len(world.executor.jobs) == 3 and late.ticket is None
+    world.executor.ready = {1}
+    world.work.close(1, 3.0)
+    assert late.ticket is None, "two trainings are left"
+    world.executor.ready = {0, 1}
+    world.work.close(2, 4.0)
+    assert late.ticket == 3
+    world.work.finish()
+    assert ("accuracy", 1, 0) in world.told.names
+
+
+def test_a_late_task_is_done_where_workers_are_busy_with_what_nobody_needs():
+    world = World(Workers(), max_pending=9, evaluates=False)
+    world.executor.workers = 1
+    world.begin(0)
+    late = late_evaluation(world, 1)
+    world.work.finish()
+    assert late.done and ("accuracy", 1, 1) in world.told.names
+
+
+def test_without_workers_late_tasks_are_no_later():
+    world = World(Inline(), evaluates=False)
+    late_evaluation(world, 0)
+    world.train(1)
+    world.work.close(1, 3.0)
+    assert world.said("evaluate", "ran") == [("evaluate", 0, 1), ("ran", 1, 1)]
+
+
 def test_a_device_that_is_a_round_ahead_trains_from_what_it_combined():
     world = World()
     world.train(0)
