@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from learners.algorithms.fedavg import DROPPED, EVALUATION, LOSSES, WITH_SERVER, FedAvg
 from learners.training.late_fusion.aggregate import aggregate, buffered, moving
 from learners.training.late_fusion.averaging import Averaging, Combined
-from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.options import FedAsyncOptions, FedBuffOptions, StalenessOptions
 from learners.training.late_fusion.weights import staleness_factor
-from netsim.core.options import Options
 from netsim.learner import Metric
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.exchange import Model, Upload
+    from netsim.core.options import Options
 
 STALENESS = {
     "staleness": "versions that the server had made while its clients trained, mean over the uploads"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import networkx as nx
 from pydantic import Field, create_model
 
-from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.registry import entry, names
 from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
-from netsim.work.future import Future
-from netsim.work.graph import TaskGraph
-from netsim.work.job import Inputs
+
+if TYPE_CHECKING:
+    from netsim.core.entry import Entry
+    from netsim.work.future import Future
+    from netsim.work.graph import TaskGraph
+    from netsim.work.job import Inputs
 
 
 class BaselineOptions(Options):

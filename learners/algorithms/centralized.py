@@ -12,10 +12,10 @@ import numpy as np
 from learners.algorithms.baseline import Baseline, unlinked
 from learners.data.dataset import DataSource, MultimodalDataset, Partition, Share, Split
 from netsim.core.options import NoOptions
-from netsim.learner import Setup
 
 if TYPE_CHECKING:  # a scenario is checked without it
     from learners.training.task import Task
+    from netsim.learner import Setup
 
 
 class Centralized(Baseline):

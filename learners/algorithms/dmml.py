@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import networkx as nx
 import torch
 
 from learners.data.dataset import Share
-from learners.networks.architecture import GeneratorShape
-from learners.training.batches import batch_sizes, iterations_per_epoch
-from learners.training.costs import CostTable
 from learners.training.decomposed.aggregate import aggregate
-from learners.training.decomposed.energy import most_iterations, round_flops
+from learners.training.decomposed.device_costs import DeviceCosts
 from learners.training.decomposed.metrics import EVALUATED, LOSSES, VARIATIONS
 from learners.training.decomposed.mixture import Neighbourhood
 from learners.training.decomposed.model import SharedModel
@@ -22,15 +19,16 @@ from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPl
 from learners.training.decomposed.server import averaged, received
 from learners.training.decomposed.tasks import Tasks
 from learners.training.optimizers import Rule
-from learners.training.state import modality_parts, state_bytes
 from learners.training.task import Task, load_task
-from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
 from netsim.learner import Cost, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
-from netsim.work.graph import TaskGraph
-from netsim.work.torch_device import require_memory
+
+if TYPE_CHECKING:
+    from learners.networks.architecture import GeneratorShape
+    from netsim.core.budget import Budget
+    from netsim.core.options import Options
+    from netsim.work.graph import TaskGraph
 
 
 class DeviceState(NamedTuple):
@@ -71,6 +69,9 @@ class DMML(Learner):
         self._shares = {
             k: _trained_on(k, share) for k, share in enumerate(self._task.shares) if share.modalities
         }
+        self._device_costs = DeviceCosts(
+            self._model, self._shares, self._training_options, self._generator_iterations()
+        )
         self._held = {k: len(share.samples) for k, share in enumerate(self._task.shares)}
         self._data_facts = self._task.facts
         self._parcels: dict[int, tuple[tuple[int, ...], list[Message]]] = {}
@@ -152,7 +153,7 @@ class DMML(Learner):
         """Return data set, sizes and costs, for the run's metadata."""
         return {
             "data": self._data_facts,
-            "iterations_per_round": {k: self._iteration_limit(k) for k in sorted(self._shares)},
+            "iterations_per_round": {k: self._device_costs.iteration_limit(k) for k in sorted(self._shares)},
             "samples": {k: len(share.samples) for k, share in sorted(self._shares.items())},
             **self._model.facts(),
         }
@@ -164,14 +165,7 @@ class DMML(Learner):
         modalities = {k: share.modalities for k, share in self._shares.items()}
         if not self.setup.has_server:
             self._neighbourhood = Shared(Neighbourhood(graph, modalities, self._modalities))
-        # Each device's model, its successor under way, what it sent, and what its optimizer remembers.
-        held = sum(state_bytes(self._model.first(own)) for own in modalities.values())
-        require_memory(
-            (3 + len(self._rule.memories)) * held,
-            self.setup.memory_bytes,
-            f"the models of {len(self._shares)} devices",
-            "use fewer devices (devices.count) or smaller networks (learner.networks), or allow more",
-        )
+        self._model.require_memory(list(modalities.values()), self._rule, self.setup.memory_bytes)
         store = self._task.store(self.setup.torch_device, self._shares)
         rows = self._task.test_rows(self.setup.evaluation.samples, self.setup.seed)
         self._tasks = Tasks(self.setup, self._model, store, torch.as_tensor(rows, dtype=torch.int64))
@@ -201,8 +195,7 @@ class DMML(Learner):
         iterations = self._iterations(node, total, plan)
         known = self._costs.get(node)  # most devices do the same round after round
         if known is None or known.total_iterations != total or known.iterations != iterations:
-            costs = self._device_costs(node, total)
-            flops = round_flops(costs, iterations, total, self._generator_iterations())
+            flops = self._device_costs.flops(node, iterations, total)
             known = self._costs[node] = LocalCost(iterations, flops, total)
         return known
 
@@ -287,7 +280,7 @@ class DMML(Learner):
             "own": parts,
             "arrived": arrived,
             "samples": {k: len(self._shares[k].samples) for k in arrived},
-            "extractors": {m: modality_parts(m)[0] for m in self._modalities},
+            "modalities": self._modalities,
         }
         new = work.together(averaged, inputs, round)
         return Step(new["parts"], new["parts"], new["metrics"])
@@ -297,19 +290,11 @@ class DMML(Learner):
         key = min(round, 2)
         return self._plans.get(key) or self._plans.setdefault(key, self._training_plan(key))
 
-    def _iteration_limit(self, device: int) -> int:
-        """Return N_k: as stated, or as many mini-batches as the local epochs have."""
-        if self._model.costs.iterations is not None:
-            return self._model.costs.iterations
-        options = self._training_options
-        samples = len(self._shares[device].samples)
-        return options.local_epochs * iterations_per_epoch(samples, options.batch_size, options.last_batch)
-
     def _affordable(self, device: int, budget: Budget) -> int:
         """Return N^max of a coming round (Section IV-A)."""
-        options, limit = self._training_options, self._iteration_limit(device)
+        options = self._training_options
         if not (isinstance(options, BatteryOptions) and options.spare_battery):
-            return limit
+            return self._device_costs.iteration_limit(device)
         modalities = self._shares[device].modalities
         sending_j = 0.0
         for n, joules in budget.joules_per_bit.items():
@@ -317,21 +302,7 @@ class DMML(Learner):
                 sending_j += joules * self._bits(modalities)
             elif n == self.setup.server or n in self._shares:
                 sending_j += joules * self._bits(self._shared(device, n))
-
-        def needed_j(total: int) -> float:
-            costs, iterations = self._device_costs(device, total), dict.fromkeys(modalities, total)
-            flops = round_flops(costs, iterations, total, self._generator_iterations())
-            return budget.joules_per_flop * sum(flops.values()) + sending_j
-
-        return most_iterations(limit, needed_j, budget.remaining_j)
-
-    def _device_costs(self, device: int, total: int) -> CostTable:
-        """Return the costs of the device's mini-batches in a round of so many: of one of mean size."""
-        if not total:
-            return self._model.costs
-        options, samples = self._training_options, len(self._shares[device].samples)
-        seen = sum(batch_sizes(samples, options.batch_size, total, options.last_batch))
-        return self._model.costs_of(seen, total * options.batch_size)
+        return self._device_costs.affordable(device, budget.joules_per_flop, sending_j, budget.remaining_j)
 
     def _shared(self, node: int, other: int) -> tuple[str, ...]:
         """Return the modalities that both own; the server has all."""

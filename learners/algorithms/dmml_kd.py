@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from learners.algorithms.dmml import DMML
 from learners.networks.architecture import GeneratorShape
@@ -11,7 +11,9 @@ from learners.training.decomposed.metrics import DISTILLATION_LOSSES, EVALUATED,
 from learners.training.decomposed.options import DMMLKDOptions
 from learners.training.decomposed.plan import GeneratorTraining, LossWeights, TrainingPlan
 from learners.training.optimizers import Rule
-from netsim.core.options import Options
+
+if TYPE_CHECKING:
+    from netsim.core.options import Options
 
 
 class DMMLKD(DMML):

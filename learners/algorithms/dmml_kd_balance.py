@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from learners.algorithms.dmml_kd import DMMLKD
 from learners.training.costs import BITS_PER_NUMBER
 from learners.training.decomposed.balance import balance, gamma, influence
 from learners.training.decomposed.metrics import BALANCE
 from learners.training.decomposed.options import DMMLKDBalanceOptions
-from netsim.core.budget import Budget
-from netsim.core.options import Options
 from netsim.core.streams import derive_seed
 from netsim.learner import Cost, Metric, Report, Step
-from netsim.work.graph import TaskGraph
-from netsim.work.job import Inputs
+
+if TYPE_CHECKING:
+    from netsim.core.budget import Budget
+    from netsim.core.options import Options
+    from netsim.work.graph import TaskGraph
+    from netsim.work.job import Inputs
 
 Coefficients = Mapping[str, Mapping[int, float]]
 """ξ_{k,k'}/(φ_{k,k'} + ε) by modality and sender k'."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from learners.algorithms.fedavg import WITH_SERVER, FedAvg
 from learners.training.batches import random_numbers
 from learners.training.late_fusion.aggregate import Rule, attention
 from learners.training.late_fusion.averaging import Averaging
-from learners.training.late_fusion.exchange import Upload
 from learners.training.late_fusion.options import FedAttOptions
-from netsim.core.options import Options
 from netsim.core.streams import derive_seed
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.exchange import Upload
+    from netsim.core.options import Options
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx as nx
 
 from learners.networks.late_fusion import FUSION, head_part, trunk_part
-from learners.training.costs import BITS_PER_NUMBER
 from learners.training.late_fusion import averaging, evaluation, local_update, neighbours, report
 from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.federation import Client, Federation
 from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions
 from learners.training.late_fusion.plan import LocalPlan
-from netsim.core.options import Options
 from netsim.core.streams import derive_seed
 from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
-from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack
+
+if TYPE_CHECKING:
+    from netsim.core.options import Options
+    from netsim.work.graph import TaskGraph
 
 LOSSES = {
     "loss_total": "what a client's training minimised, mean over the round's steps",
@@ -181,7 +182,7 @@ class FedAvg(Learner):
         federation, server = self._federation, self.setup.server
         client = self._clients.get(node)
         if client is not None and server is not None:
-            extra = BITS_PER_NUMBER * self._upload_numbers(client)
+            extra = federation.costs.bits_of(self._upload_numbers(client))
             return [Message((server,), federation.costs.message_bits(client.modalities) + extra)]
         if client is None and node != server:
             return ()
@@ -193,7 +194,7 @@ class FedAvg(Learner):
         if together and groups:
             owned = {m for group in groups for m in group}
             groups = {tuple(m for m in federation.modalities if m in owned): others}
-        extra = BITS_PER_NUMBER * self._download_numbers() if node == server else 0
+        extra = federation.costs.bits_of(self._download_numbers()) if node == server else 0
         return [
             Message(tuple(to), federation.costs.message_bits(modalities) + extra)
             for modalities, to in groups.items()

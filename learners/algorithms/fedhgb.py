@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from learners.algorithms.fedavg import DROPPED, EVALUATION, LOSSES, WITH_SERVER, FedAvg
 from learners.networks.late_fusion import FUSION
 from learners.training.late_fusion.aggregate import Rule, averaging
 from learners.training.late_fusion.averaging import Averaging, Combined
-from learners.training.late_fusion.exchange import Model, Upload
-from learners.training.late_fusion.federation import Client
 from learners.training.late_fusion.local_update import Trained, subset_size
 from learners.training.late_fusion.options import FedHGBOptions
-from learners.training.late_fusion.plan import LocalPlan
 from learners.training.late_fusion.report import behaviours
-from learners.training.late_fusion.weights import Behaviour, Blend, Sign, blend, blended, shares, votes
-from netsim.core.options import Options
+from learners.training.late_fusion.weights import Behaviour, Blend, blend, blended, shares, votes
 from netsim.learner import Metric
-from netsim.work.graph import TaskGraph
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.exchange import Model, Upload
+    from learners.training.late_fusion.federation import Client
+    from learners.training.late_fusion.plan import LocalPlan
+    from netsim.core.options import Options
+    from netsim.work.graph import TaskGraph
 
 BEHAVIOURS = {
     "generalisation": "ΔG: how far a head's validation loss has fallen in a client's round; the fused head's has no "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import networkx as nx
 import torch
@@ -17,15 +17,17 @@ from learners.training.distillation.options import FedMDOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner
 from learners.training.distillation.public import load_public
 from learners.training.optimizers import Memories, Rule
-from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
 from netsim.learner import Cost, Message, Metric, Setup, Step
 from netsim.work.future import Future, Shared
-from netsim.work.graph import TaskGraph
-from netsim.work.job import Inputs
 from netsim.work.torch_device import require_memory
+
+if TYPE_CHECKING:
+    from netsim.core.budget import Budget
+    from netsim.core.options import Options
+    from netsim.work.graph import TaskGraph
+    from netsim.work.job import Inputs
 
 
 class Upload(NamedTuple):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from learners.algorithms.fedavg import WITH_SERVER, FedAvg
 from learners.training.late_fusion.aggregate import Rule, normalised_averaging
 from learners.training.late_fusion.averaging import Averaging
-from learners.training.late_fusion.exchange import Upload
-from learners.training.late_fusion.federation import Client
 from learners.training.late_fusion.options import FedNovaOptions
 from learners.training.late_fusion.weights import effective_steps
-from netsim.core.options import Options
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.exchange import Upload
+    from learners.training.late_fusion.federation import Client
+    from netsim.core.options import Options
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from learners.algorithms.fedavg import FedAvg
 from learners.training.late_fusion.options import FedProxOptions
-from netsim.core.options import Options
+
+if TYPE_CHECKING:
+    from netsim.core.options import Options
 
 
 class FedProx(FedAvg):

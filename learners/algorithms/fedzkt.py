@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx as nx
 import torch
 
 from learners.networks.choice import NetworkChoice
 from learners.training.batches import batch_sizes, iterations_per_epoch
-from learners.training.costs import flops_of
 from learners.training.distillation.classifier import Classifier
-from learners.training.distillation.costs import input_gradient_flops, network_costs
 from learners.training.distillation.evaluation import means
+from learners.training.distillation.fedzkt_costs import ServerCosts
 from learners.training.distillation.fedzkt_update import (
     GENERATOR,
     LOCAL_UPDATES,
@@ -30,18 +29,19 @@ from learners.training.distillation.fedzkt_update import (
 from learners.training.distillation.options import FedZKTOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner, glorot
 from learners.training.distillation.zkt_generator import GeneratorShape
-from learners.training.flops import count
 from learners.training.optimizers import Rule
 from learners.training.state import State, is_finite, state_bytes, take
-from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
 from netsim.core.streams import derive_seed
 from netsim.learner import Cost, Message, Metric, Setup, Step
-from netsim.work.future import Future
-from netsim.work.graph import TaskGraph
-from netsim.work.job import Inputs
 from netsim.work.torch_device import require_memory
+
+if TYPE_CHECKING:
+    from netsim.core.budget import Budget
+    from netsim.core.options import Options
+    from netsim.work.future import Future
+    from netsim.work.graph import TaskGraph
+    from netsim.work.job import Inputs
 
 GLOBAL = NetworkChoice(name="cnn")
 """The server's network where the scenario names none; the paper does not say which it used."""
@@ -91,25 +91,13 @@ class FedZKT(PerDeviceLearner):
                 f"{self._devices.modality} has shape {list(shape)}; use image data, or fedmd"
             )
         self._global = Classifier(options.global_network or GLOBAL, shape, classes)
-        try:
-            self._global_costs = network_costs(self._global, self._devices.sample, setup.costs)
-        except ScenarioError as error:
-            raise ScenarioError(f"learner.global_network: {error}") from error
         self._shape = GeneratorShape(options.noise_size, options.generator_channels, shape)
+        self._server_costs = ServerCosts(self._global, self._shape, self._devices, options, setup.costs)
         own = self._devices.first_weights(self._global, options.initialisation)
         models = {k: self._devices.initial(k) for k in self._devices.samples}
         self._first: dict[str, Any] = {
             "devices": models, "own": own, "generator": self._first_generator(), "memories": {}
         }  # fmt: skip
-        with torch.random.fork_rng(devices=[]):
-            passes = count(self._shape.build(), torch.zeros(2, options.noise_size))
-        self._generator_flops = flops_of(setup.costs, passes)
-        self._through = {
-            one.text: input_gradient_flops(one, self._devices.sample, setup.costs)
-            for one in {
-                one.text: one for one in (self._global, *self._devices.architectures.values())
-            }.values()
-        }
 
     @property
     def _options(self) -> FedZKTOptions:
@@ -143,8 +131,8 @@ class FedZKT(PerDeviceLearner):
         return {
             **self._devices.facts(),
             "global_network": self._global.network.name,
-            "global_flops_per_sample": self._global_costs.step(),
-            "generator_flops_per_sample": self._generator_flops.both,
+            "global_flops_per_sample": self._server_costs.network.step(),
+            "generator_flops_per_sample": self._server_costs.generator.both,
         }
 
     def prepare(self, graph: nx.Graph) -> None:
@@ -180,7 +168,8 @@ class FedZKT(PerDeviceLearner):
         In a step of the generator, gradients pass through the frozen networks to their inputs.
         """
         if node == self.setup.server:
-            return Cost({}, self._server_flops([k for k in peers if k in self._devices.samples]))
+            active = [k for k in peers if k in self._devices.samples]
+            return Cost({}, self._server_costs.flops(self._students(active)))
         if node not in self._devices.samples:
             return Cost()
         options, steps = self._options, self._steps(node)
@@ -194,22 +183,6 @@ class FedZKT(PerDeviceLearner):
         return options.local_epochs * iterations_per_epoch(
             len(self._devices.samples[device]), options.batch_size, options.last_batch
         )
-
-    def _server_flops(self, active: Sequence[int]) -> dict[str, float]:
-        options = self._options
-        samples = options.distillation_iterations * options.server_batch_size
-        generator, own = self._generator_flops, self._global_costs
-        everybody = math.fsum(self._devices.costs(k).forward for k in self._devices.samples)
-        frozen = (self._global, *(self._devices.architectures[k] for k in self._devices.samples))
-        through = math.fsum(self._through[one.text] for one in frozen)
-        students = self._students(active)
-        played = options.student_steps
-        return {
-            "generator": samples * (generator.both + own.forward + everybody + through),
-            "global": samples * played * (generator.forward + own.step() + everybody),
-            "transfer": samples
-            * (generator.forward + own.forward + math.fsum(self._devices.costs(k).step() for k in students)),
-        }
 
     def _students(self, active: Sequence[int]) -> list[int]:
         """Return the devices whose models learn from the global one."""

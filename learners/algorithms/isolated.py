@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import networkx as nx
 
 from learners.algorithms.baseline import Baseline, unlinked
-from netsim.learner import Setup
+
+if TYPE_CHECKING:
+    from netsim.learner import Setup
 
 
 class Isolated(Baseline):

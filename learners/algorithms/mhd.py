@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import networkx as nx
 import torch
@@ -12,22 +12,24 @@ from torch import Tensor
 
 from learners.training.batches import batch_sizes, mini_batches, random_numbers
 from learners.training.costs import BITS_PER_NUMBER, BYTES_PER_NUMBER
-from learners.training.distillation.evaluation import Evaluated
 from learners.training.distillation.graphs import Teachers, in_round, teachers
 from learners.training.distillation.mhd_update import MANY, MHDPlan, Pool, Told, Wanted, update
 from learners.training.distillation.options import MOST_HEADS, MHDOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner
 from learners.training.distillation.public import load_public
 from learners.training.optimizers import Rule
-from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError
-from netsim.core.options import Options
 from netsim.core.streams import derive_seed, stream
 from netsim.learner import Cost, Message, Metric, Setup, Step
 from netsim.work.future import Future, Shared
-from netsim.work.graph import TaskGraph
-from netsim.work.job import Inputs
 from netsim.work.torch_device import require_memory
+
+if TYPE_CHECKING:
+    from learners.training.distillation.evaluation import Evaluated
+    from netsim.core.budget import Budget
+    from netsim.core.options import Options
+    from netsim.work.graph import TaskGraph
+    from netsim.work.job import Inputs
 
 Entry = TypeVar("Entry")
 HEADS = ("main", *(f"aux{k}" for k in range(1, MOST_HEADS + 1)))

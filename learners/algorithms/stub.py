@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from netsim.core.options import Options
 from netsim.learner import Budget, Cost, Learner, Message, Metric, Report, Setup, Step
-from netsim.work.graph import TaskGraph
+
+if TYPE_CHECKING:
+    from netsim.work.graph import TaskGraph
 
 
 class StubOptions(Options):

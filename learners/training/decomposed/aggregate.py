@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,9 @@ from learners.training.decomposed.metrics import VARIATIONS
 from learners.training.decomposed.mixture import COMMON, Mixture, Neighbourhood
 from learners.training.state import Part, Row, State, gather, modality_parts
 from netsim.learner import Metric
-from netsim.work.job import Inputs
+
+if TYPE_CHECKING:
+    from netsim.work.job import Inputs
 
 
 class Aggregated(NamedTuple):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from learners.training.costs import CostTable
+if TYPE_CHECKING:
+    from learners.training.costs import CostTable
 
 
 def round_flops(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,11 @@ from learners.networks.generator import Generator
 from learners.training.batched import Means, Way, steps_together
 from learners.training.batches import random_numbers
 from learners.training.decomposed.losses import generator_loss
-from learners.training.decomposed.plan import TrainingPlan
 from learners.training.stack import ALL
-from learners.training.task import Store
+
+if TYPE_CHECKING:
+    from learners.training.decomposed.plan import TrainingPlan
+    from learners.training.task import Store
 
 
 def update_generator(

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from learners.networks.architecture import Architecture
-from learners.networks.decomposed import DecomposedNet
-from learners.networks.generator import Generator
 from learners.training.batched import Alone, Means, Step, Together, Way, steps_together
 from learners.training.batches import active_modalities, batch_sizes, drawn_by_all, random_numbers
 from learners.training.decomposed.generator_update import update_generator
 from learners.training.decomposed.losses import network_losses
 from learners.training.decomposed.metrics import DISTILLATION_LOSSES, LOSSES
-from learners.training.decomposed.plan import TrainingPlan
-from learners.training.optimizers import Memories
 from learners.training.randomness import drawing_from_its_seed
 from learners.training.stack import ALL
-from learners.training.state import State
-from learners.training.task import Store
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
+
+if TYPE_CHECKING:
+    from learners.networks.architecture import Architecture
+    from learners.networks.decomposed import DecomposedNet
+    from learners.networks.generator import Generator
+    from learners.training.decomposed.plan import TrainingPlan
+    from learners.training.optimizers import Memories
+    from learners.training.state import State
+    from learners.training.task import Store
 
 MEANS_BATCH = 64
 """Samples of each of many devices in a forward pass for the class means, if a mini-batch has no more."""

@@ -8,12 +8,16 @@ what was chosen.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from learners.networks.decomposed import Outputs
-from learners.training.decomposed.plan import LossWeights
 from learners.training.objectives import cross_entropy, log_softmax
+
+if TYPE_CHECKING:
+    from learners.networks.decomposed import Outputs
+    from learners.training.decomposed.plan import LossWeights
 
 SAMPLE_NORM_EPSILON = 1e-6
 """Added to a sample's norm in the difference loss: a sample equal to the batch's mean would give 0/0."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from learners.networks.architecture import Architecture, GeneratorShape, build
 from learners.networks.choice import choose
 from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
-from learners.training.decomposed.options import TrainingOptions
-from learners.training.optimizers import Rule
-from learners.training.state import State, modality_parts, numbers, take
-from learners.training.task import Task
+from learners.training.state import State, modality_parts, numbers, state_bytes, take
 from netsim.core.streams import derive_seed
-from netsim.learner import Setup
+from netsim.work.torch_device import require_memory
+
+if TYPE_CHECKING:
+    from learners.training.decomposed.options import TrainingOptions
+    from learners.training.optimizers import Rule
+    from learners.training.task import Task
+    from netsim.learner import Setup
 
 
 class SharedModel:
@@ -66,6 +69,22 @@ class SharedModel:
         dtype = torch.float64 if setup.precision == "float64" else torch.float32
         self.initial: State = take(model.parts(), dtype)
         self._restricted: dict[tuple[str, ...], Architecture] = {}
+
+    def require_memory(self, modalities: Sequence[tuple[str, ...]], rule: Rule, memory_bytes: float) -> None:
+        """Check that models of devices with these ``modalities`` fit.
+
+        A device's model, its successor under way, what it sent, and its optimizer state.
+
+        Raises:
+            ScenarioError: They do not.
+        """
+        held = sum(state_bytes(self.first(own)) for own in modalities)
+        require_memory(
+            (3 + len(rule.memories)) * held,
+            memory_bytes,
+            f"the models of {len(modalities)} devices",
+            "use fewer devices (devices.count) or smaller networks (learner.networks), or allow more",
+        )
 
     def restricted_to(self, modalities: tuple[str, ...]) -> Architecture:
         """Return the architecture of a device with ``modalities``."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from learners.training.batches import LastBatch
-from learners.training.optimizers import Rule
 from netsim.learner import Cost
+
+if TYPE_CHECKING:
+    from learners.training.batches import LastBatch
+    from learners.training.optimizers import Rule
 
 
 @dataclass(frozen=True)

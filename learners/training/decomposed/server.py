@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from learners.training.decomposed.metrics import VARIATIONS
 from learners.training.mixing import Mixing
-from learners.training.state import Part, Row, State, gather
+from learners.training.state import Part, Row, State, gather, modality_parts
 from netsim.learner import Metric
-from netsim.work.job import Inputs
+
+if TYPE_CHECKING:
+    from netsim.work.job import Inputs
 
 
 class Averaged(NamedTuple):
@@ -45,13 +47,13 @@ def averaged(inputs: Sequence[Inputs]) -> list[Averaged]:
 
     Args:
         inputs: Of each server: ``own``, its model, all parts; ``arrived``, the clients' parts by device, in the order
-            of numbers; ``samples`` of each device; ``extractors``, the part of each modality.
+            of numbers; ``samples`` of each device; ``modalities``, all of them.
     """
     return [_averaged(**one) for one in inputs]
 
 
 def _averaged(
-    own: State, arrived: dict[int, State], samples: dict[int, int], extractors: dict[str, str]
+    own: State, arrived: dict[int, State], samples: dict[int, int], modalities: Sequence[str]
 ) -> Averaged:
     parts: dict[str, Part] = {}
     for name, part in own.items():
@@ -64,7 +66,8 @@ def _averaged(
         mean = Part(Row(mixing(gather([arrived[k][name].row for k in holders])), 0), part.layout)
         parts[name] = _with_counters_of(mean, part)
     metrics = []
-    for modality, name in extractors.items():
+    for modality in modalities:
+        name, *_ = modality_parts(modality)
         if own[name].layout.weights and parts[name] is not own[name]:
             after = parts[name].weights
             moved = torch.linalg.vector_norm(after - own[name].weights) / torch.linalg.vector_norm(after)

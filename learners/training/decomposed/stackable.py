@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from learners.networks.architecture import Architecture
 from learners.training.stackable import SAMPLES, networks_obstacle, some_of
-from learners.training.task import Store
+
+if TYPE_CHECKING:
+    from learners.networks.architecture import Architecture
+    from learners.training.task import Store
 
 
 def training_obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:

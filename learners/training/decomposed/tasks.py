@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from learners.training.decomposed import evaluation, local_update
-from learners.training.decomposed.model import SharedModel
-from learners.training.decomposed.plan import LocalCost, TrainingPlan
 from learners.training.decomposed.stackable import evaluation_obstacle, training_obstacle
 from learners.training.evaluation import as_metrics
 from learners.training.state import state_bytes
-from learners.training.task import Store
 from netsim.core.streams import derive_seed
-from netsim.learner import Metric, Setup
 from netsim.work.future import Future, Shared
-from netsim.work.graph import TaskGraph
 from netsim.work.job import Inputs, Stack
+
+if TYPE_CHECKING:
+    from learners.training.decomposed.model import SharedModel
+    from learners.training.decomposed.plan import LocalCost, TrainingPlan
+    from learners.training.task import Store
+    from netsim.learner import Metric, Setup
+    from netsim.work.graph import TaskGraph
 
 
 class Tasks:

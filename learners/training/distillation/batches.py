@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,12 +12,14 @@ from torch import Tensor
 from learners.training.batched import Way, steps_together
 from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
 from learners.training.distillation.classifier import TRUNK, ClassifierNet
-from learners.training.options import LastBatch
-from learners.training.stack import Devices
 from learners.training.stackable import mixes_samples
-from learners.training.state import State
-from learners.training.task import Store
 from netsim.core.streams import derive_seed
+
+if TYPE_CHECKING:
+    from learners.training.options import LastBatch
+    from learners.training.stack import Devices
+    from learners.training.state import State
+    from learners.training.task import Store
 
 MIXED_SAMPLES = 8
 """Samples with which it is found out whether those of a batch meet in a network."""

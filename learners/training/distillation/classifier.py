@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from learners.networks.built import built
-from learners.networks.choice import NetworkChoice
 from learners.networks.folded import linear
-from learners.networks.network import Trunk
-from learners.training.state import State
 from netsim.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from learners.networks.choice import NetworkChoice
+    from learners.networks.network import Trunk
+    from learners.training.state import State
 
 TRUNK, EMBEDDING = "trunk", "embedding"
 """Parts of a state: the feature extractor, and the map of its features; beside them, each head is a part."""

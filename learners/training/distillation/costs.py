@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from learners.training.costs import activation_bytes, blaming, flops_of, head_passes, trains
-from learners.training.distillation.classifier import Classifier, ClassifierNet
 from learners.training.flops import Passes, count
 from learners.training.state import numbers, take
 from netsim.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from learners.training.distillation.classifier import Classifier, ClassifierNet
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,8 +13,10 @@ from torch.nn import functional as F
 
 from learners.training.distillation.classifier import TRUNK, Classifier
 from learners.training.randomness import drawing_from_its_seed
-from learners.training.state import State
-from learners.training.task import Store
+
+if TYPE_CHECKING:
+    from learners.training.state import State
+    from learners.training.task import Store
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,17 +15,19 @@ from learners.training.batches import batch_sizes, drawn_by_all
 from learners.training.distillation.batches import Private
 from learners.training.distillation.classifier import Classifier, ClassifierNet, Outputs
 from learners.training.distillation.losses import absolute_error
-from learners.training.distillation.public import PublicSet
 from learners.training.distillation.stackable import ManyAtOnce, longest_first, private_obstacle
 from learners.training.objectives import cross_entropy
-from learners.training.optimizers import Memories, Rule
-from learners.training.options import LastBatch
 from learners.training.randomness import drawing_from_its_seed
 from learners.training.stack import ALL, Devices
-from learners.training.state import State
-from learners.training.task import Store
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
+
+if TYPE_CHECKING:
+    from learners.training.distillation.public import PublicSet
+    from learners.training.optimizers import Memories, Rule
+    from learners.training.options import LastBatch
+    from learners.training.state import State
+    from learners.training.task import Store
 
 LossOf = Callable[[Outputs], Tensor]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,23 +21,26 @@ from learners.training.distillation.classifier import (
     Outputs,
     running_statistics_kept,
 )
-from learners.training.distillation.losses import Disagreement, disagreement, divergence
+from learners.training.distillation.losses import disagreement, divergence
+from learners.training.distillation.options import Disagreement
 from learners.training.distillation.stackable import (
     ManyAtOnce,
     longest_first,
     network_obstacle,
     private_obstacle,
 )
-from learners.training.distillation.zkt_generator import GeneratorShape
 from learners.training.objectives import cross_entropy
 from learners.training.optimizers import Memories, Rule, Single
-from learners.training.options import LastBatch
 from learners.training.randomness import drawing_from_its_seed
 from learners.training.stack import ALL
 from learners.training.state import State, is_finite, lend
-from learners.training.task import Store
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
+
+if TYPE_CHECKING:
+    from learners.training.distillation.zkt_generator import GeneratorShape
+    from learners.training.options import LastBatch
+    from learners.training.task import Store
 
 Statistics = Literal["keep", "update", "eval"]
 GENERATOR = "generator"

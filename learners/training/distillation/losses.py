@@ -6,13 +6,14 @@ number, [], or one of each, [K].
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from learners.training.distillation.options import Disagreement
+if TYPE_CHECKING:
+    from learners.training.distillation.options import Disagreement
 
 
 def towards(target: Tensor, logits: Tensor) -> Tensor:

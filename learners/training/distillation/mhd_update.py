@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -23,16 +23,18 @@ from learners.training.distillation.classifier import (
     running_statistics_kept,
 )
 from learners.training.distillation.losses import chosen, embedding_distance, most_confident, towards
-from learners.training.distillation.public import PublicSet
 from learners.training.distillation.stackable import ManyAtOnce, longest_first, private_obstacle
 from learners.training.objectives import cross_entropy
-from learners.training.optimizers import Memories, Rule
-from learners.training.options import LastBatch
 from learners.training.randomness import DrawingFrom, drawing_from_its_seed
 from learners.training.state import State, is_finite
-from learners.training.task import Store
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
+
+if TYPE_CHECKING:
+    from learners.training.distillation.public import PublicSet
+    from learners.training.optimizers import Memories, Rule
+    from learners.training.options import LastBatch
+    from learners.training.task import Store
 
 BLOCK = 64
 """Steps whose lessons are taken at once: a few large passes through each teacher in place of many small ones."""

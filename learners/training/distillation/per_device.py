@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,15 +15,17 @@ from learners.training.costs import passes_facts, training_bytes
 from learners.training.distillation import evaluation
 from learners.training.distillation.classifier import Classifier, classifiers
 from learners.training.distillation.costs import NetworkCosts, all_costs
-from learners.training.distillation.stackable import ManyAtOnce
 from learners.training.state import State, state_bytes, take
 from learners.training.task import Store, Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.learner import Learner, Setup
 from netsim.work.future import Future, Shared
-from netsim.work.graph import TaskGraph
 from netsim.work.job import Inputs, Stack
+
+if TYPE_CHECKING:
+    from learners.training.distillation.stackable import ManyAtOnce
+    from netsim.work.graph import TaskGraph
 
 Initialisation = Literal["pytorch", "glorot"]
 

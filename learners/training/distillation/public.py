@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from learners.data.choice import DataChoice
 from learners.training.task import Store, Task, store_of
 from netsim.core.errors import ScenarioError
-from netsim.learner import Setup
+
+if TYPE_CHECKING:
+    from learners.data.choice import DataChoice
+    from netsim.learner import Setup
 
 
 @dataclass(frozen=True)

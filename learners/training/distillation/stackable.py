@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,8 +14,10 @@ from learners.training.distillation.classifier import (
     running_statistics_kept,
 )
 from learners.training.stackable import some_of, trunk_obstacle
-from learners.training.state import State
 from netsim.work.job import Inputs
+
+if TYPE_CHECKING:
+    from learners.training.state import State
 
 Jobs = Sequence[Inputs]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learners.training.late_fusion.aggregate import Rule, aggregate, averaging
-from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.weights import shares
-from learners.training.state import State
 from netsim.learner import Metric
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.exchange import Model, Upload
+    from learners.training.state import State
 
 
 class Combined(NamedTuple):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from learners.training.batched import Mask, Step, steps_together
-from learners.training.late_fusion.samples import Samples
-from learners.training.stack import Devices
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.samples import Samples
+    from learners.training.stack import Devices
 
 Generators = Sequence[Mapping[str, torch.Generator]]
 """Of each client, what its samples of each modality are augmented with."""

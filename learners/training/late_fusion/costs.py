@@ -11,6 +11,7 @@ from torch import Tensor
 
 from learners.networks.late_fusion import FUSION, LateFusionNet, head_part, trunk_part
 from learners.training.costs import (
+    BITS_PER_NUMBER,
     activation_bytes,
     check_trunks,
     flops_of,
@@ -40,8 +41,12 @@ class FusionCosts:
     numbers: Mapping[str, int]
     iterations: int | None
 
+    def bits_of(self, numbers: int) -> float:
+        """Return the size of so many ``numbers`` that travel beside a model [bit]."""
+        return float(BITS_PER_NUMBER * numbers)
+
     def message_bits(self, modalities: Iterable[str]) -> float:
-        """Size of a model with ``modalities`` [bit]."""
+        """Return the size of a model with ``modalities`` [bit]."""
         return sum(self.bits[m] for m in modalities) + self.bits[FUSION]
 
     def flops(self, present: Mapping[str, float], stepped: float, measured: float) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,7 +11,9 @@ from torch.nn import functional as F
 from learners.networks.late_fusion import FUSION, LateFusion
 from learners.training.randomness import drawing_from_its_seed
 from learners.training.state import State, lend
-from learners.training.task import Store
+
+if TYPE_CHECKING:
+    from learners.training.task import Store
 
 
 @drawing_from_its_seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,8 +12,6 @@ from learners.networks.late_fusion import FUSION, late_fusion
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.late_fusion.costs import fusion_costs, kept_bytes
-from learners.training.late_fusion.options import FederatedOptions
-from learners.training.late_fusion.plan import LocalPlan
 from learners.training.late_fusion.samples import Client, Samples, hold_out
 from learners.training.state import State, state_bytes, take
 from learners.training.task import Task, load_task
@@ -21,6 +19,10 @@ from netsim.core.streams import derive_seed, stream
 from netsim.learner import Cost, Setup
 from netsim.work.future import Shared
 from netsim.work.torch_device import require_memory
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.options import FederatedOptions
+    from learners.training.late_fusion.plan import LocalPlan
 
 __all__ = ["Client", "Federation"]
 

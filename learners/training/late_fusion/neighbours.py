@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import networkx as nx
 
-from learners.training.late_fusion.local_update import Trained
 from learners.training.mixing import Mixing, surviving_weights
 from learners.training.state import Layout, Part, Row, State, gather
 from netsim.learner import Metric
 from netsim.world.topology.mixing import metropolis_weights
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.local_update import Trained
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from learners.training.batches import LastBatch
 from learners.training.optimizers import Rule
+
+if TYPE_CHECKING:
+    from learners.training.batches import LastBatch
 
 
 @dataclass(frozen=True)

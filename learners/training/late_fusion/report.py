@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learners.networks.late_fusion import FUSION
 from learners.training.evaluation import as_metrics
-from learners.training.late_fusion.local_update import Trained
 from learners.training.late_fusion.weights import Behaviour, behaviour
-from learners.training.state import State
 from netsim.core.errors import ScenarioError
 from netsim.learner import Metric
+
+if TYPE_CHECKING:
+    from learners.training.late_fusion.local_update import Trained
+    from learners.training.state import State
 
 
 class Report(NamedTuple):

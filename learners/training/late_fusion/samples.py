@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learners.data.dataset import Share
-from learners.training.task import Store
 from netsim.core.streams import stream
+
+if TYPE_CHECKING:
+    from learners.data.dataset import Share
+    from learners.training.task import Store
 
 Rows = NDArray[np.int64]
 

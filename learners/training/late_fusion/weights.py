@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from learners.training.late_fusion.options import Sign, Staleness
+if TYPE_CHECKING:
+    from learners.training.late_fusion.options import Sign, Staleness
 
 Key = TypeVar("Key")
 

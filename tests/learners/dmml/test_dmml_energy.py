@@ -116,7 +116,7 @@ def test_a_short_last_batch_takes_less_of_the_battery() -> None:
 def test_the_balancing_learner_reports_what_the_battery_will_allow() -> None:
     """A battery that holds two and a half iterations after the round allows two in the next."""
     learner = make_learner("dmml_kd_balance", generator_iterations=0)
-    one = learner._device_costs(0, 1)
+    one = learner._device_costs.of_a_mini_batch(0, 1)
     each = J_PER_FLOP * sum(round_flops(one, {"audio": 1, "visual": 1}, 1, 0).values())
     play_round(learner, 1)
     assert play_of(learner).report(0, 1, Budget(2.5 * each, J_PER_FLOP, {})).payload.limit == 2
