@@ -194,7 +194,7 @@ class FedMD(PerDeviceLearner):
         return 1 if self._label_space == "private" else 0
 
     def _steps(self, device: int, round: int) -> Steps:
-        """The first round that a party gets to the end of has public labels and no digest."""
+        """Return the work of ``round``: the first that a party gets to the end of has public labels and no digest."""
         options, last = self._options, self._options.last_batch
         own = iterations_per_epoch(len(self._devices.samples[device]), options.batch_size, last)
         if self._begun.get(device, round) == round:

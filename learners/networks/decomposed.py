@@ -40,7 +40,7 @@ class Outputs(NamedTuple):
 
     @property
     def per_modality(self) -> Tensor:
-        """Each active modality's own prediction, with its share b/A of the bias [A, B, C] (eq. 27)."""
+        """Return each active modality's own prediction, with its share b/A of the bias [A, B, C] (eq. 27)."""
         return self.modality_logits + self.bias[..., None, None, :] / self.modality_logits.shape[-3]
 
 
@@ -121,7 +121,7 @@ class DecomposedNet(nn.Module):
         inputs: Mapping[str, Tensor],
         generated: Tensor | None,
     ) -> Outputs:
-        """What both forward passes are.
+        """Do what both forward passes have in common.
 
         Args:
             features_of: From a modality to its trunk's features.
@@ -163,5 +163,5 @@ class DecomposedNet(nn.Module):
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    """As ``torch.stack`` before the last two axes; it copies even a single one."""
+    """Stack before the last two axes, as ``torch.stack``, which copies even a single one."""
     return torch.stack(list(tensors), -3) if len(tensors) > 1 else tensors[0].unsqueeze(-3)

@@ -47,7 +47,7 @@ class Generator(nn.Module):
         return self._features(connect, noise, labels)
 
     def _features(self, through: Callable[[str, Tensor], Tensor], noise: Tensor, labels: Tensor) -> Tensor:
-        """What both are: ``through`` takes a tensor through a layer."""
+        """Return the features; ``through`` takes a tensor through a layer."""
         one_hot = F.one_hot(labels, self.class_count).to(noise.dtype)
         hidden = F.relu(through("hidden", torch.cat([noise, one_hot], dim=-1)))
         return through("output", hidden)

@@ -1,4 +1,4 @@
-"""What learning minimises, of one device or of each of several.
+"""Losses of one device or of each of several.
 
 A softmax over few classes is three times faster where the batch lies side by side in memory. That is so for many
 devices' logits here; those of one device stay as they are.
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, real: Tensor | None = None, summed: bool = False) -> Tensor:
-    """Mean cross-entropy over a batch.
+    """Compute the mean cross-entropy over a batch.
 
     Args:
         logits: [B, C] of one device, or [K, B, C].

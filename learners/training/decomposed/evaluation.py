@@ -47,7 +47,7 @@ def evaluate(
 
 
 def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """:func:`evaluate` for several devices of one architecture, on the same test samples."""
+    """Evaluate several devices of one architecture, as :func:`evaluate` does, on the same test samples."""
     architecture, store, rows = (jobs[0][name] for name in ("architecture", "store", "rows"))
     net = architecture.model(jobs[0]["torch_device"]).net
     way = Together(net, [job["state"] for job in jobs], None)
@@ -77,7 +77,7 @@ def _evaluated(way: Way, store: Store, rows: Tensor, batch_size: int) -> list[di
 
 
 def _for_all(way: Way, samples: Tensor) -> Tensor:
-    """The same samples for each device."""
+    """Return the same samples for each device."""
     return way.own(samples.expand(way.count, *samples.shape))
 
 
@@ -87,7 +87,7 @@ def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
 
 
 def _result(loss: float, correct: Sequence[int], modalities: Sequence[str], samples: int) -> dict[str, float]:
-    """``correct`` counts right fused predictions and each modality's; of one modality they are the same."""
+    """Return shares of ``correct``, the right fused predictions and each modality's; of one modality they are equal."""
     counts = correct if len(modalities) > 1 else [correct[0]] * 2
     names = ["accuracy", *(f"accuracy/{m}" for m in modalities)]
     right = {name: count / samples for name, count in zip(names, counts, strict=True)}

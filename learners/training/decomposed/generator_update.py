@@ -31,7 +31,7 @@ def update_generator(
     means_batch: int,
     means: Means,
 ) -> None:
-    """N̂ iterations of eq. (14), labels drawn evenly from those that the device holds; only the generator moves.
+    """Do N̂ iterations of eq. (14), labels drawn evenly from those that the device holds; only the generator moves.
 
     Args:
         generator: Of one device, or of several.
@@ -66,7 +66,7 @@ def update_generator(
 def class_means(
     network: Way, store: Store, rows: Sequence[Tensor], batch_size: int
 ) -> tuple[Tensor, list[Tensor]]:
-    """h̄^y: mean common feature of each label that a device holds, over its samples and modalities.
+    """Compute h̄^y: mean common feature of each label that a device holds, over its samples and modalities.
 
     With the weights and in the mode that the network has, on inputs as in testing.
 
@@ -98,6 +98,6 @@ def class_means(
 def draws(
     labels: int, iterations: int, batch_size: int, noise_size: int, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Which of a device's ``labels`` each sample has [iterations, batch], and its noise [iterations, batch, size]."""
+    """Draw which of ``labels`` each sample has [iterations, batch], and its noise [iterations, batch, size]."""
     index = torch.randint(labels, (iterations, batch_size), generator=random)
     return index, torch.randn(iterations, batch_size, noise_size, generator=random)

@@ -34,7 +34,7 @@ MEANS_BATCH = 64
 
 @dataclass(frozen=True)
 class Trained:
-    """What a local update leaves.
+    """The result of a local update.
 
     Attributes:
         state: The device's new state, all tensors new.
@@ -55,7 +55,7 @@ class Trained:
 
 
 class Own(NamedTuple):
-    """What a device has of its own in a local update, besides its model.
+    """The data of a device in a local update, besides its model.
 
     Attributes:
         device: Its number.
@@ -255,7 +255,7 @@ def _batches(
 
 
 def _kinds(owned: Sequence[Own], sizes: Sequence[Sequence[int]]) -> list[list[tuple[int, tuple[str, ...]]]]:
-    """Of each mini-batch of each device its size and P: the modalities that are active in it."""
+    """Return of each mini-batch of each device its size and P: the modalities that are active in it."""
     return [list(zip(counts, own.active(), strict=True)) for own, counts in zip(owned, sizes, strict=True)]
 
 

@@ -30,7 +30,7 @@ EACH = (-3, -2, -1)
 
 
 def network_losses(outputs: Outputs, labels: Tensor, weights: LossWeights) -> dict[str, Tensor]:
-    """F^tot, eq. (12), and its terms by name, over the modalities that took part in ``outputs``."""
+    """Compute F^tot, eq. (12), and its terms by name, over the modalities that took part in ``outputs``."""
     terms = {"loss_task": task_loss(outputs.logits, labels)}
     total = terms["loss_task"]
     if weights.similarity and outputs.modality_logits.shape[-3] > 1:
@@ -51,12 +51,12 @@ def network_losses(outputs: Outputs, labels: Tensor, weights: LossWeights) -> di
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """F_k: cross-entropy of the fused ``logits`` [B, C] with ``labels`` [B], mean over the batch."""
+    """Compute F_k: cross-entropy of the fused ``logits`` [B, C] with ``labels`` [B], mean over the batch."""
     return cross_entropy(logits, labels)
 
 
 def similarity_loss(common_logits: Tensor) -> Tensor:
-    """F^sim, eq. (6): KL between the modalities' common predictions, mean over ordered pairs and the batch.
+    """Compute F^sim, eq. (6): KL between the modalities' common predictions, mean over ordered pairs and the batch.
 
     Args:
         common_logits: ŵ ĥ [A, B, C], A ≥ 2.
@@ -69,13 +69,13 @@ def similarity_loss(common_logits: Tensor) -> Tensor:
 
 
 def auxiliary_loss(common_logits: Tensor, labels: Tensor) -> Tensor:
-    """F^cls, eq. (8): cross-entropy of every common prediction [A, B, C], mean over modalities and the batch."""
+    """Compute F^cls, eq. (8): cross-entropy of all common predictions [A, B, C], mean over modalities and batch."""
     everyone = torch.cat([labels] * common_logits.shape[-3], dim=-1)
     return cross_entropy(common_logits.flatten(-3, -2), everyone)
 
 
 def difference_loss(common: Tensor, specific: Tensor, form: str = "dsn") -> Tensor:
-    r"""F^dif, eq. (9): how far common and specific features are from orthogonal, summed over modalities.
+    r"""Compute F^dif, eq. (9): how far common and specific features are from orthogonal, summed over modalities.
 
     Args:
         common: ĥ [A, B, L̂].
@@ -94,13 +94,13 @@ def difference_loss(common: Tensor, specific: Tensor, form: str = "dsn") -> Tens
 
 
 def unit_samples(features: Tensor) -> Tensor:
-    """``features`` [..., B, L̂] centred over the batch, each sample scaled to norm one."""
+    """Centre ``features`` [..., B, L̂] over the batch, and scale each sample to norm one."""
     centred = features - features.mean(dim=-2, keepdim=True)
     return centred / (torch.linalg.vector_norm(centred, dim=-1, keepdim=True) + SAMPLE_NORM_EPSILON)
 
 
 def distillation_loss(common_logits: Tensor, generated_logits: Tensor, direction: str = "literal") -> Tensor:
-    """F^kd, eq. (16): between common predictions and those from generated features, mean over modalities, batch.
+    """Compute F^kd, eq. (16), of common predictions and those from generated features, mean over modalities, batch.
 
     Args:
         common_logits: ŵ ĥ [A, B, C].
@@ -121,7 +121,7 @@ def distillation_loss(common_logits: Tensor, generated_logits: Tensor, direction
 def generator_loss(
     generated: Tensor, generated_logits: Tensor, labels: Tensor, class_means: Tensor, beta: float
 ) -> Tensor:
-    """F^gen, eq. (14): generated features must be classified as their label, near the mean of the real ones.
+    """Compute F^gen, eq. (14): generated features must be classified as their label, near the mean of the real ones.
 
     Args:
         generated: h^G [B, L̂].

@@ -78,7 +78,7 @@ class Private:
         )
 
     def sizes(self, steps: Sequence[int]) -> list[list[int]]:
-        """Samples of each mini-batch, of each device."""
+        """Return the number of samples of each mini-batch, of each device."""
         return [
             batch_sizes(len(self.store.shares[device]), self.batch_size, count, self.last_batch)
             for device, count in zip(self.devices, steps, strict=True)

@@ -70,7 +70,7 @@ class ClassifierNet(nn.Module):
         return Outputs(mapped, tuple(linear(features, tensors[head_part(k)]) for k in range(len(self.heads))))
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules by the name of the part: see :mod:`learners.training.state`."""
+        """Return the modules by the name of the part: see :mod:`learners.training.state`."""
         parts = {TRUNK: self.trunk, **{head_part(k): head for k, head in enumerate(self.heads)}}
         return parts if self.embedding is None else {**parts, EMBEDDING: self.embedding}
 
@@ -122,7 +122,7 @@ class Classifier:
 
 
 def tensors_of(state: State) -> dict[str, Tensor]:
-    """The tensors of ``state`` by their name in a :class:`ClassifierNet`."""
+    """Return the tensors of ``state`` by their name in a :class:`ClassifierNet`."""
     return {f"{part}.{name}": tensor for part, own in state.items() for name, tensor in own.items()}
 
 

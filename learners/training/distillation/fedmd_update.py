@@ -70,7 +70,7 @@ class FedMDPlan:
 
 
 class Steps(NamedTuple):
-    """How many steps on what, in this order: public labels, the consensus, own labels."""
+    """Numbers of steps, in this order: on public labels, the consensus, own labels."""
 
     public: int
     digest: int

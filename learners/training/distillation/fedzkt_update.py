@@ -73,7 +73,7 @@ class LocalPlan:
 
     @property
     def rule(self) -> Rule:
-        """Of the optimizer; the derivative of the distance is twice λ times the difference."""
+        """Return the optimizer; the derivative of the distance is twice λ times the difference."""
         return Rule("sgd", self.learning_rate, self.momentum, self.weight_decay, 2 * self.l2)
 
 
@@ -204,7 +204,7 @@ class ServerPlan:
 
     @property
     def transfer(self) -> Rule:
-        """Of the optimizer of each device's model in the transfer back."""
+        """Return the optimizer of each device's model in the transfer back."""
         return Rule("sgd", self.learning_rate, self.momentum)
 
 

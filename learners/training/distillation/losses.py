@@ -1,4 +1,4 @@
-"""What distillation minimises, as functions of logits and probabilities: sums over classes, means over a batch.
+"""Losses of distillation, functions of logits and probabilities: sums over classes, means over a batch.
 
 Where nothing else is said, a batch may be one device's, [B, ...], or one of each of several, [K, B, ...]; a loss is one
 number, [], or one of each, [K].
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def towards(target: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy −Σ_c h_c log s(u)_c of predictions ``logits`` to probabilities ``target``, both [..., B, C]."""
+    """Compute −Σ_c h_c log s(u)_c, the cross-entropy of ``logits`` to probabilities ``target``, both [..., B, C]."""
     return -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
 
 
@@ -46,7 +46,7 @@ def most_confident(candidates: Tensor) -> Chosen:
 
 
 def chosen(candidates: Tensor, place: Tensor) -> Chosen:
-    """The candidate at ``place`` [..., B] of each sample, cut off from the graph."""
+    """Return the candidate at ``place`` [..., B] of each sample, cut off from the graph."""
     return Chosen(candidates.detach().take_along_dim(place[None, ..., None], 0)[0], place)
 
 
@@ -62,7 +62,7 @@ def embedding_distance(own: Tensor, other: Tensor) -> Tensor:
 
 
 def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tensor:
-    """How far one student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
+    """Measure how far one student is from the mean of its teachers (FedZKT, eqs. 3 to 5).
 
     ``kl``: Σ F log(F/f_ens); ``sl``: ‖F − f_ens‖₁, both of softmax outputs and with f_ens the mean of the teachers'
     softmax outputs; ``l1``: ‖u − mean v_k‖₁ of logits.
@@ -83,11 +83,11 @@ def disagreement(kind: Disagreement, student: Tensor, teachers: Tensor) -> Tenso
 
 
 def divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(F ‖ f_k) of a fixed teacher's ``target`` logits and a student's ``logits`` [..., B, C] (FedZKT, eq. 8)."""
+    """Compute KL(F ‖ f_k) of a teacher's ``target`` logits and a student's ``logits`` [..., B, C] (FedZKT, eq. 8)."""
     fixed = target.detach()
     return (fixed.softmax(-1) * (fixed.log_softmax(-1) - logits.log_softmax(-1))).sum(-1).mean(-1)
 
 
 def absolute_error(consensus: Tensor, logits: Tensor) -> Tensor:
-    """Mean absolute error of scores [..., B, C] to the ``consensus``, over samples and classes (FedMD's code)."""
+    """Compute the mean absolute error of scores [..., B, C] to the ``consensus`` (FedMD's code)."""
     return (logits - consensus.detach()).abs().mean((-2, -1))

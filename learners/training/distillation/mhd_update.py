@@ -56,7 +56,7 @@ class Teachers(Protocol):
     """The source of the lessons of a round."""
 
     def count(self, step: int) -> int:
-        """How many lessons there are in ``step``."""
+        """Count the lessons in ``step``."""
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
         """Return the lessons of the steps ``first``, ``first`` + 1 ..., whose public batches these are."""
@@ -78,7 +78,7 @@ class Pool(NamedTuple):
     embeddings: bool
 
     def count(self, step: int) -> int:
-        """See :class:`Teachers`."""
+        """Count the lessons in ``step``; see :class:`Teachers`."""
         return int(self.picks.shape[1])
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
@@ -157,7 +157,7 @@ class Told(NamedTuple):
     predictions: tuple[Predictions, ...]
 
     def count(self, step: int) -> int:
-        """See :class:`Teachers`."""
+        """Count the lessons in ``step``; see :class:`Teachers`."""
         return sum(step in one.steps for one in self.predictions)
 
     def lessons(self, first: int, batches: Sequence[Tensor]) -> list[list[Lesson]]:
@@ -316,7 +316,7 @@ MANY = ManyAtOnce("training", updates, shortened, obstacle)
 
 
 class Course(NamedTuple):
-    """What clients that train together learn from others, and about what.
+    """The lessons of clients that train together, and their public batches.
 
     Attributes:
         public: The public samples.
@@ -333,7 +333,7 @@ class Course(NamedTuple):
     drawing: Sequence[AbstractContextManager[Any]]
 
     def lessons(self, first: int, dtype: torch.dtype) -> list[list[list[Lesson]]]:
-        """By client and step, what its teachers say of its public batches of the steps from ``first`` on."""
+        """Return by client and step what its teachers say of its public batches of the steps from ``first`` on."""
         found = []
         for places, teachers, drawing in zip(self.places, self.teachers, self.drawing, strict=True):
             with drawing:
@@ -396,7 +396,7 @@ def _updated(
 
 
 def _gathered(way: Way, lessons: Sequence[Sequence[Lesson]]) -> list[Lesson]:
-    """Of clients with equally many lessons each, these as one: probabilities [m, K, B, C], embeddings [K, B, L]."""
+    """Join the lessons of clients with equally many each: probabilities [m, K, B, C], embeddings [K, B, L]."""
     if isinstance(way, Alone):
         return list(lessons[0])
     return [
@@ -417,7 +417,7 @@ def _terms(
     plan: MHDPlan,
     lotteries: Sequence[torch.Generator],
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """The three losses, and the part of targets that came from others by auxiliary head, [m] or [m, K].
+    """Return the three losses, and the part of targets that came from others by auxiliary head, [m] or [m, K].
 
     Args:
         net: In training mode.
@@ -475,7 +475,7 @@ def _answering(
     wanted: Mapping[int, Wanted],
     plan: MHDPlan,
 ) -> Trained:
-    """What was ``trained``, with what it says to each student."""
+    """Return what was ``trained``, with what it says to each student."""
     answers = {
         student: _answer(architecture, trained.state, public, asked, plan)
         for student, asked in wanted.items()

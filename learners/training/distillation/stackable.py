@@ -1,4 +1,4 @@
-"""Whether the local updates of devices with the same network can be done as one."""
+"""A trial of local updates: whether those of devices with the same network can be done as one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Jobs = Sequence[Inputs]
 
 
 class ManyAtOnce(NamedTuple):
-    """How one kind of work is done for several devices at once; all are functions of a module.
+    """One kind of work for several devices at once; all are functions of a module.
 
     Attributes:
         label: What it is called in a run's record, before the network's name.
