@@ -12,7 +12,7 @@ from learners.networks.late_fusion import FUSION
 from learners.training.late_fusion.aggregate import Rule, averaging
 from learners.training.late_fusion.averaging import Averaging, Combined
 from learners.training.late_fusion.local_update import Trained, subset_size
-from learners.training.late_fusion.options import FedHGBOptions
+from learners.training.late_fusion.options import FedHGBOptions, Sign
 from learners.training.late_fusion.report import behaviours
 from learners.training.late_fusion.weights import Behaviour, Blend, blend, blended, shares, votes
 from netsim.learner import Metric
