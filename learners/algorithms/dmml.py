@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import networkx as nx
 import torch
 
-from learners.data.dataset import Share
 from learners.training.decomposed.aggregate import aggregate
 from learners.training.decomposed.device_costs import DeviceCosts
 from learners.training.decomposed.metrics import EVALUATED, LOSSES, VARIATIONS
@@ -19,8 +18,7 @@ from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPl
 from learners.training.decomposed.server import averaged, received
 from learners.training.decomposed.tasks import Tasks
 from learners.training.optimizers import Rule
-from learners.training.task import Task, load_task
-from netsim.core.errors import ScenarioError
+from learners.training.task import Task, complete_share, load_task
 from netsim.learner import Cost, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
 
@@ -67,7 +65,7 @@ class DMML(Learner):
             setup, self._task, self._decomposes(self._task.modalities), self._generator_shape()
         )
         self._shares = {
-            k: _trained_on(k, share) for k, share in enumerate(self._task.shares) if share.modalities
+            k: complete_share(k, share) for k, share in enumerate(self._task.shares) if share.modalities
         }
         self._device_costs = DeviceCosts(
             self._model, self._shares, self._training_options, self._generator_iterations()
@@ -313,20 +311,3 @@ class DMML(Learner):
             return own
         theirs = self._shares[other].modalities
         return tuple(m for m in own if m in theirs)
-
-
-def _trained_on(device: int, share: Share) -> Share:
-    """Return the complete samples of ``share``: the fused loss needs every modality that the device owns.
-
-    Raises:
-        ScenarioError: There is none.
-    """
-    if not share.absent:
-        return share
-    if len(share.complete) == 0:
-        raise ScenarioError(
-            f"partition: none of device {device}'s {len(share.samples)} samples has all of "
-            f"{', '.join(share.modalities)}, and this learner trains on complete samples only. "
-            "Raise partition.kept or partition.min_samples, or use another seed."
-        )
-    return Share(share.complete, share.modalities)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import networkx as nx
 import torch
 
-from learners.networks.choice import NetworkChoice
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.distillation.classifier import Classifier
 from learners.training.distillation.evaluation import means
@@ -26,7 +25,7 @@ from learners.training.distillation.fedzkt_update import (
     play,
     transfer,
 )
-from learners.training.distillation.options import FedZKTOptions
+from learners.training.distillation.options import GLOBAL, FedZKTOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner, glorot
 from learners.training.distillation.zkt_generator import GeneratorShape
 from learners.training.optimizers import Rule
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from netsim.work.graph import TaskGraph
     from netsim.work.job import Inputs
 
-GLOBAL = NetworkChoice(name="cnn")
-"""The server's network where the scenario names none; the paper does not say which it used."""
 
 WAY_OUT = "lower it, or go on with the models from before with learner.on_nan: drop"
 """What to do where something diverges."""

@@ -193,3 +193,20 @@ def _transform(dataset: MultimodalDataset, modality: str) -> Transform:
 
 
 _AS_STORED = Transform()
+
+
+def complete_share(device: int, share: Share) -> Share:
+    """Return the complete samples of ``share``: the fused loss needs every modality that the device owns.
+
+    Raises:
+        ScenarioError: There is none.
+    """
+    if not share.absent:
+        return share
+    if len(share.complete) == 0:
+        raise ScenarioError(
+            f"partition: none of device {device}'s {len(share.samples)} samples has all of "
+            f"{', '.join(share.modalities)}, and this learner trains on complete samples only. "
+            "Raise partition.kept or partition.min_samples, or use another seed."
+        )
+    return Share(share.complete, share.modalities)

@@ -1,4 +1,4 @@
-"""What a device's round costs, and how many iterations its battery allows."""
+"""Costs of a device's round, and the iterations that its battery allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What FedZKT's server computes in a round."""
+"""FLOPs of a round of FedZKT's server."""
 
 from __future__ import annotations
 

@@ -174,6 +174,10 @@ FEDMD = Entry(
 )
 
 
+GLOBAL = NetworkChoice(name="cnn")
+"""The server's network where the scenario names none; the paper does not say which it used."""
+
+
 class FedZKTOptions(DistillationOptions):
     """The block of a ``fedzkt`` learner; numbers are those of the paper's Section IV-A for its small data sets."""
 

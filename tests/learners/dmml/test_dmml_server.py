@@ -73,7 +73,7 @@ def test_each_part_is_the_mean_over_those_that_hold_it_by_samples() -> None:
         "own": own,
         "arrived": models,
         "samples": {0: 16, 1: 8, 2: 24},
-        "extractors": {"audio": "trunk/audio"},
+        "modalities": ("audio",),
     }
     (found,) = averaged([inputs])
     shifts = {"trunk/audio": (16 * 1 + 8 * 2) / 24, "trunk/visual": (8 * 2 + 24 * 3) / 32}
@@ -99,7 +99,7 @@ def test_a_part_that_nobody_sent_and_integer_counters_stay_the_server_s_own() ->
         "own": own,
         "arrived": {0: learner._model.first(("audio",))},
         "samples": {0: 16},
-        "extractors": {},
+        "modalities": (),
     }
     (found,) = averaged([inputs])
     assert found.parts["trunk/visual"] is own["trunk/visual"]
