@@ -2,7 +2,7 @@
 
     python benchmarks/reproduce.py ravdess_12dev --seeds 5
     python benchmarks/reproduce.py crema_12dev --learners dmml --seeds 10 \
-        --set jobs.executor.name=learners.training.dry_run:DryRun
+        --set jobs.executor.name=learners.algorithms.dry_run:DryRun
 
 Runs that are there already are not run again, so that a broken-off reproduction goes on where it stopped.
 """

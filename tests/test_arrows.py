@@ -53,12 +53,12 @@ MOST = 14
 ALLOWED_FOR_NOW = {
     # It calls everything that has a command.
     "netsim.app.cli",
-    # A network is a module and a value, and the value is learners.training.state.
+    # A network is a module and a value.
     *("learners.networks.built", "learners.networks.network"),
     # An executor of its own.
-    "learners.training.dry_run",
+    "learners.algorithms.dry_run",
     # Buffers that travel to workers, and the word for an obstacle to a batch.
-    *("learners.training.state", "learners.training.stackable"),
+    *("learners.networks.state", "learners.training.stackable"),
     # YAML of a run's folder, and names of the columns of energy.
     *("netsim.records.run_folder", "netsim.records.totals"),
 }

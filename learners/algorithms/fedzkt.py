@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import networkx as nx
 import torch
 
+from learners.networks.state import State, is_finite, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.distillation.classifier import Classifier
 from learners.training.distillation.evaluation import means
@@ -29,7 +30,6 @@ from learners.training.distillation.options import GLOBAL, FedZKTOptions
 from learners.training.distillation.per_device import DeviceModels, PerDeviceLearner, glorot
 from learners.training.distillation.zkt_generator import GeneratorShape
 from learners.training.optimizers import Rule
-from learners.training.state import State, is_finite, state_bytes, take
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.learner import Cost, Message, Metric, Setup, Step

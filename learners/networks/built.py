@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-from learners.training.randomness import DrawingFrom
+from learners.networks.randomness import DrawingFrom
 
 T = TypeVar("T")
 _shelf = threading.local()

@@ -154,7 +154,7 @@ class DecomposedNet(nn.Module):
         )
 
     def parts(self) -> dict[str, nn.Module]:
-        """Return the modules that are sent together, by the part's name; see :mod:`learners.training.state`."""
+        """Return the modules that are sent together, by the part's name; see :mod:`learners.networks.state`."""
         modules: dict[str, nn.Module] = {}
         for modality in self.modalities:
             modules[f"trunk/{modality}"] = self.trunks[modality]

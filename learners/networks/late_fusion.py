@@ -154,7 +154,7 @@ class LateFusionNet(nn.Module):
         return [self.heads[modality]] if modality in self.heads else []
 
     def parts(self) -> dict[str, nn.Module]:
-        """Return the modules that are sent together, by the part's name; see :mod:`learners.training.state`."""
+        """Return the modules that are sent together, by the part's name; see :mod:`learners.networks.state`."""
         modules: dict[str, nn.Module] = {}
         for m in self.modalities:
             modules[trunk_part(m)] = self.trunks[m]

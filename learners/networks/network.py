@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp
 
 import netsim.core.options
-from learners.training.state import as_in_module, as_numbers
+from learners.networks.state import as_in_module, as_numbers
 
 # PyTorch vectorises some operators by a loop; jobs.stacking: auto measures whether that pays off.
 torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]

@@ -35,9 +35,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from learners.networks.state import Part, State, lend
 from learners.training.optimizers import Memories, Rows, Rule, Single
 from learners.training.stack import ALL, Bank, Devices
-from learners.training.state import Part, State, lend
 
 Mask = bool | Tensor
 """The devices for which something is true: all, none, or some, bool [devices]."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from learners.networks.architecture import Model
 from learners.networks.network import Trunk
+from learners.networks.state import modality_parts, numbers, take
 from learners.training.flops import Passes, check_features, count
-from learners.training.state import modality_parts, numbers, take
 from netsim.core.errors import ScenarioError
 
 BITS_PER_NUMBER = 32

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
+from learners.networks.state import Layout, Row, gather
 from learners.training.stack import ALL, Devices
-from learners.training.state import Layout, Row, gather
 
 Name = Literal["adam", "sgd"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from learners.training.state import Layout, Part, State, gather, rows_of
+from learners.networks.state import Layout, Part, State, gather, rows_of
 
 Devices = slice | Tensor
 """Rows of some devices: a slice, which gives a view, or any rows, int64 [some], which give a copy."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from learners.networks.network import Trunk
-from learners.training.randomness import DrawingFrom
+from learners.networks.randomness import DrawingFrom
+from learners.networks.state import Layout, Lent, Part, Row, State
 from learners.training.stack import stacked
-from learners.training.state import Layout, Lent, Part, Row, State
 from netsim.work.batching import in_words
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}

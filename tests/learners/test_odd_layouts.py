@@ -11,8 +11,8 @@ from odd_networks import HIDDEN, Odd, odd_run
 from tiny_task import models_of
 from torch import nn
 
+from learners.networks.state import Lent, layout_of, take
 from learners.training.optimizers import Rule, Single
-from learners.training.state import Lent, layout_of, take
 from netsim.core.errors import ScenarioError
 
 PLAIN = 20 * HIDDEN + HIDDEN + 2 * (HIDDEN**2 + HIDDEN)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from learners.checks import fingerprint
-from learners.training.randomness import DrawingFrom
+from learners.networks.randomness import DrawingFrom
 from netsim.core.errors import ScenarioError
 
 X = torch.linspace(-1, 1, 60).view(3, 4, 5).requires_grad_()

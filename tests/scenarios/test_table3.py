@@ -13,7 +13,7 @@ import pytest
 
 DRY_RUN = (
     "learner.name=dmml",
-    "jobs.executor.name=learners.training.dry_run:DryRun",
+    "jobs.executor.name=learners.algorithms.dry_run:DryRun",
     "data.surrogate_clips=120",
     "data.audio_shape=[16, 12]",
     "data.image_size=16",

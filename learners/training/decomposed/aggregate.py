@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from learners.networks.state import Part, Row, State, gather, modality_parts
 from learners.training.decomposed.metrics import VARIATIONS
 from learners.training.decomposed.mixture import COMMON, Mixture, Neighbourhood
-from learners.training.state import Part, Row, State, gather, modality_parts
 from netsim.learner import Metric
 
 if TYPE_CHECKING:

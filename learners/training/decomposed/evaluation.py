@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, Together, Way
 from learners.training.objectives import cross_entropy
-from learners.training.randomness import drawing_from_its_seed
 from learners.training.stack import ALL
 
 if TYPE_CHECKING:
     from learners.networks.architecture import Architecture
     from learners.networks.decomposed import DecomposedNet, Outputs
-    from learners.training.state import State
+    from learners.networks.state import State
     from learners.training.task import Store
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, Means, Step, Together, Way, steps_together
 from learners.training.batches import active_modalities, batch_sizes, drawn_by_all, random_numbers
 from learners.training.decomposed.generator_update import update_generator
 from learners.training.decomposed.losses import network_losses
 from learners.training.decomposed.metrics import DISTILLATION_LOSSES, LOSSES
-from learners.training.randomness import drawing_from_its_seed
 from learners.training.stack import ALL
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from learners.networks.architecture import Architecture
     from learners.networks.decomposed import DecomposedNet
     from learners.networks.generator import Generator
+    from learners.networks.state import State
     from learners.training.decomposed.plan import TrainingPlan
     from learners.training.optimizers import Memories
-    from learners.training.state import State
     from learners.training.task import Store
 
 MEANS_BATCH = 64

@@ -9,8 +9,8 @@ import torch
 
 from learners.networks.architecture import Architecture, GeneratorShape, build
 from learners.networks.choice import choose
+from learners.networks.state import State, modality_parts, numbers, state_bytes, take
 from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
-from learners.training.state import State, modality_parts, numbers, state_bytes, take
 from netsim.core.streams import derive_seed
 from netsim.work.torch_device import require_memory
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from learners.networks.state import Part, Row, State, gather, modality_parts
 from learners.training.decomposed.metrics import VARIATIONS
 from learners.training.mixing import Mixing
-from learners.training.state import Part, Row, State, gather, modality_parts
 from netsim.learner import Metric
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from learners.networks.state import state_bytes
 from learners.training.decomposed import evaluation, local_update
 from learners.training.decomposed.stackable import evaluation_obstacle, training_obstacle
 from learners.training.evaluation import as_metrics
-from learners.training.state import state_bytes
 from netsim.core.streams import derive_seed
 from netsim.work.future import Future, Shared
 from netsim.work.job import Inputs, Stack

@@ -16,9 +16,9 @@ from learners.training.stackable import mixes_samples
 from netsim.core.streams import derive_seed
 
 if TYPE_CHECKING:
+    from learners.networks.state import State
     from learners.training.options import LastBatch
     from learners.training.stack import Devices
-    from learners.training.state import State
     from learners.training.task import Store
 
 MIXED_SAMPLES = 8

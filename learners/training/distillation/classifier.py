@@ -19,7 +19,7 @@ from netsim.core.errors import ScenarioError
 if TYPE_CHECKING:
     from learners.networks.choice import NetworkChoice
     from learners.networks.network import Trunk
-    from learners.training.state import State
+    from learners.networks.state import State
 
 TRUNK, EMBEDDING = "trunk", "embedding"
 """Parts of a state: the feature extractor, and the map of its features; beside them, each head is a part."""
@@ -70,7 +70,7 @@ class ClassifierNet(nn.Module):
         return Outputs(mapped, tuple(linear(features, tensors[head_part(k)]) for k in range(len(self.heads))))
 
     def parts(self) -> dict[str, nn.Module]:
-        """Return the modules by the name of the part: see :mod:`learners.training.state`."""
+        """Return the modules by the name of the part: see :mod:`learners.networks.state`."""
         parts = {TRUNK: self.trunk, **{head_part(k): head for k, head in enumerate(self.heads)}}
         return parts if self.embedding is None else {**parts, EMBEDDING: self.embedding}
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from learners.networks.state import numbers, take
 from learners.training.costs import activation_bytes, blaming, flops_of, head_passes, trains
 from learners.training.flops import Passes, count
-from learners.training.state import numbers, take
 from netsim.core.errors import ScenarioError
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from learners.networks.randomness import drawing_from_its_seed
 from learners.training.distillation.classifier import TRUNK, Classifier
-from learners.training.randomness import drawing_from_its_seed
 
 if TYPE_CHECKING:
-    from learners.training.state import State
+    from learners.networks.state import State
     from learners.training.task import Store
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, Means, Together, Way, steps_together
 from learners.training.batches import batch_sizes, drawn_by_all
 from learners.training.distillation.batches import Private
@@ -17,16 +18,15 @@ from learners.training.distillation.classifier import Classifier, ClassifierNet,
 from learners.training.distillation.losses import absolute_error
 from learners.training.distillation.stackable import ManyAtOnce, longest_first, private_obstacle
 from learners.training.objectives import cross_entropy
-from learners.training.randomness import drawing_from_its_seed
 from learners.training.stack import ALL, Devices
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
+    from learners.networks.state import State
     from learners.training.distillation.public import PublicSet
     from learners.training.optimizers import Memories, Rule
     from learners.training.options import LastBatch
-    from learners.training.state import State
     from learners.training.task import Store
 
 LossOf = Callable[[Outputs], Tensor]

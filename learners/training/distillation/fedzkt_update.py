@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from learners.networks.randomness import drawing_from_its_seed
+from learners.networks.state import State, is_finite, lend
 from learners.training.batched import Alone, Means, Together, Way
 from learners.training.batches import random_numbers
 from learners.training.distillation.batches import Private
@@ -31,9 +33,7 @@ from learners.training.distillation.stackable import (
 )
 from learners.training.objectives import cross_entropy
 from learners.training.optimizers import Memories, Rule, Single
-from learners.training.randomness import drawing_from_its_seed
 from learners.training.stack import ALL
-from learners.training.state import State, is_finite, lend
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from learners.networks.randomness import DrawingFrom, drawing_from_its_seed
+from learners.networks.state import State, is_finite
 from learners.training.batched import Alone, Together, Way
 from learners.training.batches import random_numbers
 from learners.training.distillation.batches import Batch, Private, which
@@ -25,8 +27,6 @@ from learners.training.distillation.classifier import (
 from learners.training.distillation.losses import chosen, embedding_distance, most_confident, towards
 from learners.training.distillation.stackable import ManyAtOnce, longest_first, private_obstacle
 from learners.training.objectives import cross_entropy
-from learners.training.randomness import DrawingFrom, drawing_from_its_seed
-from learners.training.state import State, is_finite
 from netsim.core.streams import derive_seed
 from netsim.learner import Metric
 

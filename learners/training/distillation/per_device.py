@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from learners.data.dataset import Share
 from learners.networks.choice import NetworkChoice, choose
+from learners.networks.state import State, state_bytes, take
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.distillation import evaluation
 from learners.training.distillation.classifier import Classifier, classifiers
 from learners.training.distillation.costs import NetworkCosts, all_costs
-from learners.training.state import State, state_bytes, take
 from learners.training.task import Store, Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed

@@ -17,7 +17,7 @@ from learners.training.stackable import some_of, trunk_obstacle
 from netsim.work.job import Inputs
 
 if TYPE_CHECKING:
-    from learners.training.state import State
+    from learners.networks.state import State
 
 Jobs = Sequence[Inputs]
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from learners.networks.state import Part, Row, State
 from learners.training.late_fusion.weights import attention_step
 from learners.training.mixing import Mixing
-from learners.training.state import Part, Row, State
 
 
 class Update(NamedTuple):

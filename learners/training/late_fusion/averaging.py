@@ -11,8 +11,8 @@ from learners.training.late_fusion.weights import shares
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
+    from learners.networks.state import State
     from learners.training.late_fusion.exchange import Model, Upload
-    from learners.training.state import State
 
 
 class Combined(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from learners.networks.late_fusion import FUSION, LateFusionNet, head_part, trunk_part
+from learners.networks.state import Part, numbers
 from learners.training.costs import (
     BITS_PER_NUMBER,
     activation_bytes,
@@ -20,7 +21,6 @@ from learners.training.costs import (
     trunk_passes,
 )
 from learners.training.flops import Passes
-from learners.training.state import Part, numbers
 from netsim.core.errors import ScenarioError
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from learners.networks.late_fusion import FUSION, LateFusion
-from learners.training.randomness import drawing_from_its_seed
-from learners.training.state import State, lend
+from learners.networks.randomness import drawing_from_its_seed
+from learners.networks.state import State, lend
 
 if TYPE_CHECKING:
     from learners.training.task import Store

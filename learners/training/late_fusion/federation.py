@@ -9,11 +9,11 @@ import torch
 
 from learners.networks.choice import choose
 from learners.networks.late_fusion import FUSION, late_fusion
+from learners.networks.state import State, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.late_fusion.costs import fusion_costs, kept_bytes
 from learners.training.late_fusion.samples import Client, Samples, hold_out
-from learners.training.state import State, state_bytes, take
 from learners.training.task import Task, load_task
 from netsim.core.streams import derive_seed, stream
 from netsim.learner import Cost, Setup

@@ -14,19 +14,19 @@ from torch import Tensor, nn
 
 from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs, head_part, trunk_part
 from learners.networks.network import Trunk
+from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, Mask, Means, Together, Way
 from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
 from learners.training.late_fusion.batches import Batch, alone, together
 from learners.training.late_fusion.weights import Losses, normaliser
 from learners.training.objectives import cross_entropy
-from learners.training.randomness import drawing_from_its_seed
 from learners.training.stackable import mixes_samples, networks_obstacle, some_of
 from netsim.core.streams import derive_seed
 
 if TYPE_CHECKING:
+    from learners.networks.state import State
     from learners.training.late_fusion.plan import LocalPlan
     from learners.training.late_fusion.samples import Client, Samples
-    from learners.training.state import State
 
 TOTAL = "total"
 """What was minimised, besides the heads' losses."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import networkx as nx
 
+from learners.networks.state import Layout, Part, Row, State, gather
 from learners.training.mixing import Mixing, surviving_weights
-from learners.training.state import Layout, Part, Row, State, gather
 from netsim.learner import Metric
 from netsim.world.topology.mixing import metropolis_weights
 

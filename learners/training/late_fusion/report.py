@@ -13,8 +13,8 @@ from netsim.core.errors import ScenarioError
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
+    from learners.networks.state import State
     from learners.training.late_fusion.local_update import Trained
-    from learners.training.state import State
 
 
 class Report(NamedTuple):

@@ -14,7 +14,7 @@ from at_once import Play, Turn
 from torch.utils.flop_counter import FlopCounterMode
 
 from learners.checks import fingerprint
-from learners.training.state import Part, Row
+from learners.networks.state import Part, Row
 from netsim.app.build import build
 from netsim.app.simulation import Simulation
 from netsim.core.registry import load

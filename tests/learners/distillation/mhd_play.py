@@ -14,7 +14,7 @@ from tiny_task import make_setup
 from learners.algorithms.mhd import MHD
 from learners.data.partitions.partition import IID, OwnerOptions
 from learners.data.sets.generated import Generated, GeneratedOptions
-from learners.training.state import Part, Row, State
+from learners.networks.state import Part, Row, State
 from netsim.learner import Setup
 
 MLP = {"name": "mlp", "hidden": [6]}

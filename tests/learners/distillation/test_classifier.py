@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from learners.checks import fingerprint
 from learners.networks.choice import NetworkChoice
+from learners.networks.state import lend, take
 from learners.training.distillation.classifier import (
     Classifier,
     classifiers,
@@ -21,7 +22,6 @@ from learners.training.distillation.costs import network_costs
 from learners.training.distillation.evaluation import Evaluated
 from learners.training.distillation.per_device import glorot
 from learners.training.distillation.zkt_generator import GeneratorShape
-from learners.training.state import lend, take
 from netsim.core.errors import ScenarioError
 from netsim.scenario.model import Costs, StatedCosts
 

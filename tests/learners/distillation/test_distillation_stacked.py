@@ -10,8 +10,8 @@ import pytest
 import torch
 from odd_networks import odd_run
 
+from learners.networks.state import State
 from learners.training.batched import Together
-from learners.training.state import State
 from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.scenario.loading import load_plan

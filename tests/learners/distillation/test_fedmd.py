@@ -31,9 +31,9 @@ from torch.nn import functional as F
 from learners.algorithms.fedmd import Upload, mean_scores
 from learners.checks import fingerprint
 from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.networks.state import Part
 from learners.training.batches import mini_batches
 from learners.training.distillation.fedmd_update import Consensus, Steps, update
-from learners.training.state import Part
 from learners.training.task import Store
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions

@@ -32,6 +32,7 @@ from torch.optim import SGD
 
 from learners.checks import fingerprint
 from learners.data.dataset import MultimodalDataset
+from learners.networks.state import State, lend
 from learners.training.batched import Alone
 from learners.training.batches import mini_batches
 from learners.training.distillation.fedzkt_update import (
@@ -49,7 +50,6 @@ from learners.training.distillation.fedzkt_update import (
 )
 from learners.training.distillation.losses import disagreement
 from learners.training.optimizers import Rule, Single
-from learners.training.state import State, lend
 from learners.training.task import Store
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed

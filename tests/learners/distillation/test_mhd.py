@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from learners.algorithms.mhd import MHD, head_metrics
 from learners.checks import fingerprint
 from learners.networks.choice import NetworkChoice
+from learners.networks.state import take
 from learners.training.batches import mini_batches, random_numbers
 from learners.training.distillation.batches import Batch
 from learners.training.distillation.classifier import Classifier, ClassifierNet
@@ -48,7 +49,6 @@ from learners.training.distillation.mhd_update import (
     update,
 )
 from learners.training.optimizers import Rule
-from learners.training.state import take
 from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed

@@ -12,8 +12,8 @@ import torch
 from tiny_task import NETWORKS, Deal, Kept, make_setup
 
 from learners.checks import fingerprint
+from learners.networks.state import Part, Row
 from learners.training.decomposed.server import averaged, received
-from learners.training.state import Part, Row
 from netsim.app.build import build
 from netsim.app.simulation import Simulation
 from netsim.core.budget import Budget

@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_task import Deal, make_learner, play_of, run_job
 
+from learners.networks.state import gather, rows_of
 from learners.training.batches import drawn_by_all, mini_batches
 from learners.training.decomposed.local_update import local_update, local_updates
-from learners.training.state import gather, rows_of
 from netsim.work.moving import move
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}

@@ -12,9 +12,9 @@ import torch
 from tiny_task import UNLIMITED, Deal, make_setup
 
 from learners.checks import fingerprint
+from learners.networks.state import Entry, Layout, Part, Row
 from learners.training.late_fusion.aggregate import Update
 from learners.training.late_fusion.local_update import Trained, local_update
-from learners.training.state import Entry, Layout, Part, Row
 from netsim.core.registry import load
 from netsim.events import Observer
 from netsim.learner import Cost, Message, Metric

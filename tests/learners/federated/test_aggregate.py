@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server_play import numbers, part, update
 
+from learners.networks.state import Part, Row
 from learners.training.late_fusion.aggregate import (
     Rule,
     Update,
@@ -23,7 +24,6 @@ from learners.training.late_fusion.aggregate import (
     normalised_averaging,
 )
 from learners.training.late_fusion.weights import effective_steps, shares
-from learners.training.state import Part, Row
 
 
 def uniform(holders: Sequence[int]) -> Mapping[int, float]:

@@ -16,11 +16,11 @@ from torch import Tensor
 from learners.algorithms.fedavg import FedAvg
 from learners.algorithms.fedprox import FedProx
 from learners.checks import fingerprint
+from learners.networks.state import Part, State
 from learners.training.late_fusion.evaluation import evaluate
 from learners.training.late_fusion.exchange import Model
 from learners.training.late_fusion.local_update import Trained, local_update
 from learners.training.late_fusion.neighbours import Neighbours, mix, owners
-from learners.training.state import Part, State
 from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed

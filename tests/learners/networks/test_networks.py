@@ -17,8 +17,8 @@ from learners.networks.identity import Identity
 from learners.networks.lenet import LeNet
 from learners.networks.mlp import MLP
 from learners.networks.resnet import ResNet18, SmallResNet, patches
+from learners.networks.state import numbers, take
 from learners.training.costs import cost_table, forward_macs
-from learners.training.state import numbers, take
 from netsim.core.errors import ScenarioError
 from netsim.core.registry import load
 from netsim.scenario.model import Costs, StatedCosts

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from learners.networks.mlp import MLPTrunk
 from learners.networks.network import Trunk
 from learners.networks.one_sample import takes_one_sample
+from learners.networks.state import State, take
 from learners.training.batched import Alone, Means, Together, steps_together
 from learners.training.objectives import cross_entropy
 from learners.training.optimizers import Rows, Rule
 from learners.training.stackable import mixes_samples
-from learners.training.state import State, take
 
 # Steps.
 

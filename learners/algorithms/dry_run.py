@@ -12,7 +12,7 @@ from netsim.work.job import TrainingJob
 class DryRun(Inline):
     """Skips training, and does every other job: for times and energies that do not depend on what is learnt.
 
-    A scenario names it ``learners.training.dry_run:DryRun``. DMML and DMML-KD compute and send the same however well
+    A scenario names it ``learners.algorithms.dry_run:DryRun``. DMML and DMML-KD compute and send the same however well
     they learn, so their joules and seconds come out in a second instead of minutes. With training balance they do not:
     there the iterations follow from how far the weights moved.
     """
