@@ -51,8 +51,6 @@ MOST = 14
 """So many of our modules may be imported by one."""
 
 ALLOWED_FOR_NOW = {
-    # It calls everything that has a command.
-    "netsim.app.cli",
     # A network is a module and a value.
     *("learners.networks.built", "learners.networks.network"),
     # An executor of its own.
@@ -153,8 +151,8 @@ def test_netsim_knows_no_learner():
     assert importing("netsim", "learners") == set()
 
 
-def test_only_the_command_line_calls_analysis():
-    assert importing("netsim", "analysis") <= {"netsim.app.cli"}
+def test_only_drawing_calls_analysis():
+    assert importing("netsim", "analysis") <= {"netsim.app.drawing"}
 
 
 @pytest.mark.parametrize("part", ["core", "world", "protocols", "scenario", "records", "learner", "events"])

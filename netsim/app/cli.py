@@ -7,13 +7,12 @@ or checks a scenario waits for neither.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,7 +23,6 @@ from netsim.core.errors import ScenarioError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
     from netsim.scenario.loading import Plan
 
@@ -132,7 +130,9 @@ def run(
         plan = _plan(file, settings, seed, rounds)
 
         from netsim.app.build import build
+        from netsim.app.drawing import draw_run
         from netsim.app.progress import JsonLines, Screen
+        from netsim.app.summary import print_summary
         from netsim.records.metadata import commit, hardware, versions
         from netsim.records.run_folder import Recorder, new_folder
         from netsim.records.totals import Totals
@@ -218,13 +218,15 @@ def run(
                 execution={"executor": plan.parts["jobs.executor"].name, **simulation.execution},
             )
     if plots:
-        _draw(folder, errors)
+        draw_run(folder, errors)
     if as_json:
         json_lines.say({"event": "end", "folder": str(folder), **summary, "status": status})
     elif quiet:
         typer.echo(folder)
     else:
-        _report(out, summary, status, folder, run_s, work_s, simulation.execution, simulation.learner.METRICS)
+        print_summary(
+            out, summary, status, folder, run_s, work_s, simulation.execution, simulation.learner.METRICS
+        )
     if status == "interrupted":
         errors.out(
             f"interrupted after round {totals.rounds_closed} of {plan.scenario.rounds}; "
@@ -232,122 +234,6 @@ def run(
             highlight=False,
         )
         raise typer.Exit(130)
-
-
-def _draw(folder: Path, errors: Console) -> None:
-    from analysis.plots import save_plots
-    from analysis.runs.run import load_run
-
-    try:
-        save_plots(load_run(folder))
-    except (
-        Exception
-    ) as error:  # the run is recorded; a picture that fails must not look like a run that failed
-        errors.out(f"note: no plots: {type(error).__name__}: {error}", highlight=False)
-
-
-def _report(
-    out: Console,
-    summary: Mapping[str, Any],
-    status: str,
-    folder: Path,
-    run_s: float,
-    work_s: float,
-    facts: Mapping[str, Any],
-    explained: Mapping[str, str],
-) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from netsim.app.progress import hours, joules
-
-    energy = summary["energy_per_device_j"]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
-    table.add_row("rounds", f"{summary['rounds_finished']} of {summary['rounds']} ({status})")
-    table.add_row("simulated time", hours(summary["simulated_s"]))
-    if summary["round_s"]:
-        spread = summary["round_s"]
-        table.add_row("round", _median_and_tail(spread))
-    for kind, values in summary["accuracy"].items():
-        note = "  (surrogate data)" if summary["surrogate_data"] else ""
-        table.add_row(
-            f"accuracy, {kind}" if len(summary["accuracy"]) > 1 else "accuracy",
-            f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
-        )
-    if summary["accuracy"]:
-        _add_in_short(table, summary["metrics"])
-    else:
-        for name, by_modality in summary["metrics"].items():
-            meaning = f", {explained[name]}" if explained.get(name) else ""
-            table.add_row(escape(name), escape(_first_to_last(by_modality) + meaning))
-    parts = ", ".join(
-        f"{c} {joules(energy[c])}" for c in ("compute", "sending", "receiving", "idle") if energy[c]
-    )
-    table.add_row("energy a device", f"mean {joules(energy['mean'])} ({parts or 'nothing'})")
-    table.add_row("", f"{joules(energy['min'])} to {joules(energy['max'])}")
-    if summary["airtime_s"]:
-        spread = summary["airtime_s"]
-        count = sum(summary["transfers"].values())
-        table.add_row(
-            "transfers",
-            f"{count:,}, {summary['transfers'].get('delivered', 0) / count:.1%} delivered; "
-            f"airtime {_median_and_tail(spread)}",
-        )
-    for dead in summary["dead_devices"]:
-        table.add_row("died", f"device {dead['device']} at {hours(dead['time_s'])}")
-    outside = 1 - work_s / run_s if run_s > 0 else 0.0
-    table.add_row("wall time", f"{run_s:.1f} s, {100 * outside:.1f} % of it outside training and evaluation")
-    for measured in facts["stacking"]["measured"]:
-        times = ", ".join(f"{way} {1e3 * s:.3g} ms" for way, s in measured["seconds_per_job"].items())
-        table.add_row("", f"{measured['label']}: {measured['chosen']} ({times})")
-        for way, error in measured["failed"].items():
-            table.add_row("", escape(f"{measured['label']}: {way} was dropped ({error})"))
-    for found in facts["stacking"]["obstacles"]:
-        table.add_row("", escape(f"{found['label']}: not stacked: {found['reason']}"))
-    for measured in facts.get("threads", {}).get("measured", ()):
-        times = ", ".join(f"{number}: {1e3 * s:.3g} ms" for number, s in measured["seconds"].items())
-        table.add_row("", f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
-    forked = facts.get("forked", {})
-    if forked.get("after_round") is not None:
-        measured_s = [
-            f"{key.removesuffix('_s').replace('_', ' ')} {1e3 * s:.3g} ms"
-            for key, s in forked.items()
-            if key.endswith("_s")
-        ]
-        times = f" (a round: {', '.join(measured_s)})" if measured_s else ""
-        table.add_row("", f"learning in a process of its own from round {forked['after_round'] + 1}{times}")
-    table.add_row("records", str(folder))
-    out.print(table)
-
-
-def _median_and_tail(spread_s: Mapping[str, float]) -> str:
-    """Write two quantiles of times [s]: ``median 60 ms, 99 % 75.7 ms``."""
-    from netsim.app.progress import hours
-
-    tail = spread_s["q99"]
-    note = " (∞: never finished)" if math.isinf(tail) else ""
-    return f"median {hours(spread_s['median'])}, 99 % {hours(tail)}{note}"
-
-
-def _add_in_short(table: Table, metrics: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Add what was measured besides the accuracy, side by side and without explanations."""
-    from rich.columns import Columns
-    from rich.text import Text
-
-    if metrics:
-        short = [Text(f"{name} {_first_to_last(ends)}") for name, ends in metrics.items()]
-        table.add_row("also measured", Columns(short, padding=(0, 3, 0, 0)))
-        table.add_row("", "(means over devices; python -m analysis says what each is)")
-
-
-def _first_to_last(by_modality: Mapping[str, Mapping[str, float]]) -> str:
-    """Write a metric's means over devices: ``2.29 → 0.142``."""
-    return ", ".join(
-        (f"{modality} " if modality != "fused" else "") + f"{ends['first']:.3g} → {ends['last']:.3g}"
-        for modality, ends in by_modality.items()
-    )
 
 
 @app.command()
@@ -389,6 +275,7 @@ def partition(
         plan = _plan(file, settings, seed, None)
 
         from netsim.app.dealing import deal
+        from netsim.app.drawing import draw_partition
 
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
@@ -404,15 +291,7 @@ def partition(
         set_by_hand = [f"{key} {value}" for key, value in changed.items() if not isinstance(value, list)]
         heading = ", ".join([f"{data.name}: {part.name}", *set_by_hand, f"seed {plan.scenario.seed}"])
         if image is not None:
-            from analysis.plots.partition import partition_figure
-            from analysis.plots.save import save_figure
-
-            try:
-                save_figure(
-                    partition_figure(frame, data.classes, data.modalities, heading, data.surrogate), image
-                )
-            except OSError as error:
-                raise ScenarioError(f"--out: {image}: {error.strerror or error}") from error
+            draw_partition(frame, data, heading, image)
         out.print(heading, style="bold yellow" if data.surrogate else "bold", markup=False)
         _print_holdings(out, frame, list(data.classes))
         out.print(f"{frame['samples'].sum():,} of {len(data.train):,} training samples are on a device")

@@ -1,0 +1,38 @@
+"""Figures of a run and of a partition, drawn by analysis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netsim.core.errors import ScenarioError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+
+def draw_run(folder: Path, errors: Console) -> None:
+    """Draw the run in ``folder`` into it; a figure that fails is a note, for the run is recorded."""
+    from analysis.plots import save_plots
+    from analysis.runs.run import load_run
+
+    try:
+        save_plots(load_run(folder))
+    except Exception as error:
+        errors.out(f"note: no plots: {type(error).__name__}: {error}", highlight=False)
+
+
+def draw_partition(frame: pd.DataFrame, data: Any, heading: str, image: Path) -> None:
+    """Draw what each device holds into the file ``image``.
+
+    Raises:
+        ScenarioError: The file cannot be written.
+    """
+    from analysis.plots.partition import partition_figure
+    from analysis.plots.save import save_figure
+
+    try:
+        save_figure(partition_figure(frame, data.classes, data.modalities, heading, data.surrogate), image)
+    except OSError as error:
+        raise ScenarioError(f"--out: {image}: {error.strerror or error}") from error
