@@ -10,7 +10,7 @@ import simpy
 from netsim.app.build_network import build_devices, build_network, build_topology
 from netsim.app.checks import check_data, check_executor, check_memory
 from netsim.app.simulation import Simulation
-from netsim.core.errors import ScenarioError
+from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import Observers
 from netsim.learner import Learner, Setup
 from netsim.scenario.classes import class_by_device
@@ -40,13 +40,14 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     set_precision(scenario.jobs.precision)
 
     env, observer, protocol = simpy.Environment(), Observers(), parts["protocol"]
-    with plan.named():
-        learner: Learner = parts["learner"].cls(_setup(plan, torch_device, memory_bytes, cache_dir, say))
+    setup = _setup(plan, torch_device, memory_bytes, cache_dir, say)
+    with plan.named(), code_of_ones_own("learner"):
+        learner: Learner = parts["learner"].cls(setup)
         protocol.cls.check(protocol.options, learner, scenario.devices.count)
         topology = build_topology(plan, learner.owners())
         devices = build_devices(env, scenario.devices)
     network = build_network(plan, env, topology, devices, observer)
-    with plan.named():
+    with plan.named(), code_of_ones_own("learner"):
         learner.prepare(topology.graph)
         check_memory(scenario.devices, learner)
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))

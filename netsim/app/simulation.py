@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netsim.app.collector import patient_collector
+from netsim.app.declared import Declared
 from netsim.events import DeviceRow, LinkRow, Observer, Observers
 from netsim.learner import Learner
+from netsim.protocols.asked import Asked
 from netsim.protocols.protocol import Protocol
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
@@ -54,7 +56,10 @@ class Simulation:
         """Run to the end of the last round, or of the last device. It ends at an event, never on an empty queue."""
         part, work = self.plan.parts["protocol"], self._work()
         rounds = self.plan.scenario.rounds
-        protocol: Protocol = part.cls(part.options, self.network, self.learner, work, rounds, self.observer)
+        self.watch(Declared(self.learner))
+        work.portable = True
+        learner = Asked(self.learner, len(self.network.devices))
+        protocol: Protocol = part.cls(part.options, self.network, learner, work, rounds, self.observer)
         try:
             with self.plan.named(), patient_collector(), self.executor.inside.during_a_run():
                 work.begin()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _LIBRARIES = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 _LIBRARIES += [str(Path(__file__).parents[2] / package) for package in ("netsim", "learners")]
@@ -27,10 +30,41 @@ def with_its_place(error: BaseException) -> str:
     kind, place = type(error).__name__, ""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {kind}: {error.msg}"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename)
-        if file.is_file() and not any(file.is_relative_to(folder) for folder in _LIBRARIES):
-            place = f"{file}, line {frame.lineno}: "
-            break
+    if own := _own_line(error):
+        place = f"{own}: "
     text = " ".join(str(error).split())
     return f"{place}{kind}{f': {text}' if text else ''}"
+
+
+@contextmanager
+def code_of_ones_own(what: str, called: Callable[..., Any] | None = None) -> Generator[None]:
+    """Say in one line where a user's own code ended with an error while the block ran, and in ``what``.
+
+    An error without a line of a user's own keeps its traceback, for it is the program's, unless the function ``called``
+    is a user's: then it was called with what it does not take.
+
+    Raises:
+        ScenarioError: In place of the error, which is its cause.
+    """
+    try:
+        yield
+    except ScenarioError:
+        raise
+    except Exception as error:
+        code = getattr(called, "__code__", None)
+        if not _own_line(error) and not (code and _is_own(code.co_filename)):
+            raise
+        raise ScenarioError(f"{what}: {with_its_place(error)}") from error
+
+
+def _own_line(error: BaseException) -> str:
+    """Return file and line of the last call that is no library's; empty if there is none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if _is_own(frame.filename):
+            return f"{frame.filename}, line {frame.lineno}"
+    return ""
+
+
+def _is_own(name: str) -> bool:
+    file = Path(name)
+    return file.is_file() and not any(file.is_relative_to(folder) for folder in _LIBRARIES)

@@ -71,7 +71,7 @@ class Plan:
             yield
         except ScenarioError as error:
             lines = str(error).splitlines()
-            raise ScenarioError("\n".join(f"{self.file}: {line}" for line in lines)) from None
+            raise ScenarioError("\n".join(f"{self.file}: {line}" for line in lines)) from error
 
     def resolved(self) -> dict[str, Any]:
         """Return the whole scenario as plain data, every default filled in; it can be run again as it is."""

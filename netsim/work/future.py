@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
+from netsim.core.errors import ScenarioError
+from netsim.work.job import name_of
+
 if TYPE_CHECKING:
     from netsim.work.graph import Task
 
@@ -38,7 +41,13 @@ class Future:
         if self._value is UNOPENED:
             value = self.task.result
             for field in self.path:
-                value = value[field] if isinstance(value, Mapping) else getattr(value, field)
+                try:
+                    value = value[field] if isinstance(value, Mapping) else getattr(value, field)
+                except (KeyError, AttributeError, TypeError):
+                    raise ScenarioError(
+                        f"learner: the result of task {name_of(self.task.function)} has no field {field!r}; it is "
+                        f"of type {type(value).__name__}"
+                    ) from None
             self._value = value
         return self._value
 

@@ -12,13 +12,15 @@ import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from numbers import Real
 from operator import attrgetter
 from typing import Any
 
+from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import MetricRow, Observer
 from netsim.work.executor import Executor
 from netsim.work.future import Future, Shared, futures, opened
-from netsim.work.job import Inputs, Stack, TrainingJob
+from netsim.work.job import Inputs, Stack, TrainingJob, check_function, name_of
 
 AT_ONCE = 64
 """Number of jobs whose results are asked of workers at a time."""
@@ -84,7 +86,12 @@ class TaskGraph:
         executor: Runs the tasks.
         observer: Receives the metrics of a round when all of them are known.
         max_pending: Number of tasks of closed rounds that workers may still be busy with.
+
+    Attributes:
+        portable: Whether functions of tasks must be such that another process finds them by name.
     """
+
+    portable = False
 
     def __init__(self, executor: Executor, observer: Observer, max_pending: int) -> None:
         self.executor = executor
@@ -102,6 +109,7 @@ class TaskGraph:
         self._metrics: defaultdict[int, list[tuple[int, float, Any]]] = defaultdict(list)
         self._closings: deque[tuple[int, float]] = deque()
         self._trace: list[Task] = []
+        self._checked: set[Callable[..., Any]] = set()  # functions of tasks
 
     # For learners.
 
@@ -122,7 +130,11 @@ class TaskGraph:
             round: The round that the task belongs to.
             stack: How the task is done in one batch with others of its kind; None if it cannot be.
             late: Whether only metrics wait for the result. Workers do such a task when there is nothing else to do.
+
+        Raises:
+            ScenarioError: Another process could not find the function, or the inputs have no names.
         """
+        self._check(function, inputs)
         return self.add(Task(function, inputs, round, next(self._numbers), stack, light=False, late=late))
 
     def together(
@@ -137,7 +149,11 @@ class TaskGraph:
                 task's result must not depend on the other tasks of the call.
             inputs: As for :meth:`do`.
             round: The round that the task belongs to.
+
+        Raises:
+            ScenarioError: As for :meth:`do`.
         """
+        self._check(function, inputs)
         return self.add(Task(function, inputs, round, next(self._numbers), None, light=True))
 
     def value(self, future: Any) -> Any:
@@ -238,6 +254,15 @@ class TaskGraph:
 
     # How tasks are done.
 
+    def _check(self, function: Callable[..., Any], inputs: Inputs) -> None:
+        if self.portable and function not in self._checked:
+            check_function(function)
+            self._checked.add(function)
+        if not isinstance(inputs, Mapping):
+            raise ScenarioError(
+                f"learner: inputs of task {name_of(function)} must be a mapping by name (got {type(inputs).__name__})"
+            )
+
     def add(self, task: Task) -> Future:
         """Add a task and return a future of its result."""
         self._trace.append(task)
@@ -326,9 +351,15 @@ class TaskGraph:
                 groups.setdefault(task.function, []).append(task)
         for function, group in groups.items():
             inputs = [opened(task.inputs) for task in group]
-            results = self.executor.inside.run(
-                "combining", "combining", partial(function, inputs), len(group)
-            )
+            with code_of_ones_own(f"learner: task {name_of(function)}, round {group[0].round}"):
+                results = self.executor.inside.run(
+                    "combining", "combining", partial(function, inputs), len(group)
+                )
+            if not isinstance(results, Sequence) or len(results) != len(group):
+                raise ScenarioError(
+                    f"learner: task {name_of(function)}, ordered with together, must return a list with one result for "
+                    f"each of its {len(group)} inputs (got {_in_short(results)})"
+                )
             self._finish(list(zip(group, results, strict=True)))
 
     def _finish(self, done: Sequence[tuple[Task, Any]]) -> None:
@@ -358,9 +389,36 @@ class TaskGraph:
         rows = [
             MetricRow(round, node, time_s, name, modality, value)
             for node, time_s, metrics in self._metrics.pop(round, [])
-            for name, value, modality in opened(metrics)
+            for name, value, modality in _metrics_in(opened(metrics), node, round)
         ]
         self.observer.on_metrics(sorted(rows, key=attrgetter("time_s", "device")))
+
+
+def _metrics_in(found: Any, node: int, round: int) -> Sequence[tuple[str, float, str]]:
+    """Return the metrics, if that is what a learner has given.
+
+    Raises:
+        ScenarioError: It is not.
+    """
+    if isinstance(found, list | tuple) and all(
+        isinstance(one, tuple)
+        and len(one) == 3
+        and isinstance(one[0], str)
+        and isinstance(one[1], Real)
+        and isinstance(one[2], str)
+        for one in found
+    ):
+        return found
+    raise ScenarioError(
+        f"learner: metrics of node {node}, round {round}, must be a list of Metric(name, number, modality) (got "
+        f"{_in_short(found)})"
+    )
+
+
+def _in_short(value: Any) -> str:
+    """Write what a learner has given for an error of one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _awaited(value: Any) -> set[Task]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from netsim.core.errors import ScenarioError, code_of_ones_own
 
 Inputs = Mapping[str, Any]
 
@@ -57,16 +60,56 @@ class TrainingJob:
     @property
     def name(self) -> str:
         """Return the function's name, which says the kind of a job without a ``stack``."""
-        function = self.function
-        while isinstance(function, partial):
-            function = function.func
-        return str(getattr(function, "__qualname__", type(function).__qualname__))
+        return name_of(self.function)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of ``function``, or of the function that a partial one calls."""
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def check_function(function: Callable[..., Any]) -> None:
+    """Check that another process can find the function of a task by its name.
+
+    Raises:
+        ScenarioError: It cannot.
+    """
+    name, inner = name_of(function), function
+    while isinstance(inner, partial):
+        inner = inner.func
+    if not callable(inner) or "<" in name or inspect.ismethod(inner):
+        kind = (
+            "a method"
+            if inspect.ismethod(inner)
+            else "a lambda or local"
+            if callable(inner)
+            else "no function"
+        )
+        raise ScenarioError(
+            f"learner: {name} cannot be a task, because it is {kind}, which another process cannot find by name; use a "
+            "function of the module's top level, and pass what it needs as inputs"
+        )
+
+
+def cannot_be_sent(what: str, error: Exception) -> ScenarioError:
+    """Return the error that says that another process cannot get ``what``, because pickling ended with ``error``."""
+    return ScenarioError(
+        f"learner: {what} cannot be sent to another process ({type(error).__name__}: {error}); give it values that can "
+        "be pickled (tensors, arrays, numbers, dataclasses of a module), or use jobs.executor: inline"
+    )
 
 
 def run_jobs(jobs: Sequence[TrainingJob]) -> list[Any]:
-    """Do one job as it is, or several of one kind as one batch; return the results in the order of ``jobs``."""
-    if len(jobs) == 1:
-        return [jobs[0].function(**jobs[0].inputs)]
-    stack = jobs[0].stack
-    assert stack is not None, "only jobs that stack are done together"
-    return list(stack.function([job.inputs for job in jobs]))
+    """Do one job as it is, or several of one kind as one batch; return the results in the order of ``jobs``.
+
+    Raises:
+        ScenarioError: A function of a user's own ended with an error; names it and the line.
+    """
+    with code_of_ones_own(f"learner: task {jobs[0].name}", jobs[0].function):
+        if len(jobs) == 1:
+            return [jobs[0].function(**jobs[0].inputs)]
+        stack = jobs[0].stack
+        assert stack is not None, "only jobs that stack are done together"
+        return list(stack.function([job.inputs for job in jobs]))

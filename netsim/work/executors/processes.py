@@ -90,8 +90,7 @@ class _Worker:
         """Have the worker run a packed unit and return its answer, which lies in shared memory until the next call.
 
         Raises:
-            RuntimeError: The process died in each attempt.
-            ScenarioError: There is not enough shared memory.
+            ScenarioError: The process died in each attempt, or there is not enough shared memory.
         """
         parcel = self._block.write(buffers)
         for _ in range(ATTEMPTS):
@@ -106,7 +105,7 @@ class _Worker:
             if isinstance(answer, Exception):
                 raise answer
             return self._reader.read(answer)
-        raise RuntimeError(
+        raise ScenarioError(
             f"jobs.executor: the worker process died in each of {ATTEMPTS} attempts at the same job "
             f"(exit code {self._process.exitcode}; -9 often means that memory ran out: use fewer jobs.executor.workers)"
         )
@@ -132,8 +131,9 @@ class _Worker:
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
             arguments = (theirs, str(self._path), os.getpid(), looked_in())
-            self._process = context.Process(target=_serve, args=arguments, daemon=True)
-            self._process.start()
+            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            self._process = process
             theirs.close()  # so that the pipe ends when the process ends
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from netsim.work.batching import Unit
-from netsim.work.job import Stack, TrainingJob, run_jobs
+from netsim.work.job import Stack, TrainingJob, cannot_be_sent, run_jobs
 from netsim.work.packing import company, copied, pack, unpack
 
 Place = TypeVar("Place", bound=Hashable)
@@ -42,8 +42,11 @@ class Sender(Generic[Place]):
             inputs.append((sent, numbers))
         first = unit[0]
         stack = first.stack.function if first.stack and len(unit) > 1 else None
-        with company(len(unit)):
-            return pack((first.function, stack, inputs)), places
+        try:
+            with company(len(unit)):
+                return pack((first.function, stack, inputs)), places
+        except Exception as error:
+            raise cannot_be_sent(f"task {first.name}", error) from error
 
     def _keep(self, value: Any) -> tuple[int, Place]:
         with self._lock:
@@ -78,7 +81,11 @@ class Receiver(Generic[Place]):
                 for sent, numbers in inputs
             ]
             with company(len(jobs)):
-                return pack((run_jobs(jobs), None))
+                done = run_jobs(jobs)
+                try:
+                    return pack((done, None))
+                except Exception as error:
+                    raise cannot_be_sent(f"the result of task {jobs[0].name}", error) from error
         except Exception as error:
             return pack((None, portable(error)))
 

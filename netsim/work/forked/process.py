@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+from netsim.core.errors import ScenarioError
+from netsim.work.job import cannot_be_sent, name_of
 from netsim.work.packing import copied, unpack
 
 Said = tuple[Any, ...]
@@ -64,10 +66,10 @@ class ForkedProcess:
         """Send messages; this never blocks for long, because the forked process always listens.
 
         Raises:
-            RuntimeError: The forked process has died.
+            ScenarioError: The forked process has died, or what a learner has ordered cannot be sent; names the task.
         """
         try:
-            self._connection.send_bytes(pickle.dumps(said))
+            self._connection.send_bytes(_pickled(said))
         except OSError:
             raise self._death() from None
 
@@ -79,7 +81,7 @@ class ForkedProcess:
         """Wait for the next answer and return it.
 
         Raises:
-            RuntimeError: The forked process has died.
+            ScenarioError: The forked process has died.
         """
         self.answers_within(None)  # Ctrl-C interrupts here, where no answer is half read
         try:
@@ -99,9 +101,22 @@ class ForkedProcess:
         self._process.join()
         self._connection.close()
 
-    def _death(self) -> RuntimeError:
+    def _death(self) -> ScenarioError:
         self._process.join()
-        return RuntimeError(
-            f"the forked process has died (exit code {self._process.exitcode}; -9 often means that "
-            "memory ran out); jobs.executor: inline needs no second process"
+        return ScenarioError(
+            f"jobs.executor: the forked process has died (exit code {self._process.exitcode}; -9 often means that "
+            "memory ran out); inline needs no second process"
         )
+
+
+def _pickled(said: Sequence[Said]) -> bytes:
+    try:
+        return pickle.dumps(said)
+    except Exception:  # of many kinds; only now is it worth while to find out whose it is
+        for name, *given in said:
+            try:
+                pickle.dumps(given)
+            except Exception as error:
+                what = f"task {name_of(given[1])}" if name == "add" else f"what is given to {name!r}"
+                raise cannot_be_sent(what, error) from error
+        raise

@@ -18,7 +18,7 @@ from netsim.work.forked.orders import by_reference
 from netsim.work.forked.process import Answer
 from netsim.work.future import Shared
 from netsim.work.graph import Task, TaskGraph
-from netsim.work.job import Stack
+from netsim.work.job import Stack, cannot_be_sent
 from netsim.work.packing import company, pack
 
 
@@ -113,8 +113,11 @@ class Service:
         self._send(self._graph.finish(by_reference(states, self._tasks)))
 
     def _send(self, value: Any) -> None:
-        with company(sys.maxsize):
-            self._value = pack(value)
+        try:
+            with company(sys.maxsize):
+                self._value = pack(value)
+        except Exception as error:
+            raise cannot_be_sent("a state or a value that was asked for", error) from error
 
 
 def _listen(connection: Connection, heard: SimpleQueue[bytes]) -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from netsim.core.errors import ScenarioError
 from netsim.work.batching import Stacking
 from netsim.work.executors.auto import LONG_S, Auto
 from netsim.work.executors.inline import Inline
@@ -394,7 +395,7 @@ def test_an_error_is_raised_where_the_result_is_asked_for():
         auto.submit(TrainingJob(double, {"x": 1, "seen": []})),
     ]
     assert results(auto, tickets[1:]) == [2]
-    with pytest.raises(ValueError, match="no such luck"):
+    with pytest.raises(ScenarioError, match=r"test_auto\.py, line \d+: ValueError: no such luck"):
         auto.finish(tickets[:1])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from netsim.core.errors import ScenarioError
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
@@ -109,13 +110,13 @@ def test_a_result_outlives_the_jobs_that_follow(executor, do):
 
 def test_a_failing_job_fails_where_its_result_is_asked_for(executor):
     ticket = executor.submit(TrainingJob(fail, {}))
-    with pytest.raises(ValueError, match="no such luck"):
+    with pytest.raises(ScenarioError, match=r"test_executors\.py, line \d+: ValueError: no such luck"):
         executor.finish([ticket])
 
 
 def test_a_failing_job_takes_no_result_along(executor):
     good, bad = executor.submit(TrainingJob(double, {"x": 1})), executor.submit(TrainingJob(fail, {}))
-    with pytest.raises(ValueError, match="no such luck"):
+    with pytest.raises(ScenarioError, match=r"test_executors\.py, line \d+: ValueError: no such luck"):
         executor.finish([bad])
     assert executor.finish([good]) == {good: 2}
 
@@ -171,7 +172,7 @@ def test_an_error_does_not_take_earlier_results_along():
     while executor.jobs_done < 2:
         time.sleep(0.001)
     assert executor.finish([good, bad]) == {good: 2}
-    with pytest.raises(ValueError, match="no such luck"):
+    with pytest.raises(ScenarioError, match=r"test_executors\.py, line \d+: ValueError: no such luck"):
         executor.finish([good, bad])
     executor.close()
 

@@ -268,15 +268,15 @@ def test_an_error_over_there_is_one_here_and_what_came_before_is_told(simulate):
         def on_round_closed(self, round, time_s):
             logs.append(round)
 
-    with pytest.raises(ValueError, match="no such luck") as raised:
+    with pytest.raises(ScenarioError, match=r"test_forked\.py, line \d+: ValueError: no such luck") as raised:
         run_watched(simulate, Watching(), learner={**LEARNER, "fails": 3})
-    assert "In the worker" in "".join(raised.value.__notes__)
+    assert "In the worker" in "".join(raised.value.__cause__.__notes__)
     assert logs == [1, 2]
     assert multiprocessing.active_children() == []
 
 
 def test_a_process_that_is_killed_is_named_with_a_way_out(simulate):
-    with pytest.raises(RuntimeError, match=r"exit code -9.*jobs\.executor: inline"):
+    with pytest.raises(ScenarioError, match=r"jobs\.executor: .*exit code -9.*inline"):
         simulate(rounds=9, learner={**LEARNER, "fails": -3}, jobs={"executor": "forked"})
 
 

@@ -107,7 +107,7 @@ def test_what_cannot_travel_there_is_an_error(executor, do):
 def test_a_job_that_kills_every_worker_ends_the_run(do, monkeypatch):
     monkeypatch.setattr("netsim.work.executors.processes.ATTEMPTS", 1)
     executor = Processes(Processes.Options(workers=1))
-    with pytest.raises(RuntimeError, match=r"died in each of 1 attempts .*exit code -9"):
+    with pytest.raises(ScenarioError, match=r"died in each of 1 attempts .*exit code -9"):
         do(executor, TrainingJob(die, {}))
     executor.close()
     assert ATTEMPTS > 1

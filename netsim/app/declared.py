@@ -1,0 +1,31 @@
+"""Refuses metrics that the learner has not declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netsim.core.errors import ScenarioError
+from netsim.events import MetricRow, Observer
+from netsim.learner import Learner
+
+
+class Declared(Observer):
+    """Checks that each metric is one of ``METRICS`` of ``learner``, where its explanation is."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+
+    def on_metrics(self, rows: Sequence[MetricRow]) -> None:
+        """Look at the rows of a round.
+
+        Raises:
+            ScenarioError: One has a name that is not declared.
+        """
+        declared = self._learner.METRICS
+        for row in rows:
+            if row.name not in declared:
+                raise ScenarioError(
+                    f"learner: metric {row.name!r} of node {row.device}, round {row.round}, is not in "
+                    f"{type(self._learner).__name__}.METRICS, which has {', '.join(declared) or 'none'}; add it there, "
+                    "with a line of explanation"
+                )

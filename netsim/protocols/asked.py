@@ -1,0 +1,161 @@
+"""A learner whose answers are checked, so that a mistake in one is told in a line that says whose and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import networkx as nx
+
+from netsim.core.budget import Budget
+from netsim.core.errors import ScenarioError, code_of_ones_own
+from netsim.learner import Cost, Learner, Message, Metric, Report, Step
+from netsim.work.future import Future
+from netsim.work.graph import TaskGraph
+
+
+class Asked(Learner):
+    """Passes each question on to ``learner`` and checks its answer.
+
+    An error in a user's own code becomes a :class:`ScenarioError` of one line, with the node and the round.
+
+    Args:
+        learner: The learner.
+        devices: Number of devices; the server's number is the next one.
+    """
+
+    def __init__(self, learner: Learner, devices: int) -> None:
+        self._learner = learner
+        self._server = devices
+        self.coordinated = learner.coordinated
+        self.takes_late = learner.takes_late
+
+    @property
+    def hears_acknowledgements(self) -> bool:
+        """See :meth:`netsim.learner.Learner.hears_acknowledgements`."""
+        return self._learner.hears_acknowledgements
+
+    def owners(self) -> Mapping[str, frozenset[int]]:
+        """See :meth:`netsim.learner.Learner.owners`."""
+        return self._learner.owners()
+
+    def sample_counts(self) -> Mapping[int, int]:
+        """See :meth:`netsim.learner.Learner.sample_counts`."""
+        return self._learner.sample_counts()
+
+    def prepare(self, graph: nx.Graph) -> None:
+        """See :meth:`netsim.learner.Learner.prepare`."""
+        self._learner.prepare(graph)
+
+    def first(self, work: TaskGraph, node: int) -> Step:
+        """See :meth:`netsim.learner.Learner.first`."""
+        with self._asking("first", node, 0):
+            step = self._learner.first(work, node)
+        return self._step(step, "first", node, 0)
+
+    def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
+        """See :meth:`netsim.learner.Learner.cost`."""
+        with self._asking("cost", node, round):
+            cost = self._learner.cost(node, round, peers, budget, plan)
+        if not isinstance(cost, Cost) or not all(map(_is_size, cost.flops.values())):
+            raise self._wrong("cost", node, round, cost, "a Cost whose FLOPs are finite and not negative")
+        return cost
+
+    def messages(
+        self, node: int, round: int, receivers: Sequence[int], together: bool = False
+    ) -> Sequence[Message]:
+        """See :meth:`netsim.learner.Learner.messages`."""
+        with self._asking("messages", node, round):
+            messages = self._learner.messages(node, round, receivers, together)
+        asked = frozenset(receivers)
+        if (
+            not isinstance(messages, list | tuple)
+            or not all(isinstance(one, Message) and isinstance(one.receivers, tuple) for one in messages)
+            or not all(_is_size(one.size_bits) for one in messages)
+        ):
+            wanted = "a list of Message(a tuple of receivers, a size that is finite and not negative)"
+            raise self._wrong("messages", node, round, messages, wanted)
+        named = [k for one in messages for k in one.receivers]
+        if not asked.issuperset(named) or len(set(named)) < len(named):
+            wanted = f"at most one message for each of the receivers {sorted(asked)}, and none for others"
+            raise self._wrong("messages", node, round, messages, wanted)
+        if node == self._server and len(named) < len(asked):
+            wanted = f"a message of the server for each of the receivers {sorted(asked)}"
+            raise self._wrong("messages", node, round, messages, wanted)
+        return messages
+
+    def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
+        """See :meth:`netsim.learner.Learner.train`."""
+        with self._asking("train", node, round):
+            step = self._learner.train(work, node, round, state, cost)
+        return self._step(step, "train", node, round)
+
+    def aggregate(
+        self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
+    ) -> Step:
+        """See :meth:`netsim.learner.Learner.aggregate`."""
+        with self._asking("aggregate", node, round):
+            step = self._learner.aggregate(work, node, round, state, arrived)
+        return self._step(step, "aggregate", node, round)
+
+    def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
+        """See :meth:`netsim.learner.Learner.evaluate`."""
+        with self._asking("evaluate", node, round):
+            return self._learner.evaluate(work, node, round, state)
+
+    def acknowledged(self, node: int, round: int, delivered: Mapping[int, bool]) -> None:
+        """See :meth:`netsim.learner.Learner.acknowledged`."""
+        with self._asking("acknowledged", node, round):
+            self._learner.acknowledged(node, round, delivered)
+
+    def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
+        """See :meth:`netsim.learner.Learner.report`."""
+        with self._asking("report", device, round):
+            report = self._learner.report(work, device, round, state, budget)
+        if not isinstance(report, Report) or not _is_size(report.size_bits):
+            raise self._wrong("report", device, round, report, _REPORT)
+        return report
+
+    def decide(
+        self, work: TaskGraph, head: int, round: int, reports: Mapping[int, Any]
+    ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
+        """See :meth:`netsim.learner.Learner.decide`."""
+        with self._asking("decide", head, round):
+            found = self._learner.decide(work, head, round, reports)
+        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], Mapping):
+            raise self._wrong(
+                "decide", head, round, found, "what each device is told, by device, and metrics"
+            )
+        for told in found[0].values():
+            if told is not None and not (isinstance(told, Report) and _is_size(told.size_bits)):
+                raise self._wrong("decide", head, round, told, f"for each device {_REPORT}")
+        return found
+
+    def _asking(self, method: str, node: int, round: int) -> AbstractContextManager[None]:
+        return code_of_ones_own(self._when(method, node, round))
+
+    def _step(self, step: Any, method: str, node: int, round: int) -> Step:
+        if not isinstance(step, Step):
+            raise self._wrong(method, node, round, step, "a Step")
+        return step
+
+    def _wrong(self, method: str, node: int, round: int, found: Any, wanted: str) -> ScenarioError:
+        text = " ".join(repr(found).split())
+        shown = text if len(text) <= 80 else f"{text[:77]}..."
+        return ScenarioError(f"{self._when(method, node, round)}: must return {wanted} (got {shown})")
+
+    def _when(self, method: str, node: int, round: int) -> str:
+        name = "the server" if node == self._server else f"device {node}"
+        return f"learner: {type(self._learner).__name__}.{method} of {name}, round {round}"
+
+
+_REPORT = "a Report with a size that is finite and not negative"
+
+
+def _is_size(value: Any) -> bool:
+    try:
+        return not isinstance(value, str) and 0 <= value < math.inf
+    except (TypeError, ValueError):
+        return False
