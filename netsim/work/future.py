@@ -103,14 +103,18 @@ def opened(value: Any) -> Any:
     """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
     if type(value) is not dict:
         return replaced(value, Future.opened, _value)
-    found = {}
+    found, changed = {}, False
     for key, item in value.items():  # inputs of tasks: very many, mostly plain or opened before
         kind = type(item)
         if kind is Future:
             found[key] = item.opened() if item._value is UNOPENED else item._value
+            changed = True
+        elif kind in _PLAIN:
+            found[key] = item
         else:
-            found[key] = item if kind in _PLAIN else opened(item)
-    return found
+            found[key] = one = opened(item)
+            changed = changed or one is not item
+    return found if changed else value
 
 
 def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shared], Any]) -> Any:
@@ -123,9 +127,12 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
     if kind in _PLAIN:
         return value
     if kind is dict:
-        return {key: replaced(item, future, shared) for key, item in value.items()}
+        items = {key: replaced(item, future, shared) for key, item in value.items()}
+        return items if any(items[key] is not item for key, item in value.items()) else value
     if kind is list or isinstance(value, tuple):
         parts = [replaced(part, future, shared) for part in value]
+        if all(a is b for a, b in zip(parts, value, strict=True)):
+            return value
         return kind(*parts) if hasattr(value, "_fields") else kind(parts)
     return value
 

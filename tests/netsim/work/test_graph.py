@@ -685,9 +685,10 @@ def test_a_field_of_a_result_is_a_key_or_an_attribute(world_of):
     assert world.work.value(result["list"][3]) == "three"
 
 
-def test_what_holds_no_future_is_as_it_was():
+def test_what_holds_no_future_is_not_copied():
     value = {"a": [1, (2, 3)], "b": {"c": object()}}
-    assert replaced(value, Future.opened, id) == value
+    assert replaced(value, Future.opened, id) is value
+    assert opened(value) is value
 
 
 def test_a_trace_has_the_tasks_that_were_made_since():
