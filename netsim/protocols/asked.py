@@ -32,31 +32,37 @@ class Asked(Learner):
         self.coordinated = learner.coordinated
         self.takes_late = learner.takes_late
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the learner has: its setup, and whatever a protocol of its own wants to know."""
+        if name == "_learner":  # a copy that is being made has none yet
+            raise AttributeError(name)
+        return getattr(self._learner, name)
+
     @property
     def hears_acknowledgements(self) -> bool:
-        """See :meth:`netsim.learner.Learner.hears_acknowledgements`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.hears_acknowledgements`."""
         return self._learner.hears_acknowledgements
 
     def owners(self) -> Mapping[str, frozenset[int]]:
-        """See :meth:`netsim.learner.Learner.owners`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.owners`."""
         return self._learner.owners()
 
     def sample_counts(self) -> Mapping[int, int]:
-        """See :meth:`netsim.learner.Learner.sample_counts`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.sample_counts`."""
         return self._learner.sample_counts()
 
     def prepare(self, graph: nx.Graph) -> None:
-        """See :meth:`netsim.learner.Learner.prepare`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.prepare`."""
         self._learner.prepare(graph)
 
     def first(self, work: TaskGraph, node: int) -> Step:
-        """See :meth:`netsim.learner.Learner.first`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.first`."""
         with self._asking("first", node, 0):
             step = self._learner.first(work, node)
         return self._step(step, "first", node, 0)
 
     def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
-        """See :meth:`netsim.learner.Learner.cost`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.cost`."""
         with self._asking("cost", node, round):
             cost = self._learner.cost(node, round, peers, budget, plan)
         if not isinstance(cost, Cost) or not all(map(_is_size, cost.flops.values())):
@@ -66,7 +72,7 @@ class Asked(Learner):
     def messages(
         self, node: int, round: int, receivers: Sequence[int], together: bool = False
     ) -> Sequence[Message]:
-        """See :meth:`netsim.learner.Learner.messages`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.messages`."""
         with self._asking("messages", node, round):
             messages = self._learner.messages(node, round, receivers, together)
         asked = frozenset(receivers)
@@ -87,7 +93,7 @@ class Asked(Learner):
         return messages
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
-        """See :meth:`netsim.learner.Learner.train`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.train`."""
         with self._asking("train", node, round):
             step = self._learner.train(work, node, round, state, cost)
         return self._step(step, "train", node, round)
@@ -95,23 +101,23 @@ class Asked(Learner):
     def aggregate(
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
     ) -> Step:
-        """See :meth:`netsim.learner.Learner.aggregate`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.aggregate`."""
         with self._asking("aggregate", node, round):
             step = self._learner.aggregate(work, node, round, state, arrived)
         return self._step(step, "aggregate", node, round)
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
-        """See :meth:`netsim.learner.Learner.evaluate`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.evaluate`."""
         with self._asking("evaluate", node, round):
             return self._learner.evaluate(work, node, round, state)
 
     def acknowledged(self, node: int, round: int, delivered: Mapping[int, bool]) -> None:
-        """See :meth:`netsim.learner.Learner.acknowledged`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.acknowledged`."""
         with self._asking("acknowledged", node, round):
             self._learner.acknowledged(node, round, delivered)
 
     def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
-        """See :meth:`netsim.learner.Learner.report`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.report`."""
         with self._asking("report", device, round):
             report = self._learner.report(work, device, round, state, budget)
         if not isinstance(report, Report) or not _is_size(report.size_bits):
@@ -121,7 +127,7 @@ class Asked(Learner):
     def decide(
         self, work: TaskGraph, head: int, round: int, reports: Mapping[int, Any]
     ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
-        """See :meth:`netsim.learner.Learner.decide`."""
+        """Ask the learner; see :meth:`netsim.learner.Learner.decide`."""
         with self._asking("decide", head, round):
             found = self._learner.decide(work, head, round, reports)
         if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], Mapping):

@@ -133,7 +133,8 @@ def measure(
 
 
 def in_words(error: Exception) -> str:
-    """Return the type of ``error`` and the first sentence of its message."""
+    """Return the type of ``error``, or of what it stands for, and the first sentence of its message."""
+    error = error.__cause__ if isinstance(error.__cause__, Exception) else error
     first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
     return textwrap.shorten(f"{type(error).__name__}: {first}", 200, placeholder=" ...")
 
