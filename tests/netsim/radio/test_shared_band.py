@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+import simpy
 
+from netsim.world.radio.access import UplinkBand
 from netsim.world.radio.shared_band import SharedTransfers
 
 BLOCKS = {
@@ -62,12 +64,8 @@ def test_a_battery_among_unlimited_power_is_heard_by_the_others(simulate):
         assert a._replace(energy_j=0) == b._replace(energy_j=0)
 
 
-def test_two_that_begin_together_share_and_the_longer_has_the_whole_band_then(simulate, monkeypatch):
+def test_two_that_begin_together_share_and_the_longer_has_the_whole_band_then():
     """B = 1 Hz, snr so that log2(1 + snr n) = 1 alone and log2(3) of two: 3 and 6 bits."""
-    import simpy
-
-    from netsim.world.radio.access import UplinkBand
-
     env = simpy.Environment()
     band = UplinkBand(env)
     transfers = SharedTransfers(env, band, 1.0)
