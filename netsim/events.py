@@ -162,7 +162,7 @@ SINGLE = (str, int, float)
 
 @dataclass(eq=False)
 class TransferBatch:
-    """Transfers of one sender that began together, stored by column.
+    """Transfers that are recorded together, stored by column.
 
     The columns are those of :class:`TransferRow`: one value where it is the same for all, arrays [transfers] otherwise
     (texts as a plain sequence, which Arrow takes faster than NumPy's).
@@ -170,11 +170,11 @@ class TransferBatch:
 
     round: int
     kind: str
-    sender: int
+    sender: int | NDArray[np.int64]
     receiver: NDArray[np.int64]
-    size_bits: float
+    size_bits: float | NDArray[np.float64]
     sent_bits: float | NDArray[np.float64]
-    start_s: float
+    start_s: float | NDArray[np.float64]
     end_s: NDArray[np.float64]
     airtime_s: NDArray[np.float64]
     energy_j: NDArray[np.float64]
@@ -271,10 +271,10 @@ class Observer:
     """A receiver of events with hooks to override; a run with observers equals the run without them."""
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Receive transfers of one sender that have ended, with any outcome; ``batch.rows()`` lists them.
+        """Receive transfers that have ended, with any outcome; ``batch.rows()`` lists them.
 
-        Transfers that nothing could disturb come together when the last of them is over; any other comes alone
-        when it ends.
+        Transfers that nothing could disturb come together when the last of them is over: those of a sender, or the
+        downloads and the uploads of a server's round. Any other comes alone when it ends.
         """
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:

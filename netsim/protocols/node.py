@@ -38,10 +38,10 @@ class Update:
     end_s: float = math.nan
 
 
-def local_update(
+def order_update(
     learner: Learner,
     work: TaskGraph,
-    node: Device,
+    number: int,
     round: int,
     state: Any,
     *,
@@ -49,9 +49,41 @@ def local_update(
     budget: Budget,
     plan: Any = None,
     arrived: dict[int, Any] | None = None,
+    into: Update | None = None,
+) -> Update:
+    """Order the tasks of a node's local update, which begins now; return it. No simulated time passes here.
+
+    Args:
+        learner: The algorithm.
+        work: The task graph.
+        number: The node, a device or the server.
+        round: The node's round.
+        state: The node's state.
+        peers: Numbers of the nodes that it exchanges messages with.
+        budget: The node's remaining energy and its costs, as far as it knows them.
+        plan: The cluster head's decision for the node.
+        arrived: Messages to combine before training, by sender; None for none.
+        into: The update to fill in; by default a new one.
+    """
+    made, update = work.trace(), into or Update()
+    if arrived is not None:
+        state = learner.aggregate(work, number, round, state, arrived).state
+    update.cost = cost = learner.cost(number, round, peers, budget, plan)
+    update.step = learner.train(work, number, round, state, cost)
+    update.tasks = tuple(made)
+    return update
+
+
+def local_update(
+    learner: Learner,
+    work: TaskGraph,
+    node: Device,
+    round: int,
+    state: Any,
+    *,
     slowdown: float = 1.0,
     stop: simpy.Event | None = None,
-    into: Update | None = None,
+    **ordered: Any,
 ) -> Process:
     """Let ``node`` train from its ``state`` (a SimPy process); return the :class:`Update`.
 
@@ -63,23 +95,13 @@ def local_update(
         node: A device, or the server.
         round: The node's round.
         state: The node's state.
-        peers: Numbers of the nodes that it exchanges messages with.
-        budget: The node's remaining energy and its costs, as far as it knows them.
-        plan: The cluster head's decision for the node.
-        arrived: Messages to combine before training, by sender; None for none.
         slowdown: The node's straggler factor: its computation takes this many times as long.
         stop: Event that cuts the computation off.
-        into: The update to fill in; by default a new one.
+        ordered: What else :func:`order_update` takes.
     """
-    env, number = node.env, node.number
-    begin_s = env.now
-    made, update = work.trace(), into or Update()
-    if arrived is not None:
-        state = learner.aggregate(work, number, round, state, arrived).state
-    update.cost = cost = learner.cost(number, round, peers, budget, plan)
-    update.step = learner.train(work, number, round, state, cost)
-    update.tasks = tuple(made)
-    update.done = yield from node.compute(cost.total_flops, slowdown, stop)
+    env, begin_s = node.env, node.env.now
+    update = order_update(learner, work, node.number, round, state, **ordered)
+    update.done = yield from node.compute(update.cost.total_flops, slowdown, stop)
     if update.done:
         update.compute_s, update.end_s = env.now - begin_s, env.now
     else:

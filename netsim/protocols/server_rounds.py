@@ -8,11 +8,14 @@ from typing import Any
 import simpy
 from pydantic import Field, model_validator
 
-from netsim.core.clock import deadline
+from netsim.core.clock import deadline, succeed_at
 from netsim.core.options import Options
+from netsim.learner import Message
+from netsim.protocols.node import order_update
 from netsim.protocols.server_protocol import Errand, ServerProtocol, ending
 from netsim.protocols.star import LOST
 from netsim.world.devices.device import Device, first_of
+from netsim.world.undisturbed import StarLinks
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -54,6 +57,7 @@ class ServerRounds(ServerProtocol):
             return self
 
     options: ServerRounds.Options
+    _links: StarLinks | None = None  # of the participants of the last round
 
     def _life(self) -> Process:
         """Simulate all rounds (a SimPy process)."""
@@ -70,9 +74,72 @@ class ServerRounds(ServerProtocol):
         free = [k for k, device in self.star.members.items() if device.alive]
         chosen = self._choose(free, min(self.options.participants or len(free), len(free)), t)
         self.server.division.divide(len(chosen))
+        messages = self.learner.messages(self.server.number, t, chosen, together=self.server.broadcasts)
+        simulate = self._at_once if self._undisturbed(t, chosen, messages) else self._by_events
+        errands: dict[int, Errand] = yield from simulate(t, chosen, messages)
+
+        arrived = {k: errand.update.step.outbox for k, errand in errands.items() if errand.arrived}
+        flops = yield from self._aggregate(t, chosen, arrived)
+        for device in living:
+            self._tell_device(device, t, begin_s, errands.get(device.number))
+        self._tell_server(t, begin_s, len(chosen), len(arrived), flops)
+        self._last |= errands
+        self.work.close(t, env.now)
+
+    def _undisturbed(self, t: int, chosen: Sequence[int], messages: Sequence[Message]) -> bool:
+        """Return whether nothing can disturb round ``t``, so that it can be computed at once."""
+        if self.options.deadline_s is not None or self.options.first is not None or not chosen:
+            return False
+        if self._links is None or self._links.numbers.tolist() != chosen:
+            self._links = StarLinks(self.server, [self.star.members[k] for k in chosen])
+        return len(messages) == 1 and messages[0].size_bits > 0 and self._links.undisturbed(t)
+
+    def _at_once(self, t: int, chosen: Sequence[int], messages: Sequence[Message]) -> Process:
+        """Compute round ``t`` up to its last upload, with one event at the end (a SimPy process)."""
+        env, learner, server, links = self.network.env, self.learner, self.server.number, self._links
+        assert links is not None
+        arrival_s = links.broadcast(messages[0].size_bits, t, env.now)
+        errands: dict[int, Errand] = {}
+        for device, meter in zip(links.devices, links.meters, strict=True):
+            k, slowdown = device.number, self.network.stragglers.factor(device.number, t)
+            update = order_update(
+                learner,
+                self.work,
+                k,
+                t,
+                self.states[k],
+                peers=(server,),
+                budget=self.star.budget(device),
+                arrived={server: self._outbox},
+            )
+            duration_s, power_w = device.computing(update.cost.total_flops, slowdown)
+            update.done, update.end_s = True, arrival_s + duration_s
+            update.compute_s = update.end_s - arrival_s
+            meter.add("compute", power_w, arrival_s, update.end_s, duration_s)
+            errands[k] = Errand("finished", received=True, slowdown=slowdown, update=update)
+        sizes_bits = {}
+        for k, errand in sorted(errands.items(), key=lambda item: item[1].update.end_s):
+            self.states[k] = errand.update.step.state
+            self._trained(self.star.members[k], t, errand.update)
+            sizes_bits[k] = [message.size_bits for message in learner.messages(k, t, [server])]
+        ends_s = [errand.update.end_s for errand in errands.values()]
+        for upload in links.upload([sizes_bits[k] for k in chosen], t, ends_s):
+            k = upload.sender.number
+            errands[k].upload_s, errands[k].arrived = upload.end_s - upload.begin_s, True
+            if learner.hears_acknowledgements:
+                learner.acknowledged(k, t, {server: True})
+            ends_s.append(upload.end_s)
+        end = env.event()
+        succeed_at(end, max(ends_s))
+        yield end
+        return errands
+
+    def _by_events(self, t: int, chosen: Sequence[int], messages: Sequence[Message]) -> Process:
+        """Simulate round ``t`` up to its last upload, or until it is cut off (a SimPy process)."""
+        env = self.network.env
         stop, enough = env.event(), env.event()
         limit_s = self.options.deadline_s
-        limit = None if limit_s is None else deadline(env, begin_s + limit_s)
+        limit = None if limit_s is None else deadline(env, env.now + limit_s)
 
         arrivals = 0
 
@@ -83,7 +150,7 @@ class ServerRounds(ServerProtocol):
                 enough.succeed()
 
         errands = {k: Errand(on_arrival=count) for k in chosen}
-        downloads = self._download(t, chosen, stop)
+        downloads = self._download(t, chosen, messages, stop)
         clients = [
             env.process(self._client(self.star.members[k], t, errands[k], downloads[k], stop, limit))
             for k in chosen
@@ -95,20 +162,14 @@ class ServerRounds(ServerProtocol):
             yield env.all_of(
                 clients
             )  # a new one: SimPy no longer updates a condition inside one that has happened
+        return errands
 
-        arrived = {k: errand.update.step.outbox for k, errand in errands.items() if errand.arrived}
-        flops = yield from self._aggregate(t, chosen, arrived)
-        for device in living:
-            self._tell_device(device, t, begin_s, errands.get(device.number))
-        self._tell_server(t, begin_s, len(chosen), len(arrived), flops)
-        self._last |= errands
-        self.work.close(t, env.now)
-
-    def _download(self, t: int, chosen: Sequence[int], stop: simpy.Event) -> dict[int, simpy.Event]:
+    def _download(
+        self, t: int, chosen: Sequence[int], messages: Sequence[Message], stop: simpy.Event
+    ) -> dict[int, simpy.Event]:
         """Send the model; return for each participant an event whose value is the model, or :data:`LOST`."""
         env = self.network.env
         events = {k: env.event() for k in chosen}
-        messages = self.learner.messages(self.server.number, t, chosen, together=self.server.broadcasts)
         for message in messages:
 
             def tell(k: int, delivered: bool, outbox: Any = self._outbox) -> None:

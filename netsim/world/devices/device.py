@@ -74,6 +74,11 @@ class Device:
         """Return the events that may end this device's work early: its death, if it can die, and ``stop``, if given."""
         return [*([self.died] if self.unlimited is None else []), *([stop] if stop is not None else [])]
 
+    def computing(self, flops: float, slowdown: float = 1.0) -> tuple[float, float]:
+        """Return for how long ``flops`` FLOPs are computed [s], and the power that this draws [W]."""
+        duration_s = slowdown * self.processor.time_s(flops)
+        return duration_s, self.processor.energy_j(flops) / duration_s if duration_s else 0.0
+
     def compute(
         self, flops: float, slowdown: float = 1.0, stop: simpy.Event | None = None
     ) -> Generator[simpy.Event, Any, bool]:
@@ -82,10 +87,9 @@ class Device:
         It takes ``slowdown`` · C/(f e) seconds and ε f² C/e joules (DMML-KD, eq. 20). It ends early when the device
         dies or when ``stop`` fires; the energy until then is charged.
         """
-        duration_s = slowdown * self.processor.time_s(flops)
+        duration_s, power_w = self.computing(flops, slowdown)
         if duration_s == 0:
             return self.alive
-        power_w = self.processor.energy_j(flops) / duration_s
         if self.unlimited is not None and stop is None:  # nothing can end it early
             self.unlimited.book("compute", power_w, [duration_s], duration_s)
             yield self.env.timeout(duration_s)

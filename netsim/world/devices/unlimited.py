@@ -74,6 +74,21 @@ class UnlimitedMeter:
         self._time[category].cover(now, end_s)
         self._busy.cover(now, end_s)
 
+    def add(
+        self, category: str, power_w: float, since_s: float, end_s: float, duration_s: float | None = None
+    ) -> None:
+        """Add a draw of ``power_w`` [W] that is over: from ``since_s`` to ``end_s`` [s], in the order of their times.
+
+        ``duration_s`` is its length [s], if known more exactly than as a difference of the two.
+        """
+        self._receive()
+        self._time[category].cover(since_s, end_s)
+        self._busy.cover(since_s, end_s)
+        if category != "receiving":  # that is charged by time, not by draw
+            self.battery.spent_j[category] += power_w * (
+                end_s - since_s if duration_s is None else duration_s
+            )
+
     def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
         """Begin to draw ``power_w`` [W] and return the draw; ``duration_s`` is not used here."""
         self._receive()

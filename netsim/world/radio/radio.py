@@ -18,6 +18,7 @@ from netsim.world.radio.fading import Channel
 from netsim.world.radio.precomputed import Fan, PrecomputedLinks
 from netsim.world.radio.rate import shannon_rate_bps, snr
 from netsim.world.radio.shared_band import SharedTransfers
+from netsim.world.radio.steady import SteadyLinks
 from netsim.world.radio.units import db_to_power, power_to_db
 
 Tell = Callable[[Sequence[int], Sequence[float], Sequence[bool]], None]
@@ -331,6 +332,18 @@ class Radio:
         self._heard.setdefault(sender.number, {})[receiver] = power_gain
         gain = math.sqrt(power_gain)
         return snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz), gain, until_s
+
+    def steady_links(self, senders: Sequence[Device], receivers: Sequence[int]) -> SteadyLinks:
+        """Return the links from each of ``senders`` to the one of ``receivers`` at its place."""
+        numbers = [device.number for device in senders]
+        mean_power = list(map(self._mean_power, numbers, receivers))
+        powers_w = [device.tx_power_w for device in senders]
+        return SteadyLinks(self.air, self.channel, numbers, receivers, powers_w, mean_power)
+
+    def note_use(self, links: SteadyLinks, power_gain: Sequence[float]) -> None:
+        """Note that ``links`` are used now, with the power gains ``power_gain``."""
+        for sender, receiver, gain in zip(links.senders, links.receivers, power_gain, strict=True):
+            self._heard.setdefault(sender, {})[receiver] = gain
 
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:
         """Return whether a link is in outage for good, that is in all but at most one of a million blocks.

@@ -19,7 +19,9 @@ def thermal_noise_w_per_hz(temperature_k: float = 290.0) -> float:
     return BOLTZMANN_J_PER_K * temperature_k
 
 
-def snr(tx_power_w: float, gain: FloatOrArray, bandwidth_hz: float, noise_w_per_hz: float) -> FloatOrArray:
+def snr(
+    tx_power_w: float | FloatOrArray, gain: FloatOrArray, bandwidth_hz: float, noise_w_per_hz: float
+) -> FloatOrArray:
     r"""Compute the signal-to-noise ratio :math:`p g^2 / (B N_0)` (DMML-KD, eq. 20).
 
     Args:

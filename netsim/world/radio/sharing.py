@@ -1,0 +1,96 @@
+"""Transfers that share a band and whose gains hold to their end, as arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from netsim.world.radio.rate import shannon_rates_bps
+
+Key = TypeVar("Key")
+
+
+class Sharing(Generic[Key]):
+    """The transfers that share a band at one moment.
+
+    Whenever a transfer joins or leaves the band, the rates of all of them change. Between two such moments each sends
+    at its rate. The arithmetic is that of :meth:`netsim.world.radio.radio.Radio.send`, number by number.
+
+    Args:
+        bandwidth_hz: Width of the band [Hz].
+        now_s: The present time [s].
+    """
+
+    def __init__(self, bandwidth_hz: float, now_s: float) -> None:
+        self._bandwidth_hz = bandwidth_hz
+        self._since_s = now_s
+        self._keys: list[Key] = []
+        self._columns = np.empty((6, 0))
+        self._new: list[tuple[float, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, key: Key, snr: float, size_bits: float) -> None:
+        """Add a transfer that begins now and is known by ``key``; call :meth:`advance` before, :meth:`plan` after it.
+
+        Args:
+            key: Its name here.
+            snr: Signal-to-noise ratio with all power spread over the whole band.
+            size_bits: Its size [bit].
+        """
+        self._keys.append(key)
+        self._new.append((snr, size_bits, 0.0, 0.0, math.inf, math.nan))
+
+    def advance(self, now_s: float) -> None:
+        """Send at the present rates until ``now_s`` [s]."""
+        if now_s > self._since_s:
+            spent_s, self._since_s = now_s - self._since_s, now_s
+            self._take_in()
+            _, left_bits, airtime_s, rate_bps, _, _ = self._columns
+            airtime_s += spent_s
+            left_bits[:] = np.maximum(left_bits - rate_bps * spent_s, 0.0)
+
+    def plan(self, share: float, density: float) -> float:
+        """Find the rates from now on, and return the time at which the next transfer ends [s].
+
+        Args:
+            share: The part of the band that each transfer has.
+            density: Power density of each, relative to all power over the whole band.
+        """
+        self._take_in()
+        snr, left_bits, airtime_s, rate_bps, end_s, airtime_at_end_s = self._columns
+        rate_bps[:] = shannon_rates_bps(self._bandwidth_hz * share, (snr * density).tolist())
+        need_s = left_bits / rate_bps
+        np.add(self._since_s, need_s, out=end_s)
+        np.add(airtime_s, need_s, out=airtime_at_end_s)
+        return float(end_s.min())
+
+    def ended(self) -> list[tuple[Key, float]]:
+        """Take out the transfers whose last bit is through now; return their keys and airtimes [s]."""
+        self._take_in()
+        over = self._columns[4] <= self._since_s
+        found = [
+            (self._keys[place], float(self._columns[5, place])) for place in np.flatnonzero(over).tolist()
+        ]
+        self._keep(~over)
+        return found
+
+    def withdraw(self, key: Key) -> tuple[float, float]:
+        """Take out a transfer before its end; return the bits that are left [bit] and its airtime [s]."""
+        self._take_in()
+        place = self._keys.index(key)
+        left_bits, airtime_s = self._columns[[1, 2], place].tolist()
+        self._keep(np.arange(len(self._keys)) != place)
+        return left_bits, airtime_s
+
+    def _take_in(self) -> None:
+        if self._new:
+            self._columns = np.hstack([self._columns, np.array(self._new).T])
+            self._new = []
+
+    def _keep(self, staying: np.ndarray) -> None:
+        self._keys = [key for key, stays in zip(self._keys, staying.tolist(), strict=True) if stays]
+        self._columns = self._columns[:, staying]

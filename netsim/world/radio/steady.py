@@ -1,0 +1,83 @@
+"""Links whose gains hold for a whole round, looked up for many rounds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.world.radio.air import Air
+from netsim.world.radio.fading import Channel
+from netsim.world.radio.rate import snr
+
+Floats = NDArray[np.float64]
+
+
+class Gains(NamedTuple):
+    """Gains of some links in one round.
+
+    Attributes:
+        power_gain: Power gain g², path loss included [links].
+        gain: Amplitude gain g [links].
+        snr: Signal-to-noise ratio with all power spread over the whole band [links].
+    """
+
+    power_gain: Floats
+    gain: Floats
+    snr: Floats
+
+
+class SteadyLinks:
+    """Links, each from its sender to its receiver, on a steady channel.
+
+    Args:
+        air: What the links have in common.
+        channel: Their fading.
+        senders: Number of each link's sender.
+        receivers: Number of each link's receiver.
+        tx_power_w: Transmit power of each link's sender [W].
+        mean_power: Power gain of each link's path loss alone.
+    """
+
+    def __init__(
+        self,
+        air: Air,
+        channel: Channel,
+        senders: Sequence[int],
+        receivers: Sequence[int],
+        tx_power_w: Sequence[float],
+        mean_power: Sequence[float],
+    ) -> None:
+        self.senders = tuple(senders)
+        self.receivers = tuple(receivers)
+        self._air = air
+        self._channel = channel
+        self._tx_power_w = np.array(tx_power_w)
+        self._mean_power = np.array(mean_power)
+        self._first_round = 0
+        self._table: Gains | None = None  # [rounds, links]
+
+    def gains(self, round: int) -> Gains:
+        """Return the gains of ``round``; no use of the links is noted."""
+        if self._table is None or not 0 <= round - self._first_round < len(self._table.gain):
+            self._first_round, faded = self._faded(round)
+            power_gain = self._mean_power * faded
+            gain = np.sqrt(power_gain)
+            air = self._air
+            ratio = snr(self._tx_power_w, gain, air.bandwidth_hz, air.noise_w_per_hz)
+            self._table = Gains(power_gain, gain, ratio)
+        return Gains(*(column[round - self._first_round] for column in self._table))
+
+    def _faded(self, round: int) -> tuple[int, Floats]:
+        """Return the first of some rounds that are drawn together, and the gains without path loss [rounds, links]."""
+        places: dict[int, list[int]] = {}
+        for place, sender in enumerate(self.senders):
+            places.setdefault(sender, []).append(place)
+        first, columns = round, []
+        for sender, own in places.items():
+            first, drawn = self._channel.powers(sender, tuple(self.receivers[place] for place in own), round)
+            columns.append(drawn)
+        order = np.argsort([place for own in places.values() for place in own])
+        return first, np.hstack(columns)[:, order]
