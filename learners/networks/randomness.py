@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from learners.networks.dispatch import EagerMode
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 
@@ -30,7 +30,7 @@ _global = threading.Lock()
 """Held while the global generator has the state of a job's own, for operators that take no generator."""
 
 
-class DrawingFrom(TorchDispatchMode):
+class DrawingFrom(EagerMode):
     """Context in which random operators called on this thread draw from generators of the context.
 
     An operator that was given a generator by the network uses that one. There is one generator for each PyTorch device,
@@ -57,7 +57,7 @@ class DrawingFrom(TorchDispatchMode):
     def __torch_dispatch__(
         self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call ``operator``, with the context's generator if it is random; see :class:`TorchDispatchMode`.
+        """Call ``operator``, with the context's generator if it is random; see :class:`EagerMode`.
 
         Raises:
             ScenarioError: It is random, and the backward pass calls it to repeat a part of the forward pass.

@@ -9,8 +9,9 @@ import recordings
 import torch
 from torch import Tensor, nn
 
+from learners.networks.randomness import DrawingFrom
 from learners.training.costs import forward_macs
-from learners.training.flops import count
+from learners.training.flops import _Counter, count
 from netsim.core.errors import ScenarioError
 
 MOMENTS, SIZE, UNITS = 64, 20, 32
@@ -351,3 +352,9 @@ def test_what_cannot_go_backward_is_one_line() -> None:
     ) as found:
         count(Formed(spoilt, 4), torch.randn(2, 4))
     assert "\n" not in str(found.value)
+
+
+def test_counting_does_not_import_the_compiler():
+    """PyTorch wraps a mode's operators so that its compiler, which takes 1.7 s to import, keeps away from them."""
+    wrapped = [mode for mode in (_Counter, DrawingFrom) if hasattr(mode.__torch_dispatch__, "__wrapped__")]
+    assert not wrapped
