@@ -97,4 +97,4 @@ class Star:
         tell(receiver.number, row.outcome == "delivered")
 
     def _last_gain(self, device: Device) -> float | None:
-        return self.server.uplink.power_gains(device.number).get(self.server.number)
+        return self.server.uplink.last_gain(device.number, self.server.number)

@@ -70,6 +70,11 @@ class Radio:
             gains |= fan.gains()
         return gains
 
+    def last_gain(self, sender: int, receiver: int) -> float | None:
+        """Return the power gain, path loss included, at the last use of a link; None if it was not used."""
+        known = self.power_gains(sender) if sender in self._fans else self._heard.get(sender, {})
+        return known.get(receiver)
+
     def joules_per_bit(self, sender: Device, receiver: int, power_gain: float | None = None) -> float:
         """Return the energy of one bit at ``power_gain``, by default the link's mean gain [J/bit]."""
         if power_gain is None:

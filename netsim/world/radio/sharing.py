@@ -26,12 +26,13 @@ class Sharing(Generic[Key]):
     def __init__(self, bandwidth_hz: float, now_s: float) -> None:
         self._bandwidth_hz = bandwidth_hz
         self._since_s = now_s
-        self._keys: list[Key] = []
-        self._columns = np.empty((6, 0))
+        self._count = 0
+        self._keys: list[Key] = []  # also of those that have left, until all have
+        self._columns = np.empty((7, 0))
         self._new: list[tuple[float, ...]] = []
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self._count
 
     def add(self, key: Key, snr: float, size_bits: float) -> None:
         """Add a transfer that begins now and is known by ``key``; call :meth:`advance` before, :meth:`plan` after it.
@@ -41,15 +42,16 @@ class Sharing(Generic[Key]):
             snr: Signal-to-noise ratio with all power spread over the whole band.
             size_bits: Its size [bit].
         """
+        self._new.append((snr, size_bits, 0.0, 0.0, math.inf, math.nan, len(self._keys)))
         self._keys.append(key)
-        self._new.append((snr, size_bits, 0.0, 0.0, math.inf, math.nan))
+        self._count += 1
 
     def advance(self, now_s: float) -> None:
         """Send at the present rates until ``now_s`` [s]."""
         if now_s > self._since_s:
             spent_s, self._since_s = now_s - self._since_s, now_s
             self._take_in()
-            _, left_bits, airtime_s, rate_bps, _, _ = self._columns
+            _, left_bits, airtime_s, rate_bps, *_ = self._columns
             airtime_s += spent_s
             left_bits[:] = np.maximum(left_bits - rate_bps * spent_s, 0.0)
 
@@ -61,7 +63,7 @@ class Sharing(Generic[Key]):
             density: Power density of each, relative to all power over the whole band.
         """
         self._take_in()
-        snr, left_bits, airtime_s, rate_bps, end_s, airtime_at_end_s = self._columns
+        snr, left_bits, airtime_s, rate_bps, end_s, airtime_at_end_s, _ = self._columns
         rate_bps[:] = shannon_rates_bps(self._bandwidth_hz * share, (snr * density).tolist())
         need_s = left_bits / rate_bps
         np.add(self._since_s, need_s, out=end_s)
@@ -72,8 +74,11 @@ class Sharing(Generic[Key]):
         """Take out the transfers whose last bit is through now; return their keys and airtimes [s]."""
         self._take_in()
         over = self._columns[4] <= self._since_s
+        places = over.nonzero()[0]
+        airtimes_s, numbers = self._columns[5:, places].tolist()
         found = [
-            (self._keys[place], float(self._columns[5, place])) for place in np.flatnonzero(over).tolist()
+            (self._keys[int(number)], airtime_s)
+            for number, airtime_s in zip(numbers, airtimes_s, strict=True)
         ]
         self._keep(~over)
         return found
@@ -81,9 +86,10 @@ class Sharing(Generic[Key]):
     def withdraw(self, key: Key) -> tuple[float, float]:
         """Take out a transfer before its end; return the bits that are left [bit] and its airtime [s]."""
         self._take_in()
-        place = self._keys.index(key)
+        number = self._keys.index(key)
+        (place,) = (self._columns[6] == number).nonzero()[0]
         left_bits, airtime_s = self._columns[[1, 2], place].tolist()
-        self._keep(np.arange(len(self._keys)) != place)
+        self._keep(np.arange(self._count) != place)
         return left_bits, airtime_s
 
     def _take_in(self) -> None:
@@ -92,5 +98,7 @@ class Sharing(Generic[Key]):
             self._new = []
 
     def _keep(self, staying: np.ndarray) -> None:
-        self._keys = [key for key, stays in zip(self._keys, staying.tolist(), strict=True) if stays]
         self._columns = self._columns[:, staying]
+        self._count = self._columns.shape[1]
+        if not self._count:
+            self._keys.clear()
