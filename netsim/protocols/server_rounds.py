@@ -132,6 +132,7 @@ class ServerRounds(ServerProtocol):
         end = env.event()
         succeed_at(end, max(ends_s))
         yield end
+        links.report()
         return errands
 
     def _by_events(self, t: int, chosen: Sequence[int], messages: Sequence[Message]) -> Process:

@@ -73,6 +73,7 @@ class StarLinks:
         self.devices = devices
         self.numbers = np.array([device.number for device in devices], dtype=np.int64)
         self.meters = [device.unlimited for device in devices if device.unlimited is not None]
+        self._unreported: list[TransferBatch] = []
         node, count = server.node, len(devices)
         self._down = server.downlink.steady_links([node] * count, [device.number for device in devices])
         self._up = server.uplink.steady_links(devices, [node.number] * count)
@@ -102,7 +103,7 @@ class StarLinks:
         for meter in self.meters:
             meter.add("receiving", 0.0, begin_s, end_s)
         count = len(self.devices)
-        downlink.record(
+        self._unreported.append(
             TransferBatch(
                 round=round,
                 kind="download",
@@ -162,8 +163,14 @@ class StarLinks:
             )
         self._listen(ended)
         if recorded := [upload for upload in ended if upload.size_bits > 0]:
-            uplink.record(self._rows(recorded, round))
+            self._unreported.append(self._rows(recorded, round))
         return ended
+
+    def report(self) -> None:
+        """Pass the transfers so far on to the observers, now that the last of them has ended."""
+        for batch in self._unreported:
+            self.server.uplink.record(batch)
+        self._unreported = []
 
     def _listen(self, uploads: Sequence[Upload]) -> None:
         """Let the server receive while anybody sends."""
