@@ -1,15 +1,17 @@
-"""Few fixtures: a clock, a way to make devices, a scenario as a dictionary that can be written and run."""
+"""Few fixtures: a clock, devices, a scenario as a dictionary that can be written and run, workers that stand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import simpy
 
+from netsim.app.simulation import Simulation
 from netsim.scenario.yaml_file import write_yaml
+from netsim.work.executors.processes import Processes
 from netsim.world.devices import Device, Processor
 
 
@@ -49,3 +51,30 @@ def write_scenario(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+class Standing(Processes):
+    """Worker processes that stay when a run ends."""
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().close()
+
+
+@pytest.fixture(scope="session")
+def by_workers() -> Iterator[Callable[[Simulation], Simulation]]:
+    """Has a simulation whose executor is ``processes`` use two workers of all tests: starting one takes seconds."""
+    standing = Standing(Processes.Options(workers=2))
+
+    def use(simulation: Simulation) -> Simulation:
+        new = simulation.executor
+        if type(new) is Processes:
+            standing.stacking, standing.inside = new.stacking, new.inside
+            new.close()
+            simulation.executor = standing
+        return simulation
+
+    yield use
+    standing.end()
