@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import simpy
 
+import netsim.records.metadata
 from netsim.app.simulation import Simulation
 from netsim.scenario.yaml_file import write_yaml
 from netsim.work.executors.processes import Processes
 from netsim.world.devices import Device, Processor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def known_versions() -> Iterator[None]:
+    """Nobody asks Git and the packages anew for each of thousands of runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for fact in ("commit", "versions"):
+            patch.setattr(netsim.records.metadata, fact, cache(getattr(netsim.records.metadata, fact)))
+        yield
 
 
 @pytest.fixture
