@@ -152,9 +152,9 @@ CASES = {
     "no list": r"must return a list of Message",
     "lambda": r"<lambda> cannot be a task, .*module's top level",
     "method": r"Broken\.cost cannot be a task, .*a method",
-    "task raises": r"task fail: .*\.py, line \d+: KeyError: 'no such luck'",
-    "task exits": r"task leave: .*\.py, line \d+: SystemExit: 3",
-    "unknown input": r"task add: TypeError: .*unexpected keyword argument 'm'",
+    "task raises": r"task fail, round 1: .*\.py, line \d+: KeyError: 'no such luck'",
+    "task exits": r"task leave, round 1: .*\.py, line \d+: SystemExit: 3",
+    "unknown input": r"task add, round 1: TypeError: .*unexpected keyword argument 'm'",
     "field": r"the result of task add has no field 'weights'; it is of type float",
     "too few": r"task too_few, .*one result for each of its \d+ inputs \(got \[\]\)",
     "undeclared": r"metric 'mistake' of node \d, round 1, is not in Broken\.METRICS, which has error",
@@ -180,6 +180,12 @@ def test_a_broken_contract_is_one_line(where, executor, simulate, monkeypatch):
     with pytest.raises(ScenarioError, match=CASES[where]) as raised:
         run(simulate, where, executor)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_workers_name_the_task_and_the_round_too(executor, simulate):
+    with pytest.raises(ScenarioError, match=CASES["task raises"]):
+        run(simulate, "task raises", executor)
 
 
 def test_a_learner_that_keeps_it_is_not_disturbed(simulate):

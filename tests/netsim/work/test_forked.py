@@ -147,7 +147,9 @@ WORLDS: dict[str, dict[str, Any]] = {
 def copies():
     """Forked processes that have not ended."""
     return [
-        one for one in multiprocessing.active_children() if isinstance(one, multiprocessing.context.ForkProcess)
+        one
+        for one in multiprocessing.active_children()
+        if isinstance(one, multiprocessing.context.ForkProcess)
     ]
 
 
