@@ -151,9 +151,8 @@ def test_the_guides_learner_of_the_scenarios_data_learns(tmp_path):
     here = run(path, "here", "jobs.executor=inline")
     means = here.query("name == 'accuracy'").groupby("round").value.mean()
     assert means.iloc[-1] > 0.8 > means.iloc[0]
-    begin = here[here["round"] <= 7]
     for run_id, executor in (("there", "{name: processes, workers: 1}"), ("auto", "auto")):
-        assert begin.equals(run(path, run_id, f"jobs.executor={executor}", "rounds=7"))
+        assert here.equals(run(path, run_id, f"jobs.executor={executor}"))
     full = run(path, "full", "jobs.executor=inline", "learner.share=1.0", "rounds=15")
     assert full.query("name == 'accuracy'").groupby("round").value.mean().iloc[-1] > 0.8
 
