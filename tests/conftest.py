@@ -1,16 +1,29 @@
-"""Few fixtures: a clock, a way to make devices, a scenario as a dictionary that can be written and run."""
+"""Few fixtures: a clock, devices, a scenario as a dictionary that can be written and run, workers that stand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import simpy
 
+import netsim.records.metadata
+from netsim.app.simulation import Simulation
 from netsim.scenario.yaml_file import write_yaml
+from netsim.work.executors.processes import Processes
 from netsim.world.devices import Device, Processor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def known_versions() -> Iterator[None]:
+    """Nobody asks Git and the packages anew for each of thousands of runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for fact in ("commit", "versions"):
+            patch.setattr(netsim.records.metadata, fact, cache(getattr(netsim.records.metadata, fact)))
+        yield
 
 
 @pytest.fixture
@@ -49,3 +62,30 @@ def write_scenario(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+class Standing(Processes):
+    """Worker processes that stay when a run ends."""
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().close()
+
+
+@pytest.fixture(scope="session")
+def by_workers() -> Iterator[Callable[[Simulation], Simulation]]:
+    """Has a simulation whose executor is ``processes`` use two workers of all tests: starting one takes seconds."""
+    standing = Standing(Processes.Options(workers=2))
+
+    def use(simulation: Simulation) -> Simulation:
+        new = simulation.executor
+        if type(new) is Processes:
+            standing.stacking, standing.inside = new.stacking, new.inside
+            new.close()
+            simulation.executor = standing
+        return simulation
+
+    yield use
+    standing.end()

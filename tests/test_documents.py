@@ -2,11 +2,10 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_python import python
 
 from netsim.scenario import load_plan
 from netsim.scenario.reference import reference
@@ -45,7 +44,7 @@ def save(page, folder):
 
 def netsim(*words, cwd):
     """What the program prints, started in a folder as a reader would start it."""
-    done = subprocess.run([sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True)
+    done = python("-m", *words, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -57,7 +56,7 @@ def keeps_its_contract(folder, scenario):
     )
     assert '"topk.yaml"' in code
     code = code.replace("topk.yaml", scenario)
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    done = python("-c", code, cwd=folder)
     assert done.returncode == 0, done.stderr
 
 
@@ -111,9 +110,7 @@ def test_the_path_loss_of_the_physics_page_runs_as_it_stands(tmp_path):
     (scenario,) = blocks("docs/physics.md", "yaml")
     (tmp_path / "shadowing.py").write_text(code)
     (tmp_path / "shadowed.yaml").write_text(scenario)
-    words = [sys.executable, "-m", "netsim", "run", "shadowed.yaml", "--quiet", "--no-plots", "--run-id", "a"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    netsim("netsim", "run", "shadowed.yaml", "--quiet", "--no-plots", "--run-id", "a", cwd=tmp_path)
     import pandas as pd
 
     links = pd.read_parquet(tmp_path / "runs" / "shadowed" / "a" / "links.parquet")
@@ -177,13 +174,11 @@ def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
     scenario = folder / "motion.yaml"
 
     def typed(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "netsim", *words], cwd=elsewhere, capture_output=True, text=True
-        )
+        return python("-m", "netsim", *words, cwd=elsewhere)
 
     missing = typed("check", str(scenario))
     assert missing.returncode == 2 and "recordings.npz; make_recordings.py makes one" in missing.stderr
-    subprocess.run([sys.executable, str(folder / "make_recordings.py")], check=True)
+    assert python(folder / "make_recordings.py", cwd=elsewhere).returncode == 0
     assert typed("check", str(scenario)).returncode == 0
     dealt = typed("partition", str(scenario))
     assert dealt.returncode == 0 and "450 of 450 training samples" in dealt.stdout
@@ -194,7 +189,8 @@ def test_data_and_network_of_ones_own_run_as_the_guide_says(tmp_path):
 
     assert accuracy("dmml") > 0.6
     assert accuracy("fedavg", "protocol.name=server_rounds", "learner.name=fedavg", "rounds=2") > 0
-    assert accuracy("mhd", "learner.name=mhd", "partition.public_share=0.1", "rounds=2") > 0
+    of_mhd = ("learner.name=mhd", "partition.public_share=0.1")
+    assert accuracy("mhd", *of_mhd, "rounds=2", "learner.local_steps=5") > 0
     # The second network: the same module with what the page adds to it.
     (lstm,) = [block for language, block in blocks_left if language == "python"]
     module = folder / "motion_networks.py"
@@ -241,10 +237,8 @@ def test_the_guides_protocol_runs_as_it_stands_and_gives_the_same_bytes_everywhe
     import pandas as pd
 
     def tables(run_id, *settings):
-        words = [sys.executable, "-m", "netsim", "run", "push_gossip.yaml", "--quiet", "--no-plots"]
-        words += ["--run-id", run_id, *(word for setting in settings for word in ("--set", setting))]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        words = ["--run-id", run_id, *(word for setting in settings for word in ("--set", setting))]
+        netsim("netsim", "run", "push_gossip.yaml", "--quiet", "--no-plots", *words, cwd=tmp_path)
         names = ("metrics", "rounds", "transfers")
         return [
             pd.read_parquet(tmp_path / "runs" / "push_gossip" / run_id / f"{name}.parquet") for name in names

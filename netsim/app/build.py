@@ -8,7 +8,7 @@ from pathlib import Path
 import simpy
 
 from netsim.app.build_network import build_devices, build_network, build_topology
-from netsim.app.checks import check_data, check_executor, check_memory
+from netsim.app.checks import check_data, check_executor, check_memory, check_owners
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import Observers
@@ -44,7 +44,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     with plan.named(), code_of_ones_own("learner"):
         learner: Learner = parts["learner"].cls(setup)
         protocol.cls.check(protocol.options, learner, scenario.devices.count)
-        topology = build_topology(plan, learner.owners())
+        topology = build_topology(plan, check_owners(learner, scenario.devices.count))
         devices = build_devices(env, scenario.devices)
     network = build_network(plan, env, topology, devices, observer)
     with plan.named(), code_of_ones_own("learner"):

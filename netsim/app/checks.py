@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
+
 from netsim.core.errors import ScenarioError
 from netsim.learner import Learner
-from netsim.scenario.classes import class_by_device
+from netsim.scenario.classes import class_by_device, class_networks
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices
 
 
 def check_data(plan: Plan) -> None:
-    """Look whether the data is where the scenario says.
+    """Look whether the data is where the scenario says, and has the modalities that other blocks name.
 
     Raises:
-        ScenarioError: It is not.
+        ScenarioError: It is not, or has not.
     """
-    if "data" in plan.parts:
-        with plan.named():
-            plan.parts["data"].make().check()
+    if "data" not in plan.parts:
+        return
+    with plan.named():
+        known = getattr(
+            plan.parts["data"].cls, "MODALITIES", ()
+        )  # what a data set does not state is seen in the run
+        for key, named in _modalities_in(plan) if known else ():
+            if unknown := sorted({*named} - {*known}):
+                raise ScenarioError(
+                    f"{key}: the data has no modality {', '.join(map(repr, unknown))}; it has: {', '.join(known)}"
+                )
+        plan.parts["data"].make().check()
+
+
+def _modalities_in(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    """Yield keys that name modalities, and which."""
+    options = plan.parts["learner"].options
+    if hasattr(options, "modalities"):
+        yield "learner.modalities", list(options.modalities or ())
+        yield "learner.networks", list(getattr(options, "networks", ()))
+    if "partition" in plan.parts:
+        of_devices = getattr(plan.parts["partition"].options, "modalities", None) or ()
+        yield "partition.modalities", [modality for own in of_devices for modality in own]
+    for place, _ in class_networks(plan.scenario.devices):
+        yield ".".join(place[:-1]), [place[-1]]
+
+
+def check_owners(learner: Learner, device_count: int) -> Mapping[str, frozenset[int]]:
+    """Return which devices own each modality.
+
+    Raises:
+        ScenarioError: The learner's answer has another form, or names a device that is not there.
+    """
+    owners, devices = learner.owners(), range(device_count)
+    if not isinstance(owners, Mapping) or not all(
+        isinstance(modality, str) and isinstance(own, Collection) and all(k in devices for k in own)
+        for modality, own in owners.items()
+    ):
+        found = " ".join(repr(owners).split())
+        raise ScenarioError(
+            f"learner: {type(learner).__name__}.owners must return the devices that own each modality, such as "
+            f"{{'image': frozenset({{0, 1}})}}, of devices 0 to {device_count - 1} (got {found:.80})"
+        )
+    return owners
 
 
 def check_executor(plan: Plan) -> None:

@@ -217,6 +217,12 @@ def run(
                 jobs=simulation.executor.jobs_done,
                 execution={"executor": plan.parts["jobs.executor"].name, **simulation.execution},
             )
+    if status == "finished" and not totals.rounds_closed and any(d.alive for d in simulation.network.devices):
+        errors.out(
+            f"note: protocol {plan.parts['protocol'].name!r} closed no round, so none counts as finished; it should "
+            "call self.work.close(round, self.network.env.now) for each, when nobody is in it any more",
+            highlight=False,
+        )
     if plots:
         draw_run(folder, errors)
     if as_json:
@@ -340,13 +346,14 @@ def list_(
             out.print("    " + ", ".join(registry.names(name)))
         return
 
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for name, text in registry.describe(kind):
-        table.add_row(name, text)
+        table.add_row(name, escape(text))
     out.print(table)
 
 

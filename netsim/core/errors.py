@@ -50,7 +50,7 @@ def code_of_ones_own(what: str, called: Callable[..., Any] | None = None) -> Gen
         yield
     except ScenarioError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a task that ends the program would end it without a word
         code = getattr(called, "__code__", None)
         if not _own_line(error) and not (code and _is_own(code.co_filename)):
             raise

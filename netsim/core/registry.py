@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -141,7 +142,12 @@ def describe(kind: str) -> list[tuple[str, str]]:
     rows = []
     for name in names(kind):
         try:
-            rows.append((name, entry(kind, name).about))
+            rows.append((name, _without_roles(entry(kind, name).about)))
         except ScenarioError as error:
             rows.append((name, f"({error})"))
     return rows
+
+
+def _without_roles(text: str) -> str:
+    """Write reStructuredText for readers of plain text: without the roles of names, and with single backquotes."""
+    return re.sub(r":\w+:(?=`)", "", text).replace("``", "`")

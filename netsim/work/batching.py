@@ -8,7 +8,7 @@ import statistics
 import textwrap
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from netsim.core.errors import ScenarioError
@@ -143,7 +143,7 @@ def _shortened(job: TrainingJob, steps: int) -> TrainingJob:
     stack = job.stack
     if stack is None or stack.shorten is None:
         return job
-    return TrainingJob(job.function, stack.shorten(job.inputs, steps), job.kept, stack)
+    return replace(job, inputs=stack.shorten(job.inputs, steps))
 
 
 @dataclass(frozen=True)

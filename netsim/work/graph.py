@@ -339,7 +339,7 @@ class TaskGraph:
         if task.cancelled:
             return
         kept = frozenset(name for name, value in task.inputs.items() if type(value) is Shared)
-        job = TrainingJob(task.function, opened(task.inputs), kept, task.stack)
+        job = TrainingJob(task.function, opened(task.inputs), kept, task.stack, task.round)
         task.ticket = self.executor.submit(job)
         self._started[task.ticket] = task
 

@@ -50,12 +50,14 @@ class TrainingJob:
         kept: Names of inputs that are the same objects in many jobs (data). A worker in another process may keep them
             instead of receiving them with every job.
         stack: How it is done in one batch with others of its kind; None if it cannot be.
+        round: The round that it belongs to, for an error that it ends with; None if it belongs to none.
     """
 
     function: Callable[..., Any]
     inputs: Inputs
     kept: frozenset[str] = frozenset()
     stack: Stack | None = None
+    round: int | None = None
 
     @property
     def name(self) -> str:
@@ -105,9 +107,11 @@ def run_jobs(jobs: Sequence[TrainingJob]) -> list[Any]:
     """Do one job as it is, or several of one kind as one batch; return the results in the order of ``jobs``.
 
     Raises:
-        ScenarioError: A function of a user's own ended with an error; names it and the line.
+        ScenarioError: A function of a user's own ended with an error; names it, the round and the line.
     """
-    with code_of_ones_own(f"learner: task {jobs[0].name}", jobs[0].function):
+    round = jobs[0].round
+    when = "" if round is None else f", round {round}"
+    with code_of_ones_own(f"learner: task {jobs[0].name}{when}", jobs[0].function):
         if len(jobs) == 1:
             return [jobs[0].function(**jobs[0].inputs)]
         stack = jobs[0].stack

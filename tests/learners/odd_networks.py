@@ -158,6 +158,7 @@ def odd_run(folder: Path, kind: str, learner: str = "dmml", rounds: int = 2, **j
     learners = {
         "fedavg": {"head_hidden": 8},
         "dmml": {"learning_rate": 0.005},
+        "mhd": {"local_steps": 3, "batch_size": 16},
         "fedzkt": {
             "global_network": {"name": "odd_networks:OddNet", "kind": kind},
             "distillation_iterations": 3,

@@ -51,12 +51,14 @@ class Log(Observer):
 
 
 @pytest.fixture
-def simulate(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Simulation, Log]]:
+def simulate(
+    write_scenario: Callable[..., Path], tmp_path: Path, by_workers: Callable[[Simulation], Simulation]
+) -> Callable[..., tuple[Simulation, Log]]:
     """Builds and runs a scenario of the stub learner; returns the simulation and what happened."""
 
     def run(settings: tuple[str, ...] = (), **blocks: Any) -> tuple[Simulation, Log]:
         plan = load_plan(write_scenario(**blocks), settings)
-        simulation = build(plan, tmp_path / "cache", lambda text: None)
+        simulation = by_workers(build(plan, tmp_path / "cache", lambda text: None))
         log = Log()
         simulation.watch(log)
         simulation.run()

@@ -16,6 +16,14 @@ from typer.testing import CliRunner
 from analysis import load_run
 from analysis.tables import latency_quantiles
 from netsim.app.cli import app
+from netsim.protocols import Protocol
+
+
+class Silent(Protocol):
+    """Ends after a second, without a round."""
+
+    def start(self):
+        return self.network.env.timeout(1.0)
 
 
 def netsim(*words):
@@ -186,6 +194,22 @@ def test_everything_that_can_be_named_has_a_line_of_explanation(kind):
         len(line.split(maxsplit=1)) == 2 for line in result.stdout.splitlines() if not line.startswith(" ")
     )
     assert "cannot be loaded" not in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["learners", "executors"])
+def test_explanations_are_plain_text(kind):
+    """No roles of reStructuredText; and what stands in brackets is no style."""
+    said = " ".join(netsim("list", kind).stdout.split())
+    assert not re.search(r":\w+:`|``", said)
+    assert kind == "learners" or "pip install 'netsim[ray]'" in said
+
+
+def test_a_protocol_that_closes_no_round_is_told(run):
+    result, _ = run(protocol="test_command_line:Silent")
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert "'test_command_line:Silent' closed no round" in line and "self.work.close(" in line
+    assert "closed no round" not in run(run_id="b")[0].output
 
 
 def test_list_alone_names_every_kind():

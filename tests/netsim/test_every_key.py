@@ -27,7 +27,6 @@ from every_key import (
     scenario_keys,
 )
 
-import netsim.records.metadata
 from netsim.core.registry import KINDS, load, names
 from netsim.scenario.model import COMPONENTS
 
@@ -285,11 +284,9 @@ def values(key: Key) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for all runs. Nobody asks Git anew for each of them; what they set in PyTorch is undone at the end."""
+    """A folder for all runs; what they set in PyTorch is undone at the end."""
     threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(netsim.records.metadata, "commit", lambda: None)
-        yield tmp_path_factory.mktemp("runs")
+    yield tmp_path_factory.mktemp("runs")
     torch.set_num_threads(threads)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from shipped import ROOT
 from typer.testing import CliRunner
 
+import netsim.app.build
+from netsim.app.build import build
 from netsim.app.cli import app
 
 ALONE = ("jobs.device=cpu", "jobs.executor.name=inline", "jobs.threads=1", "jobs.stacking=off")
@@ -20,22 +23,30 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def run_scenario(tmp_path, cache, monkeypatch):
-    """Runs ``scenarios/<name>.yaml`` with changes; returns its folder."""
-    for variable in ("CREMA_D_ROOT", "NETSIM_DATA_ROOT"):
-        monkeypatch.delenv(variable, raising=False)
+@pytest.fixture(scope="session")
+def run_into(cache, by_workers):
+    """Runs ``scenarios/<name>.yaml`` with changes, into a folder of runs; returns the run's own."""
 
-    def run(name: str, *settings: str, run_id: str = "a") -> Path:
-        words = ["run", f"{ROOT}/scenarios/{name}.yaml", "--runs", str(tmp_path), "--run-id", run_id]
+    def run(runs: Path, name: str, *settings: str, run_id: str = "a") -> Path:
+        words = ["run", f"{ROOT}/scenarios/{name}.yaml", "--runs", str(runs), "--run-id", run_id]
         words += ["--cache", str(cache), "--no-plots", "--quiet"]
         for setting in (*ALONE, *settings):
             words += ["--set", setting]
-        result = CliRunner().invoke(app, words)
+        with pytest.MonkeyPatch.context() as patch:
+            for variable in ("CREMA_D_ROOT", "NETSIM_DATA_ROOT"):
+                patch.delenv(variable, raising=False)
+            patch.setattr(netsim.app.build, "build", lambda *given: by_workers(build(*given)))
+            result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output
         return Path(result.stdout.strip())
 
     return run
+
+
+@pytest.fixture
+def run_scenario(tmp_path, run_into):
+    """The same into a folder of the test."""
+    return partial(run_into, tmp_path)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from analysis.__main__ import app as analysis_app
 from analysis.runs.run import load_run
 
 
-@pytest.fixture
-def folder(run_scenario):
-    return run_scenario("two_devices", "rounds=3")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, run_into):
+    return run_into(tmp_path_factory.mktemp("runs"), "two_devices", "rounds=3")
 
 
 def test_the_notebook_takes_a_real_run_apart(folder, monkeypatch):

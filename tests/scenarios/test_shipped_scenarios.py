@@ -47,9 +47,15 @@ def test_every_shipped_scenario_is_valid(name):
     assert load_plan(ROOT / "scenarios" / f"{name}.yaml").scenario.name == name
 
 
-def test_same_scenario_and_seed_same_records(run_scenario):
+@pytest.fixture(scope="module")
+def two_rounds(tmp_path_factory, run_into):
+    """The smallest scenario, one job at a time."""
+    return run_into(tmp_path_factory.mktemp("runs"), "two_devices", "rounds=2")
+
+
+def test_same_scenario_and_seed_same_records(two_rounds, run_scenario):
     """Training, evaluation and coordination included, on the smallest scenario; and another seed is another run."""
-    a, b = (run_scenario("two_devices", "rounds=2", run_id=i) for i in "ab")
+    a, b = two_rounds, run_scenario("two_devices", "rounds=2", run_id="b")
     c = run_scenario("two_devices", "rounds=2", "seed=1", run_id="c")
     for table in ("rounds", "transfers", "metrics", "devices", "links"):
         assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
@@ -58,11 +64,10 @@ def test_same_scenario_and_seed_same_records(run_scenario):
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
-def test_records_do_not_depend_on_the_executor(executor, run_scenario):
-    a = run_scenario("two_devices", "rounds=2")
-    b = run_scenario("two_devices", "rounds=2", f"jobs.executor.name={executor}", run_id="b")
+def test_records_do_not_depend_on_the_executor(executor, two_rounds, run_scenario):
+    b = run_scenario("two_devices", "rounds=2", f"jobs.executor.name={executor}")
     for table in ("rounds", "transfers", "metrics"):
-        assert (a / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
+        assert (two_rounds / f"{table}.parquet").read_bytes() == (b / f"{table}.parquet").read_bytes()
 
 
 @pytest.mark.parametrize("executor", ["inline", "processes"])

@@ -44,7 +44,7 @@ class Sender(Generic[Place]):
         stack = first.stack.function if first.stack and len(unit) > 1 else None
         try:
             with company(len(unit)):
-                return pack((first.function, stack, inputs)), places
+                return pack((first.function, stack, first.round, inputs)), places
         except Exception as error:
             raise cannot_be_sent(f"task {first.name}", error) from error
 
@@ -70,13 +70,14 @@ class Receiver(Generic[Place]):
     def do(self, buffers: Sequence[Any], places: Mapping[int, Place]) -> list[memoryview]:
         """Run a packed unit; return its packed results, or the packed error that it ended with."""
         try:
-            function, stack, inputs = unpack(buffers)
+            function, stack, round, inputs = unpack(buffers)
             shape = Stack(key=None, function=stack) if stack else None
             jobs = [
                 TrainingJob(
                     function,
                     sent | {name: self._fetch(places[number]) for name, number in numbers.items()},
                     stack=shape,
+                    round=round,
                 )
                 for sent, numbers in inputs
             ]

@@ -15,7 +15,6 @@ from test_ravdess import root as ravdess  # noqa: F401
 from test_utd_mhad import root as utd_mhad  # noqa: F401
 from test_video_folder import root as video_folder  # noqa: F401
 
-import netsim.records.metadata
 from netsim.core.registry import names
 
 WORLD: Tree = {
@@ -77,11 +76,8 @@ NOT_HERE = {
 
 
 @pytest.fixture
-def of_data(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., Tree]:
+def of_data(request: pytest.FixtureRequest) -> Callable[..., Tree]:
     """The ``data`` block of a small set, with options."""
-    monkeypatch.setattr(netsim.records.metadata, "commit", lambda: None)
 
     def block(name: str, **options: Any) -> Tree:
         tree: Tree = {"name": name, **SMALL.get(name, STAND_IN)}
@@ -92,14 +88,20 @@ def of_data(
     return block
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all runs, which share what they prepare."""
+    return tmp_path_factory.mktemp("runs")
+
+
 def world(data: Tree) -> Tree:
     """A scenario that learns from ``data``."""
     return {**WORLD, **(OF_VIDEO if data["name"] == "video_folder" else {}), "data": data}
 
 
 @pytest.mark.parametrize("name", names("datasets"))
-def test_a_data_set_as_it_comes(name: str, of_data: Callable[..., Tree], tmp_path: Path) -> None:
-    check(run(world(of_data(name)), tmp_path / "runs"))
+def test_a_data_set_as_it_comes(name: str, of_data: Callable[..., Tree], folder: Path) -> None:
+    check(run(world(of_data(name)), folder))
 
 
 @pytest.mark.parametrize(
@@ -111,16 +113,16 @@ def test_a_data_set_as_it_comes(name: str, of_data: Callable[..., Tree], tmp_pat
         for value in other_values(key, GIVEN) or [None]
     ],
 )
-def test_a_key_of_a_data_set(key: Key, value: Any, of_data: Callable[..., Tree], tmp_path: Path) -> None:
+def test_a_key_of_a_data_set(key: Key, value: Any, of_data: Callable[..., Tree], folder: Path) -> None:
     assert value is not None, f"{key.name} has no value here that is not its default: put one into GIVEN"
     block = of_data(key.component, **{key.key: value})
     if key.component == "video_folder" and isinstance(value, str) and key.key != "unreadable":
         root = Path(block["root"])
         (root / value).symlink_to(root if key.key == "videos" else root / f"{key.key}.txt")
-    folder = run(world(block), tmp_path / "runs")
+    of_run = run(world(block), folder)
     if not isinstance(value, list):
-        assert recorded(folder, f"data.{key.key}") == value
-    check(folder)
+        assert recorded(of_run, f"data.{key.key}") == value
+    check(of_run)
 
 
 def test_keys_of_crema_d_that_name_files(of_data: Callable[..., Tree], tmp_path: Path) -> None:

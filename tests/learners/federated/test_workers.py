@@ -11,6 +11,7 @@ from tiny_task import NETWORKS, Kept
 
 from learners.checks import fingerprint
 from netsim.app.build import build
+from netsim.app.simulation import Simulation
 from netsim.scenario.loading import load_plan
 
 IN_ROUNDS = [
@@ -34,7 +35,9 @@ CASES = [
 
 
 @pytest.fixture
-def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[str, list[Any]]]:
+def run(
+    write_scenario: Callable[..., Path], tmp_path: Path, by_workers: Callable[[Simulation], Simulation]
+) -> Callable[..., tuple[str, list[Any]]]:
     def run(learner: str, protocol: str, executor: str) -> tuple[str, list[Any]]:
         band = {"bandwidth_hz": 1e6}
         path = write_scenario(
@@ -50,7 +53,7 @@ def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tu
             learner={"name": learner, "networks": NETWORKS, "batch_size": 4, "head_hidden": 6},
             jobs={"device": "cpu", "threads": 1, "stacking": "off", "executor": executor},
         )
-        simulation = build(load_plan(path), tmp_path, lambda text: None)
+        simulation = by_workers(build(load_plan(path), tmp_path, lambda text: None))
         kept = Kept()
         simulation.watch(kept)
         simulation.run()
@@ -59,11 +62,11 @@ def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tu
     return run
 
 
-@pytest.mark.parametrize("executor", ["threads", "processes"])
 @pytest.mark.parametrize(("learner", "protocol"), CASES)
-def test_workers_give_the_same_bytes(learner: str, protocol: str, executor: str, run: Any) -> None:
+def test_workers_give_the_same_bytes(learner: str, protocol: str, run: Any) -> None:
     states, metrics = run(learner, protocol, "inline")
-    same_states, same_metrics = run(learner, protocol, executor)
     assert metrics and {row.round for row in metrics} == {1, 2}
-    assert repr(same_metrics) == repr(metrics)
-    assert same_states == states
+    for executor in ("threads", "processes"):
+        same_states, same_metrics = run(learner, protocol, executor)
+        assert repr(same_metrics) == repr(metrics), executor
+        assert same_states == states, executor

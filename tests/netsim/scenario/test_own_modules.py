@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from warm_python import python
 
 from netsim.scenario import load_plan
 from netsim.scenario.yaml_file import read_yaml, write_yaml
@@ -65,21 +66,25 @@ def folder(tmp_path):
     return beside
 
 
-def scenario(folder, learner="mine:Mine", **blocks):
+def scenario(folder, learner="mine:Mine", name="x", **blocks):
     tree = {"rounds": 2, "devices": {"count": 3}, "topology": {"links": {"name": "range", "range_m": 200}}}
     tree |= {"learner": learner, **blocks}
-    (folder / "x.yaml").write_text(write_yaml(tree))
-    return folder / "x.yaml"
+    (folder / f"{name}.yaml").write_text(write_yaml(tree))
+    return folder / f"{name}.yaml"
 
 
-def netsim(folder, *words, cwd=None):
-    command = [sys.executable, "-m", "netsim", *map(str, words)]
-    return subprocess.run(command, cwd=cwd or folder.parent / "elsewhere", capture_output=True, text=True)
+def new_python(*words, cwd):
+    """``python WORDS`` in an interpreter that has loaded nothing yet."""
+    return subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True)
 
 
-def metrics(folder, path, *words, cwd=None):
+def netsim(folder, *words, cwd=None, python=python):
+    return python("-m", "netsim", *words, cwd=cwd or folder.parent / "elsewhere")
+
+
+def metrics(folder, path, *words, cwd=None, python=python):
     options = ("--quiet", "--no-plots", "--run-id", "a", "--runs", folder / "runs")
-    done = netsim(folder, "run", path, *options, *words, cwd=cwd)
+    done = netsim(folder, "run", path, *options, *words, cwd=cwd, python=python)
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(folder / "runs" / "x" / "a" / "metrics.parquet")
     return rows.groupby("name").value.agg(["min", "max"])
@@ -124,10 +129,10 @@ def test_names_of_libraries_stay_theirs(folder):
         (folder / f"{name}.py").write_text("raise RuntimeError('shadow')")
     (folder / "analysis").mkdir()
     path = scenario(folder, jobs={"executor": {"name": "processes", "workers": 1}})
-    metrics(folder, path)
-    metrics(folder / "again", path, cwd=folder)
+    metrics(folder, path, python=new_python)
+    metrics(folder / "again", path, cwd=folder, python=new_python)
     for cwd in (None, folder):
-        done = netsim(folder, "check", scenario(folder, "random:Learner"), cwd=cwd)
+        done = netsim(folder, "check", scenario(folder, "random:Learner"), cwd=cwd, python=new_python)
         (line,) = done.stderr.splitlines()
         assert f"{folder / 'random.py'} cannot be used, for 'random' is already the name of " in line
         assert line.endswith("give your own another name")
@@ -153,43 +158,47 @@ def test_a_package_beside_the_scenario_and_other_kinds_of_components(folder):
 DATA = {"data": {"name": "generated", "samples": 60, "test_samples": 10}, "partition": "iid"}
 
 
-@pytest.mark.parametrize(
-    ("blocks", "key"),
-    [
-        ({"learner": "nine:Mine"}, "learner.name"),
-        ({"radio": {"path_loss": "nine:Loss"}}, "radio.path_loss.name"),
-        (
-            {"learner": {"name": "dmml", "networks": {"features": "nine:Net"}}, **DATA},
-            "learner.networks.features",
-        ),
-        (
-            {"learner": {"name": "dmml", "networks": {"features": {"name": "nine:Net", "size": 3}}}, **DATA},
-            "learner.networks.features.name",
-        ),
-        (
-            {"devices": {"count": 3, "classes": {"phone": {"networks": {"features": "nine:Net"}}}}, **DATA},
-            "devices.classes.phone.networks.features.name",
-        ),
-        ({"data": "nine:Data"}, "data.name"),
-    ],
-)
-def test_what_is_not_found_is_said_before_pytorch_is_loaded(folder, blocks, key):
+NOT_FOUND = {
+    "learner.name": {"learner": "nine:Mine"},
+    "radio.path_loss.name": {"radio": {"path_loss": "nine:Loss"}},
+    "learner.networks.features": {
+        "learner": {"name": "dmml", "networks": {"features": "nine:Net"}},
+        **DATA,
+    },
+    "learner.networks.features.name": {
+        "learner": {"name": "dmml", "networks": {"features": {"name": "nine:Net", "size": 3}}},
+        **DATA,
+    },
+    "devices.classes.phone.networks.features.name": {
+        "devices": {"count": 3, "classes": {"phone": {"networks": {"features": "nine:Net"}}}},
+        **DATA,
+    },
+    "data.name": {"data": "nine:Data"},
+}
+
+
+def test_what_is_not_found_is_said_before_pytorch_is_loaded(folder):
     """The line names the key and where it was looked for, in order."""
-    path, elsewhere = scenario(folder, **{"learner": "stub", **blocks}), folder.parent / "elsewhere"
+    paths = [
+        scenario(folder, name=f"x{place}", **{"learner": "stub", **blocks})
+        for place, blocks in enumerate(NOT_FOUND.values())
+    ]
+    elsewhere = folder.parent / "elsewhere"
     code = (
         "import sys; from pathlib import Path; from netsim.core.errors import ScenarioError\n"
         "from netsim.scenario import load_plan\n"
-        "try: load_plan(Path(sys.argv[1]))\n"
-        "except ScenarioError as error: print(error)\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: load_plan(Path(path))\n"
+        "    except ScenarioError as error: print(error)\n"
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, path], cwd=elsewhere, capture_output=True, text=True)
+    done = new_python("-c", code, *paths, cwd=elsewhere)
     assert done.returncode == 0, done.stderr
-    (line,) = done.stdout.splitlines()
-    assert line.startswith(f"{path}: {key}: cannot load 'nine:")
-    assert line.endswith(
-        f"no module 'nine' in {folder}, {elsewhere} or among installed packages. Did you mean 'mine'?"
-    )
+    for path, key, line in zip(paths, NOT_FOUND, done.stdout.splitlines(), strict=True):
+        assert line.startswith(f"{path}: {key}: cannot load 'nine:")
+        assert line.endswith(
+            f"no module 'nine' in {folder}, {elsewhere} or among installed packages. Did you mean 'mine'?"
+        )
 
 
 @pytest.mark.parametrize(

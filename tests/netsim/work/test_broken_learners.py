@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import ClassVar
 
@@ -21,6 +22,10 @@ def add(value, n):
 
 def fail(value, n):
     raise KeyError("no such luck")
+
+
+def leave(value, n):
+    sys.exit(3)
 
 
 def lock(value, n):
@@ -74,6 +79,13 @@ class Broken(Learner):
         if self.where == "init":
             raise ValueError("no such luck")
 
+    def owners(self):
+        return {
+            "owners, no mapping": [0, 1],
+            "owners, by device": {0: {"image"}},
+            "owners, a stranger": {"image": frozenset({0, 7})},
+        }.get(self.where, {"image": frozenset({0, 1, 2})})
+
     def _answer(self, method, right):
         return self.WRONG[method] if self.where == method else right
 
@@ -100,6 +112,7 @@ class Broken(Learner):
             "lambda": lambda value, n: value + n,
             "method": self.cost,
             "task raises": fail,
+            "task exits": leave,
         }.get(self.where, add)
         inputs = {"value": state, "n": threading.Lock() if self.where == "lock" else 1}
         done = work.do(function, {**inputs, "m": 1} if self.where == "unknown input" else inputs, round)
@@ -125,6 +138,9 @@ class Broken(Learner):
 
 CASES = {
     "init": r"learner: .*test_broken_learners\.py, line \d+: ValueError: no such luck",
+    "owners, no mapping": r"Broken\.owners must return the devices that own each modality.*got \[0, 1\]",
+    "owners, by device": r"Broken\.owners must return the devices that own .*got \{0: \{'image'\}\}",
+    "owners, a stranger": r"Broken\.owners must .* of devices 0 to 2 \(got \{'image': frozenset\(\{0, 7\}\)\}\)",
     "first": r"Broken\.first of device 0, round 0: must return a Step \(got None\)",
     "cost": r"Broken\.cost of device \d, round 1: must return a Cost .*nan",
     "cost raises": r"Broken\.cost of device 1, round 2: .*\.py, line \d+: ValueError: no such luck",
@@ -136,8 +152,9 @@ CASES = {
     "no list": r"must return a list of Message",
     "lambda": r"<lambda> cannot be a task, .*module's top level",
     "method": r"Broken\.cost cannot be a task, .*a method",
-    "task raises": r"task fail: .*\.py, line \d+: KeyError: 'no such luck'",
-    "unknown input": r"task add: TypeError: .*unexpected keyword argument 'm'",
+    "task raises": r"task fail, round 1: .*\.py, line \d+: KeyError: 'no such luck'",
+    "task exits": r"task leave, round 1: .*\.py, line \d+: SystemExit: 3",
+    "unknown input": r"task add, round 1: TypeError: .*unexpected keyword argument 'm'",
     "field": r"the result of task add has no field 'weights'; it is of type float",
     "too few": r"task too_few, .*one result for each of its \d+ inputs \(got \[\]\)",
     "undeclared": r"metric 'mistake' of node \d, round 1, is not in Broken\.METRICS, which has error",
@@ -163,6 +180,12 @@ def test_a_broken_contract_is_one_line(where, executor, simulate, monkeypatch):
     with pytest.raises(ScenarioError, match=CASES[where]) as raised:
         run(simulate, where, executor)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_workers_name_the_task_and_the_round_too(executor, simulate):
+    with pytest.raises(ScenarioError, match=CASES["task raises"]):
+        run(simulate, "task raises", executor)
 
 
 def test_a_learner_that_keeps_it_is_not_disturbed(simulate):

@@ -165,7 +165,7 @@ def test_too_little_shared_memory_is_said_at_once(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
