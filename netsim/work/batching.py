@@ -24,14 +24,20 @@ WORTHWHILE = 0.95
 The loop is preferred because its results do not depend on which jobs are stacked together.
 """
 
-TRIAL_S, TRIAL_STEPS, REPEATS = 0.1, 16, 3
-"""Duration of a trial of the loop [s], most steps in it, and how often it is repeated."""
+TRIAL_S, TRIAL_STEPS, REPEATS = 0.4, 16, 3
+"""Duration of a trial of the loop [s], most steps of a job in it, and how often it is repeated."""
+
+SHARE = 0.05
+"""Largest share of the run's work that trials may take, beyond one of each way."""
 
 SLOW_S = 1.0
 """If the slowest way needs longer than this for a group of shortened jobs, ways are tried twice, not thrice [s]."""
 
 HOPELESS = 3
 """A way that takes this many times as long as the fastest is not tried again."""
+
+HOPELESS_COLD = 10
+"""A way whose first time, which is not counted, is this many times that of the reference is not tried again."""
 
 UNDECIDED = 1.15
 """Ways that lie closer together than this are tried twice as often."""
@@ -54,7 +60,7 @@ class Measurement:
     """Times that were measured before a choice between ways of running jobs.
 
     Attributes:
-        label: The kind of job.
+        label: The kinds of job.
         jobs: Size of the group.
         seconds_per_job: Time per shortened job [s], by way of running it.
         chosen: The way that was chosen.
@@ -74,6 +80,8 @@ def measure(
     ways: dict[str, Callable[[Sequence[TrainingJob]], Any]],
     jobs: Sequence[TrainingJob],
     repeats: int = REPEATS,
+    expected_jobs: float = math.inf,
+    starting: bool = False,
 ) -> Measurement:
     """Try each way of running ``jobs``, in turns, on shortened copies; choose the fastest.
 
@@ -83,14 +91,15 @@ def measure(
 
     Args:
         ways: Functions that run a group of jobs, by name; the reference is first.
-        jobs: Jobs of one kind.
+        jobs: Jobs of one kind, or of several that are to be run in the same way.
         repeats: How often each way is tried.
+        expected_jobs: Number of such jobs in the run; what finding out may cost follows from it.
+        starting: Whether a first trial may be long because it starts workers.
 
     Returns:
         The times and the choice.
     """
-    stack = jobs[0].stack
-    assert stack is not None
+    stacks = [job.stack for job in jobs if job.stack]
     reference, *_ = ways
 
     failed: dict[str, str] = {}
@@ -112,24 +121,32 @@ def measure(
     first = {
         name: trial(name, 1) for name in ways
     }  # not counted: the first run also does what is done once only (kernels chosen, models built)
+    times |= {
+        name: [seconds]
+        for name, seconds in first.items()
+        if name in times and seconds > HOPELESS_COLD * first[reference] and not starting
+    }
     steps = 1
-    if stack.shorten is not None and first[reference] < TRIAL_S:
-        steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference], 1e-6))))
-    tried, turn = list(times), 0
-    while turn == 0 or (len(tried) > 1 and turn < 2 * repeats):
+    if stacks[0].shorten is not None and first[reference] < TRIAL_S:
+        steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference] * min(ENOUGH, len(jobs)), 1e-6))))
+    share = min(1.0, steps / statistics.mean(stack.steps for stack in stacks))
+    tried, turn, begin_s, most_s = [name for name in times if not times[name]], 0, time.perf_counter(), 0.0
+    while turn == 0 or (len(tried) > 1 and turn < 2 * repeats and time.perf_counter() - begin_s <= most_s):
         for name in tried:
             seconds = trial(name, steps)
             if name in times:
                 times[name].append(seconds)
         turn += 1
         middle = {name: statistics.median(own) for name, own in times.items()}
+        most_s = SHARE * middle[reference] / share * expected_jobs
         if turn == 1 and max(middle.values()) * len(jobs) >= SLOW_S:
             repeats = min(repeats, 2)
         limit = min(middle.values()) * (HOPELESS if turn < repeats else UNDECIDED)
         tried = [name for name in tried if name in middle and middle[name] < limit]
     fastest = min(middle, key=lambda name: middle[name])
     chosen = fastest if middle[fastest] < WORTHWHILE * middle[reference] else reference
-    return Measurement(stack.label, len(jobs), middle, chosen, min(1.0, steps / stack.steps), failed)
+    label = ", ".join(dict.fromkeys(stack.label for stack in stacks))
+    return Measurement(label, len(jobs), middle, chosen, share, failed)
 
 
 def in_words(error: Exception) -> str:

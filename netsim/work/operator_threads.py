@@ -101,6 +101,13 @@ class Inside:
         trial.note(number, (time.perf_counter() - begin) / parts)
         return result
 
+    def best_for(self, kind: Hashable) -> int | None:
+        """Return the number of threads for work of ``kind``; None if it is not known yet, or not set here."""
+        numbers, trial = self.numbers, self._trials.get(kind)
+        if len(numbers) == 1:
+            return numbers[0]
+        return trial.chosen if trial else None
+
     def fixed(self, place: int, work: Callable[[], T]) -> T:
         """Do ``work`` with the number of threads at ``place`` of :attr:`numbers`; return its result."""
         return self._with(self.numbers[place], work) if self.numbers else work()

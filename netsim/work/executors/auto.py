@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -11,11 +12,11 @@ from typing import Any, ClassVar
 from netsim.core.options import Options
 from netsim.work.batching import Measurement, Stacking, measure
 from netsim.work.executor import Executor
-from netsim.work.executors.inline import Inline
+from netsim.work.executors.inline import Inline, kind_of
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
-from netsim.work.job import TrainingJob
+from netsim.work.job import Stack, TrainingJob
 from netsim.work.operator_threads import Fixed
 
 LONG_S = 30.0
@@ -24,14 +25,20 @@ LONG_S = 30.0
 PROCESSES = ("processes", "stacked in processes")
 
 ALONE = "alone"
-"""Way of jobs that have no others of their kind: one by one; only the threads inside operators are measured."""
+"""Way of jobs without company: one by one; only the threads inside operators are measured."""
+
+WORKERS = ("threads", *PROCESSES)
 
 ALL_THREADS = " with all threads"
 """Added to the name of a way: with all threads inside operators, where the way without this has one."""
 
 
 class Auto(Executor):
-    """Measures at the start of a run, for each kind of job, what is fastest: a loop, stacks, threads or processes.
+    """Measures at the start of a run, for each family of jobs, what is fastest: a loop, stacks, threads or processes.
+
+    A family are the kinds of job that one function does as stacks, such as the training of devices with different
+    networks. They are measured together, since workers do them side by side. Jobs without a ``Stack`` are not measured:
+    they go to workers where some were chosen, unless they gain by threads inside operators.
 
     The choice and the measured times are in the run's record. Times differ from machine to machine and from run to run.
     If one run chooses stacks and another a loop, their results differ by rounding. For the same bytes every time, name
@@ -62,12 +69,12 @@ class Auto(Executor):
 
     @property
     def works_ahead(self) -> bool:
-        """Return whether any kind of job runs in workers."""
+        """Return whether any family of jobs runs in workers."""
         return any(known.chosen in ("threads", "processes") for known in self._known.values())
 
     @property
     def works_elsewhere(self) -> bool:
-        """Return whether any kind of job runs in worker processes."""
+        """Return whether any family of jobs runs in worker processes."""
         return any(known.chosen in PROCESSES for known in self._known.values())
 
     @property
@@ -77,7 +84,7 @@ class Auto(Executor):
 
     def forked(self) -> None:
         """Drop all ways but the loop and stacking; the forked process has no workers."""
-        for way in ("threads", *PROCESSES):
+        for way in WORKERS:
             self._make.pop(way, None)
             self._children.pop(way, None)
 
@@ -85,17 +92,17 @@ class Auto(Executor):
         """Drop the ways that cannot work on ``torch_device``, and note the number of jobs."""
         self._expected_jobs = expected_jobs
         if torch_device != "cpu":
-            for way in ("threads", *PROCESSES):
+            for way in WORKERS:
                 del self._make[way]
 
     def submit(self, job: TrainingJob) -> int:
-        """Pass ``job`` on, or hold it until others of its kind are there to measure with; return its ticket."""
+        """Pass ``job`` on, or hold it until others are there to measure with; return its ticket."""
         ticket = next(self._tickets)
-        known = self._known.get(job.stack.key) if job.stack else None
-        if job.stack is not None and known is None:
+        way = self._way_of(job.stack) if job.stack else self._way_without_stack(job)
+        if way is None:
             self._held[ticket] = job
         else:
-            self._route(ticket, job, known.chosen if known else ALONE)
+            self._route(ticket, job, way)
         return ticket
 
     def finish(self, tickets: Collection[int], wait: bool = True) -> dict[int, Any]:
@@ -163,35 +170,73 @@ class Auto(Executor):
         child = self._child(way)
         self._routed[ticket] = (child, child.submit(job))
 
-    def _release(self) -> None:
-        """Choose a way for all jobs that are held, kind by kind, and pass them on."""
-        groups: dict[Hashable, dict[int, TrainingJob]] = {}
-        for ticket, job in self._held.items():
-            assert job.stack is not None
-            groups.setdefault(job.stack.key, {})[ticket] = job
-        self._held.clear()
-        for key, group in groups.items():
-            way = self._decide(key, list(group.values()))
-            for ticket, job in group.items():
-                self._route(ticket, job, way)
+    @property
+    def _chosen_workers(self) -> str | None:
+        """Return the first way with workers that was chosen; None if there is none."""
+        return next((known.chosen for known in self._known.values() if known.chosen in WORKERS), None)
 
-    def _decide(self, key: Hashable, jobs: Sequence[TrainingJob]) -> str:
+    def _way_without_stack(self, job: TrainingJob) -> str:
+        """Return the way of ``job``: workers, if some were chosen and it gains nothing by threads inside operators."""
+        workers = self._chosen_workers
+        return workers if workers and self.inside.best_for(kind_of([job])) == 1 else ALONE
+
+    def _way_of(self, stack: Stack) -> str | None:
+        """Return the way of such jobs; None if it is not known, or not yet known whether they can be stacked."""
+        if self.stacking.mode != "off" and stack.key not in self.stacking.obstacles:
+            return None
+        known = self._known.get(self._family(stack))
+        return known.chosen if known else None
+
+    def _family(self, stack: Stack) -> Hashable:
+        """Return what jobs have in common that are run in the same way."""
+        obstacle = self.stacking.obstacles.get(stack.key)
+        return stack.function, bool(obstacle and obstacle.reason)
+
+    def _release(self) -> None:
+        """Choose a way for all jobs that are held, family by family, and pass them on."""
+        held, self._held = self._held, {}
+        stacks = {ticket: job.stack for ticket, job in held.items() if job.stack}
+        if self.stacking.mode != "off":
+            kinds: dict[Hashable, list[TrainingJob]] = {}
+            for ticket, stack in stacks.items():
+                kinds.setdefault(stack.key, []).append(held[ticket])
+            for jobs in kinds.values():
+                if len(jobs) > 1:
+                    self.stacking.obstacle(jobs)
+        families: dict[Hashable, list[int]] = {}
+        for ticket, stack in stacks.items():
+            families.setdefault(self._family(stack), []).append(ticket)
+        for family, tickets in families.items():
+            way = self._decide(family, [held[ticket] for ticket in tickets])
+            for ticket in tickets:
+                unknown = self.stacking.mode == "auto" and stacks[ticket].key not in self.stacking.obstacles
+                self._route(ticket, held[ticket], ALONE if unknown and "stacked" in way else way)
+
+    def _decide(self, family: Hashable, jobs: Sequence[TrainingJob]) -> str:
+        known = self._known.get(family)
+        if known:  # a new kind, or one that is alone of its kind
+            return known.chosen
         here = {"on": ["stacked"], "off": ["loop", "threads"], "auto": ["loop", "stacked", "threads"]}
         if len(jobs) == 1:  # nothing to stack, and too little to measure
             return ALONE
         names = [name for name in here[self.stacking.mode] if name in self._make]
-        if "stacked" in names and self.stacking.obstacle(jobs):
+        if self.stacking.mode == "auto" and not self._some_stack(jobs):
             names.remove("stacked")
         if len(self.inside.numbers) > 1:
             names += [name + ALL_THREADS for name in names if name + ALL_THREADS in self._make]
         in_workers = "processes" in self._make
         if len(names) == 1 and not in_workers:
             return names[0]
-        measured = measure({name: self._way(name) for name in names}, jobs)
+        measured = measure({name: self._way(name) for name in names}, jobs, expected_jobs=self._expected_jobs)
         best, seconds = measured.chosen, measured.seconds_per_job
         if in_workers and seconds[best] / measured.share * self._expected_jobs > LONG_S:
             worker = "stacked in processes" if self._workers_stack(jobs, seconds) else "processes"
-            again = measure({name: self._way(name) for name in (best, worker)}, jobs)
+            again = measure(
+                {name: self._way(name) for name in (best, worker)},
+                jobs,
+                expected_jobs=self._expected_jobs,
+                starting=True,
+            )
             measured = replace(
                 again,
                 seconds_per_job=seconds | again.seconds_per_job,
@@ -199,8 +244,15 @@ class Auto(Executor):
             )
             if measured.chosen != worker and all(known.chosen != worker for known in self._known.values()):
                 self._children.pop(worker).close()  # its workers hold memory
-        self._known[key] = measured
+        self._known[family] = measured
+        if self.works_ahead:
+            self.workers = self._child(self._chosen_workers or "threads").workers
         return measured.chosen
+
+    def _some_stack(self, jobs: Sequence[TrainingJob]) -> bool:
+        """Return whether two of ``jobs`` can be stacked."""
+        keys = Counter(job.stack.key for job in jobs if job.stack)
+        return any(count > 1 and not self.stacking.obstacles[key].reason for key, count in keys.items())
 
     def _workers_stack(self, jobs: Sequence[TrainingJob], seconds: Mapping[str, float]) -> bool:
         """Return whether stacks are faster than single jobs, both with one thread inside operators as in workers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 from netsim.work.batching import Stacking, Unit
@@ -63,10 +63,14 @@ class Inline(Executor):
             self.jobs_done += len(unit)
 
     def _done_together(self, unit: Unit) -> list[Any]:
-        first, together = unit[0], len(unit) > 1
-        kind = first.stack.key if first.stack else first.name
-        label = first.stack.label if first.stack else first.name
-        return self.inside.run((kind, together), label, lambda: run_jobs(unit), len(unit))
+        label = unit[0].stack.label if unit[0].stack else unit[0].name
+        return self.inside.run(kind_of(unit), label, lambda: run_jobs(unit), len(unit))
+
+
+def kind_of(unit: Unit) -> Hashable:
+    """Return what threads inside operators are measured by: the kind of ``unit``'s jobs, and whether it is a stack."""
+    first = unit[0]
+    return first.stack.key if first.stack else first.name, len(unit) > 1
 
 
 def _run_units(units: Sequence[Unit]) -> None:

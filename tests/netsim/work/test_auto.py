@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from netsim.core.errors import ScenarioError
-from netsim.work.batching import Stacking
+from netsim.work.batching import Measurement, Stacking
 from netsim.work.executors.auto import LONG_S, Auto
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.pooled import PooledOptions
@@ -130,15 +131,68 @@ def test_the_fastest_way_is_chosen_and_told(timed, seconds, way):
     assert all(tape.closed for tape in auto.tapes.values())
 
 
-def test_a_kind_is_measured_once_and_every_kind_by_itself(timed):
+def measured(executor):
+    return [(row["label"], row["jobs"]) for row in executor.facts()["stacking"]["measured"]]
+
+
+def test_what_one_function_stacks_is_measured_once_and_together(timed):
     auto = timed(loop=1.0, stacked=0.5, threads=2.0)
-    for _ in range(3):
+    did(auto, jobs(4) + jobs(2, key="other"))
+    for _ in range(2):
+        assert did(auto, jobs(3) + jobs(5, key="another")) == [0, 2, 4, 0, 2, 4, 6, 8]
+    assert measured(auto) == [("double, other", 6)]
+    naps = [TrainingJob(nap, {"x": x, "alone_s": 0, "together_s": 0}, stack=Stack("nap", nap_together, label="nap"))
+            for x in range(3)]  # fmt: skip
+    assert did(auto, naps) == [0, 1, 2]
+    assert measured(auto) == [("double, other", 6), ("nap", 3)]
+
+
+def test_jobs_that_are_all_of_different_kinds_share_workers(timed):
+    auto = timed(loop=1.0, stacked=0.1, threads=0.5)
+    did(auto, [job for key in "abcd" for job in jobs(1, key=key)])
+    assert chosen(auto) == ["threads"] and auto.tapes["threads"].ran == 12  # cold, timed and real
+    assert "stacked" not in auto.facts()["stacking"]["measured"][0]["seconds_per_job"]
+
+
+def test_kinds_that_cannot_be_stacked_have_a_way_of_their_own(timed):
+    """Their function is that of others that can; a kind of one job joins no stack."""
+    auto = timed(loop=1.0, stacked=0.5, threads=0.7)
+
+    def odd(count):
+        stack = Stack("odd", doubles, label="odd", obstacle=lambda inputs: "they are odd")
+        return [TrainingJob(double, {"x": x, "seen": []}, stack=stack) for x in range(count)]
+
+    for _ in range(2):
+        did(auto, jobs(4) + odd(3) + jobs(1, key="rare"))
+    assert chosen(auto) == ["stacked", "threads"] and measured(auto) == [("double, rare", 5), ("odd", 3)]
+    assert auto.tapes["alone"].ran == 2
+
+
+@pytest.mark.parametrize(
+    ("threads", "inside", "way"),
+    [(0.5, 1, "threads"), (0.5, 2, "alone"), (0.5, None, "alone"), (2.0, 1, "alone")],
+)
+def test_jobs_without_a_stack_go_to_workers_if_one_thread_inside_is_enough(timed, threads, inside, way):
+    auto = timed(loop=1.0, stacked=2.0, threads=threads)
+    did(auto, jobs(4))
+    auto.inside.best_for = {("double", False): inside}.get
+    before = {name: tape.ran for name, tape in auto.tapes.items()}
+    did(auto, [TrainingJob(double, {"x": x, "seen": []}) for x in range(3)])
+    assert auto.tapes[way].ran == before.get(way, 0) + 3
+
+
+def test_finding_out_takes_a_small_part_of_the_run(timed):
+    """Ways that lie close together are tried again, and again: in a long run, not in a short one."""
+    for expected, trials in ((10, 1), (10**6, 4)):
+        auto = timed(loop=1.0, stacked=0.93, threads=0.92, expected_jobs=expected, processes=9.0)
         did(auto, jobs(4))
-    did(auto, jobs(3) + jobs(5, key="another"))
-    assert [(row["label"], row["jobs"]) for row in auto.facts()["stacking"]["measured"]] == [
-        ("double", 4),
-        ("another", 5),
-    ]
+        assert auto.tapes["loop"].ran == 4 * (1 + trials)
+
+
+def test_a_way_that_stalls_is_tried_once(timed):
+    auto = timed(loop=1.0, stacked=11.0, threads=0.5)
+    did(auto, jobs(4))
+    assert chosen(auto) == ["threads"] and auto.tapes["stacked"].ran <= 4
 
 
 def test_processes_are_tried_only_where_the_run_is_long(timed):
@@ -341,8 +395,12 @@ def test_results_belong_to_their_tickets(timed):
     """Kinds that go different ways, and some with none, asked for in any order."""
     auto = timed(loop=1.0, stacked=0.5, threads=2.0)
     did(auto, jobs(2))
-    auto._known["slow together"] = auto._known["double"].__class__("slow together", 2, {}, "threads")
-    work = jobs(3) + jobs(3, key="slow together", first=10) + jobs(3, key="unknown", first=20)
+    slow, unknown = jobs(3, first=10), jobs(3, first=20)
+    for work, function in ((slow, lambda inputs: doubles(inputs)), (unknown, lambda inputs: doubles(inputs))):
+        work[:] = [replace(job, stack=Stack(function, function)) for job in work]
+    auto.stacking.obstacle(slow)
+    auto._known[auto._family(slow[0].stack)] = Measurement("slow together", 3, {}, "threads")
+    work = jobs(3) + slow + unknown
     work += [TrainingJob(double, {"x": x, "seen": []}) for x in range(30, 33)]
     tickets = {auto.submit(job): 2 * job.inputs["x"] for job in work}
     assert len(tickets) == 12
@@ -403,8 +461,9 @@ def test_once_threads_are_chosen_it_works_ahead(timed):
     """Also while no job is pending: the next one is to be handed to a thread at once."""
     auto = timed(loop=1.0, stacked=2.0, threads=0.5)
     assert not auto.works_ahead
+    auto._child("threads").workers = 3
     did(auto, jobs(2))
-    assert chosen(auto) == ["threads"] and auto.works_ahead
+    assert chosen(auto) == ["threads"] and auto.works_ahead and auto.workers == 3
 
 
 def test_measuring_does_not_count_as_work(timed):

@@ -54,7 +54,8 @@ def play(inside, seconds, times, kind="step", sizes=(1.0,)):
     [(0.1, 0.05, 4), (0.1, 0.094, 4), (0.1, 0.096, 1), (0.1, 0.2, 1), (0.1, 2.0, 1), (0.9, 0.1, 4)],
 )
 def test_the_better_number_is_found_and_kept(inside, one_s, four_s, threads):
-    assert set(play(inside, {1: one_s, 4: four_s}, 30)[15:]) == {threads}
+    assert inside.best_for("step") is None
+    assert set(play(inside, {1: one_s, 4: four_s}, 30)[15:]) == {threads} == {inside.best_for("step")}
     (row,) = inside.facts()["measured"]
     assert (row["label"], row["chosen"]) == ("step", threads)
     assert row["seconds"] == pytest.approx({"1": one_s, "4": four_s})
