@@ -17,8 +17,9 @@ from netsim.work.forked.process import ForkedProcess, Said
 from netsim.work.forked.service import Service
 from netsim.work.forked.trial import Trial
 from netsim.work.future import Future, Shared
-from netsim.work.graph import Task, TaskGraph
+from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack
+from netsim.work.task import NOTHING, Task
 
 GRACE_S = 5.0
 """Longest time that an interrupted run waits for results of the forked process [s]."""
@@ -30,7 +31,7 @@ class Ordered(Task):
     __slots__ = ("_forgotten",)
 
     def __init__(self, number: int, round: int, forgotten: list[int], light: bool) -> None:
-        super().__init__(Ordered, {}, round, number, None, light)
+        super().__init__(Ordered, NOTHING, round, number, None, light)
         self._forgotten = forgotten
 
     def __del__(self) -> None:
@@ -168,9 +169,11 @@ class ForkableGraph(TaskGraph):
         assert self._process is not None
         forgotten, self._forgotten[:] = self._forgotten[:], []
         said, self._said = [*self._said, last, ("forget", forgotten)], []
-        self._process.tell(said)
+        heard = self._process.tell(said)
         self._behind.append(self._ordered)
         self._ordered = 0
+        while not heard:
+            self._take()  # ends with an error: the one that ended the process, or that it has died
 
     def _ask(self, last: Said) -> Any:
         """Send all queued messages, and return the value that ``last`` asks for when it is there."""

@@ -17,9 +17,10 @@ from netsim.work.executors.remote import portable
 from netsim.work.forked.orders import by_reference
 from netsim.work.forked.process import Answer
 from netsim.work.future import Shared
-from netsim.work.graph import Task, TaskGraph
+from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack, cannot_be_sent
 from netsim.work.packing import company, pack
+from netsim.work.task import Task
 
 
 class Service:
