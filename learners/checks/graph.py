@@ -13,8 +13,9 @@ from learners.checks.promise import alike, fingerprint, promise
 from netsim.events import Observer
 from netsim.work.executors.inline import Inline
 from netsim.work.future import Future
-from netsim.work.graph import Task, TaskGraph
+from netsim.work.graph import TaskGraph
 from netsim.work.job import Inputs, Stack
+from netsim.work.task import Task
 
 Many = Callable[[Sequence[Inputs]], Sequence[Any]]
 

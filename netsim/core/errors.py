@@ -38,7 +38,16 @@ def with_its_place(error: BaseException) -> str:
 
 @contextmanager
 def code_of_ones_own(what: str, called: Callable[..., Any] | None = None) -> Generator[None]:
-    """Say in one line where a user's own code ended with an error while the block ran, and in ``what``.
+    """Say in one line where a user's own code ended with an error while the block ran; see :func:`tell_whose`."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # a task that ends the program would end it without a word
+        tell_whose(error, what, called)
+        raise
+
+
+def tell_whose(error: BaseException, what: str, called: Callable[..., Any] | None = None) -> None:
+    """Say in one line where a user's own code ended with ``error``, and in ``what``; do nothing if it was not theirs.
 
     An error without a line of a user's own keeps its traceback, for it is the program's, unless the function ``called``
     is a user's: then it was called with what it does not take.
@@ -46,14 +55,10 @@ def code_of_ones_own(what: str, called: Callable[..., Any] | None = None) -> Gen
     Raises:
         ScenarioError: In place of the error, which is its cause.
     """
-    try:
-        yield
-    except ScenarioError:
-        raise
-    except (Exception, SystemExit) as error:  # a task that ends the program would end it without a word
-        code = getattr(called, "__code__", None)
-        if not _own_line(error) and not (code and _is_own(code.co_filename)):
-            raise
+    if isinstance(error, ScenarioError):
+        return
+    code = getattr(called, "__code__", None)
+    if _own_line(error) or (code and _is_own(code.co_filename)):
         raise ScenarioError(f"{what}: {with_its_place(error)}") from error
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import networkx as nx
 
 from netsim.core.budget import Budget
-from netsim.core.errors import ScenarioError, code_of_ones_own
+from netsim.core.errors import ScenarioError, tell_whose
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
 from netsim.work.future import Future
 from netsim.work.graph import TaskGraph
+
+T = TypeVar("T")
 
 
 class Asked(Learner):
@@ -57,14 +58,12 @@ class Asked(Learner):
 
     def first(self, work: TaskGraph, node: int) -> Step:
         """Ask the learner; see :meth:`netsim.learner.Learner.first`."""
-        with self._asking("first", node, 0):
-            step = self._learner.first(work, node)
+        step = self._ask(self._learner.first, node, 0, work, node)
         return self._step(step, "first", node, 0)
 
     def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
         """Ask the learner; see :meth:`netsim.learner.Learner.cost`."""
-        with self._asking("cost", node, round):
-            cost = self._learner.cost(node, round, peers, budget, plan)
+        cost = self._ask(self._learner.cost, node, round, node, round, peers, budget, plan)
         if not isinstance(cost, Cost) or not all(map(_is_size, cost.flops.values())):
             raise self._wrong("cost", node, round, cost, "a Cost whose FLOPs are finite and not negative")
         return cost
@@ -73,16 +72,13 @@ class Asked(Learner):
         self, node: int, round: int, receivers: Sequence[int], together: bool = False
     ) -> Sequence[Message]:
         """Ask the learner; see :meth:`netsim.learner.Learner.messages`."""
-        with self._asking("messages", node, round):
-            messages = self._learner.messages(node, round, receivers, together)
-        asked = frozenset(receivers)
-        if (
-            not isinstance(messages, list | tuple)
-            or not all(isinstance(one, Message) and isinstance(one.receivers, tuple) for one in messages)
-            or not all(_is_size(one.size_bits) for one in messages)
-        ):
+        messages = self._ask(self._learner.messages, node, round, node, round, receivers, together)
+        if not isinstance(messages, (list, tuple)) or not all(map(_is_message, messages)):
             wanted = "a list of Message(a tuple of receivers, a size that is finite and not negative)"
             raise self._wrong("messages", node, round, messages, wanted)
+        if len(messages) == 1 and messages[0].receivers == tuple(receivers):
+            return messages
+        asked = frozenset(receivers)
         named = [k for one in messages for k in one.receivers]
         if not asked.issuperset(named) or len(set(named)) < len(named):
             wanted = f"at most one message for each of the receivers {sorted(asked)}, and none for others"
@@ -94,32 +90,27 @@ class Asked(Learner):
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
         """Ask the learner; see :meth:`netsim.learner.Learner.train`."""
-        with self._asking("train", node, round):
-            step = self._learner.train(work, node, round, state, cost)
+        step = self._ask(self._learner.train, node, round, work, node, round, state, cost)
         return self._step(step, "train", node, round)
 
     def aggregate(
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
     ) -> Step:
         """Ask the learner; see :meth:`netsim.learner.Learner.aggregate`."""
-        with self._asking("aggregate", node, round):
-            step = self._learner.aggregate(work, node, round, state, arrived)
+        step = self._ask(self._learner.aggregate, node, round, work, node, round, state, arrived)
         return self._step(step, "aggregate", node, round)
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Ask the learner; see :meth:`netsim.learner.Learner.evaluate`."""
-        with self._asking("evaluate", node, round):
-            return self._learner.evaluate(work, node, round, state)
+        return self._ask(self._learner.evaluate, node, round, work, node, round, state)
 
     def acknowledged(self, node: int, round: int, delivered: Mapping[int, bool]) -> None:
         """Ask the learner; see :meth:`netsim.learner.Learner.acknowledged`."""
-        with self._asking("acknowledged", node, round):
-            self._learner.acknowledged(node, round, delivered)
+        self._ask(self._learner.acknowledged, node, round, node, round, delivered)
 
     def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
         """Ask the learner; see :meth:`netsim.learner.Learner.report`."""
-        with self._asking("report", device, round):
-            report = self._learner.report(work, device, round, state, budget)
+        report = self._ask(self._learner.report, device, round, work, device, round, state, budget)
         if not isinstance(report, Report) or not _is_size(report.size_bits):
             raise self._wrong("report", device, round, report, _REPORT)
         return report
@@ -128,8 +119,7 @@ class Asked(Learner):
         self, work: TaskGraph, head: int, round: int, reports: Mapping[int, Any]
     ) -> tuple[Mapping[int, Report], Sequence[Metric]]:
         """Ask the learner; see :meth:`netsim.learner.Learner.decide`."""
-        with self._asking("decide", head, round):
-            found = self._learner.decide(work, head, round, reports)
+        found = self._ask(self._learner.decide, head, round, work, head, round, reports)
         if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], Mapping):
             raise self._wrong(
                 "decide", head, round, found, "what each device is told, by device, and metrics"
@@ -139,8 +129,12 @@ class Asked(Learner):
                 raise self._wrong("decide", head, round, told, f"for each device {_REPORT}")
         return found
 
-    def _asking(self, method: str, node: int, round: int) -> AbstractContextManager[None]:
-        return code_of_ones_own(self._when(method, node, round))
+    def _ask(self, method: Callable[..., T], node: int, round: int, *given: Any) -> T:
+        try:
+            return method(*given)
+        except (Exception, SystemExit) as error:
+            tell_whose(error, self._when(method.__name__, node, round), method)
+            raise
 
     def _step(self, step: Any, method: str, node: int, round: int) -> Step:
         if not isinstance(step, Step):
@@ -158,6 +152,10 @@ class Asked(Learner):
 
 
 _REPORT = "a Report with a size that is finite and not negative"
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Message) and isinstance(value.receivers, tuple) and _is_size(value.size_bits)
 
 
 def _is_size(value: Any) -> bool:

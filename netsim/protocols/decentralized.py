@@ -225,8 +225,9 @@ class DecentralizedRounds(Protocol):
 
         def send(message: Message) -> Process:
             def tell(receivers: Sequence[int], ends_s: Sequence[float], delivered: Sequence[bool]) -> None:
-                payloads = [update.step.outbox if arrives else LOST for arrives in delivered]
-                put_all([mailboxes[n] for n in receivers], t, k, payloads, ends_s)
+                outbox = update.step.outbox
+                payloads = [outbox if arrives else LOST for arrives in delivered]
+                put_all(map(mailboxes.__getitem__, receivers), t, k, payloads, ends_s)
                 self._delivered[k] += delivered.count(True)
 
             found: list[str] = yield from self.network.radio.send_all(

@@ -16,12 +16,8 @@ LOST = object()
 """The sender's message was lost and will not arrive."""
 
 
-Letter = tuple[float, Any]
-"""A message: time of arrival [s], and payload."""
-
-
-Letters = dict[int, Letter]
-"""Messages of one round, by sender."""
+Letters = tuple[dict[int, Any], dict[int, float]]
+"""Messages of one round: payloads and times of arrival [s], by sender."""
 
 
 class Late(NamedTuple):
@@ -29,7 +25,7 @@ class Late(NamedTuple):
 
     round: int
     sender: int
-    letter: Letter
+    payload: Any
 
 
 class Post(NamedTuple):
@@ -78,7 +74,7 @@ class Mailbox:
         self._late: list[Late] = []
         self._rounds: dict[int, Letters] = {}
         self._closed = 0
-        self._waiting_for: Collection[int] = ()
+        self._waiting_for: frozenset[int] = frozenset()
         self._waited_round = 0
         self._complete: simpy.Event = env.event()
 
@@ -91,11 +87,11 @@ class Mailbox:
 
         The value of the event is true if all have been heard, and false if the owner must check again.
         """
-        letters = self._rounds.get(round) or {}
-        self._waited_round, self._waiting_for = round, senders
+        payloads, ends_s = self._rounds.get(round) or ({}, {})
+        self._waited_round, self._waiting_for = round, frozenset(senders)
         self._complete = self.env.event()
-        if letters.keys() >= set(senders):
-            last_s = _last_s(letters) if letters else self.env.now
+        if payloads.keys() >= self._waiting_for:
+            last_s = max(ends_s.values(), default=self.env.now)
             if last_s <= self.env.now:
                 self._waited_round = 0
                 return None
@@ -109,12 +105,13 @@ class Mailbox:
 
     def close(self, round: int) -> Post:
         """End ``round`` for this receiver, and return what has arrived in it."""
-        now, letters = self.env.now, self._rounds.pop(round, None) or {}
+        now = self.env.now
+        payloads, ends_s = self._rounds.pop(round, None) or ({}, {})
         self._closed, self._waited_round = round, 0
         arrived, silent = {}, 0
-        for sender in sorted(letters):
-            at_s, payload = letters[sender]
-            if at_s > now or payload is LOST:
+        for sender in sorted(payloads):
+            payload = payloads[sender]
+            if payload is LOST or ends_s[sender] > now:
                 continue
             if payload is NOTHING:
                 silent += 1
@@ -122,21 +119,14 @@ class Mailbox:
                 arrived[sender] = payload
         if not self._late:
             return Post(arrived, len(arrived), silent)
-        return self._with_late(arrived, silent, letters)
+        return self._with_late(arrived, silent)
 
-    def _with_late(self, arrived: dict[int, Any], silent: int, letters: Letters) -> Post:
+    def _with_late(self, arrived: dict[int, Any], silent: int) -> Post:
         """Return the post of a round with its late messages added; of several of one sender the newest."""
         late, self._late = sorted(self._late, key=lambda one: one.round), []
-        kept = {one.sender: one.letter for one in late if self._keeps_late and one.sender not in arrived}
-        if not kept:
-            return Post(arrived, len(arrived), silent, len(late))
-        taken = {sender: letters[sender] for sender in arrived} | kept
-        return Post(
-            {sender: taken[sender][1] for sender in sorted(taken)},
-            len(arrived),
-            silent,
-            len(late),
-        )
+        kept = {one.sender: one.payload for one in late} if self._keeps_late else {}
+        taken = kept | arrived
+        return Post({sender: taken[sender] for sender in sorted(taken)}, len(arrived), silent, len(late))
 
     def _wake(self, at_s: float, complete: bool = True) -> None:
         """Let the owner go on at ``at_s`` [s], and stop waiting for senders."""
@@ -159,20 +149,16 @@ def put_all(
     for box, payload, at_s in zip(mailboxes, payloads, ends_s, strict=True):
         if round <= box._closed:
             if payload is not NOTHING and payload is not LOST:
-                box._late.append(Late(round, sender, (at_s, payload)))
+                box._late.append(Late(round, sender, payload))
             continue
         letters = box._rounds.get(round)
         if letters is None:
-            letters = box._rounds[round] = {}
-        letters[sender] = (at_s, payload)
+            letters = box._rounds[round] = {}, {}
+        sent, due_s = letters
+        sent[sender], due_s[sender] = payload, at_s
         if (
             round == box._waited_round
-            and len(letters) >= len(box._waiting_for)
-            and letters.keys() >= set(box._waiting_for)
+            and len(sent) >= len(box._waiting_for)
+            and sent.keys() >= box._waiting_for
         ):
-            box._wake(_last_s(letters))
-
-
-def _last_s(letters: Letters) -> float:
-    """Return the time at which the last of ``letters`` arrives [s]."""
-    return max([at_s for at_s, _ in letters.values()])
+            box._wake(max(due_s.values()))

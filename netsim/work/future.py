@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from netsim.core.errors import ScenarioError
 from netsim.work.job import name_of
-
-if TYPE_CHECKING:
-    from netsim.work.graph import Task
-
+from netsim.work.task import Task
 
 UNOPENED = object()
 """The value of a future that nobody has opened yet."""
@@ -42,7 +40,7 @@ class Future:
             value = self.task.result
             for field in self.path:
                 try:
-                    value = value[field] if isinstance(value, Mapping) else getattr(value, field)
+                    value = value[field] if _is_mapping(type(value)) else getattr(value, field)
                 except (KeyError, AttributeError, TypeError):
                     raise ScenarioError(
                         f"learner: the result of task {name_of(self.task.function)} has no field {field!r}; it is "
@@ -75,66 +73,68 @@ class Shared:
         return cls._count
 
 
-def futures(value: Any) -> list[Future]:
-    """Return the futures in ``value``, also in nested dictionaries, lists and tuples."""
-    found: list[Future] = []
+def awaited(value: Any) -> list[Task]:
+    """Return the tasks that must be done before ``value`` is known: those of its futures, in their order.
+
+    Futures may also lie in nested dictionaries, lists and tuples.
+    """
+    found: list[Task] = []
     _collect((value,), found)
     return found
 
 
-def _collect(values: Iterable[Any], found: list[Future]) -> None:
+def _collect(values: Iterable[Any], found: list[Task]) -> None:
     for value in values:
         kind = type(value)
         if kind is Future:
-            found.append(value)
-        elif kind in _PLAIN:
-            continue
+            if not value.task.done:
+                found.append(value.task)
         elif kind is dict:
             _collect(value.values(), found)
         elif kind is list or isinstance(value, tuple):
             _collect(value, found)
 
 
-_PLAIN = frozenset({int, float, str, bool, type(None)})
-"""Types of values that hold no futures."""
-
-
 def opened(value: Any) -> Any:
     """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
-    if type(value) is not dict:
-        return replaced(value, Future.opened, _value)
-    found, changed = {}, False
-    for key, item in value.items():  # inputs of tasks: very many, mostly plain or opened before
-        kind = type(item)
-        if kind is Future:
-            found[key] = item.opened() if item._value is UNOPENED else item._value
-            changed = True
-        elif kind in _PLAIN:
-            found[key] = item
-        else:
-            found[key] = one = opened(item)
-            changed = changed or one is not item
-    return found if changed else value
+    return replaced(value, Future.opened, _value)
 
 
 def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shared], Any]) -> Any:
-    """Return ``value`` with each future f replaced by ``future(f)`` and each shared value s by ``shared(s)``."""
+    """Return ``value`` with each future f replaced by ``future(f)`` and each shared value s by ``shared(s)``.
+
+    What holds none of them is not copied.
+    """
     kind = type(value)
     if kind is Future:
         return future(value)
     if kind is Shared:
         return shared(value)
-    if kind in _PLAIN:
+    if kind is not dict and kind is not list and not isinstance(value, tuple):
+        return value
+    parts, changed = [], False
+    for part in value.values() if kind is dict else value:  # inputs of tasks: very many, mostly plain
+        kept = type(part)
+        if kept is Future:
+            part, changed = future(part), True
+        elif kept in _NESTS or isinstance(part, tuple):
+            new = replaced(part, future, shared)
+            part, changed = new, changed or new is not part
+        parts.append(part)
+    if not changed:
         return value
     if kind is dict:
-        items = {key: replaced(item, future, shared) for key, item in value.items()}
-        return items if any(items[key] is not item for key, item in value.items()) else value
-    if kind is list or isinstance(value, tuple):
-        parts = [replaced(part, future, shared) for part in value]
-        if all(a is b for a, b in zip(parts, value, strict=True)):
-            return value
-        return kind(*parts) if hasattr(value, "_fields") else kind(parts)
-    return value
+        return dict(zip(value, parts, strict=True))
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+
+
+_NESTS = frozenset({dict, list, Shared})
+"""Types of values, besides tuples, in which something may have to be replaced."""
+
+
+@cache
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)
 
 
 def _value(shared: Shared) -> Any:

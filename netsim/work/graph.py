@@ -9,74 +9,22 @@ tasks of a round have been ordered, and those that do not depend on each other c
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Real
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import MetricRow, Observer
 from netsim.work.executor import Executor
-from netsim.work.future import Future, Shared, futures, opened
+from netsim.work.future import Future, Shared, awaited, opened
 from netsim.work.job import Inputs, Stack, TrainingJob, check_function, name_of
+from netsim.work.task import NOTHING, Task, any_left
 
 AT_ONCE = 64
 """Number of jobs whose results are asked of workers at a time."""
-
-
-class Task:
-    """One node of the graph: a function, its inputs, and later its result.
-
-    Attributes:
-        function: The function to call.
-        inputs: Its arguments by name, values and futures; emptied when the task is done.
-        round: The round that the task belongs to.
-        number: Position in the order in which tasks were made.
-        stack: How the task is done in one batch with others of its kind; None if it cannot be.
-        light: Whether the task is done without the executor, together with all ready tasks of the same function.
-        late: Whether other tasks go first, because only metrics wait for it.
-        sources: The tasks that this one waits for; emptied when the task is done.
-        followers: Tasks that wait for this one.
-        needed: Whether its result, directly or through other tasks, has been asked for.
-        ticket: The executor's number for it while the executor has it, else None.
-        rounds: Rounds whose metrics wait for it.
-        result: The return value of the function.
-        done: Whether the result is there.
-        cancelled: Whether the result will not be used.
-    """
-
-    __slots__ = (
-        "__weakref__", "cancelled", "done", "followers", "function", "inputs", "late", "light", "needed", "number",
-        "result", "round", "rounds", "sources", "stack", "ticket",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        inputs: Inputs,
-        round: int,
-        number: int,
-        stack: Stack | None,
-        light: bool,
-        late: bool = False,
-    ) -> None:
-        self.function = function
-        self.inputs = inputs
-        self.round = round
-        self.number = number
-        self.stack = stack
-        self.light = light
-        self.late = late
-        self.sources: list[Task] = []
-        self.followers: list[Task] = []
-        self.needed = False
-        self.ticket: int | None = None
-        self.rounds: list[int] = []
-        self.result: Any = None
-        self.done = False
-        self.cancelled = False
 
 
 class TaskGraph:
@@ -102,11 +50,11 @@ class TaskGraph:
         self._late: deque[Task] = deque()
         self._light: list[Task] = []
         self._started: dict[int, Task] = {}
-        self._undone: Counter[int] = Counter()  # needed tasks that are not done, by round
+        self._needed = 0  # needed tasks that are not done
         self._heavy = 0  # those of them that an executor does
         self._finished = 0
-        self._open: Counter[int] = Counter()  # tasks that the metrics of a round wait for, by round
-        self._metrics: defaultdict[int, list[tuple[int, float, Any]]] = defaultdict(list)
+        self._metrics: defaultdict[int, list[tuple[float, int, Any]]] = defaultdict(list)
+        self._awaited: defaultdict[int, list[Task]] = defaultdict(list)  # by the metrics of a round
         self._closings: deque[tuple[int, float]] = deque()
         self._trace: list[Task] = []
         self._checked: set[Callable[..., Any]] = set()  # functions of tasks
@@ -158,9 +106,9 @@ class TaskGraph:
 
     def value(self, future: Any) -> Any:
         """Return the value of ``future`` (or of a nesting of futures); the simulation waits until it is computed."""
-        tasks = [one.task for one in futures(future)]
+        tasks = awaited(future)
         self._need(tasks)
-        while not all(task.done for task in tasks):
+        while any_left(tasks):
             self._must_advance()
         return opened(future)
 
@@ -183,7 +131,7 @@ class TaskGraph:
             tasks: The tasks that were ordered.
             kept: A value that is still used; it may contain futures. Tasks that these wait for are not cancelled.
         """
-        waited = _awaited(kept)
+        waited = _all_awaited(kept)
         for task in tasks:
             if task.done or task.needed or task.cancelled or task in waited:
                 continue
@@ -192,7 +140,7 @@ class TaskGraph:
                 del self._started[task.ticket]
                 self.executor.discard(task.ticket)
                 task.ticket = None
-            task.inputs, task.sources = {}, []
+            task.inputs, task.sources = NOTHING, []
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep metrics until ``round`` is closed; observers receive them then.
@@ -203,14 +151,12 @@ class TaskGraph:
             time_s: Simulated time of the measurement [s].
             metrics: A sequence of metrics, or a future of one; None for no metrics.
         """
-        if metrics is None or (not isinstance(metrics, Future) and not metrics):
+        if type(metrics) is not Future and not metrics:
             return
-        self._metrics[round].append((node, time_s, metrics))
-        waits = [one.task for one in futures(metrics) if not one.task.done]
-        for task in waits:
-            task.rounds.append(round)
-            self._open[round] += 1
-        self._need(waits)
+        self._metrics[round].append((time_s, node, metrics))
+        tasks = awaited(metrics)
+        self._awaited[round] += tasks
+        self._need(tasks)
 
     def close(self, round: int, time_s: float) -> None:
         """Close ``round`` at ``time_s`` [s]: no node is in it any more. Observers are told when its tasks are done."""
@@ -222,11 +168,11 @@ class TaskGraph:
                 pass
         elif self.executor.works_elsewhere:
             # One round behind: while this process simulates the next round, workers do the tasks of this one.
-            while self._open[round - 1]:
+            while any_left(self._awaited.get(round - 1, [])):
                 self._must_advance()
             self._advance(wait=False)
         else:
-            while self._open[round]:
+            while any_left(self._awaited[round]):
                 self._must_advance()
         self._tell()
 
@@ -235,9 +181,8 @@ class TaskGraph:
 
         Metrics of rounds that were never closed are given to observers, too.
         """
-        left = [one.task for one in futures(states)]
-        self._need(left)
-        while any(self._undone.values()):
+        self._need(awaited(states))
+        while self._needed:
             self._must_advance()
         self._tell()
         for round in sorted(self._metrics):
@@ -258,7 +203,7 @@ class TaskGraph:
         if self.portable and function not in self._checked:
             check_function(function)
             self._checked.add(function)
-        if not isinstance(inputs, Mapping):
+        if type(inputs) is not dict and not isinstance(inputs, Mapping):
             raise ScenarioError(
                 f"learner: inputs of task {name_of(function)} must be a mapping by name (got {type(inputs).__name__})"
             )
@@ -266,17 +211,14 @@ class TaskGraph:
     def add(self, task: Task) -> Future:
         """Add a task and return a future of its result."""
         self._trace.append(task)
-        task.sources = [one.task for one in futures(task.inputs) if not one.task.done]
+        task.sources = awaited(task.inputs)
         self._wait(task)
         return Future(task)
 
     def _wait(self, task: Task) -> None:
         """Have ``task`` follow the last of its sources that is not done: mostly no other is left then."""
-        sources = task.sources
-        while sources and sources[-1].done:
-            sources.pop()
-        if sources:
-            sources[-1].followers.append(task)
+        if any_left(task.sources):
+            task.sources[-1].followers.append(task)
             return
         self._ready(task)
         if self.executor.works_ahead and not task.light and not task.cancelled:
@@ -287,16 +229,16 @@ class TaskGraph:
             (self._light if task.light else self._startable).append(task)
 
     def _need(self, tasks: Iterable[Task]) -> None:
-        """Mark ``tasks`` and all tasks that they wait for as needed."""
-        left = [task for task in tasks if not task.done and not task.needed]
+        """Mark ``tasks``, which are not done, and all tasks that they wait for as needed."""
+        left = [task for task in tasks if not task.needed]
         while left:
             task = left.pop()
-            if task.done or task.needed:
+            if task.needed:
                 continue
             task.needed = True
-            self._undone[task.round] += 1
+            self._needed += 1
             self._heavy += not task.light
-            left += [other for other in task.sources if not other.done and not other.needed]
+            left += [other for other in task.sources if not other.needed and not other.done]
 
     def _advance(self, wait: bool = True) -> bool:
         """Start tasks that are ready, take in finished ones, do light ones; return whether any was finished."""
@@ -338,7 +280,7 @@ class TaskGraph:
     def _submit(self, task: Task) -> None:
         if task.cancelled:
             return
-        kept = frozenset(name for name, value in task.inputs.items() if type(value) is Shared)
+        kept = frozenset([name for name, value in task.inputs.items() if type(value) is Shared])
         job = TrainingJob(task.function, opened(task.inputs), kept, task.stack, task.round)
         task.ticket = self.executor.submit(job)
         self._started[task.ticket] = task
@@ -365,33 +307,32 @@ class TaskGraph:
     def _finish(self, done: Sequence[tuple[Task, Any]]) -> None:
         """Store the results of all ``done`` tasks, and only then release their followers."""
         for task, result in done:
-            task.result, task.done, task.inputs, task.sources, task.ticket = result, True, {}, [], None
+            task.result, task.done, task.inputs, task.ticket = result, True, NOTHING, None
             if task.needed:
-                self._undone[task.round] -= 1
+                self._needed -= 1
                 self._heavy -= not task.light
-            for round in task.rounds:
-                self._open[round] -= 1
         self._finished += len(done)
         for task, _ in done:
-            followers, task.followers = task.followers, []
-            for follower in followers:
-                self._wait(follower)
+            if task.followers:
+                followers, task.followers = task.followers, []
+                for follower in followers:
+                    self._wait(follower)
 
     def _tell(self) -> None:
-        while self._closings and not self._open[self._closings[0][0]]:
+        while self._closings and not any_left(self._awaited[self._closings[0][0]]):
             round, time_s = self._closings.popleft()
             self._tell_metrics(round)
-            del self._open[round]
+            del self._awaited[round]
             self.observer.on_round_closed(round, time_s)
 
     def _tell_metrics(self, round: int) -> None:
         """Give observers the metrics of a round in the order of simulated time, in whatever order tasks were done."""
         rows = [
             MetricRow(round, node, time_s, name, modality, value)
-            for node, time_s, metrics in self._metrics.pop(round, [])
+            for time_s, node, metrics in sorted(self._metrics.pop(round, ()), key=itemgetter(0, 1))
             for name, value, modality in _metrics_in(opened(metrics), node, round)
         ]
-        self.observer.on_metrics(sorted(rows, key=attrgetter("time_s", "device")))
+        self.observer.on_metrics(rows)
 
 
 def _metrics_in(found: Any, node: int, round: int) -> Sequence[tuple[str, float, str]]:
@@ -400,19 +341,20 @@ def _metrics_in(found: Any, node: int, round: int) -> Sequence[tuple[str, float,
     Raises:
         ScenarioError: It is not.
     """
-    if isinstance(found, list | tuple) and all(
-        isinstance(one, tuple)
-        and len(one) == 3
-        and isinstance(one[0], str)
-        and isinstance(one[1], Real)
-        and isinstance(one[2], str)
-        for one in found
-    ):
+    if isinstance(found, (list, tuple)) and all(map(_is_metric, found)):
         return found
     raise ScenarioError(
         f"learner: metrics of node {node}, round {round}, must be a list of Metric(name, number, modality) (got "
         f"{_in_short(found)})"
     )
+
+
+def _is_metric(found: Any) -> bool:
+    if not isinstance(found, tuple) or len(found) != 3:
+        return False
+    name, value, modality = found
+    number = type(value) is float or isinstance(value, Real)
+    return number and isinstance(name, str) and isinstance(modality, str)
 
 
 def _in_short(value: Any) -> str:
@@ -421,13 +363,13 @@ def _in_short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _awaited(value: Any) -> set[Task]:
-    """Return the tasks that must be done before ``value`` is known."""
+def _all_awaited(value: Any) -> set[Task]:
+    """Return all tasks that must be done before ``value`` is known, also those that its tasks wait for."""
     found: set[Task] = set()
-    left = [one.task for one in futures(value)]
+    left = awaited(value)
     while left:
         task = left.pop()
-        if not task.done and task not in found:
+        if task not in found:
             found.add(task)
-            left += [one.task for one in futures(task.inputs)]
+            left += awaited(task.inputs)
     return found

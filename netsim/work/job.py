@@ -39,7 +39,7 @@ class Stack:
     obstacle: Callable[[Sequence[Inputs]], str] | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class TrainingJob:
     """A computation whose inputs are fixed when it is submitted.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -54,13 +55,13 @@ def aggregate(inputs: Sequence[Inputs]) -> list[Aggregated]:
             which coefficients are computed, or None.
     """
     results: dict[int, Aggregated] = {}
-    for places in _agreeing(inputs):
-        results |= zip(places, _aggregated([inputs[place] for place in places]), strict=True)
+    for models, places in _agreeing(inputs):
+        results |= zip(places, _aggregated([inputs[place] for place in places], models), strict=True)
     return [results[place] for place in range(len(inputs))]
 
 
-def _agreeing(inputs: Sequence[Inputs]) -> list[list[int]]:
-    """Return places of devices that mix together: each sender has one model there.
+def _agreeing(inputs: Sequence[Inputs]) -> list[tuple[dict[int, State], list[int]]]:
+    """Return places of devices that mix together, and the models that they mix: each sender has one there.
 
     Whoever hears an earlier model of a sender, late, does not mix with those who hear its newest.
     """
@@ -69,23 +70,20 @@ def _agreeing(inputs: Sequence[Inputs]) -> list[list[int]]:
         one = inputs[place]
         models = {**one["arrived"], one["device"]: one["parts"]}
         for known, places in groups:
-            if all(known.setdefault(k, model) is model for k, model in models.items()):
+            if all(map(is_, map(known.get, models, models.values()), models.values())):
+                known |= models
                 places.append(place)
                 break
         else:
             groups.append((models, [place]))
-    return [places for _, places in groups]
+    return groups
 
 
-def _aggregated(inputs: Sequence[Inputs]) -> list[Aggregated]:
+def _aggregated(inputs: Sequence[Inputs], models: Mapping[int, State]) -> list[Aggregated]:
     """Mix the models of these devices: of each part, one product of the matrix ξ with the bank of all that was sent."""
     hood: Neighbourhood = inputs[0]["neighbourhood"]
-    models: dict[int, State] = {}
-    for one in inputs:
-        models |= one["arrived"]
-        models[one["device"]] = one["parts"]
-    results = {one["device"]: Aggregated({}, [], {}) for one in inputs}
-    parts: dict[int, dict[str, Part]] = {k: {} for k in results}
+    parts: dict[int, dict[str, Part]] = {one["device"]: {} for one in inputs}
+    results = {k: Aggregated(own, [], {}) for k, own in parts.items()}
     for key in hood.weights:
         here = [one for one in inputs if key == COMMON or key in hood.modalities[one["device"]]]
         if not here:
@@ -109,7 +107,7 @@ def _aggregated(inputs: Sequence[Inputs]) -> list[Aggregated]:
                 weights = slice(layout.weights)
                 extractors = _Mixed(before[:, weights], bank[:, weights], mixed[:, weights])
                 _measure(key, mixture, extractors, inputs[0]["epsilon"], results)
-    return [results[one["device"]]._replace(parts=parts[one["device"]]) for one in inputs]
+    return [results[one["device"]] for one in inputs]
 
 
 def _common(parts: State) -> list[str]:

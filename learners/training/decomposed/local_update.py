@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from learners.training.optimizers import Memories
     from learners.training.task import Store
 
+REPORTED = (*LOSSES, *DISTILLATION_LOSSES)
+"""Names of losses, in the order in which they are reported."""
+
 MEANS_BATCH = 64
 """Samples of each of many devices in a forward pass for the class means, if a mini-batch has no more."""
 
@@ -49,9 +52,7 @@ class Trained:
     @property
     def metrics(self) -> list[Metric]:
         """Return the losses as metrics."""
-        return [
-            Metric(name, self.losses[name]) for name in (*LOSSES, *DISTILLATION_LOSSES) if name in self.losses
-        ]
+        return [Metric(name, self.losses[name]) for name in REPORTED if name in self.losses]
 
 
 class Own(NamedTuple):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from netsim.events import Observer
 from netsim.work.executor import Executor
@@ -15,10 +15,11 @@ from netsim.work.forked.obstacles import obstacle
 from netsim.work.forked.orders import by_number
 from netsim.work.forked.process import ForkedProcess, Said
 from netsim.work.forked.service import Service
-from netsim.work.forked.trial import Trial
+from netsim.work.forked.trial import LAST, Trial
 from netsim.work.future import Future, Shared
-from netsim.work.graph import Task, TaskGraph
+from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack
+from netsim.work.task import NOTHING, Task
 
 GRACE_S = 5.0
 """Longest time that an interrupted run waits for results of the forked process [s]."""
@@ -30,7 +31,7 @@ class Ordered(Task):
     __slots__ = ("_forgotten",)
 
     def __init__(self, number: int, round: int, forgotten: list[int], light: bool) -> None:
-        super().__init__(Ordered, {}, round, number, None, light)
+        super().__init__(Ordered, NOTHING, round, number, None, light)
         self._forgotten = forgotten
 
     def __del__(self) -> None:
@@ -57,7 +58,7 @@ class ForkableGraph(TaskGraph):
         self._trial = Trial(rounds, executor.inside)
         self._process: ForkedProcess | None = None
         self._forked_after: int | None = None
-        self._tasks: WeakValueDictionary[int, Task] = WeakValueDictionary()
+        self._made: list[ref[Task]] | None = []  # all tasks, as long as it may still move
         # Messages to the forked process, and its answers.
         self._said: list[Said] = []
         self._ordered = 0
@@ -75,7 +76,8 @@ class ForkableGraph(TaskGraph):
     def add(self, task: Task) -> Future:
         """Add a task, here or in the forked process, and return a future of its result."""
         if self._process is None:
-            self._tasks[task.number] = task
+            if self._made is not None:
+                self._made.append(ref(task))
             return super().add(task)
         stack = None
         if task.stack is not None:
@@ -120,6 +122,8 @@ class ForkableGraph(TaskGraph):
         super().close(round, time_s)
         if self._trial.ends_well(round, begin_s, self._may_fork):
             self._split(after=round)
+        elif round >= LAST:
+            self._made = None
 
     def finish(self, states: Any = None) -> Any:
         """Do all tasks that are left and return the values of ``states``; see :meth:`TaskGraph.finish`."""
@@ -153,7 +157,9 @@ class ForkableGraph(TaskGraph):
         """Fork after round ``after``; the forked process then does the tasks of this graph."""
         self._forked_after = after
         self._shared_before = Shared.count()
-        self._process = ForkedProcess(Service(self, self._tasks).serve)
+        made = [task for one in self._made or () if (task := one()) is not None]
+        self._process = ForkedProcess(Service(self, made).serve)
+        self._made = None
 
     def _by_number(self, value: Any) -> Any:
         """Return ``value`` as it is sent, and queue the values shared since the fork, each once."""
@@ -168,9 +174,11 @@ class ForkableGraph(TaskGraph):
         assert self._process is not None
         forgotten, self._forgotten[:] = self._forgotten[:], []
         said, self._said = [*self._said, last, ("forget", forgotten)], []
-        self._process.tell(said)
+        heard = self._process.tell(said)
         self._behind.append(self._ordered)
         self._ordered = 0
+        while not heard:
+            self._take()  # ends with an error: the one that ended the process, or that it has died
 
     def _ask(self, last: Said) -> Any:
         """Send all queued messages, and return the value that ``last`` asks for when it is there."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from netsim.work.future import Future, Shared, replaced
-from netsim.work.graph import Task
+from netsim.work.task import Task
 
 
 class Reference(NamedTuple):

@@ -62,16 +62,20 @@ class ForkedProcess:
         self._connection = here
         self._buffers = 0
 
-    def tell(self, said: Sequence[Said]) -> None:
+    def tell(self, said: Sequence[Said]) -> bool:
         """Send messages; this never blocks for long, because the forked process always listens.
 
+        Returns:
+            Whether they were sent. If not, the forked process has ended, and its last answer may say why.
+
         Raises:
-            ScenarioError: The forked process has died, or what a learner has ordered cannot be sent; names the task.
+            ScenarioError: What a learner has ordered cannot be sent; names the task.
         """
         try:
             self._connection.send_bytes(_pickled(said))
         except OSError:
-            raise self._death() from None
+            return False
+        return True
 
     def answers_within(self, limit_s: float | None) -> bool:
         """Wait up to ``limit_s`` [s] for an answer, without limit if None; return whether there is one."""

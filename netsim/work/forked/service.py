@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
@@ -17,9 +17,10 @@ from netsim.work.executors.remote import portable
 from netsim.work.forked.orders import by_reference
 from netsim.work.forked.process import Answer
 from netsim.work.future import Shared
-from netsim.work.graph import Task, TaskGraph
+from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack, cannot_be_sent
 from netsim.work.packing import company, pack
+from netsim.work.task import Task
 
 
 class Service:
@@ -30,12 +31,12 @@ class Service:
 
     Args:
         graph: The graph as it was at the fork.
-        tasks: Its tasks, by number.
+        tasks: Its tasks.
     """
 
-    def __init__(self, graph: TaskGraph, tasks: MutableMapping[int, Task]) -> None:
+    def __init__(self, graph: TaskGraph, tasks: Iterable[Task]) -> None:
         self._graph = graph
-        self._tasks: dict[int, Task] = dict(tasks)
+        self._tasks = {task.number: task for task in tasks}
         self._stacks: list[Stack] = []
         self._shared: list[Shared] = []
         self._value: list[memoryview] = []

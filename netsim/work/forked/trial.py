@@ -15,6 +15,9 @@ TRIAL = 2
 The forked process computes with one thread. The first round is not timed, because executors measure in it.
 """
 
+LAST = 1 + 2 * TRIAL
+"""The round with which a trial ends."""
+
 WORTHWHILE_S = 0.5
 """Least time that forking must save in the rest of the run [s].
 
@@ -50,7 +53,7 @@ class Trial:
             can_move: Whether the tasks can move to a forked process.
         """
         end_s = time.perf_counter()
-        if 1 < round <= 1 + 2 * TRIAL:
+        if 1 < round <= LAST:
             self._clock_s.append(begin_s - self._since_s)
             self._learning_s.append(end_s - begin_s)
         self._since_s = end_s
@@ -58,7 +61,7 @@ class Trial:
         if round == 1 + TRIAL and worthwhile:
             self._tried = True
             self._inside.limit()
-        if round != 1 + 2 * TRIAL or not self._tried:
+        if round != LAST or not self._tried:
             return False
         self._inside.limit(False)  # the number of threads is again as before the trial
         return worthwhile
@@ -82,5 +85,5 @@ class Trial:
         clock_s, learning_s, alone_s = self._means()
         together_s = clock_s + learning_s
         saved_s = together_s - max(clock_s, learning_s if alone_s is None else alone_s)
-        rounds_left = self._rounds - (1 + 2 * TRIAL)
+        rounds_left = self._rounds - LAST
         return saved_s > WORTHWHILE_SHARE * together_s and rounds_left * saved_s > WORTHWHILE_S

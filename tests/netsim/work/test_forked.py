@@ -18,16 +18,19 @@ from netsim.core.options import Options
 from netsim.events import Observer, RoundRow
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
 from netsim.records.totals import Totals
+from netsim.work.executors.forked import Forked
 from netsim.work.forked import obstacles, trial
+from netsim.work.forked.graph import ForkableGraph
 from netsim.work.forked.process import ForkedProcess
 from netsim.work.future import Shared
 from netsim.work.job import Stack
 
 PRIME = 1_000_003
+SHARED = "the very same everywhere"
 
 
 def step(value, device, round, fails, shared):
-    assert shared == "the very same everywhere"
+    assert shared == SHARED
     if (device, round) == (1, fails):
         raise ValueError("no such luck")
     if (device, -round) == (1, fails) and multiprocessing.parent_process() is not None:
@@ -72,7 +75,7 @@ class Gossip(Learner):
 
     def __init__(self, setup):
         super().__init__(setup)
-        self.shared = Shared("the very same everywhere")
+        self.shared = Shared(SHARED)
         self.stack = Stack("step", steps)
 
     def first(self, work, node):
@@ -284,6 +287,21 @@ def test_an_error_over_there_is_one_here_and_what_came_before_is_told(simulate):
     assert copies() == []
 
 
+def test_an_error_over_there_is_told_even_if_the_process_has_ended_since():
+    work = ForkableGraph(Forked(), Observer(), 9, rounds=9, max_behind=9)
+    work.begin()
+    try:
+        work.measure(
+            1, 1, 0.0, work.do(step, {"value": 0, "device": 1, "round": 1, "fails": 1, "shared": SHARED}, 1)
+        )
+        work.close(1, 1.0)
+        work._process._process.join(60)
+        with pytest.raises(ScenarioError, match="no such luck"):
+            work.close(2, 2.0)
+    finally:
+        work.end()
+
+
 def test_a_process_that_is_killed_is_named_with_a_way_out(simulate):
     with pytest.raises(ScenarioError, match=r"jobs\.executor: .*exit code -9.*inline"):
         simulate(rounds=9, learner={**LEARNER, "fails": -3}, jobs={"executor": "forked"})
@@ -295,7 +313,7 @@ def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monke
 
     def spy(self, said):
         handed_over.extend(given[0] for name, *given in said if name == "close")
-        tell(self, said)
+        return tell(self, said)
 
     class Interrupting(Observer):
         def on_round_end(self, row: RoundRow, iterations):

@@ -17,7 +17,7 @@ from netsim.work.batching import Measurement, Stacking
 from netsim.work.executor import Executor
 from netsim.work.executors.auto import Auto
 from netsim.work.executors.inline import Inline
-from netsim.work.future import Future, Shared, futures, opened, replaced
+from netsim.work.future import Future, Shared, awaited, opened, replaced
 from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack, TrainingJob
 
@@ -672,7 +672,7 @@ def test_futures_are_found_in_dictionaries_lists_and_tuples(world_of):
     one, two = world.outbox[0, 1], world.outbox[1, 1]
     metric = Metric("loss", two, "audio")
     inputs = {"a": one, "b": {"c": [two, (one, metric)]}, "d": 5}
-    assert [found.task for found in futures(inputs)] == [one.task, two.task, one.task, two.task]
+    assert awaited(inputs) == [one.task, two.task, one.task, two.task]
     result = world.work.do(dict, inputs, 1)
     assert world.work.value(result) == {"a": 1, "b": {"c": [8, (1, Metric("loss", 8, "audio"))]}, "d": 5}
     assert isinstance(world.work.value(metric), Metric)

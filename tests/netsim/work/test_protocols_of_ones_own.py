@@ -9,7 +9,7 @@ from netsim.learner import Metric, Step
 from netsim.protocols import Protocol
 from netsim.work.forked import trial
 from netsim.work.forked.service import Service
-from netsim.work.future import futures
+from netsim.work.future import awaited
 
 LEARNER = {"name": "test_forked:Gossip"}
 ROUNDS = 9
@@ -165,4 +165,4 @@ def test_futures_are_found_wherever_they_lie(simulate):
     """A state may be any arrangement of futures and values."""
     simulation, _ = simulate(rounds=1, learner=LEARNER, jobs={"executor": "inline"})
     assert all(isinstance(state, int) for state in simulation.states.values())
-    assert list(futures({"a": [1, (2, "x")], "b": {"c": None}})) == []
+    assert awaited({"a": [1, (2, "x")], "b": {"c": None}}) == []
