@@ -86,6 +86,12 @@ class LateFusionNet(nn.Module):
         self.heads = nn.ModuleDict({m: Head(feature_counts[m], one_layer, class_count) for m in own})
         layers = one_layer if len(feature_counts) == 1 else 2 * one_layer
         self.fusion = Head(sum(feature_counts.values()), layers, class_count)
+        self._parts: dict[str, nn.Module] = {}
+        for m in trunks:
+            self._parts[trunk_part(m)] = self.trunks[m]
+            if m in self.heads:
+                self._parts[head_part(m)] = self.heads[m]
+        self._parts[FUSION] = self.fusion
 
     def forward(
         self, inputs: Mapping[str, Tensor], batch: int, present: Mapping[str, Tensor] | None = None
@@ -155,12 +161,7 @@ class LateFusionNet(nn.Module):
 
     def parts(self) -> dict[str, nn.Module]:
         """Return the modules that are sent together, by the part's name; see :mod:`learners.networks.state`."""
-        modules: dict[str, nn.Module] = {}
-        for m in self.modalities:
-            modules[trunk_part(m)] = self.trunks[m]
-            if m in self.heads:
-                modules[head_part(m)] = self.heads[m]
-        return {**modules, FUSION: self.fusion}
+        return self._parts
 
 
 class Head(nn.Sequential):

@@ -95,6 +95,11 @@ class Entry:
     channels_last: bool = False
     dtype: torch.dtype | None = None
 
+    @property
+    def columns(self) -> slice:
+        """Return its place in a row."""
+        return slice(self.start, self.start + self.size)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -125,15 +130,16 @@ class Layout:
     @cached_property
     def trained(self) -> tuple[str, ...]:
         """Return the names of the tensors that are trained."""
-        ends = {name: entry.start + entry.size for name, entry in self.entries.items()}
         return tuple(
-            name for name, entry in self.entries.items() if entry.size and ends[name] <= self.weights
+            name
+            for name, entry in self.entries.items()
+            if entry.size and entry.columns.stop <= self.weights
         )
 
 
 def _view(flat: Tensor, entry: Entry) -> Tensor:
     lead = flat.shape[:-1]
-    numbers = flat[..., entry.start : entry.start + entry.size]
+    numbers = flat[..., entry.columns]
     if entry.channels_last:
         out, channels, height, width = entry.shape
         order = (*range(len(lead)), *(len(lead) + axis for axis in (0, 3, 1, 2)))

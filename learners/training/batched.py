@@ -206,22 +206,11 @@ class Together:
             rate: The step size, if it is not the rule's.
         """
         parts = [part for part in self._optimizers if taking.get(part, True) is not False]
-        derivatives = self._some.derivatives(total.sum(), parts)
-        for part, found in derivatives.items():
-            own, mask = self._some.parts[part], taking.get(part, True)
-            entries = own.layout.entries
-            resting = [
-                slice(entries[name].start, entries[name].start + entries[name].size)
-                for name, value in found.items()
-                if value is None
-            ]
-            if len(resting) < len(found):
+        for part, gradients in self._some.gradients(total, parts).items():
+            mask = taking.get(part, True)
+            if gradients:
                 self._optimizers[part].take_step(
-                    own.gradient(found),
-                    mask if isinstance(mask, Tensor) else None,
-                    self._devices,
-                    resting,
-                    rate,
+                    gradients, mask if isinstance(mask, Tensor) else None, self._devices, rate
                 )
         if isinstance(self._devices, Tensor):  # copies from before the step
             self._devices, self._some = ALL, self._bank
@@ -258,23 +247,24 @@ class Means:
 
     def by_device(self) -> list[dict[str, float]]:
         """Return the means of each device by name, in the order in which the device first had them."""
-        found: list[dict[str, tuple[int, float]]] = [{} for _ in range(self._count)]
-        for name, steps in self._steps.items():
-            for own, (first, value) in zip(found, self._means(steps), strict=True):
+        columns = {name: self._means(steps) for name, steps in self._steps.items()}
+        if columns and all({*firsts} == {self._steps[name][0][0]} for name, (firsts, _) in columns.items()):
+            by_device = zip(*(means for _, means in columns.values()), strict=True)
+            return [dict(zip(columns, own, strict=True)) for own in by_device]
+        found: list[list[tuple[int, str, float]]] = [[] for _ in range(self._count)]
+        for name, (firsts, means) in columns.items():
+            for own, first, mean in zip(found, firsts, means, strict=True):
                 if first >= 0:
-                    own[name] = first, value
-        return [
-            {name: value for name, (_, value) in sorted(own.items(), key=lambda item: item[1][0])}
-            for own in found
-        ]
+                    own.append((first, name, mean))
+        return [{name: mean for _, name, mean in sorted(own)} for own in found]
 
-    def _means(self, steps: Sequence[tuple[int, Tensor, Devices, Mask]]) -> list[tuple[int, float]]:
-        """Return for each device the number of the step in which it first had the loss (-1: none), and the mean."""
+    def _means(self, steps: Sequence[tuple[int, Tensor, Devices, Mask]]) -> tuple[list[int], list[float]]:
+        """Return the number of the step in which each device first had the loss (-1: none), and the means."""
+        firsts = [steps[0][0]] * self._count
         if not steps[0][1].dim():
-            return [(steps[0][0], torch.stack([values for _, values, _, _ in steps]).mean().item())]
-        if all(where is True and len(values) == self._count for _, values, _, where in steps):
-            means = torch.stack([values for _, values, _, _ in steps]).mean(0).tolist()
-            return [(steps[0][0], mean) for mean in means]
+            return firsts, [torch.stack([values for _, values, _, _ in steps]).mean().item()]
+        if all(where is True and values.shape[0] == self._count for _, values, _, where in steps):
+            return firsts, torch.stack([values for _, values, _, _ in steps]).mean(0).tolist()
         like = steps[0][1]
         table = like.new_zeros(len(steps), self._count)
         had = torch.zeros(len(steps), self._count, dtype=torch.bool, device=like.device)
@@ -284,9 +274,8 @@ class Means:
                 values if where is True else torch.where(torch.as_tensor(where), values, 0.0)
             )
         numbers = torch.tensor([number for number, _, _, _ in steps], device=like.device)
-        firsts = torch.where(had.any(0), numbers[had.to(torch.uint8).argmax(0)], -1)
-        means = (table.sum(0) / had.sum(0).clamp(min=1)).tolist()
-        return list(zip(firsts.tolist(), means, strict=True))
+        firsts = torch.where(had.any(0), numbers[had.to(torch.uint8).argmax(0)], -1).tolist()
+        return firsts, (table.sum(0) / had.sum(0).clamp(min=1)).tolist()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,14 +27,15 @@ def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> l
     return [tuple(m for m in iterations if n in takes_part[m]) for n in range(total)]
 
 
-def batch_sizes(samples: int, batch_size: int, iterations: int, last_batch: LastBatch) -> list[int]:
+@lru_cache(maxsize=1024)
+def batch_sizes(samples: int, batch_size: int, iterations: int, last_batch: LastBatch) -> tuple[int, ...]:
     """Return the number of samples of each iteration's mini-batch.
 
     An epoch is full mini-batches, and one with what is left over unless that is dropped. A device with fewer samples
     than a mini-batch has one smaller batch per epoch either way; one without samples has none.
     """
     epoch = _epoch(samples, batch_size, last_batch)
-    return (epoch * -(-iterations // len(epoch)))[:iterations] if epoch else []
+    return tuple((epoch * -(-iterations // len(epoch)))[:iterations]) if epoch else ()
 
 
 def iterations_per_epoch(samples: int, batch_size: int, last_batch: LastBatch) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from learners.networks.state import Layout, Row, gather
-from learners.training.stack import ALL, Devices
+from learners.training.stack import ALL, Devices, Gradients
 
 Name = Literal["adam", "sgd"]
 
@@ -178,66 +178,57 @@ class Rows:
 
     def take_step(
         self,
-        gradient: Tensor,
+        gradients: Gradients,
         taking: Tensor | None,
         devices: Devices = ALL,
-        resting: Sequence[slice] = (),
         learning_rate: float | None = None,
     ) -> None:
         """Take a step with the rows that take part; the others keep their weights and optimizer state.
 
         Args:
-            gradient: [some devices, weights]; zero in rows that do not take part.
+            gradients: Of the weights that have one, zero in rows that do not take part; SGD lets the others rest.
             taking: Bool [some devices], or None if all take part.
             devices: The rows of these devices.
-            resting: Weights without a gradient, which stay as they are in all rows.
             learning_rate: The step size, where it is not the rule's.
         """
         rate = self._rule.learning_rate if learning_rate is None else learning_rate
-        banks = {"weights": self._weights, "step": self.step, **self._memory}
-        own = {name: bank[devices] for name, bank in banks.items()}
         if self._rule.name == "adam":
-            self._adam(own, gradient, taking, rate)
-        else:
-            self._sgd(own, self._direction(own["weights"], gradient, taking, devices, resting), taking, rate)
-        if isinstance(devices, Tensor):  # copies were changed
-            for name, bank in banks.items():
-                bank[devices] = own[name]
+            self._adam(gradients, taking, devices, rate)
+        else:  # one after the other: to bring them together would take as long as the step
+            for columns, gradient in gradients:
+                self._sgd((devices, columns), gradient, taking, rate)
 
-    def _direction(
-        self,
-        weights: Tensor,
-        gradient: Tensor,
-        taking: Tensor | None,
-        devices: Devices,
-        resting: Sequence[slice],
-    ) -> Tensor:
-        """Return the gradient with proximal term and weight decay; zero for weights that do not move."""
-        rule = self._rule
+    def _sgd(
+        self, place: tuple[Devices, slice], gradient: Tensor, taking: Tensor | None, rate: float
+    ) -> None:
+        rule, weights = self._rule, self._weights[place]
         if self._anchors is not None:
-            gradient = pulled(gradient, weights, self._anchors[devices], rule.proximal)
+            gradient = gradient.add(weights - self._anchors[place], alpha=rule.proximal)
         if rule.weight_decay:
             gradient = gradient.add(weights, alpha=rule.weight_decay)
-        if self._anchors is None and not rule.weight_decay:  # rows that take no part have a gradient of zero
-            return gradient
-        for columns in resting:
-            gradient[:, columns] = 0.0
-        return gradient if taking is None else torch.where(taking[:, None], gradient, 0.0)
-
-    def _sgd(self, own: Mapping[str, Tensor], direction: Tensor, taking: Tensor | None, rate: float) -> None:
-        weights, momentum = own["weights"], self._rule.momentum
-        if momentum:
-            buffer = own["momentum_buffer"]
+        if taking is not None and (rule.proximal or rule.weight_decay):
+            gradient = torch.where(taking[:, None], gradient, 0.0)
+        changed = [(self._weights, weights)]
+        if rule.momentum:
+            bank = self._memory["momentum_buffer"]
+            buffer = bank[place]
+            changed.append((bank, buffer))
             if taking is None:
-                direction = buffer.mul_(momentum).add_(direction)
+                gradient = torch.add(gradient, buffer, alpha=rule.momentum, out=buffer)
             else:
-                buffer.mul_((1 - (1 - momentum) * taking.to(buffer.dtype))[:, None]).add_(direction)
-                direction = torch.where(taking[:, None], buffer, 0.0)
-        weights.add_(direction, alpha=-rate)
+                buffer.mul_((1 - (1 - rule.momentum) * taking.to(buffer.dtype))[:, None]).add_(gradient)
+                gradient = torch.where(taking[:, None], buffer, 0.0)
+        weights.add_(gradient, alpha=-rate)
+        if isinstance(place[0], Tensor):  # copies were changed
+            for bank, own in changed:
+                bank[place] = own
 
-    def _adam(self, own: Mapping[str, Tensor], gradient: Tensor, taking: Tensor | None, rate: float) -> None:
+    def _adam(self, gradients: Gradients, taking: Tensor | None, devices: Devices, rate: float) -> None:
         first, second = self.BETAS
+        banks = {"weights": self._weights, "step": self.step, **self._memory}
+        own = {name: bank[devices] for name, bank in banks.items()}
         weights, step, mean, square = (own[name] for name in ("weights", "step", "exp_avg", "exp_avg_sq"))
+        gradient = _joined(gradients, weights)
         ones = weights.new_ones(len(step)) if taking is None else taking.to(weights.dtype)
         step.add_(ones)
         mean.lerp_(gradient, ((1 - first) * ones)[:, None])
@@ -246,6 +237,9 @@ class Rows:
         size = ones * rate / (1 - first**steps)
         root = (square.sqrt() / (1 - second**steps).sqrt()[:, None]).add_(self.EPSILON)
         weights.sub_(mean / root * size[:, None])
+        if isinstance(devices, Tensor):  # copies were changed
+            for name, bank in banks.items():
+                bank[devices] = own[name]
 
     def memories(self) -> list[Memory | None]:
         """Return the optimizer state of each device; None where there is none."""
@@ -258,6 +252,16 @@ class Rows:
         ]
 
 
+def _joined(gradients: Gradients, weights: Tensor) -> Tensor:
+    """Return the gradients of all ``weights`` [some devices, weights]; zero where there are none."""
+    if sum(gradient.shape[1] for _, gradient in gradients) == weights.shape[1]:
+        return torch.cat([gradient for _, gradient in gradients], dim=1)
+    joined = torch.zeros_like(weights)
+    for columns, gradient in gradients:
+        joined[:, columns] = gradient
+    return joined
+
+
 def pull_back(weights: Sequence[Tensor], anchors: Sequence[Tensor], strength: float) -> None:
     """Add μ (w − w⁰), the gradient of (μ/2)‖w − w⁰‖², to the gradients of those weights that have one.
 
@@ -268,9 +272,4 @@ def pull_back(weights: Sequence[Tensor], anchors: Sequence[Tensor], strength: fl
     """
     for weight, anchor in zip(weights, anchors, strict=True):
         if weight.grad is not None:
-            pulled(weight.grad, weight.detach(), anchor, strength)
-
-
-def pulled(gradient: Tensor, weight: Tensor, anchor: Tensor, strength: float) -> Tensor:
-    """Add μ (w − w⁰) to ``gradient`` in place, and return it."""
-    return gradient.add_(weight - anchor, alpha=strength)
+            weight.grad.add_(weight.detach() - anchor, alpha=strength)

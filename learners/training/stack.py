@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ Devices = slice | Tensor
 """Rows of some devices: a slice, which gives a view, or any rows, int64 [some], which give a copy."""
 
 ALL = slice(None)
+
+Gradients = Sequence[tuple[slice, Tensor]]
+"""Columns of some of the weights, and their gradients [devices, columns], which must not be changed in place."""
 
 
 class StackedPart:
@@ -34,18 +38,15 @@ class StackedPart:
         if trains:
             self.leaves = {name: self.tensors[name].requires_grad_() for name in layout.trained}
 
-    def gradient(self, found: Mapping[str, Tensor | None]) -> Tensor:
-        """Return the gradients ``found``, by name, as rows [devices, weights]; zero for leaves without one."""
+    def gradients(self, found: Sequence[Tensor | None]) -> Gradients:
+        """Arrange what was ``found`` for each leaf [devices, *shape] as rows; leaves without a gradient have none."""
         rows = []
-        for name, leaf in self.leaves.items():
-            value = found[name]
-            value = torch.zeros_like(leaf) if value is None else value
-            if self.layout.entries[name].channels_last:
-                value = value.permute(0, 1, 3, 4, 2)
-            rows.append(value.reshape(len(self.flat), -1))
-        if len(rows) == 1:  # torch.cat would copy even a single tensor
-            return rows[0]
-        return torch.cat(rows, dim=1) if rows else self.weights
+        for name, value in zip(self.leaves, found, strict=True):
+            entry = self.layout.entries[name]
+            if value is not None:
+                value = value.permute(0, 1, 3, 4, 2) if entry.channels_last else value
+                rows.append((entry.columns, value.reshape(len(value), -1)))
+        return rows
 
     @property
     def weights(self) -> Tensor:
@@ -98,19 +99,23 @@ class Bank:
             self.trains,
         )
 
-    def derivatives(self, total: Tensor, parts: Sequence[str]) -> dict[str, dict[str, Tensor | None]]:
-        """Differentiate ``total``, a sum over devices, by each leaf of ``parts``; None if it does not depend on it."""
-        leaves = [(part, name, leaf) for part in parts for name, leaf in self.parts[part].leaves.items()]
-        values = torch.autograd.grad(total, [leaf for _, _, leaf in leaves], allow_unused=True)
-        found: dict[str, dict[str, Tensor | None]] = {part: {} for part in parts}
-        for (part, name, _), value in zip(leaves, values, strict=True):
-            found[part][name] = value
-        return found
+    def gradients(self, totals: Tensor, parts: Sequence[str]) -> dict[str, Gradients]:
+        """Differentiate each device's total [devices] by the leaves of ``parts`` that it depends on."""
+        leaves = [list(self.parts[part].leaves.values()) for part in parts]
+        found = iter(
+            torch.autograd.grad(totals, list(chain(*leaves)), torch.ones_like(totals), allow_unused=True)
+        )
+        return {
+            part: self.parts[part].gradients([next(found) for _ in own])
+            for part, own in zip(parts, leaves, strict=True)
+        }
 
     def finite(self) -> list[bool]:
         """Return for each device whether all its numbers are finite."""
-        by_part = [one.flat.isfinite().all(1) for one in self.parts.values()]
-        found: list[bool] = torch.stack(by_part).all(0).tolist()
+        doubtful = [one.flat for one in self.parts.values() if not bool(one.flat.sum().isfinite())]
+        if not doubtful:  # a finite sum has finite terms
+            return [True] * len(self)
+        found: list[bool] = torch.stack([flat.isfinite().all(1) for flat in doubtful]).all(0).tolist()
         return found
 
     def states(self) -> list[dict[str, Part]]:

@@ -158,7 +158,8 @@ def _together(trunk: Trunk, parts: Sequence[Part], x: Tensor, trains: bool) -> _
     if features.requires_grad:
         total = (features * _slopes(features)).sum()
         found = torch.autograd.grad(total, list(together.leaves.values()), allow_unused=True)
-        gradients = together.gradient(dict(zip(together.leaves, found, strict=True)))
+        for columns, gradient in together.gradients(found):
+            gradients[:, columns] = gradient
     return _Outcome(features.detach(), gradients.detach(), together.flat.detach())
 
 

@@ -172,9 +172,10 @@ def _batch(
     store = samples.store
     at = store.labels.device
     rows, real = step.cut(seen), step.real
+    flat = rows.reshape(-1).to(at)
     inputs, present = {}, {}
     for m in modalities:
-        own, counts = rows, step.counts
+        shape, own, counts = rows.shape, flat, step.counts
         here = step.cut(having[m]) if m in having else None
         if here is not None:
             here = here if real is None else here & real
@@ -182,17 +183,17 @@ def _batch(
             if not bool(here.any()):
                 continue
             own, places = _compact(rows, here)
-            counts = tuple(here.sum(1).tolist())
+            shape, own, counts = own.shape, own.reshape(-1).to(at), tuple(here.sum(1).tolist())
             present[m] = places.to(at)
-        flat = own.reshape(-1).to(at)
         if generators is None:
-            x = store.seen(m, flat, dtype)
-        else:
+            x = store.seen(m, own, dtype)
+        elif m in generators[0]:
             some = torch.arange(len(generators))[step.devices].tolist()
-            draws = store.drawn(m, counts, [generators[k][m] for k in some]) if m in generators[0] else None
-            x = store.trained_on(m, flat, draws, dtype)
-        inputs[m] = x.unflatten(0, own.shape)
-    labels = store.labels[rows.to(at)]
+            x = store.trained_on(m, own, store.drawn(m, counts, [generators[k][m] for k in some]), dtype)
+        else:
+            x = store.trained_on(m, own, None, dtype)
+        inputs[m] = x.view(*shape, *x.shape[1:])
+    labels = store.labels.index_select(0, flat).view(rows.shape)
     return Batch(inputs, labels, present, step.devices, None if real is None else real.to(at))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -26,7 +27,7 @@ from netsim.core.streams import derive_seed
 if TYPE_CHECKING:
     from learners.networks.state import State
     from learners.training.late_fusion.plan import LocalPlan
-    from learners.training.late_fusion.samples import Client, Samples
+    from learners.training.late_fusion.samples import Client, Rows, Samples
 
 TOTAL = "total"
 """What was minimised, besides the heads' losses."""
@@ -104,7 +105,7 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     batches = partial(together, mixed=lambda: _mixes(net, states[0], samples))
     way = Together(net, states, plan.rule)
     found = _updated(way, batches, samples, devices, steps, head_weights, plan, seeds)
-    return [found[order.index(place)] for place in range(len(jobs))]
+    return [trained for _, trained in sorted(zip(order, found, strict=True), key=operator.itemgetter(0))]
 
 
 def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def _updated(
     clients = [samples.clients[device] for device in devices]
     subsets = _subsets(clients, plan.measured, seeds)
     measure = partial(_measure, way, batches, samples, devices, batch_size=plan.evaluation_batch_size)
-    before = {key: measure(own) for key, own in subsets.items()}
+    before = _by_head([measure(own) for own in subsets], way.count)
 
     seen = drawn_by_all(
         [torch.from_numpy(client.train) for client in clients],
@@ -178,9 +179,11 @@ def _updated(
     ]
     weights = _by_head_and_device(head_weights, samples.store.labels.device, way.dtype)
     means = Means(way.count)
+    kind = samples.store.labels.device.type
+    precision = torch.autocast(kind, torch.bfloat16) if plan.bf16 else nullcontext()
     net.train()
     for batch in batches(samples, devices, seen, sizes, net.modalities, way.dtype, augmentation):
-        with torch.autocast(batch.labels.device.type, torch.bfloat16, enabled=plan.bf16):
+        with precision:
             losses = head_losses(_through(way, batch), batch)
         minimised = blended(losses, weights, batch)
         if minimised is None:  # every head that these samples could train has weight zero
@@ -192,7 +195,7 @@ def _updated(
             means.add(head, loss, batch.devices, batch.has(head) & training)
 
     losses_of, finite = means.by_device(), way.finite()
-    after = {key: measure(own) for key, own in subsets.items()}
+    after = _by_head([measure(own) for own in subsets], way.count)
     states = way.states()
     return [
         Trained(
@@ -201,8 +204,8 @@ def _updated(
             losses_of[k],
             len(sizes[k]),
             normaliser(len(sizes[k]), plan.momentum, plan.learning_rate * plan.proximal),
-            _by_head({key: own[k] for key, own in before.items()}),
-            _by_head({key: own[k] for key, own in after.items()}),
+            before[k],
+            after[k],
             math.isfinite(minimised_loss) and finite[k],
         )
         for k in range(way.count)
@@ -245,18 +248,20 @@ def blended(
         weights: z by head, of all clients or of each.
         batch: Of those clients.
     """
-    own = {
-        head: one[batch.devices] if isinstance(one, Tensor) else one
-        for head, one in weights.items()
-        if head in losses
-    }
-    heads: dict[str, Mask] = {head: batch.has(head) & (one != 0) for head, one in own.items()}
-    terms = [
-        term if heads[head] is True else torch.where(torch.as_tensor(heads[head]), term, 0.0)
-        for head, term in ((head, own[head] * loss) for head, loss in losses.items() if head in own)
-        if heads[head] is not False
-    ]
-    return Minimised(torch.stack(terms).sum(0), heads) if terms else None
+    heads: dict[str, Mask] = {}
+    terms = []
+    for head, loss in losses.items():
+        if head not in weights:
+            continue
+        weight = weights[head]
+        own = weight[batch.devices] if isinstance(weight, Tensor) else weight
+        heads[head] = mask = batch.has(head) & (own != 0)
+        if mask is not False:
+            term = own * loss
+            terms.append(term if mask is True else torch.where(torch.as_tensor(mask), term, 0.0))
+    if not terms:
+        return None
+    return Minimised(terms[0] if len(terms) == 1 else torch.stack(terms).sum(0), heads)
 
 
 def _reached(net: LateFusionNet, heads: Mapping[str, Mask], batch: Batch) -> dict[str, Mask]:
@@ -291,16 +296,23 @@ def subset_size(samples: int, measured: float | None) -> int:
 
 def _subsets(
     clients: Sequence[Client], measured: float | None, seeds: Sequence[int]
-) -> dict[str, list[Tensor]]:
-    """Draw the samples that losses are measured on before and after: D_s and D'_s of Algorithm 1, line 14."""
+) -> list[list[Tensor]]:
+    """Draw the training and the validation samples that losses are measured on: D_s and D'_s of Algorithm 1, line 14.
+
+    Nothing where nothing is ``measured``.
+    """
     if measured is None:
-        return {}
-    drawn: dict[str, list[Tensor]] = {"train": [], "validation": []}
-    for client, seed in zip(clients, seeds, strict=True):
-        for key, rows in (("train", client.train), ("validation", client.validation)):
-            order = torch.randperm(len(rows), generator=random_numbers(derive_seed(seed, "measured", key)))
-            drawn[key].append(torch.from_numpy(rows)[order[: subset_size(len(rows), measured)]])
-    return drawn
+        return []
+
+    def draw(key: str, rows: Rows, seed: int) -> Tensor:
+        order = torch.randperm(len(rows), generator=random_numbers(derive_seed(seed, "measured", key)))
+        return torch.from_numpy(rows)[order[: subset_size(len(rows), measured)]]
+
+    own = list(zip(clients, seeds, strict=True))
+    return [
+        [draw("train", client.train, seed) for client, seed in own],
+        [draw("validation", client.validation, seed) for client, seed in own],
+    ]
 
 
 def _measure(
@@ -334,9 +346,11 @@ def _measure(
     return [{head: own[k] for head, own in means.items() if counts[head][k]} for k in range(way.count)]
 
 
-def _by_head(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Losses]:
-    """Arrange what was measured by head instead of by kind of sample; only heads that have both."""
+def _by_head(measured: Sequence[Sequence[Mapping[str, float]]], count: int) -> Sequence[Mapping[str, Losses]]:
+    """Arrange what ``count`` clients' subsets have shown by client and head; only heads that have both."""
     if not measured:
-        return {}
-    train, validation = measured["train"], measured["validation"]
-    return {head: Losses(train[head], validation[head]) for head in train if head in validation}
+        return [{}] * count
+    return [
+        {head: Losses(train[head], validation[head]) for head in train if head in validation}
+        for train, validation in zip(*measured, strict=True)
+    ]

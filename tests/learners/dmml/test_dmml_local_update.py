@@ -130,7 +130,7 @@ def test_mini_batches_may_drop_what_an_epoch_leaves_over() -> None:
 def test_mini_batches_keep_what_an_epoch_leaves_over() -> None:
     """41 samples in batches of 32 are two steps, of 32 and 9; an epoch sees each sample once."""
     assert iterations_per_epoch(41, 32, "keep") == 2
-    assert batch_sizes(41, 32, 5, "keep") == [32, 9, 32, 9, 32]
+    assert batch_sizes(41, 32, 5, "keep") == (32, 9, 32, 9, 32)
     batches = mini_batches(41, 32, 5, 3, "keep")
     assert [len(batch) for batch in batches] == [32, 9, 32, 9, 32]
     for first in (0, 2):
