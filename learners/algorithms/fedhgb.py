@@ -52,7 +52,7 @@ NOTHING_KNOWN = Behaviour(0.0, math.inf)
 PSEUDO_OBSERVATIONS = 2.0
 """So many rounds of the population's mean are added to a client's own where expectations are estimated (ours)."""
 FEW = 0.25
-"""A run is warned of where so few of its clients, or fewer, have all the weight."""
+"""Where a smaller share of the clients counts, mean over the rounds, a run ends with a warning: K/4 clients."""
 
 Heads = Mapping[str, Behaviour]
 """What a client measured in a round, by head."""
@@ -205,6 +205,18 @@ class FedHGB(FedAvg):
 
     def _make_plan(self) -> LocalPlan:
         return replace(super()._make_plan(), measured=self._hgb.measured_share if self._measures else None)
+
+    def notes(self, means: Mapping[str, float]) -> Sequence[str]:
+        """Warn of an aggregation that few clients have a say in."""
+        share = means.get("effective_share", 1.0)
+        if share >= FEW:
+            return ()
+        return [
+            f"learner: eq. (14) gave so unequal weights that {means['effective_clients']:.1f} clients counted in a round, "
+            f"{100 * share:.0f} % of those that answered (metric effective_clients); let clients hold out and measure "
+            "more samples (learner.validation_share, measured_share), gain in their rounds (learner.learning_rate, "
+            "local_epochs), or set learner.blending_estimate: expected"
+        ]
 
     def _head_weights(self, work: TaskGraph, round: int, model: Model, client: Client) -> Any:
         heads = self._federation.architecture.heads(client.modalities)

@@ -206,6 +206,8 @@ def run(
                 "surrogate_data": surrogate,
                 **totals.summary(),
             }
+            notes = list(simulation.learner.notes(totals.means))
+            summary |= {"notes": notes} if notes else {}
             recorder.close(
                 status,
                 summary,
@@ -217,6 +219,8 @@ def run(
                 jobs=simulation.executor.jobs_done,
                 execution={"executor": plan.parts["jobs.executor"].name, **simulation.execution},
             )
+    for note in notes:
+        errors.out(f"note: {note}", highlight=False)
     if plots:
         draw_run(folder, errors)
     if as_json:
