@@ -5,10 +5,10 @@
     python benchmarks/reproduce_fedhgb.py premise                   # several modalities against the best single one
     python benchmarks/reproduce_fedhgb.py steps                     # FedNova beside FedAvg weighed by n/‖a‖
 
-Ten clients, all in every round; everybody's labels are right, or those of three clients are random. The step size, FedAvg's
-best, and FedHGB's lift are chosen on seeds that the tables do not use. Runs of one seed have the same placement,
-partition, wrong clients and first weights, so differences are paired. Runs that are there are not run again: a command
-can be stopped and given again.
+Ten clients, all in every round; everybody's labels are right, or those of three clients are random. The step size,
+FedAvg's best, and FedHGB's lift are chosen on seeds that the tables do not use. Runs of one seed have the same
+placement, partition, wrong clients and first weights, so differences are paired. Runs that are there are not run again:
+a command can be stopped and given again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ COMMON = (
     "learner.validation_share=0.3",
 )
 WORLDS = {
-    "halves": World("fedhgb_fashion", ("rounds=40",), ("left", "right")),
+    "halves": World("fedhgb_fashion", ("rounds=40", "partition.min_samples=60"), ("left", "right")),
     "actors": World(
         "fedhgb_ravdess",
         (

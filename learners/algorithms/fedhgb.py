@@ -212,10 +212,10 @@ class FedHGB(FedAvg):
         if share >= FEW:
             return ()
         return [
-            f"learner: eq. (14) gave so unequal weights that {means['effective_clients']:.1f} clients counted in a round, "
-            f"{100 * share:.0f} % of those that answered (metric effective_clients); let clients hold out and measure "
-            "more samples (learner.validation_share, measured_share), gain in their rounds (learner.learning_rate, "
-            "local_epochs), or set learner.blending_estimate: expected"
+            f"learner: in a round {means['effective_clients']:.1f} clients counted, {100 * share:.0f} % of those that "
+            "answered (eq. 14; metric effective_clients); let them measure on more samples (learner.validation_share, "
+            "measured_share), take smaller or fewer steps (learner.learning_rate, local_epochs), or set "
+            "learner.blending_estimate: expected"
         ]
 
     def _head_weights(self, work: TaskGraph, round: int, model: Model, client: Client) -> Any:

@@ -41,8 +41,8 @@ class WrongLabels(Options):
         default=1.0,
         gt=0,
         le=1,
-        description="part of their samples, held-out ones too, that get a random label, rounded half up; of all classes "
-        "alike, so that one in so many is right",
+        description="part of their samples, held-out ones too, rounded half up, that get a random label; of all "
+        "classes alike, so that by chance some are right",
     )
 
 

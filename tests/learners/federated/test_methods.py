@@ -495,7 +495,8 @@ def test_hgb_expects_what_clients_did_over_their_rounds() -> None:
 def test_hgb_expects_heads_as_the_population_has_them() -> None:
     """Audio: ΔG (0.3, 0.1), ΔO 0.2; fused: (0.1, 0.3), 0.1; of one round, with two pseudo-observations.
 
-    Client 0: audio 0.7/3 over 0.04 beside fused 0.5/3 over 0.01, z = 7/27; client 1: 0.5/3/0.04 beside 0.7/3/0.01, 5/33.
+    Client 0: audio 0.7/3 over 0.04 beside fused 0.5/3 over 0.01, z = 7/27.
+    Client 1: audio 0.5/3 over 0.04 beside fused 0.7/3 over 0.01, z = 5/33.
     """
     learner = make("mgb", devices=2, blending_estimate="expected", **EARS)
     play = Play(learner)
@@ -520,6 +521,13 @@ def test_hgb_remembers_a_clients_own_last_rounds() -> None:
     memory = play.model().memory
     gains = {k: [one["audio"].generalisation for one in own] for k, own in memory.items()}
     assert gains == {0: pytest.approx([0.2, 0.3]), 1: pytest.approx([0.1, 0.3])}
+
+
+def test_hgb_warns_where_fewer_than_a_quarter_of_the_clients_count() -> None:
+    learner = make("fedhgb", **EARS)
+    assert learner.notes({}) == learner.notes({"effective_share": 0.25, "effective_clients": 2.5}) == ()
+    (note,) = learner.notes({"effective_share": 0.06, "effective_clients": 2.4})
+    assert "2.4 clients counted, 6 % of those that answered" in note and "blending_estimate: expected" in note
 
 
 def test_hgb_a_device_shares_z_among_the_heads_that_it_has() -> None:
