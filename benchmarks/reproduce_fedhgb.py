@@ -129,8 +129,7 @@ class Study:
         """Do all runs that are missing; return their folders. One that diverges does not take the others with it."""
         wanted = list(cases)
         found = {}
-        # A worker ends now and then, for what a process has grown to.
-        with ProcessPoolExecutor(self._workers, max_tasks_per_child=30) as pool:
+        with ProcessPoolExecutor(self._workers) as pool:
             waiting = {case: pool.submit(run, case, self._runs) for case in wanted}
             for case, future in waiting.items():
                 try:

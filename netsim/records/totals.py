@@ -181,7 +181,9 @@ class Totals(Observer):
     @property
     def means(self) -> dict[str, float]:
         """Return the mean over rounds of each metric's means over devices, by name; without those by modality."""
-        by_round = {name: list(curves[""].means.values()) for name, curves in self._curves.items() if "" in curves}
+        by_round = {
+            name: list(curves[""].means.values()) for name, curves in self._curves.items() if "" in curves
+        }
         return {name: float(np.mean(values)) for name, values in by_round.items() if values}
 
     def summary(self) -> dict[str, Any]:

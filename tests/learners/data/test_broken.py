@@ -66,7 +66,9 @@ def test_a_share_of_a_devices_labels() -> None:
 def test_who_is_wrong_is_drawn_and_more_of_them_are_the_same_and_others() -> None:
     few, more = (set(dealt(wrong_labels={"devices": n}).data.oddities["wrong_labels"]) for n in (2, 4))
     assert len(few) == 2 and len(more) == 4 and few < more
-    drawn = {tuple(dealt(seed, wrong_labels={"devices": 2}).data.oddities["wrong_labels"]) for seed in range(8)}
+    drawn = {
+        tuple(dealt(seed, wrong_labels={"devices": 2}).data.oddities["wrong_labels"]) for seed in range(8)
+    }
     assert len(drawn) > 1
 
 
@@ -84,7 +86,9 @@ def test_noise_in_place_of_a_modality() -> None:
     assert after.dtype == torch.float16 and changed(split, data().inputs["audio"], after) == [0] * 5 + [100]
     noisy = after[split.shares[5].samples].double()
     assert abs(float(noisy.mean()) - 3) < 0.5 and abs(float(noisy.std()) - 2) < 0.35
-    assert split.data.inputs["visual"].equal(data().inputs["visual"]) and split.data.labels.equal(data().labels)
+    assert split.data.inputs["visual"].equal(data().inputs["visual"]) and split.data.labels.equal(
+        data().labels
+    )
     assert split.data.oddities["broken_modality"] == {"modality": "audio", "devices": [5]}
 
 
@@ -95,7 +99,11 @@ def test_noise_added_to_pixels_is_rounded_and_stays_in_their_range() -> None:
     rows = split.shares[k].samples
     before, after = data().inputs["visual"][rows], split.data.inputs["visual"][rows]
     bright = after[before == 200].double()
-    assert after.dtype == torch.uint8 and abs(float(bright.mean()) - 200) < 2 and abs(float(bright.std()) - 10) < 2
+    assert (
+        after.dtype == torch.uint8
+        and abs(float(bright.mean()) - 200) < 2
+        and abs(float(bright.std()) - 10) < 2
+    )
     assert abs(float((after[before == 0] == 0).double().mean()) - 0.5) < 0.08
 
 

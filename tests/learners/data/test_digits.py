@@ -51,7 +51,9 @@ def test_an_image_is_cut_into_two_modalities(tmp_path: Path) -> None:
         assert [half.shape[axis] for half in halves] == [4, 5] and torch.cat(halves, axis).equal(whole)
         for m in data.modalities:
             seen = data.transforms[m].test(data.inputs[m][data.train])
-            assert float(seen.mean()) == pytest.approx(0, abs=1e-4) and float(seen.std()) == pytest.approx(1, abs=1e-3)
+            assert float(seen.mean()) == pytest.approx(0, abs=1e-4) and float(seen.std()) == pytest.approx(
+                1, abs=1e-3
+            )
 
 
 def test_pixels_use_the_whole_range() -> None:
