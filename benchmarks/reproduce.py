@@ -21,9 +21,11 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from typer.testing import CliRunner
 
 from analysis.compare import compare, comparison_figure
 from analysis.runs.run import Run, load_run
+from netsim.app.cli import app
 
 ROOT = Path(__file__).parent.parent
 LEARNERS = "isolated,dmml,dmml_kd,dmml_kd_balance"
@@ -38,18 +40,24 @@ def finished(folder: Path) -> bool:
 
 
 def run(
-    scenario: str, learner: str, seed: int, settings: Sequence[str], runs: Path, name: str | None = None
+    scenario: str,
+    learner: str,
+    seed: int,
+    settings: Sequence[str],
+    runs: Path,
+    name: str | None = None,
+    here: bool = False,
 ) -> Path:
-    """One run in a process of its own, on one core; ``name``, or else the learner, and the seed name its folder."""
+    """One run on one core, in a process of its own or ``here``, where Python has started and what it needs is loaded.
+
+    ``name``, or else the learner, and the seed name its folder.
+    """
     folder = runs / scenario / f"{name or learner}-seed{seed}"
     if finished(folder):
         return folder
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}-broken-{os.getpid()}"))
     words = [
-        sys.executable,
-        "-m",
-        "netsim",
         "run",
         str(ROOT / "scenarios" / f"{scenario}.yaml"),
         "--quiet",
@@ -60,11 +68,20 @@ def run(
     alone = ("jobs.executor.name=inline", "jobs.stacking=off", "jobs.threads=1")  # the same bytes everywhere
     for setting in (*alone, f"learner.name={learner}", *settings):
         words += ["--set", setting]
-    done = subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    if done.returncode:
-        raise SystemExit(f"{folder.name}: {done.stderr.strip()}")
+    if here:
+        invoked = CliRunner().invoke(app, words)
+        status, complaint = invoked.exit_code, invoked.output
+    else:
+        done = subprocess.run(
+            [sys.executable, "-m", "netsim", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        status, complaint = done.returncode, done.stderr
+    if status:
+        raise SystemExit(f"{folder.name}: {complaint.strip()}")
     print(f"{scenario} {folder.name}: {load_accuracy(folder)}", file=sys.stderr, flush=True)
     return folder
 

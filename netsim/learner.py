@@ -288,6 +288,14 @@ class Learner(ABC):
         """Return whether :meth:`acknowledged` is of any use here."""
         return type(self).acknowledged is not Learner.acknowledged
 
+    def notes(self, means: Mapping[str, float]) -> Sequence[str]:
+        """Return what a person should be warned of when a run is over, a sentence each.
+
+        Args:
+            means: Each metric's mean over devices and rounds, by name; of those that are about no single modality.
+        """
+        return ()
+
     def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
         """Return what ``device`` tells the cluster head after ``round``, with ``budget`` left for the next."""
         raise NotImplementedError

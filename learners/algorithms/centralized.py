@@ -95,4 +95,4 @@ class _Pooled(Partition):
 
     def split(self, data: MultimodalDataset, device_count: int, seed: int) -> Split:
         """Leave what was set aside where it is."""
-        return Split(self.deal(data, device_count, seed), self._public)
+        return Split(self.deal(data, device_count, seed), self._public, data)

@@ -90,7 +90,9 @@ class FedAvg(Learner):
 
     def _method(self) -> averaging.Averaging:
         """Return what the server does with uploads."""
-        return averaging.Averaging(self._federation.amounts, self._options.on_nan == "drop")
+        per_step = self._options.aggregation_weights == "per_step"
+        kind = averaging.PerStep if per_step else averaging.Averaging
+        return kind(self._federation.amounts, self._options.on_nan == "drop")
 
     def _head_weights(self, work: TaskGraph, round: int, model: Model, client: Client) -> Any:
         """Return how much each of a client's heads counts in what it minimises, or a future; they sum to 1."""
@@ -275,7 +277,8 @@ class FedAvg(Learner):
             return Step(model, model, self._server_method.value.dropped(0))
         inputs = {"method": self._server_method, "round": round, "before": before, "arrived": arrived}
         combined = work.together(averaging.combine, inputs, round)
-        return Step(Model(round, combined["parts"], combined["head_weights"]), metrics=combined["metrics"])
+        model = Model(round, combined["parts"], combined["head_weights"], combined["memory"])
+        return Step(model, metrics=combined["metrics"])
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of the server's model, or without one of a device's; after every so many rounds."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from learners.data.partitions.broken import as_held
 from netsim.core.options import NoOptions, Options
 from netsim.core.streams import stream
 
@@ -186,10 +187,12 @@ class Split(NamedTuple):
     Attributes:
         shares: The data of each device.
         public: Rows of the public data, which all devices may use and none owns; int64.
+        data: The data set as the devices hold it, with wrong labels and broken modalities.
     """
 
     shares: list[Share]
     public: np.ndarray
+    data: MultimodalDataset
 
 
 class Partition(ABC):
@@ -215,13 +218,17 @@ class Partition(ABC):
     def split(self, data: MultimodalDataset, device_count: int, seed: int) -> Split:
         """Set the part ``public_share`` of the training rows aside, if the options have one, and deal the rest.
 
+        Then break what ``wrong_labels`` and ``broken_modality`` say, if the options have them.
+
         Raises:
-            ScenarioError: See :meth:`deal`.
+            ScenarioError: See :meth:`deal` and :func:`learners.data.partitions.broken.as_held`.
         """
-        share = getattr(self.options, "public_share", 0.0)
-        if not share:
-            return Split(self.deal(data, device_count, seed), data.train[:0])
-        order = stream(seed, "partition", "public").permutation(data.train)
-        count = int(share * len(order) + 0.5)
-        rest = dataclasses.replace(data, train=np.sort(order[count:]))
-        return Split(self.deal(rest, device_count, seed), np.sort(order[:count]))
+        of = self.options
+        share, rest, public = getattr(of, "public_share", 0.0), data, data.train[:0]
+        if share:
+            order = stream(seed, "partition", "public").permutation(data.train)
+            count = int(share * len(order) + 0.5)
+            rest, public = dataclasses.replace(data, train=np.sort(order[count:])), np.sort(order[:count])
+        shares = self.deal(rest, device_count, seed)
+        wrong, broken = getattr(of, "wrong_labels", None), getattr(of, "broken_modality", None)
+        return Split(shares, public, as_held(data, shares, wrong, broken, seed))

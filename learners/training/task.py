@@ -170,7 +170,7 @@ def load_task(setup: Setup, only: tuple[str, ...] | None) -> Task:
         )
         for share in split.shares
     )
-    return Task(dataset, shares, modalities, split.public)
+    return Task(split.data, shares, modalities, split.public)
 
 
 def store_of(

@@ -206,6 +206,8 @@ def run(
                 "surrogate_data": surrogate,
                 **totals.summary(),
             }
+            notes = list(simulation.learner.notes(totals.means))
+            summary |= {"notes": notes} if notes else {}
             recorder.close(
                 status,
                 summary,
@@ -223,6 +225,8 @@ def run(
             "call self.work.close(round, self.network.env.now) for each, when nobody is in it any more",
             highlight=False,
         )
+    for note in notes:
+        errors.out(f"note: {note}", highlight=False)
     if plots:
         draw_run(folder, errors)
     if as_json:

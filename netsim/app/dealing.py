@@ -20,7 +20,7 @@ def deal(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> tuple[Any, 
         say: Tells the user what takes long.
 
     Returns:
-        The data set, and one share per device.
+        The data set as the devices hold it, and one share per device.
 
     Raises:
         ScenarioError: The scenario has no data or no partition, or they cannot be made as asked.
@@ -36,4 +36,4 @@ def deal(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> tuple[Any, 
     with plan.named():
         dataset = plan.parts["data"].make().load(seed, cache_dir, say)
         split = plan.parts["partition"].make().split(dataset, plan.scenario.devices.count, seed)
-        return dataset, split.shares
+        return split.data, split.shares

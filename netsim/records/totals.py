@@ -178,6 +178,14 @@ class Totals(Observer):
             if name != "accuracy" and any(curve.means for curve in curves.values())
         }
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Return the mean over rounds of each metric's means over devices, by name; without those by modality."""
+        by_round = {
+            name: list(curves[""].means.values()) for name, curves in self._curves.items() if "" in curves
+        }
+        return {name: float(np.mean(values)) for name, values in by_round.items() if values}
+
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``summary.json``."""
         energy = self.device_energy_j

@@ -166,6 +166,15 @@ def test_json_mode_prints_one_object_a_line(run):
     assert lines[-1]["folder"] == str(folder) and lines[-1]["status"] == "finished"
 
 
+def test_a_learner_warns_at_the_end(run, monkeypatch):
+    from learners.algorithms.stub import Stub
+
+    monkeypatch.setattr(Stub, "notes", lambda self, means: [f"learner: {len(means)} metrics are few"])
+    result, folder = run("--quiet")
+    assert result.stderr == "note: learner: 0 metrics are few\n"
+    assert json.loads((folder / "summary.json").read_text())["notes"] == ["learner: 0 metrics are few"]
+
+
 def test_quiet_mode_prints_the_folder_alone(run):
     result, folder = run("--quiet")
     assert result.stdout == f"{folder}\n"

@@ -151,6 +151,8 @@ GIVEN: dict[str, list[Any]] = {
     "learners.mhd.public": [ODD],
     "partitions.classes_per_device.modalities": [[["features"], ["features"], ["features"]]],
     "partitions.classes_per_device.public_share": [0.25],
+    "partitions.classes_per_device.wrong_labels": [{"devices": 1}],
+    "partitions.classes_per_device.broken_modality": [{"devices": [0], "modality": "features"}],
     "partitions.classes_per_device.classes": [1],
     "partitions.dirichlet.kept": [[0.5, 0.9]],
     "partitions.primary_labels.primary": [1],

@@ -13,6 +13,7 @@ DATA_FOLDER = Path(os.environ.get("NETSIM_DATA", ROOT.parent / "shared" / "data"
 DATA = {
     "avdigits_12dev": DATA_FOLDER,
     "decentralized_ravdess": DATA_FOLDER / "ravdess",
+    "fedhgb_fashion": DATA_FOLDER / "FashionMNIST",
     "fedhgb_ravdess": DATA_FOLDER / "ravdess",
     "fedhgb_utd": DATA_FOLDER / "utd_mhad",
     "ravdess_12dev": DATA_FOLDER / "ravdess",
@@ -45,6 +46,7 @@ SHORT: dict[str, tuple[str, ...]] = {
         "learner.local_epochs=1",
         f"data.root={DATA['fedhgb_ravdess']}",
     ),
+    "fedhgb_fashion": ("rounds=2", "evaluation.samples=40", f"data.root={DATA_FOLDER}"),
     "fedhgb_ravdess": ("rounds=2", "learner.local_epochs=1", f"data.root={DATA['fedhgb_ravdess']}"),
     "fedhgb_utd": ("rounds=2", "learner.local_epochs=1", f"data.root={DATA['fedhgb_utd']}"),
     # On the digits that stand in, wherever it runs.

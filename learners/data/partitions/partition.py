@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.data.partitions.broken import BrokenModality, WrongLabels
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OwnerOptions(Options):
-    """Options for the modalities of devices; part of every ``partition`` block.
+    """Options for what devices hold besides the samples' classes; part of every ``partition`` block.
 
     Attributes:
         gamma: Fraction of devices that own all modalities, rounded to whole devices (half up). The others own
@@ -28,11 +29,15 @@ class OwnerOptions(Options):
         modalities: The modalities of each device, in the order of devices; replaces ``gamma``.
         public_share: Fraction of the training samples that is set aside before the rest is dealt: public samples, for
             learners that distil with samples that everybody has.
+        wrong_labels: Devices that have wrong labels; null for none.
+        broken_modality: Devices of which a modality is noise; null for none.
     """
 
     gamma: float = Field(default=1.0, ge=0, le=1)
     modalities: list[list[str]] | None = None
     public_share: float = Field(default=0.0, ge=0, lt=1)
+    wrong_labels: WrongLabels | None = None
+    broken_modality: BrokenModality | None = None
 
 
 class DominantOptions(OwnerOptions):

@@ -1,9 +1,9 @@
-"""Base of sources of labelled images: options, class-balanced subsets, one size, one modality called ``image``."""
+"""Base of sources of labelled images: options, class-balanced subsets, one size, one modality or two halves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a scenario is checked without them
 
     from learners.data.transforms.transform import Standardise
 
+Cut = Literal["left_right", "top_bottom"]
 _AT_ONCE = 10_000  # images resized in one go
 
 
@@ -30,11 +31,14 @@ class ImageOptions(Options):
         test_samples: Images to test on, chosen in the same way; null for all.
         size: Height and width that images are resized to, bilinearly and without aliasing [pixel]; null leaves
             them as they are.
+        cut: Cut every image into two modalities, ``left`` and ``right`` or ``top`` and ``bottom``, the second of which
+            has the middle line of an odd size; null for one modality, ``image``.
     """
 
     train_samples: PositiveInt | None = None
     test_samples: PositiveInt | None = None
     size: int | None = Field(default=None, ge=4, le=512)
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -98,15 +102,16 @@ class ImageSource(DataSource):
             count = min(asked, len(images)) if asked is not None and surrogate else asked
             kept.append(_chosen(name, part, images, count).resized(self.options.size))
         count = len(kept[0]) + len(kept[1])
+        inputs = _cut(torch.cat([images.pixels for images in kept]), self.options.cut)
         return MultimodalDataset(
             name=name,
             classes=classes,
-            inputs={"image": torch.cat([images.pixels for images in kept])},
+            inputs=inputs,
             labels=torch.from_numpy(np.concatenate([images.labels for images in kept])),
             groups=np.zeros(count, dtype=np.int64),
             train=np.arange(len(kept[0])),
             test=np.arange(len(kept[0]), count),
-            transforms={"image": standardise(kept[0].pixels)},
+            transforms={m: standardise(pixels[: len(kept[0])]) for m, pixels in inputs.items()},
             surrogate=surrogate,
         )
 
@@ -144,6 +149,16 @@ def standardise(pixels: Tensor) -> Standardise:
         means.append(mean)
         deviations.append(max(variance, 0.0) ** 0.5 or 1.0)  # a channel of one value becomes 0
     return Standardise(torch.tensor(means).view(-1, 1, 1), torch.tensor(deviations).view(-1, 1, 1))
+
+
+def _cut(pixels: Tensor, cut: Cut | None) -> dict[str, Tensor]:
+    """Return ``pixels`` [images, channels, height, width] by modality: whole, or in two halves."""
+    if cut is None:
+        return {"image": pixels}
+    axis = 3 if cut == "left_right" else 2
+    half = pixels.shape[axis] // 2
+    parts = pixels.split([half, pixels.shape[axis] - half], axis)
+    return {m: part.contiguous() for m, part in zip(cut.split("_"), parts, strict=True)}
 
 
 def _chosen(name: str, part: str, images: Images, count: int | None) -> Images:

@@ -22,11 +22,13 @@ class Combined(NamedTuple):
         parts: Its model.
         head_weights: z.
         metrics: What was measured meanwhile.
+        memory: What the node remembers of the others.
     """
 
     parts: State
     head_weights: Mapping[str, float]
     metrics: list[Metric]
+    memory: Any = None
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ class Averaging:
     def combine(self, round: int, before: Model, arrived: Mapping[int, Upload]) -> Combined:
         """Make the server's next model of what has ``arrived``; if that is nothing, it is the one ``before``."""
         uploads = {k: arrived[k] for k in sorted(arrived) if arrived[k].trained.finite}
-        combined = Combined(before.parts, before.head_weights, [])
+        combined = Combined(before.parts, before.head_weights, [], before.memory)
         if uploads:
             combined = self.blend(round, before, uploads)
-        return Combined(*combined[:2], [*combined.metrics, *self.dropped(len(arrived) - len(uploads))])
+        dropped = self.dropped(len(arrived) - len(uploads))
+        return combined._replace(metrics=[*combined.metrics, *dropped])
 
     def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
         """Return the server's next model and z, from at least one upload."""
@@ -67,6 +70,16 @@ class Averaging:
     def dropped(self, count: int) -> list[Metric]:
         """Return the metric that so many clients were left out, where they can be."""
         return [Metric("dropped", float(count))] if self.drops else []
+
+
+@dataclass(frozen=True)
+class PerStep(Averaging):
+    """FedAvg with p_k in proportion to n_k/‖a_k‖₁: the direction of FedNova, and a mean of the clients' models."""
+
+    def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
+        """Return what becomes of trained numbers."""
+        amounts = {k: self.amounts[k] / upload.trained.normaliser for k, upload in uploads.items()}
+        return averaging(lambda holders: shares({k: amounts[k] for k in holders}))
 
 
 def combine(inputs: Sequence[Mapping[str, Any]]) -> list[Combined]:

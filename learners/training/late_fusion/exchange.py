@@ -14,11 +14,13 @@ class Model(NamedTuple):
         number: The round after which it is the node's; 0 for the first.
         parts: Its parts by name, or a future of them.
         head_weights: z, how much each head's loss counts in training, by modality and for the fused head; or a future.
+        memory: What the server remembers of its clients, and does not send; or a future.
     """
 
     number: int
     parts: Any
     head_weights: Any
+    memory: Any = None
 
 
 class Upload(NamedTuple):

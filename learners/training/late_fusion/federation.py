@@ -114,7 +114,7 @@ class Federation:
     @property
     def amounts(self) -> dict[int, float]:
         """Return how much each client's data counts, n_k: its training samples, or 1."""
-        by_samples = self.options.aggregation_weights == "samples"
+        by_samples = self.options.aggregation_weights != "uniform"
         return {k: float(len(client.train)) if by_samples else 1.0 for k, client in self.clients.items()}
 
     def restricted(self, modalities: tuple[str, ...]) -> Shared:

@@ -51,10 +51,10 @@ class FederatedOptions(Options):
         default=0.9, ge=0, lt=1, description="momentum of SGD; it is forgotten as a round begins"
     )
     weight_decay: float = Field(default=1e-3, ge=0, description="weight decay of SGD")
-    aggregation_weights: Literal["samples", "uniform"] = Field(
+    aggregation_weights: Literal["samples", "uniform", "per_step"] = Field(
         default="samples",
-        description="how much a client counts where its data counts: by its training samples, or all the same; "
-        "BatchNorm's statistics are averaged so by every method",
+        description="how much a client counts: by its training samples n, all the same, or by n/‖a‖, with FedNova's "
+        "size ‖a‖ of its work; BatchNorm's statistics are averaged by n, or all the same",
     )
     validation_share: float = Field(
         default=0.2, ge=0, lt=1, description="part of its samples that each device holds out of training"
@@ -108,7 +108,17 @@ FEDPROX = Entry(
 )
 
 
-class FedNovaOptions(FedAvgOptions):
+class WeighedOptions(FedAvgOptions):
+    """Learners that weigh clients by their work, or their models, themselves."""
+
+    aggregation_weights: Literal["samples", "uniform"] = Field(
+        default="samples",
+        description="how much a client counts where its data counts: by its training samples, or all the same; "
+        "BatchNorm's statistics are averaged so by every method",
+    )
+
+
+class FedNovaOptions(WeighedOptions):
     """The block of a ``fednova`` learner."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
@@ -122,7 +132,7 @@ FEDNOVA = Entry(
 )
 
 
-class FedAttOptions(FedAvgOptions):
+class FedAttOptions(WeighedOptions):
     """The block of a ``fedatt`` learner."""
 
     attention_step: float = Field(
@@ -167,6 +177,21 @@ class FedHGBOptions(FederatedOptions):
     blending_floor: float = Field(
         default=1e-2, gt=0, description="smallest ΔO that is told from none [loss units]"
     )
+    blending_estimate: Literal["round", "expected"] = Field(
+        default="round",
+        description="ΔG and ΔO² in the weights: those of the round, as Algorithm 1 has it, or estimates of their "
+        "expectations, as Theorem 1 has it: means over a client's last rounds and two pseudo-observations of the "
+        "mean over all clients",
+    )
+    blending_window: PositiveInt = Field(
+        default=10, description="rounds of a client's own, the last ones, that expected is a mean over"
+    )
+    lift: float = Field(
+        default=0.0,
+        ge=0,
+        description="added to every ΔG before weights are made of it, so that who gains a little less than nothing "
+        "counts for little instead of nothing [loss units]; not in the paper",
+    )
 
 
 FEDHGB = Entry(
@@ -189,7 +214,7 @@ CGB = Entry(
 )
 
 
-class StalenessOptions(FedAvgOptions):
+class StalenessOptions(WeighedOptions):
     """Treatment of models that began with an older version than the server's present one."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")

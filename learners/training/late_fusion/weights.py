@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -122,6 +122,37 @@ def blended(weights: Mapping[Key, float], behaviours: Mapping[Key, Behaviour]) -
     )
 
 
+def expected(observed: Mapping[Key, Sequence[Behaviour]], prior: float) -> dict[Key, Behaviour]:
+    """Estimate E[ΔG] and E[ΔO²] of each from its observations: Theorem 1 has expectations, Algorithm 1 one draw each.
+
+    Both are means over the observations and ``prior`` more, each worth the mean over everybody's. So who was seen
+    seldom counts as the population does (empirical Bayes with a known weight).
+
+    Args:
+        observed: ΔG and ΔO of each, from its rounds, at least one.
+        prior: Pseudo-observations; 0 for none.
+
+    Returns:
+        E[ΔG], and √E[ΔO²] in the place of ΔO. Of one observation and no prior that is ΔG and |ΔO|.
+    """
+    pooled = [one for own in observed.values() for one in own]
+    gain = math.fsum(one.generalisation for one in pooled) / len(pooled)
+    square = math.fsum(one.overfitting**2 for one in pooled) / len(pooled)
+    found = {}
+    for key, own in observed.items():
+        count = len(own) + prior
+        found[key] = Behaviour(
+            math.fsum([*(one.generalisation for one in own), prior * gain]) / count,
+            math.sqrt(math.fsum([*(one.overfitting**2 for one in own), prior * square]) / count),
+        )
+    return found
+
+
+def effective_number(weights: Iterable[float]) -> float:
+    """Compute 1/Σp² of weights that sum to 1: how many equal ones would average out as much noise (Kish 1965)."""
+    return 1 / math.fsum(weight**2 for weight in weights)
+
+
 class Blend(NamedTuple, Generic[Key]):
     """Weights from behaviours.
 
@@ -136,7 +167,9 @@ class Blend(NamedTuple, Generic[Key]):
     uniform: bool
 
 
-def blend(behaviours: Mapping[Key, Behaviour], sign: Sign = "clip", floor: float = 1e-2) -> Blend[Key]:
+def blend(
+    behaviours: Mapping[Key, Behaviour], sign: Sign = "clip", floor: float = 1e-2, lift: float = 0.0
+) -> Blend[Key]:
     """Eqs. (13) and (14): weights in proportion to ΔG/ΔO², over modalities or over clients.
 
     Eq. (13) has a factor of 2 that makes the weights sum to 2, against the proof's own constraint; here they sum to 1.
@@ -146,8 +179,9 @@ def blend(behaviours: Mapping[Key, Behaviour], sign: Sign = "clip", floor: float
         sign: What a negative ΔG counts for: nothing (``clip``), as much as a positive one (``abs``, as eq. 4
             is printed), or against (``signed``, as eqs. 13 and 14 are printed; weights may be negative).
         floor: δ; ΔO² is taken as δ² where it is smaller [loss units].
+        lift: Added to every ΔG first [loss units]; not in the paper.
     """
-    ratios = {key: _ratio(one, sign, floor) for key, one in behaviours.items()}
+    ratios = {key: _ratio(one, sign, floor, lift) for key, one in behaviours.items()}
     total = math.fsum(ratios.values())
     floored = sum(abs(one.overfitting) < floor for one in behaviours.values())
     # With signs a sum may vanish though its terms do not; dividing by it would tell nothing either.
@@ -156,12 +190,9 @@ def blend(behaviours: Mapping[Key, Behaviour], sign: Sign = "clip", floor: float
     return Blend({key: ratio / total for key, ratio in ratios.items()}, floored, False)
 
 
-def _ratio(one: Behaviour, sign: Sign, floor: float) -> float:
-    gain = {
-        "clip": max(one.generalisation, 0.0),
-        "abs": abs(one.generalisation),
-        "signed": one.generalisation,
-    }
+def _ratio(one: Behaviour, sign: Sign, floor: float, lift: float) -> float:
+    lifted = one.generalisation + lift
+    gain = {"clip": max(lifted, 0.0), "abs": abs(lifted), "signed": lifted}
     return gain[sign] / max(one.overfitting**2, floor**2)
 
 

@@ -41,6 +41,21 @@ def test_networks_see_training_images_of_mean_zero_and_deviation_one(tmp_path: P
     assert float(seen.std()) == pytest.approx(1, abs=1e-4)
 
 
+def test_an_image_is_cut_into_two_modalities(tmp_path: Path) -> None:
+    """9 columns are 4 and 5. Put together again they are the image; each half is standardised for itself."""
+    whole = load(tmp_path, size=9).inputs["image"]
+    for cut, axis in (("left_right", 3), ("top_bottom", 2)):
+        data = load(tmp_path, size=9, cut=cut)
+        assert data.modalities == tuple(cut.split("_"))
+        halves = [data.inputs[m] for m in data.modalities]
+        assert [half.shape[axis] for half in halves] == [4, 5] and torch.cat(halves, axis).equal(whole)
+        for m in data.modalities:
+            seen = data.transforms[m].test(data.inputs[m][data.train])
+            assert float(seen.mean()) == pytest.approx(0, abs=1e-4) and float(seen.std()) == pytest.approx(
+                1, abs=1e-3
+            )
+
+
 def test_pixels_use_the_whole_range() -> None:
     train, test = bundled_digits()
     assert int(train.pixels.min()) == 0 and int(train.pixels.max()) == 255

@@ -278,10 +278,12 @@ def test_without_a_step_nothing_is_generalised() -> None:
 
 
 def test_a_client_with_a_single_sample_measures_nothing() -> None:
-    learner = make("fedhgb", partition=Deal(rows={0: 1}))
-    result = run_job(job_of(learner))
+    play = Play(make("fedhgb", partition=Deal(rows={0: 1})))
+    (turn,) = play.play(1)
+    result = play.results(turn)[0]
     assert not result.before and result.finite
-    assert learner._method().opinion(result) is None
+    assert set(play.model().memory) == {1, 2}  # so it has no say on z, and no weight beside them
+    torch.testing.assert_close(play.parts()["fusion"].weights, weighed_by_memory(play, turn))
 
 
 def test_divergence_is_reported() -> None:

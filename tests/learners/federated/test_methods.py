@@ -189,6 +189,14 @@ def test_what_is_sent_beside_the_model(name: str, up: int, down: int) -> None:
     assert turn.downloads[0].size_bits - plain.downloads[0].size_bits == down * BITS_PER_NUMBER
 
 
+@pytest.mark.parametrize(("name", "up"), [("fedhgb", 4), ("mgb", 4), ("cgb", 2)])
+def test_what_is_sent_for_expectations(name: str, up: int) -> None:
+    """The server works z out, from ΔG and ΔO of both heads; C-GB's z is known, so the blended ones are enough."""
+    turn = Play(make(name, blending_estimate="expected", **EARS)).begin(range(3))
+    plain = Play(make("fedavg", **EARS)).begin(range(3))
+    assert turn.sent[0].size_bits - plain.sent[0].size_bits == up * BITS_PER_NUMBER
+
+
 def test_measuring_costs_forward_passes() -> None:
     """26 training and 6 held-out samples; 40 % are 10 and 2, before and after: 24 forward passes of 372 products."""
     turn = Play(make("fedhgb", **EARS)).begin(range(3))
@@ -277,6 +285,20 @@ def test_clients_count_by_their_samples(weights: str, expected: float) -> None:
     torch.testing.assert_close(play.parts()["fusion"].weights, mean, rtol=1e-5, atol=1e-6)
 
 
+def test_clients_count_by_their_samples_per_step() -> None:
+    """8 samples at batch 8 are one step, 24 are three: without momentum 8/1 beside 24/3, one half each.
+
+    With ρ = 0.9 three steps are 1 + 1.9 + 2.71 = 5.61 gradients: 8/1 beside 24/5.61 = 4.278.
+    """
+    shared = {"devices": 2, "partition": Deal(rows={0: 8, 1: 24}), "validation_share": 0.0}
+    for momentum, expected in ((0.0, 0.5), (0.9, 8 / (8 + 24 / 5.61))):
+        play = played("fedavg", 1, momentum=momentum, aggregation_weights="per_step", **shared)
+        results = play.results(play.turns[0])
+        own, other = (results[k].state["fusion"].weights for k in (0, 1))
+        mean = expected * own + (1 - expected) * other
+        torch.testing.assert_close(play.parts()["fusion"].weights, mean, rtol=1e-5, atol=1e-6)
+
+
 # Limits of one another.
 
 
@@ -297,6 +319,22 @@ def test_fednova_with_unequal_work_is_not() -> None:
     results = one.results(one.turns[0])
     assert [results[k].steps for k in (0, 1)] == [1, 4]
     assert (one.parts()["fusion"].weights - other.parts()["fusion"].weights).abs().max() > 1e-4
+
+
+def test_fednova_goes_farther_than_the_mean_per_step_and_the_same_way() -> None:
+    """Its change is τ_eff Σ p_i/‖a_i‖ times that of FedAvg weighed by n/‖a‖.
+
+    12 and 36 samples at batch 8, short batches kept: τ = 2 and 5, p = 1/4 and 3/4, ‖a‖ = 2.9 and 13.1441.
+    """
+    shared = {"devices": 2, "partition": Deal(rows={0: 12, 1: 36}), "validation_share": 0.0, "momentum": 0.9}
+    nova = played("fednova", 1, **shared)
+    mean = played("fedavg", 1, aggregation_weights="per_step", **shared)
+    effective = 0.25 * 2.9 + 0.75 * 13.1441
+    factor = effective * (0.25 / 2.9 + 0.75 / 13.1441)
+    assert factor > 1
+    start = initial(nova.learner)["fusion"].weights
+    expected = factor * (mean.parts()["fusion"].weights - start)
+    torch.testing.assert_close(nova.parts()["fusion"].weights - start, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_fednova_with_a_proximal_term_takes_steps_for_tau() -> None:
@@ -421,6 +459,75 @@ def test_hgb_blends_the_holders_of_a_part_only() -> None:
     assert z == pytest.approx({"audio": 5 / 18, "visual": 5 / 18, "": 8 / 18})
     assert told[play.server, "blending_floor_hits", ""] == 3 + 1  # its three heads, and itself
     assert told[play.server, "blending_fallbacks", ""] == 1
+
+
+def measured_alike(learner: Any, k: int, gain: float, over: float) -> Upload:
+    return measured(learner, k, dict.fromkeys(("audio", "fusion"), (gain, over)))
+
+
+def test_hgb_expects_what_clients_did_over_their_rounds() -> None:
+    """C-GB, z = 1/2. Client 0 has (ΔG, ΔO) = (0.2, 0.1), then (0.1, 0.3); client 1 has (0.4, 0.2), then (-0.2, 0.2).
+
+    Of all four: ΔG 0.5/4 = 0.125, ΔO² 0.18/4 = 0.045. Client 0: (0.3 + 0.25)/4 = 0.1375 and (0.1 + 0.09)/4 = 0.0475;
+    client 1: (0.2 + 0.25)/4 = 0.1125 and (0.08 + 0.09)/4 = 0.0425. p = (55/19, 45/17)/(55/19 + 45/17) in round 2,
+    where the round alone gives (1, 0). In round 1: ΔG (0.2 + 0.6)/3 and (0.4 + 0.6)/3, ΔO² (0.01 + 0.05)/3 and
+    (0.04 + 0.05)/3: 0.8/0.06 beside 1/0.09, p = (6, 5)/11.
+    """
+    rounds = [{0: (0.2, 0.1), 1: (0.4, 0.2)}, {0: (0.1, 0.3), 1: (-0.2, 0.2)}]
+    a, b = 55 / 19, 45 / 17
+    cases = {"expected": (5 / 11, b / (a + b), 0.0), "round": (10 / 30, 0.0, 0.5)}
+    for estimate, (first, second, lost) in cases.items():
+        learner = make("cgb", devices=2, blending_estimate=estimate, **EARS)
+        play, rises = Play(learner), []
+        for seen in rounds:
+            turn = play.begin([0, 1])
+            play.combine(turn, {k: measured_alike(learner, k, *own) for k, own in seen.items()})
+            moved = play.parts()["fusion"].weights - initial(learner)["fusion"].weights
+            rises.append(float(moved.mean()))  # client k ends k above the first weights
+        assert rises == pytest.approx([first, second], abs=1e-5)
+        told = play.metrics(turn)
+        effective = 1 / (second**2 + (1 - second) ** 2)
+        assert told[play.server, "effective_clients", ""] == pytest.approx(effective)
+        assert told[play.server, "effective_share", ""] == pytest.approx(effective / 2)
+        assert told[play.server, "not_generalising", ""] == lost
+
+
+def test_hgb_expects_heads_as_the_population_has_them() -> None:
+    """Audio: ΔG (0.3, 0.1), ΔO 0.2; fused: (0.1, 0.3), 0.1; of one round, with two pseudo-observations.
+
+    Client 0: audio 0.7/3 over 0.04 beside fused 0.5/3 over 0.01, z = 7/27.
+    Client 1: audio 0.5/3 over 0.04 beside fused 0.7/3 over 0.01, z = 5/33.
+    """
+    learner = make("mgb", devices=2, blending_estimate="expected", **EARS)
+    play = Play(learner)
+    turn = play.begin([0, 1])
+    gains = {0: (0.3, 0.1), 1: (0.1, 0.3)}
+    play.combine(
+        turn,
+        {k: measured(learner, k, {"audio": (a, 0.2), "fusion": (f, 0.1)}) for k, (a, f) in gains.items()},
+    )
+    told = play.metrics(turn)
+    assert told[play.server, "modality_weight", "audio"] == pytest.approx((7 / 27 + 5 / 33) / 3)
+    assert told[play.server, "effective_clients", ""] == pytest.approx(2.0)
+
+
+def test_hgb_remembers_a_clients_own_last_rounds() -> None:
+    """Client 1 is away in round 2 and keeps its place; of three rounds of client 0 a window of two has the last."""
+    learner = make("fedhgb", devices=2, blending_estimate="expected", blending_window=2, **EARS)
+    play = Play(learner)
+    for round, devices in enumerate(([0, 1], [0], [0, 1]), 1):
+        turn = play.begin(devices)
+        play.combine(turn, {k: measured_alike(learner, k, 0.1 * round, 0.1) for k in devices})
+    memory = play.model().memory
+    gains = {k: [one["audio"].generalisation for one in own] for k, own in memory.items()}
+    assert gains == {0: pytest.approx([0.2, 0.3]), 1: pytest.approx([0.1, 0.3])}
+
+
+def test_hgb_warns_where_fewer_than_a_quarter_of_the_clients_count() -> None:
+    learner = make("fedhgb", **EARS)
+    assert learner.notes({}) == learner.notes({"effective_share": 0.25, "effective_clients": 2.5}) == ()
+    (note,) = learner.notes({"effective_share": 0.06, "effective_clients": 2.4})
+    assert "2.4 clients counted, 6 % of those that answered" in note and "blending_estimate: expected" in note
 
 
 def test_hgb_a_device_shares_z_among_the_heads_that_it_has() -> None:

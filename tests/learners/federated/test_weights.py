@@ -17,7 +17,9 @@ from learners.training.late_fusion.weights import (
     behaviour,
     blend,
     blended,
+    effective_number,
     effective_steps,
+    expected,
     momentum_normaliser,
     normaliser,
     proximal_normaliser,
@@ -231,6 +233,48 @@ def test_hgb_signs() -> None:
     assert blend(found, "signed").weights == pytest.approx({"a": 1.5, "b": -0.5})
     cancelling = {"a": Behaviour(0.1, 1.0), "b": Behaviour(-0.1, 1.0)}
     assert blend(cancelling, "signed").weights == {"a": 0.5, "b": 0.5}
+
+
+def test_hgb_expectations_by_hand() -> None:
+    """Client a was seen twice, ΔG 0.4 and 0.2, ΔO 0.1 and -0.3; b once, -0.3 and 0.2.
+
+    Of all three: ΔG 0.3/3 = 0.1, ΔO² (0.01 + 0.09 + 0.04)/3 = 0.14/3. With two pseudo-observations a has
+    (0.6 + 0.2)/4 = 0.2 and (0.1 + 0.28/3)/4 = 0.58/12, b has (-0.3 + 0.2)/3 and (0.04 + 0.28/3)/3 = 0.4/9.
+    """
+    seen = {"a": [Behaviour(0.4, 0.1), Behaviour(0.2, -0.3)], "b": [Behaviour(-0.3, 0.2)]}
+    found = expected(seen, 2.0)
+    assert found["a"] == pytest.approx((0.2, (0.58 / 12) ** 0.5))
+    assert found["b"] == pytest.approx((-0.1 / 3, (0.4 / 9) ** 0.5))
+    alone = expected(seen, 0.0)
+    assert alone["a"] == pytest.approx((0.3, 0.05**0.5)) and alone["b"] == pytest.approx((-0.3, 0.2))
+
+
+@given(behaviours)
+def test_hgb_expectations_of_one_round_and_no_prior_are_the_round_itself(found: dict[int, Behaviour]) -> None:
+    """Bit for bit, so that Algorithm 1 is the case of a window of 1; a squared root of a square may underflow."""
+    assume(all(one.overfitting == 0 or abs(one.overfitting) > 1e-150 for one in found.values()))
+    once = expected({key: [one] for key, one in found.items()}, 0.0)
+    assert once == {key: (one.generalisation, abs(one.overfitting)) for key, one in found.items()}
+
+
+@given(behaviours)
+def test_hgb_expectations_under_a_heavy_prior_are_the_populations(found: dict[int, Behaviour]) -> None:
+    once = expected({key: [one] for key, one in found.items()}, 1e9)
+    mean = math.fsum(one.generalisation for one in found.values()) / len(found)
+    assert [one.generalisation for one in once.values()] == pytest.approx([mean] * len(found), abs=1e-7)
+
+
+def test_hgb_lift_by_hand() -> None:
+    """ΔG (0.3, -0.1, -0.5) and ΔO 1, lifted by 0.2: (0.5, 0.1, clipped)/0.6."""
+    found = {"a": Behaviour(0.3, 1.0), "b": Behaviour(-0.1, 1.0), "c": Behaviour(-0.5, 1.0)}
+    assert blend(found, lift=0.2).weights == pytest.approx({"a": 5 / 6, "b": 1 / 6, "c": 0.0})
+
+
+def test_effective_number_by_hand() -> None:
+    """Equal weights count themselves; (0.7, 0.1, 0.1, 0.1) is 1/(0.49 + 0.03) = 1.923 clients."""
+    assert effective_number([0.25] * 4) == pytest.approx(4.0)
+    assert effective_number([0.5, 0.5, 0.0]) == pytest.approx(2.0)
+    assert effective_number([0.7, 0.1, 0.1, 0.1]) == pytest.approx(1 / 0.52)
 
 
 @given(behaviours, st.builds(Behaviour, change, change), st.floats(0, 2), st.floats(0, 1))

@@ -165,6 +165,7 @@ def test_metrics_of_any_name_are_kept_from_first_to_last():
         "error": {"fused": {"first": 3.0, "first_round": 1, "last": 1.0, "last_round": 2}},
         "gap": {"sound": {"first": 7.0, "first_round": 2, "last": 7.0, "last_round": 2}},
     }
+    assert totals.means == {"error": 2.0}
 
 
 def test_final_and_best_accuracy_are_both_kept():
