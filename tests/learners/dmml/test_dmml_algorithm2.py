@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.training.decomposed.balance import Balanced, balance, gamma, influence
+from learners.training.decomposed.balance import Balanced, balance, gamma, influence, mean_variation
 
 BOTH = ("audio", "visual")
 
@@ -109,3 +109,9 @@ def test_both_orders_of_summation_give_the_same_gamma() -> None:
     sums = influence(coefficients, [0, 1, 2])
     assert sums == {0: 4.0, 1: 12.0, 2: 12.0}
     assert gamma(counts, sums) == by_receiver == 96.0
+
+
+def test_mean_variation_is_harmonic_and_weighted_by_what_is_mixed() -> None:
+    """Two devices with ξ = ½ each and φ of 0.1, 0.1, 0.1 and 0.05 (ε = 0): 1/φ̄ = ½ (½·10 + ½·10 + ½·10 + ½·20)."""
+    coefficients = {0: {0: 0.5 / 0.1, 1: 0.5 / 0.1}, 1: {0: 0.5 / 0.1, 1: 0.5 / 0.05}}
+    assert mean_variation(influence(coefficients, [0, 1])) == pytest.approx(1 / 12.5)
