@@ -83,7 +83,7 @@ class DMMLKDOptions(TrainingOptions, BatteryOptions):
         default=1.0,
         gt=0,
         le=1,
-        description="what α4 is multiplied by from round to round: α4 decay^(t−1) in round t; the cited FedGen has 0.98",
+        description="what α4 is multiplied by from round to round: in round t it is α4 decay^(t−1)",
     )
     beta: float = Field(
         default=1.0, ge=0, description="weight β of the distance in the generator's loss (eq. 14)"
@@ -128,7 +128,7 @@ class DMMLKDBalanceOptions(DMMLKDOptions):
     )
     variation_reference: Literal["none", "first"] = Field(
         default="none",
-        description="φ as it is, or relative to the modality's own mean φ of the first round, for unlike networks",
+        description="φ as it is, or relative to the modality's own mean φ of the first round",
     )
     coordination: Literal["sent", "free"] = Field(
         default="sent",
