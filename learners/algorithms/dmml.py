@@ -284,9 +284,11 @@ class DMML(Learner):
         return Step(new["parts"], new["parts"], new["metrics"])
 
     def _plan(self, round: int) -> TrainingPlan:
-        """Return how local updates of ``round`` go; from the second on they all go alike."""
-        key = min(round, 2)
-        return self._plans.get(key) or self._plans.setdefault(key, self._training_plan(key))
+        """Return how local updates of ``round`` go: one object for all rounds that go alike."""
+        if round not in self._plans:
+            plan = self._training_plan(round)
+            self._plans[round] = next((known for known in self._plans.values() if known == plan), plan)
+        return self._plans[round]
 
     def _affordable(self, device: int, budget: Budget) -> int:
         """Return N^max of a coming round (Section IV-A)."""

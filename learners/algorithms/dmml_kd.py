@@ -41,12 +41,13 @@ class DMMLKD(DMML):
     def _training_plan(self, round: int = 1) -> TrainingPlan:
         options = self._training_options
         distils = round > 1 or options.distillation_in_first_round
+        alpha_kd = options.alpha_kd * options.alpha_kd_decay ** (round - 1)
         return TrainingPlan(
             losses=LossWeights(
                 similarity=options.alpha_sim,
                 auxiliary=options.alpha_cls,
                 difference=options.alpha_dif,
-                distillation=options.alpha_kd if distils else 0.0,
+                distillation=alpha_kd if distils else 0.0,
                 difference_form=options.difference,
                 distillation_form=options.distillation,
             ),

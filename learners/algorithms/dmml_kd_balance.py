@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from learners.algorithms.dmml_kd import DMMLKD
 from learners.training.costs import BITS_PER_NUMBER
-from learners.training.decomposed.balance import balance, gamma, influence
+from learners.training.decomposed.balance import balance, gamma, influence, mean_variation
 from learners.training.decomposed.metrics import BALANCE
 from learners.training.decomposed.options import DMMLKDBalanceOptions
 from netsim.core.streams import derive_seed
-from netsim.learner import Cost, Metric, Report, Step
+from netsim.learner import Cost, Metric, Report, Setup, Step
 
 if TYPE_CHECKING:
     from netsim.core.budget import Budget
@@ -86,6 +86,10 @@ class DMMLKDBalance(DMMLKD):
     METRICS: ClassVar[Mapping[str, str]] = {**DMMLKD.METRICS, **BALANCE}
     SUITS = frozenset({"decentralized"})
     coordinated = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._first_variations: dict[str, float] = {}
 
     @property
     def _training_options(self) -> DMMLKDBalanceOptions:
@@ -169,7 +173,7 @@ class DMMLKDBalance(DMMLKD):
             coefficients = {k: r.coefficients[m] for k, r in known.items() if m in r.coefficients}
             owners = [k for k in known if m in self._shares[k].modalities]
             if coefficients and owners:
-                weights[m] = influence(coefficients, owners)
+                weights[m] = self._relative(m, influence(coefficients, owners))
         limits = {k: r.limit for k, r in known.items()}
         result = balance(
             limits,
@@ -189,6 +193,13 @@ class DMMLKDBalance(DMMLKD):
             decision = {m: counts[k] for m, counts in result.iterations.items() if k in counts}
             decisions[k] = Report(self._size_bits(len(decision)), decision)
         return decisions, metrics
+
+    def _relative(self, modality: str, weights: dict[int, float]) -> dict[int, float]:
+        """Return S of ``modality``, with φ in units of the first one that the heads saw if the scenario says so."""
+        if self._training_options.variation_reference == "none" or not any(weights.values()):
+            return weights
+        first = self._first_variations.setdefault(modality, mean_variation(weights))
+        return {k: first * weight for k, weight in weights.items()}
 
     def _size_bits(self, count: int) -> float:
         return float(BITS_PER_NUMBER * count) if self._training_options.coordination == "sent" else 0.0

@@ -37,6 +37,14 @@ def influence(coefficients: Mapping[int, Mapping[int, float]], devices: Sequence
     }
 
 
+def mean_variation(weights: Mapping[int, float]) -> float:
+    """Compute the mean φ of one modality behind ``weights``, S by owner: harmonic, weighted by ξ, of all pairs.
+
+    Where everybody is heard, Σ_k' S_k' is the sum of all ξ/(φ + ε), and the ξ sum to the number of owners.
+    """
+    return len(weights) / sum(weights.values())
+
+
 def gamma(iterations: Mapping[int, int], weights: Mapping[int, float]) -> float:
     """Compute γ^m = Σ_k' N^m_k' S^m_k', eq. (19)."""
     return float(sum(iterations[k] * weights[k] for k in sorted(weights)))

@@ -79,6 +79,12 @@ class DMMLKDOptions(TrainingOptions, BatteryOptions):
     alpha_cls: float = Field(default=1.0, ge=0, description="weight α2 of the auxiliary loss (eq. 8)")
     alpha_dif: float = Field(default=1.0, ge=0, description="weight α3 of the difference loss (eq. 9)")
     alpha_kd: float = Field(default=1.0, ge=0, description="weight α4 of the distillation loss (eq. 16)")
+    alpha_kd_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="what α4 is multiplied by from round to round: in round t it is α4 decay^(t−1)",
+    )
     beta: float = Field(
         default=1.0, ge=0, description="weight β of the distance in the generator's loss (eq. 14)"
     )
@@ -119,6 +125,10 @@ class DMMLKDBalanceOptions(DMMLKDOptions):
     variation: Literal["round", "iteration"] = Field(
         default="round",
         description="φ over the sender's whole round, as printed in eq. (18), or divided by its iterations",
+    )
+    variation_reference: Literal["none", "first"] = Field(
+        default="none",
+        description="φ as it is, or relative to the modality's own mean φ of the first round",
     )
     coordination: Literal["sent", "free"] = Field(
         default="sent",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.training.decomposed.balance import Balanced, balance, gamma, influence
+from learners.training.decomposed.balance import Balanced, balance, gamma, influence, mean_variation
 
 BOTH = ("audio", "visual")
 
@@ -109,3 +109,31 @@ def test_both_orders_of_summation_give_the_same_gamma() -> None:
     sums = influence(coefficients, [0, 1, 2])
     assert sums == {0: 4.0, 1: 12.0, 2: 12.0}
     assert gamma(counts, sums) == by_receiver == 96.0
+
+
+def test_mean_variation_is_harmonic_and_weighted_by_what_is_mixed() -> None:
+    """Two devices with ξ = ½ each and φ of 0.1, 0.1, 0.1 and 0.05 (ε = 0): 1/φ̄ = ½ (½·10 + ½·10 + ½·10 + ½·20)."""
+    coefficients = {0: {0: 0.5 / 0.1, 1: 0.5 / 0.1}, 1: {0: 0.5 / 0.1, 1: 0.5 / 0.05}}
+    assert mean_variation(influence(coefficients, [0, 1])) == pytest.approx(1 / 12.5)
+
+
+@pytest.mark.parametrize(
+    "power, per_iteration, settled",
+    [(0.5, False, 21), (1.0, False, 0), (1.2, False, 0), (1.0, True, 27), (1.2, True, 25)],
+)
+def test_where_the_balance_settles_if_variations_grow_as_a_power(
+    power: float, per_iteration: bool, settled: int
+) -> None:
+    """φ is (N/34)^p for audio and 1/0.8 for visual: r = 0.8, and N/34 settles where it is r (N/34)^p.
+
+    That is at r^(1/(1−p)), 0.64 at p = ½; from p = 1 on nowhere but at zero. Per iteration N/34 settles where it is
+    r (N/34)^(p−1), at r^(1/(2−p)): 0.8 at p = 1, 0.757 at p = 1.2. Of 34 that is 21.8, 27.2 and 25.7, rounded down.
+    """
+    count = 34
+    for _ in range(60):
+        share = count / 34
+        phi = share**power if count else 0.0
+        audio = 1 / (phi / (share if per_iteration and count else 1.0) + 1e-8)
+        weights = {"audio": {0: audio}, "visual": {0: 0.8}}
+        count = balance({0: 34}, {0: BOTH}, weights, start(weights)).iterations["audio"][0]
+    assert count == settled

@@ -92,6 +92,23 @@ def test_distillation_waits_for_a_trained_generator() -> None:
     assert "loss_distillation" in run_job(job).losses
 
 
+def test_the_weight_of_distillation_decays_from_round_to_round() -> None:
+    """α4 = 2, decay ½: 1 in round 2, ¼ in round 4; without decay the second round's plan is that of all later ones."""
+    learner = make_learner("dmml_kd", alpha_kd=2.0, alpha_kd_decay=0.5)
+    plans = {t: play_of(learner).job(0, t).inputs["plan"] for t in (1, 2, 4)}
+    assert {t: plan.losses.distillation for t, plan in plans.items()} == {1: 0.0, 2: 1.0, 4: 0.25}
+    steady = play_of(make_learner("dmml_kd"))
+    assert steady.job(0, 2).inputs["plan"] is steady.job(0, 9).inputs["plan"]
+
+
+def test_a_loss_of_weight_zero_is_not_computed() -> None:
+    """With the auxiliary classification alone the total is F_k + F_cls, and nobody asks the generator."""
+    alone = make_learner("dmml_kd", alpha_sim=0.0, alpha_dif=0.0, alpha_kd=0.0)
+    losses = run_job(play_of(alone).job(0, 2)).losses
+    assert set(losses) == {"loss_task", "loss_auxiliary", "loss_total", "loss_generator"}
+    assert losses["loss_total"] == pytest.approx(losses["loss_task"] + losses["loss_auxiliary"], rel=1e-6)
+
+
 def test_total_loss_is_the_weighted_sum_of_its_terms() -> None:
     """Eq. (12) with all weights 1 and one iteration: the total is the sum of the five terms."""
     function, inputs = job_inputs()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_task import UNLIMITED, Deal, make_learner, play_of, play_round
 
-from learners.algorithms.dmml_kd_balance import per_iteration
+from learners.algorithms.dmml_kd_balance import BalanceReport, per_iteration
 from learners.checks import fingerprint
 from learners.training.decomposed.aggregate import aggregate
 from netsim.learner import Message
@@ -286,3 +286,25 @@ def test_variation_per_iteration_takes_the_feedback_out() -> None:
     assert then.coefficients == first.coefficients
     (never,) = per_iteration([{"coefficients": rows, "iterations": idle, "known": {}}])
     assert never.coefficients == {"visual": {0: 15.0}}
+
+
+@pytest.mark.parametrize(
+    "reference, second", [("none", {"audio": 8, "visual": 2}), ("first", {"audio": 4, "visual": 8})]
+)
+def test_variation_relative_to_that_of_the_first_round(reference: str, second: dict[str, int]) -> None:
+    """Audio's φ falls from 0.2 to 0.1, visual's stays at 0.025; N^max = 8 on two neighbours, ξ = ½ everywhere.
+
+    Literally S is 5 and 40, then 10 and 40: visual is cut from 8 to 1 in both rounds' decisions first, to 2 then, since
+    it moves least. In units of the first round S is 1 and 1, which is balanced, then 2 and 1: audio is cut to half.
+    """
+    learner = make_learner("dmml_kd_balance", variation_reference=reference)
+    work = play_of(learner).work
+    decided = []
+    for audio in (0.2, 0.1):
+        rows = {m: {0: 0.5 / phi, 1: 0.5 / phi} for m, phi in (("audio", audio), ("visual", 0.025))}
+        reports = {k: BalanceReport(8, rows) for k in (0, 1)}
+        decisions, _ = learner.decide(work, 0, len(decided) + 1, reports)
+        assert decisions[0].payload == decisions[1].payload
+        decided.append(decisions[0].payload)
+    first = {"audio": 8, "visual": 1} if reference == "none" else {"audio": 8, "visual": 8}
+    assert decided == [first, second]
