@@ -131,9 +131,7 @@ class Layout:
     def trained(self) -> tuple[str, ...]:
         """Return the names of the tensors that are trained."""
         return tuple(
-            name
-            for name, entry in self.entries.items()
-            if entry.size and entry.columns.stop <= self.weights
+            name for name, entry in self.entries.items() if entry.size and entry.columns.stop <= self.weights
         )
 
 

@@ -106,7 +106,7 @@ class Mailbox:
     def close(self, round: int) -> Post:
         """End ``round`` for this receiver, and return what has arrived in it."""
         now = self.env.now
-        payloads, ends_s = self._rounds.pop(round, None) or ({}, {})
+        payloads, ends_s = self._rounds.pop(round, ({}, {}))
         self._closed, self._waited_round = round, 0
         arrived, silent = {}, 0
         for sender in sorted(payloads):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
@@ -133,8 +133,8 @@ _NESTS = frozenset({dict, list, Shared})
 
 
 @cache
-def _is_mapping(kind: type) -> bool:
-    return issubclass(kind, Mapping)
+def _is_mapping(kind: Hashable) -> bool:
+    return issubclass(kind, Mapping)  # type: ignore[arg-type]
 
 
 def _value(shared: Shared) -> Any:

@@ -77,7 +77,7 @@ class Private:
             plan.last_batch,
         )
 
-    def sizes(self, steps: Sequence[int]) -> list[list[int]]:
+    def sizes(self, steps: Sequence[int]) -> list[tuple[int, ...]]:
         """Return the number of samples of each mini-batch, of each device."""
         return [
             batch_sizes(len(self.store.shares[device]), self.batch_size, count, self.last_batch)

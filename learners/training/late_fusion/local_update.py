@@ -294,9 +294,7 @@ def subset_size(samples: int, measured: float | None) -> int:
     return max(1, round(measured * samples)) if measured and samples else 0
 
 
-def _subsets(
-    clients: Sequence[Client], measured: float | None, seeds: Sequence[int]
-) -> list[list[Tensor]]:
+def _subsets(clients: Sequence[Client], measured: float | None, seeds: Sequence[int]) -> list[list[Tensor]]:
     """Draw the training and the validation samples that losses are measured on: D_s and D'_s of Algorithm 1, line 14.
 
     Nothing where nothing is ``measured``.
