@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
@@ -40,7 +40,8 @@ class Future:
             value = self.task.result
             for field in self.path:
                 try:
-                    value = value[field] if _is_mapping(type(value)) else getattr(value, field)
+                    mapped = _is_mapping(type(value))  # type: ignore[arg-type]
+                    value = value[field] if mapped else getattr(value, field)
                 except (KeyError, AttributeError, TypeError):
                     raise ScenarioError(
                         f"learner: the result of task {name_of(self.task.function)} has no field {field!r}; it is "
@@ -133,8 +134,8 @@ _NESTS = frozenset({dict, list, Shared})
 
 
 @cache
-def _is_mapping(kind: Hashable) -> bool:
-    return issubclass(kind, Mapping)  # type: ignore[arg-type]
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)
 
 
 def _value(shared: Shared) -> Any:
