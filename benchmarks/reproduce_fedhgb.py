@@ -4,6 +4,7 @@
     python benchmarks/reproduce_fedhgb.py table --worlds halves --workers 2
     python benchmarks/reproduce_fedhgb.py premise                   # several modalities against the best single one
     python benchmarks/reproduce_fedhgb.py steps                     # FedNova beside FedAvg weighed by n/‖a‖
+    python benchmarks/reproduce_fedhgb.py estimates                 # what clients with right and wrong labels measure
 
 Ten clients, all in every round; everybody's labels are right, or those of three clients are random. The step size,
 FedAvg's best, and FedHGB's lift are chosen on seeds that the tables do not use. Runs of one seed have the same
@@ -337,6 +338,38 @@ def steps(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None
             f"| {paired(by_way['fednova'], by_way['per_step'])} |",
             flush=True,
         )
+
+
+@app.command()
+def estimates(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None:
+    """Compare what clients with right and with random labels measure, over the fused head: ΔG, ΔO and their ratio."""
+    study = Study(runs, workers)
+    print(
+        "| world | method | labels | mean ΔG | ΔG ≤ 0 [%] | mean ΔO² | mean ΔG / mean ΔO² | \\|ΔO\\| < 0.1 [%] |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for world, method in itertools.product(worlds.split(","), ("FedHGB", "FedHGB, expected")):
+        rate, _ = chosen(study, world)
+        found: dict[str, list[tuple[float, ...]]] = {"right": [], "random": []}
+        for folder in study.run(case(world, method, "wrong", seed, rate) for seed in SEEDS).values():
+            one = load_run(folder)
+            wrong = {int(device) for device in one.metadata["data"]["wrong_labels"]}
+            metrics = one.metrics[one.metrics.modality == ""]
+            for labels, own in metrics.groupby(metrics.device.isin(wrong)):
+                gain = own[own.name == "generalisation"].value
+                gap = own[own.name == "overfitting"].value
+                square = float((gap**2).mean())
+                lost, near = 100 * (gain <= 0).mean(), 100 * (gap.abs() < 0.1).mean()
+                found["random" if labels else "right"].append(
+                    (float(gain.mean()), lost, square, float(gain.mean()) / square, near)
+                )
+        for labels, rows in found.items():
+            digits = (2, 0, 3, 1, 0)
+            shown = [
+                spread(column, digits=count)
+                for column, count in zip(zip(*rows, strict=True), digits, strict=True)
+            ]
+            print(f"| {world} | {method} | {labels} | {' | '.join(shown)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ class DataSource(ABC):
 
     Attributes:
         Options: The model of the scenario's ``data`` block.
-        MODALITIES: Names of the modalities that ``load`` returns.
+        MODALITIES: Names of the modalities that ``load`` returns, where they do not depend on the options.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -133,6 +133,11 @@ class DataSource(ABC):
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Return the names of the modalities that ``load`` returns; none if only loading tells."""
+        return self.MODALITIES
 
     @abstractmethod
     def check(self) -> None:

@@ -20,15 +20,14 @@ def check_data(plan: Plan) -> None:
     if "data" not in plan.parts:
         return
     with plan.named():
-        known = getattr(
-            plan.parts["data"].cls, "MODALITIES", ()
-        )  # what a data set does not state is seen in the run
+        data = plan.parts["data"].make()
+        known = getattr(data, "modalities", ())  # what a data set does not state is seen in the run
         for key, named in _modalities_in(plan) if known else ():
             if unknown := sorted({*named} - {*known}):
                 raise ScenarioError(
                     f"{key}: the data has no modality {', '.join(map(repr, unknown))}; it has: {', '.join(known)}"
                 )
-        plan.parts["data"].make().check()
+        data.check()
 
 
 def _modalities_in(plan: Plan) -> Iterator[tuple[str, list[str]]]:

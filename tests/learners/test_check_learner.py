@@ -34,7 +34,7 @@ class SetAside(Deal):
     """As dealt, and the last rows for everybody."""
 
     def split(self, data: MultimodalDataset, device_count: int, seed: int) -> Split:
-        return Split(self.deal(data, device_count, seed), data.train[-12:])
+        return Split(self.deal(data, device_count, seed), data.train[-12:], data)
 
 
 SHIPPED = names("learners")

@@ -84,6 +84,12 @@ class ImageSource(DataSource):
     MODALITIES = ("image",)
     options: ImageOptions
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Return ``image``, or the halves that images are cut into."""
+        cut = self.options.cut
+        return self.MODALITIES if cut is None else tuple(cut.split("_"))
+
     def _dataset(
         self, name: str, classes: tuple[str, ...], train: Images, test: Images, surrogate: bool = False
     ) -> MultimodalDataset:
