@@ -85,6 +85,7 @@ class FedAvg(Learner):
             options.weight_decay,
             proximal=getattr(options, "mu", 0.0),
             evaluation_batch_size=self.setup.evaluation.batch_size,
+            stops=self._options.on_nan == "stop",
             bf16=self.setup.precision == "bf16",
         )
 
@@ -208,12 +209,12 @@ class FedAvg(Learner):
         if client is None:
             return Step(state, state)
         federation, model = self._federation, state
-        before = federation.own(model.parts, client.modalities)
         inputs = {
             "architecture": federation.restricted(client.modalities),
-            "state": before,
+            "state": federation.own(model.parts, client.modalities),
             "samples": federation.samples,
             "device": node,
+            "round": round,
             "steps": next(iter(cost.iterations.values())),
             "head_weights": self._head_weights(work, round, model, client),
             "plan": self._plan,
@@ -222,22 +223,10 @@ class FedAvg(Learner):
         }
         stack = self._stack(client.modalities, inputs["steps"])
         trained = work.do(local_update.local_update, inputs, round, stack)
-        told = work.together(
-            report.report,
-            {
-                "trained": trained,
-                "before": before,
-                "device": node,
-                "round": round,
-                "learning_rate": self._options.learning_rate,
-                "stops": self._options.on_nan == "stop",
-            },
-            round,
-        )
         upload = Upload(model.number, model.parts, trained)
         if self.setup.server is not None:  # it will train from what it is sent then
-            return Step(None, upload, told["metrics"])
-        return Step(Model(round, told["parts"], model.head_weights), upload, told["metrics"])
+            return Step(None, upload, trained["metrics"])
+        return Step(Model(round, trained["state"], model.head_weights), upload, trained["metrics"])
 
     def _stack(self, modalities: tuple[str, ...], steps: int) -> Stack:
         """Return how local updates of clients with these modalities are done as one."""

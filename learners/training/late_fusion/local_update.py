@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -19,10 +19,13 @@ from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, Mask, Means, Together, Way
 from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
 from learners.training.late_fusion.batches import Batch, alone, together
+from learners.training.late_fusion.report import metrics_of
 from learners.training.late_fusion.weights import Losses, normaliser
 from learners.training.objectives import cross_entropy
 from learners.training.stackable import mixes_samples, networks_obstacle, some_of
+from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
+from netsim.learner import Metric
 
 if TYPE_CHECKING:
     from learners.networks.state import State
@@ -41,7 +44,7 @@ class Trained:
     """The result of a local update.
 
     Attributes:
-        state: The client's new state, all tensors new.
+        state: The client's new state, all tensors new; what it was before if the training diverged.
         loss: What was minimised, mean over the steps.
         losses: Each head's cross-entropy, mean over the steps in which it was computed.
         steps: τ_i.
@@ -60,6 +63,11 @@ class Trained:
     after: Mapping[str, Losses]
     finite: bool = True
 
+    @property
+    def metrics(self) -> list[Metric]:
+        """Return the losses, and ΔG and ΔO where they were measured."""
+        return metrics_of(self)
+
 
 @drawing_from_its_seed
 def local_update(
@@ -67,6 +75,7 @@ def local_update(
     state: State,
     samples: Samples,
     device: int,
+    round: int,
     steps: int,
     head_weights: Mapping[str, float],
     plan: LocalPlan,
@@ -82,29 +91,35 @@ def local_update(
         state: What the client received.
         samples: All samples, and which of them are whose.
         device: The client.
+        round: Its round.
         steps: τ_i.
         head_weights: z by modality and for the fused head (``fusion``); a head of weight zero is not trained.
         plan: Step size and the like.
         seed: This device's, this round's.
         torch_device: Where to work.
+
+    Raises:
+        ScenarioError: The training diverged, and the plan says that this stops the run.
     """
     way = Alone(architecture.net(torch_device), state, plan.rule)
-    return _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed])[0]
+    found = _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed])
+    return _kept(found, [device], [round], [state], plan)[0]
 
 
 def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     """Do :func:`local_update` for several clients of one architecture and plan at once, from the inputs of each."""
     # Longest first: those that still train are neighbours then, and nothing is copied.
     order = sorted(range(len(jobs)), key=lambda place: -jobs[place]["steps"])
-    devices, steps, head_weights, seeds, states = (
+    devices, rounds, steps, head_weights, seeds, states = (
         [jobs[place][name] for place in order]
-        for name in ("device", "steps", "head_weights", "seed", "state")
+        for name in ("device", "round", "steps", "head_weights", "seed", "state")
     )
     architecture, samples, plan = (jobs[0][name] for name in ("architecture", "samples", "plan"))
     net = architecture.net(jobs[0]["torch_device"])
     batches = partial(together, mixed=lambda: _mixes(net, states[0], samples))
     way = Together(net, states, plan.rule)
     found = _updated(way, batches, samples, devices, steps, head_weights, plan, seeds)
+    found = _kept(found, devices, rounds, states, plan)
     return [trained for _, trained in sorted(zip(order, found, strict=True), key=operator.itemgetter(0))]
 
 
@@ -209,6 +224,26 @@ def _updated(
             math.isfinite(minimised_loss) and finite[k],
         )
         for k in range(way.count)
+    ]
+
+
+def _kept(
+    found: Sequence[Trained],
+    devices: Sequence[int],
+    rounds: Sequence[int],
+    states: Sequence[State],
+    plan: LocalPlan,
+) -> list[Trained]:
+    """Return what was trained; who diverged keeps the state that it had, if the run goes on."""
+    for trained, device, round in zip(found, devices, rounds, strict=True):
+        if plan.stops and not trained.finite:
+            raise ScenarioError(
+                f"learner.learning_rate: the training of device {device} diverged in round {round} (step size "
+                f"{plan.learning_rate:g}); lower it, or leave such devices out of the aggregation with learner.on_nan: "
+                "drop"
+            )
+    return [
+        one if one.finite else replace(one, state=state) for one, state in zip(found, states, strict=True)
     ]
 
 

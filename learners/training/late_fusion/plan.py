@@ -25,6 +25,7 @@ class LocalPlan:
         measured: S, which part of the training and of the validation samples each head's loss is measured on before
             and after; None to measure nothing.
         evaluation_batch_size: Samples per forward pass where nothing is trained.
+        stops: Whether a training that diverges ends the run.
         bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
     """
 
@@ -36,6 +37,7 @@ class LocalPlan:
     proximal: float = 0.0
     measured: float | None = None
     evaluation_batch_size: int = 256
+    stops: bool = False
     bf16: bool = False
 
     @property

@@ -1,55 +1,18 @@
-"""Reports of local updates: losses, behaviours of heads, and divergence."""
+"""Metrics of local updates and evaluations: losses, accuracies, behaviours of heads."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from learners.networks.late_fusion import FUSION
 from learners.training.evaluation import as_metrics
 from learners.training.late_fusion.weights import Behaviour, behaviour
-from netsim.core.errors import ScenarioError
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
-    from learners.networks.state import State
     from learners.training.late_fusion.local_update import Trained
-
-
-class Report(NamedTuple):
-    """The outcome of a local update.
-
-    Attributes:
-        metrics: Losses and behaviours.
-        parts: The client's model: what it had before, if its training diverged.
-    """
-
-    metrics: list[Metric]
-    parts: State
-
-
-def report(inputs: Sequence[Mapping[str, Any]]) -> list[Report]:
-    """Report each client's local update.
-
-    Args:
-        inputs: Of each: what it ``trained``, from what parts ``before``, its ``device`` and ``round``, the step size η
-            (``learning_rate``), and whether divergence ``stops`` the run.
-
-    Raises:
-        ScenarioError: A client's training diverged, and the scenario does not say that such clients are dropped.
-    """
-    found = []
-    for one in inputs:
-        trained: Trained = one["trained"]
-        if not trained.finite and one["stops"]:
-            raise ScenarioError(
-                f"learner.learning_rate: the training of device {one['device']} diverged in round {one['round']} "
-                f"(step size {one['learning_rate']:g}); lower it, or leave such devices out of the "
-                "aggregation with learner.on_nan: drop"
-            )
-        found.append(Report(metrics_of(trained), trained.state if trained.finite else one["before"]))
-    return found
 
 
 def metrics_of(trained: Trained) -> list[Metric]:

@@ -81,6 +81,7 @@ def by_hand(learner: FedAvg, count: int) -> list[dict[str, Tensor]]:
                 states[k],
                 federation.samples.value,
                 k,
+                t,
                 steps=-(-len(federation.clients[k].train) // SMALL["batch_size"]),
                 head_weights=dict.fromkeys((*owned[k], "fusion"), 1 / (1 + len(owned[k]))),
                 plan=learner._plan,
