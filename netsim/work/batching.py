@@ -138,7 +138,7 @@ def measure(
                 times[name].append(seconds)
         turn += 1
         middle = {name: statistics.median(own) for name, own in times.items()}
-        most_s = SHARE * middle[reference] / share * expected_jobs
+        most_s = SHARE * min(middle.values()) / share * expected_jobs
         if turn == 1 and max(middle.values()) * len(jobs) >= SLOW_S:
             repeats = min(repeats, 2)
         limit = min(middle.values()) * (HOPELESS if turn < repeats else UNDECIDED)
