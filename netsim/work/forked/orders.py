@@ -36,8 +36,14 @@ def by_reference(value: Any, tasks: Mapping[int, Task]) -> Any:
     if type(value) is Known:
         return Shared.known[value.number]
     if isinstance(value, dict):
-        return {key: by_reference(item, tasks) for key, item in value.items()}
+        return {
+            key: item if type(item) in _PLAIN else by_reference(item, tasks) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         parts = [by_reference(part, tasks) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+"""Types of values, of which there are very many, that hold nothing to replace."""
