@@ -152,6 +152,19 @@ STUDIES = {
         {**ZKT, "input gradient, times 100 [1]": "input_gradient"},
         (*SHORT, *FAST),
     ),
+    "long": Study(
+        "FedZKT, three times as many rounds, at the better step size of the server: loss, and weight λ",
+        tuple(
+            Case(f"5 classes, {label}", "fedzkt_fashion", "fedzkt", (*SKEWS["5 classes"], *chosen))
+            for label, chosen in {
+                "kl": ("learner.loss=kl",),
+                "sl": (),
+                "sl, λ = 1": ("learner.l2=1",),
+            }.items()
+        ),
+        ZKT,
+        ("rounds=30", "evaluation={every: 10}"),
+    ),
     "l2": Study(
         "FedZKT, weight λ of the distance to what was received; λ = 0.1 is sl above (paper: Table IV)",
         tuple(
