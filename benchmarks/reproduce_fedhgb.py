@@ -197,6 +197,24 @@ def chosen(study: Study, world: str) -> tuple[float, float]:
     return rate, best(study.accuracies(itertools.chain(*lifts.values())), lifts)
 
 
+def best_rate(study: Study, world: str, name: str, settings: Sequence[str], rates: Sequence[float]) -> float:
+    """Choose FedAvg's best step size among ``rates`` under ``settings``, on other seeds."""
+    cases = {
+        rate: [
+            Case(
+                world,
+                f"{name}-rate{rate:g}",
+                "fedavg",
+                (LABELS["clean"], *settings, f"learner.learning_rate={rate:g}"),
+                seed,
+            )
+            for seed in OTHER_SEEDS
+        ]
+        for rate in rates
+    }
+    return best(study.accuracies(itertools.chain(*cases.values())), cases)
+
+
 def spread(values: Sequence[float], sign: str = "", digits: int = 1) -> str:
     """Mean ± standard error."""
     array = np.array(values)
@@ -268,12 +286,17 @@ def table(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None
 def premise(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None:
     """Compare FedAvg on all modalities with FedAvg on one, as it is and with five times the epochs; right labels."""
     study = Study(runs, workers)
-    print("| world | epochs | FedAvg | fused loss only | single | best single - FedAvg | - fused loss only |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| world | epochs | step size | FedAvg | fused loss only | single | best single - FedAvg | - fused loss only |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for world in worlds.split(","):
         rate, _ = chosen(study, world)
         epochs = 2 if world == "utd" else 1
         for times in (1, 5):
+            if times > 1:
+                more = [f"learner.local_epochs={times * epochs}"]
+                rate = best_rate(study, world, f"epochs{times * epochs}", more, (rate, rate / 3, rate / 10))
             cases = {}
             for seed in SEEDS:
                 for name in ("FedAvg", "FedAvg, fused loss only", *WORLDS[world].modalities):
@@ -293,8 +316,8 @@ def premise(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> No
             alone = ", ".join(f"{m} {spread(list(values.values()))}" for m, values in single.items())
             several = [by_name["FedAvg"], by_name["FedAvg, fused loss only"]]
             print(
-                f"| {world} | {times * epochs} | {' | '.join(spread(list(v.values())) for v in several)} | {alone} "
-                f"| {' | '.join(paired(single[top], v) for v in several)} |",
+                f"| {world} | {times * epochs} | {rate:.2g} | {' | '.join(spread(list(v.values())) for v in several)} "
+                f"| {alone} | {' | '.join(paired(single[top], v) for v in several)} |",
                 flush=True,
             )
 
@@ -303,8 +326,10 @@ def premise(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> No
 def steps(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None:
     """Compare FedNova with FedAvg weighed by n/‖a‖ and by n, one to nine epochs drawn for each client and round."""
     study = Study(runs, workers)
-    print("| world | momentum | FedAvg | per step | FedNova | per step - FedAvg | FedNova - per step |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| world | momentum | step size | FedAvg | per step | FedNova | per step - FedAvg | FedNova - per step |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     ways = {
         "samples": ("fedavg", ()),
         "per_step": ("fedavg", ("learner.aggregation_weights=per_step",)),
@@ -312,14 +337,16 @@ def steps(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None
     }
     for world, momentum in itertools.product(worlds.split(","), (0.9, 0.0)):
         rate, _ = chosen(study, world)
-        rate = rate if momentum else 10 * rate  # a gradient's whole effect with momentum is 1/(1 - 0.9)
-        shared = (LABELS["clean"], f"learner.learning_rate={rate}", f"learner.momentum={momentum}")
+        drawn = (f"learner.momentum={momentum}", "learner.epochs_range=[1, 9]")
+        if not momentum:  # a gradient's whole effect with momentum is 1/(1 - 0.9)
+            rate = best_rate(study, world, "steps-momentum0", drawn, (rate, 3 * rate, 10 * rate))
+        shared = (LABELS["clean"], f"learner.learning_rate={rate:g}", *drawn)
         cases = {
             (way, seed): Case(
                 world,
-                f"steps-{way}-momentum{momentum}",
+                f"steps-{way}-momentum{momentum}-rate{rate:g}",
                 learner,
-                (*shared, "learner.epochs_range=[1, 9]", *settings),
+                (*shared, *settings),
                 seed,
             )
             for way, (learner, settings) in ways.items()
@@ -334,8 +361,8 @@ def steps(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None
             spread(list(values.values())) if len(values) > 1 else "diverged" for values in by_way.values()
         ]
         print(
-            f"| {world} | {momentum} | {' | '.join(columns)} | {paired(by_way['per_step'], by_way['samples'])} "
-            f"| {paired(by_way['fednova'], by_way['per_step'])} |",
+            f"| {world} | {momentum} | {rate:.2g} | {' | '.join(columns)} "
+            f"| {paired(by_way['per_step'], by_way['samples'])} | {paired(by_way['fednova'], by_way['per_step'])} |",
             flush=True,
         )
 
