@@ -103,6 +103,8 @@ CLAIM = (
 MORE = (
     *CLAIM,
     kd("DMML-KD, α_dif = 0", "learner.alpha_dif=0"),
+    kd("DMML-KD, α_kd = 0", "learner.alpha_kd=0"),
+    kd("F_cls only", "learner.alpha_kd=0", "learner.alpha_sim=0", "learner.alpha_dif=0"),
     balance("balance, φ per iteration, relative", PER_ITERATION, RELATIVE),
 )
 
