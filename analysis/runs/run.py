@@ -232,8 +232,10 @@ def _read_scenario(path: Path) -> dict[str, Any]:
 def _read_table(folder: Path, table: str) -> pd.DataFrame:
     """Read a table: one file, or a folder of parts while the run goes on; empty if it is not written yet."""
     path = folder / f"{table}.parquet"
-    # A part has this name only when it is complete; the name of an incomplete part begins with a dot.
-    parts = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+    # A part has this name only when it is complete; the name of an incomplete part begins with a dot. The hidden folder
+    # has the parts where the disk has no links, and of runs of older versions that were killed at their end.
+    within = path if path.is_dir() else path.with_name(f".{path.name}.parts")
+    parts = [path] if path.is_file() else sorted(within.glob("part-*.parquet"))
     if not parts:
         if table in GROWING_TABLES:
             return _empty(table)

@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from netsim.app.recorded import Ended
+
 
 def print_summary(
     out: Console,
-    summary: Mapping[str, Any],
-    status: str,
+    ended: Ended,
     folder: Path,
-    run_s: float,
-    work_s: float,
     facts: Mapping[str, Any],
     explained: Mapping[str, str],
 ) -> None:
@@ -26,11 +25,8 @@ def print_summary(
 
     Args:
         out: The terminal.
-        summary: As in ``summary.json``.
-        status: How the run ended.
+        ended: How the run ended.
         folder: The run's folder.
-        run_s: Wall-clock time of the run [s].
-        work_s: Wall-clock time inside tasks [s].
         facts: How tasks were run.
         explained: A line of explanation for each metric.
     """
@@ -39,11 +35,12 @@ def print_summary(
 
     from netsim.app.progress import hours, joules
 
+    summary, run_s, work_s = ended.summary, ended.run_s, ended.work_s
     energy = summary["energy_per_device_j"]
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("rounds", f"{summary['rounds_finished']} of {summary['rounds']} ({status})")
+    table.add_row("rounds", f"{summary['rounds_finished']} of {summary['rounds']} ({ended.status})")
     table.add_row("simulated time", hours(summary["simulated_s"]))
     if summary["round_s"]:
         spread = summary["round_s"]

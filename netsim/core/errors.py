@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Callable, Generator
@@ -34,6 +36,24 @@ def with_its_place(error: BaseException) -> str:
         place = f"{own}: "
     text = " ".join(str(error).split())
     return f"{place}{kind}{f': {text}' if text else ''}"
+
+
+def reason(error: OSError) -> str:
+    """Return what the system said, without the details that libraries put around it."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def out_of_memory(error: BaseException) -> str:
+    """Say in one line that memory ran out, if that is what ``error`` means; else return nothing."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or re.search(
+        r"can't allocate memory|out of memory", text, re.IGNORECASE
+    ):
+        return (
+            f"memory ran out ({text[:200] or type(error).__name__}); use fewer or smaller devices, networks, "
+            "batches or jobs.executor.workers, or a lower jobs.memory_gib, or a machine with more"
+        )
+    return ""
 
 
 @contextmanager
