@@ -1,16 +1,25 @@
 """``python -m netsim``, and ``netsim``."""
 
 import atexit
+import io
 import os
 import sys
 from pathlib import Path
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM."""
+if __name__ == "__main__":
+    # Python looks in the current folder first, where a file named random.py would take the place of its own. What a
+    # scenario names is found there all the same (netsim.core.modules), after libraries.
+    if sys.path[0] == os.getcwd() != str(Path(__file__).parents[1]):
+        del sys.path[0]
+
+from netsim.core.interrupts import INTERRUPTED
 
 
 def main() -> None:
     """Start the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name of a file may not be text
     try:
         from netsim.app.cli import app
 
@@ -30,8 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Python looks in the current folder first, where a file named random.py would take the place of its own. What a
-    # scenario names is found there all the same (netsim.core.modules), after libraries.
-    if sys.path[0] == os.getcwd() != str(Path(__file__).parents[1]):
-        del sys.path[0]
     main()

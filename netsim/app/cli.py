@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import netsim
-from netsim.__main__ import INTERRUPTED
 from netsim.core import registry
 from netsim.core.errors import ScenarioError, out_of_memory, reason
-from netsim.core.interrupts import come, heard
+from netsim.core.interrupts import INTERRUPTED, come, heard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,12 @@ Cache = Annotated[
 ]
 
 
+MOST_LINES = 50
+"""Lines of errors that are printed."""
+
+LONGEST_LINE = 500
+"""Characters at the beginning and at the end of a line that are printed, if it has more than both together."""
+
 IMAGES = (".png", ".pdf", ".svg")
 COLUMNS = 20
 """More classes than this get no column each in the table of who holds what."""
@@ -75,8 +81,12 @@ def _said_in_short(console: Console) -> Iterator[None]:
             text = str(error) if isinstance(error, ScenarioError) else out_of_memory(error)
             if not text:
                 raise
-            for line in text.splitlines():
-                console.out(f"error: {line}", highlight=False)
+            lines = text.splitlines()
+            if len(lines) > MOST_LINES:
+                lines[MOST_LINES - 1 :] = [f"and {len(lines) - MOST_LINES + 1} more findings"]
+            for line in lines:
+                cut = f"{line[:LONGEST_LINE]} ... {line[-LONGEST_LINE:]}"
+                console.out(f"error: {min(line, cut, key=len)}", highlight=False)
             raise typer.Exit(2) from None
 
 
@@ -141,11 +151,10 @@ def run(
         from netsim.app.progress import JsonLines, Screen
         from netsim.app.recorded import recorder_in, run_recorded
         from netsim.app.summary import print_summary
-        from netsim.records.run_folder import new_folder
         from netsim.records.totals import Totals
 
         begin = time.perf_counter()
-        out.print(f"[bold]{plan.scenario.name}[/bold]  {plan.scenario.description}".rstrip())
+        out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
         try:
@@ -159,8 +168,8 @@ def run(
             out.print(
                 "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
             )
-        folder = new_folder(runs, plan.scenario.name, plan.scenario.seed, run_id)
-        recorder = recorder_in(folder, simulation)
+        recorder = recorder_in(runs, run_id, simulation)
+        folder = recorder.folder
         totals = Totals(plan.scenario.devices.count)
         simulation.watch(totals, recorder)
         json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
@@ -230,7 +239,8 @@ def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, roun
         f"{file}: ok. {s.rounds} rounds of {parts['learner'].name} on {s.devices.count} devices"
         f"{', data ' + parts['data'].name if 'data' in parts else ''}"
         f"{', partition ' + parts['partition'].name if 'partition' in parts else ''}, "
-        f"channel {parts['radio.channel'].name}, access {parts['radio.access'].name}, seed {s.seed}"
+        f"channel {parts['radio.channel'].name}, access {parts['radio.access'].name}, seed {s.seed}",
+        markup=False,
     )
 
 
@@ -279,7 +289,6 @@ def partition(
 
 def _print_holdings(out: Console, frame: pd.DataFrame, classes: list[str]) -> None:
     """Print who holds what; of many classes, how many a device has and which most of."""
-    from rich.markup import escape
     from rich.measure import Measurement
     from rich.table import Table
 
@@ -318,7 +327,6 @@ def list_(
             out.print("    " + ", ".join(registry.names(name)))
         return
 
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)

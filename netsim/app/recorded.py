@@ -13,7 +13,7 @@ from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, reason
 from netsim.core.interrupts import Interrupted, come, held, listen
 from netsim.records.metadata import commit, hardware, versions
-from netsim.records.run_folder import Recorder
+from netsim.records.run_folder import Recorder, new_folder
 from netsim.records.totals import Totals
 from netsim.scenario.model import Status
 
@@ -41,12 +41,14 @@ class Ended:
     safe_rounds: int
 
 
-def recorder_in(folder: Path, simulation: Simulation) -> Recorder:
-    """Return a recorder of ``simulation``, which has written all that is known before the first event.
+def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recorder:
+    """Return a recorder of ``simulation`` in a new folder, which has all that is known before the first event.
 
     Raises:
-        ScenarioError: The folder cannot be written.
+        ScenarioError: The folder cannot be made or written.
     """
+    scenario = simulation.plan.scenario
+    folder = new_folder(runs, scenario.name, scenario.seed, run_id)
     try:
         return Recorder(
             folder,

@@ -48,7 +48,7 @@ def print_summary(
     for kind, values in summary["accuracy"].items():
         note = "  (surrogate data)" if summary["surrogate_data"] else ""
         table.add_row(
-            f"accuracy, {kind}" if len(summary["accuracy"]) > 1 else "accuracy",
+            escape(f"accuracy, {kind}") if len(summary["accuracy"]) > 1 else "accuracy",
             f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
         )
     if summary["accuracy"]:
@@ -76,14 +76,16 @@ def print_summary(
     table.add_row("wall time", f"{run_s:.1f} s, {100 * outside:.1f} % of it outside training and evaluation")
     for measured in facts["stacking"]["measured"]:
         times = ", ".join(f"{way} {1e3 * s:.3g} ms" for way, s in measured["seconds_per_job"].items())
-        table.add_row("", f"{measured['label']}: {measured['chosen']} ({times})")
+        table.add_row("", escape(f"{measured['label']}: {measured['chosen']} ({times})"))
         for way, error in measured["failed"].items():
             table.add_row("", escape(f"{measured['label']}: {way} was dropped ({error})"))
     for found in facts["stacking"]["obstacles"]:
         table.add_row("", escape(f"{found['label']}: not stacked: {found['reason']}"))
     for measured in facts.get("threads", {}).get("measured", ()):
         times = ", ".join(f"{number}: {1e3 * s:.3g} ms" for number, s in measured["seconds"].items())
-        table.add_row("", f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
+        table.add_row(
+            "", escape(f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
+        )
     forked = facts.get("forked", {})
     if forked.get("after_round") is not None:
         measured_s = [
@@ -93,7 +95,7 @@ def print_summary(
         ]
         times = f" (a round: {', '.join(measured_s)})" if measured_s else ""
         table.add_row("", f"learning in a process of its own from round {forked['after_round'] + 1}{times}")
-    table.add_row("records", str(folder))
+    table.add_row("records", escape(str(folder)))
     out.print(table)
 
 

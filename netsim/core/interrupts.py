@@ -11,6 +11,9 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+INTERRUPTED = 130
+"""Exit code after one of them."""
+
 _come: list[int] = []
 _held = 0
 

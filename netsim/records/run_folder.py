@@ -14,6 +14,7 @@ from typing import Any
 
 from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import held
+from netsim.core.names import file_name
 from netsim.events import (
     DeviceRow,
     LinkRow,
@@ -51,6 +52,12 @@ def plain_json(value: Any) -> str:
 
 def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path:
     """Make the folder of a new run, ``runs/<scenario>/<run id>``; by default the id is time and seed."""
+    for word, text in (("--run-id", run_id), ("the scenario's name, or that of its file,", scenario)):
+        if text is not None:
+            try:
+                file_name(text)
+            except ValueError as error:
+                raise ScenarioError(f"{word} {error}") from None
     base = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-seed{seed}"
     for number in range(1, 1000):
         folder = runs / scenario / (base if number == 1 else f"{base}-{number}")
@@ -58,7 +65,7 @@ def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
-            if run_id:
+            if run_id is not None:
                 raise ScenarioError(
                     f"--run-id {run_id}: {folder} exists; choose another id or remove the folder"
                 ) from None
