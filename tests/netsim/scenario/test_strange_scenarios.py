@@ -102,7 +102,7 @@ def test_what_stands_in_brackets_is_text(said):
 
 
 def test_mutated_scenarios_end_in_lines_and_never_in_a_traceback(said):
-    """A few hundred characters, words and lines changed at random; benchmarks/strange_scenarios.py has many more."""
+    """A few hundred characters, words and lines changed at random; benchmarks/strange_inputs.py has many more."""
     draw = random.Random(5)
     for _ in range(150):
         result = said(mutated(START + "radio: {bandwidth_hz: 5e5, channel: rayleigh}\n", draw))
