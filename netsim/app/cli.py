@@ -18,7 +18,7 @@ from rich.markup import escape
 
 import netsim
 from netsim.core import registry
-from netsim.core.errors import ScenarioError, out_of_memory, reason
+from netsim.core.errors import ScenarioError, reason, too_much
 from netsim.core.interrupts import INTERRUPTED, come, heard
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _said_in_short(console: Console) -> Iterator[None]:
             if isinstance(error, KeyboardInterrupt) or come():
                 console.out("interrupted before the first round; nothing was recorded", highlight=False)
                 raise typer.Exit(INTERRUPTED) from None
-            text = str(error) if isinstance(error, ScenarioError) else out_of_memory(error)
+            text = str(error) if isinstance(error, ScenarioError) else too_much(error)
             if not text:
                 raise
             lines = text.splitlines()

@@ -43,8 +43,8 @@ def reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def out_of_memory(error: BaseException) -> str:
-    """Say in one line that memory ran out, if that is what ``error`` means; else return nothing."""
+def too_much(error: BaseException) -> str:
+    """Say in one line that memory ran out or a number is too large, if ``error`` means that; else return nothing."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or re.search(
         r"can't allocate memory|out of memory", text, re.IGNORECASE
@@ -52,6 +52,12 @@ def out_of_memory(error: BaseException) -> str:
         return (
             f"memory ran out ({text[:200] or type(error).__name__}); use fewer or smaller devices, networks, "
             "batches or jobs.executor.workers, or a lower jobs.memory_gib, or a machine with more"
+        )
+    if isinstance(error, OverflowError | ZeroDivisionError):
+        *_, last = traceback.extract_tb(error.__traceback__)
+        return (
+            f"a number is too large or too small to compute with ({type(error).__name__}: {text[:200]}; "
+            f"{Path(last.filename).name}, line {last.lineno}); look for extreme values in the scenario"
         )
     return ""
 

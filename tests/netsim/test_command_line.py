@@ -238,6 +238,7 @@ def test_help_reads(words):
     [
         (MemoryError("Unable to allocate 9 GiB"), "memory ran out (Unable to allocate 9 GiB); use fewer"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out (DefaultCPUAllocator"),
+        (OverflowError(34, "Numerical result out of range"), "a number is too large or too small to compute"),
         (ScenarioError("jobs.executor: the worker process died"), "jobs.executor: the worker process died"),
     ],
 )
