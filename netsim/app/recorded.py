@@ -20,7 +20,7 @@ from netsim.scenario.model import Status
 
 @dataclass(frozen=True)
 class Ended:
-    """How a recorded run ended.
+    """The end of a recorded run.
 
     Attributes:
         status: As in ``metadata.json``.

@@ -13,6 +13,7 @@ from typing import Any
 
 _LIBRARIES = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 _LIBRARIES += [str(Path(__file__).parents[2] / package) for package in ("netsim", "learners")]
+_NO_MEMORY = "can(no|')t allocate memory|out of memory|failed to map segment"
 
 
 class ScenarioError(Exception):
@@ -53,7 +54,7 @@ def too_much(error: BaseException) -> str:
             f"memory ran out ({text[:200] or type(error).__name__}); use fewer or smaller devices, networks, "
             "batches or jobs.executor.workers, or a lower jobs.memory_gib, or a machine with more"
         )
-    if isinstance(error, OverflowError | ZeroDivisionError):
+    if isinstance(error, ArithmeticError) or (isinstance(error, ValueError) and "overflow" in text):
         *_, last = traceback.extract_tb(error.__traceback__)
         return (
             f"a number is too large or too small to compute with ({type(error).__name__}: {text[:200]}; "

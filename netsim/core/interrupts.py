@@ -19,7 +19,7 @@ _held = 0
 
 
 class Interrupted(KeyboardInterrupt):
-    """What the first of the signals raises in the main thread."""
+    """The exception that the first of the signals raises in the main thread."""
 
 
 @contextmanager
