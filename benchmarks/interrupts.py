@@ -32,7 +32,10 @@ def main(count: int) -> None:
                 interrupted(Path(folder), executor, sent, draw.random() * 2, times)
             except AssertionError as error:
                 wrong += 1
-                print(f"{number}: {executor}, {sent.name}, {times} times: {error}", flush=True)
+                print(
+                    f"{number}: {executor}, {sent.name}, {times} times, line {error.__traceback__.tb_next.tb_lineno}",
+                    flush=True,
+                )
     print(f"{count} runs, {wrong} wrong, {time.monotonic() - begin_s:.0f} s")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -30,10 +31,13 @@ def heard() -> Generator[None]:
     """
     _come.clear()
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Interrupted) else hook(lost)
     listen()
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -50,6 +54,12 @@ def listen() -> None:
 def come() -> bool:
     """Return whether one of the signals came in the block of :func:`heard`; what fails then may fail because of it."""
     return bool(_come)
+
+
+def raise_again() -> None:
+    """Raise :class:`Interrupted` if a signal came and what it raised was lost, as in a callback of Python's own."""
+    if _come and not _held:
+        raise Interrupted
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from netsim.core.errors import ScenarioError
-from netsim.core.interrupts import held
+from netsim.core.interrupts import held, raise_again
 from netsim.core.names import file_name
 from netsim.events import (
     DeviceRow,
@@ -161,6 +161,7 @@ class Recorder(Observer):
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Write all records so far to disk, unless that was done recently."""
+        raise_again()
         now_s = time.monotonic()
         if now_s >= self._due_s:
             with held():
