@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1] / "tests" / "netsim")]
@@ -32,10 +33,8 @@ def main(count: int) -> None:
                 interrupted(Path(folder), executor, sent, draw.random() * 2, times)
             except AssertionError as error:
                 wrong += 1
-                print(
-                    f"{number}: {executor}, {sent.name}, {times} times, line {error.__traceback__.tb_next.tb_lineno}",
-                    flush=True,
-                )
+                line = traceback.extract_tb(error.__traceback__)[-1].lineno
+                print(f"{number}: {executor}, {sent.name}, {times} times, line {line}", flush=True)
     print(f"{count} runs, {wrong} wrong, {time.monotonic() - begin_s:.0f} s")
 
 
