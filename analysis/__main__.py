@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -71,11 +72,29 @@ def main(
         else:
             print_comparison(runs, console)
             written = _save_comparison(runs, output, image.value)
-    except RunError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        typer.echo(_in_short(error, run_folders), err=True)
+        raise typer.Exit(2) from None
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+def _in_short(error: Exception, folders: list[Path]) -> str:
+    """Say in one line what went wrong: of a run that cannot be read, or of one whose values nobody foresaw."""
+    text = " ".join(str(error).split())
+    if isinstance(error, RunError):
+        return text
+    if isinstance(error, OSError):
+        return f"{error.filename or folders[0]}: {error.strerror or error}"
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return (
+        f"{', '.join(map(str, folders))}: cannot be shown, for its records hold what no run writes "
+        f"({type(error).__name__}: {text[:300]}; {Path(last.filename).name}, line {last.lineno}); if it is as netsim "
+        "wrote it, report this"
+    )
 
 
 def _save_comparison(runs: list[Run], output: Path | None, suffix: str) -> list[Path]:

@@ -12,7 +12,8 @@ import runpy
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
@@ -35,14 +36,30 @@ _COPIES.set_forkserver_preload(
 
 def python(*words: object, cwd: Path) -> CompletedProcess[str]:
     """Run ``python WORDS`` in the folder ``cwd``: ``-m module ...``, ``-c code ...`` or ``file.py ...``."""
+    with started(*words, cwd=cwd) as (_, end):
+        return end()
+
+
+@contextmanager
+def started(*words: object, cwd: Path) -> Iterator[tuple[int, Callable[[], CompletedProcess[str]]]]:
+    """Start ``python WORDS``; yield the number of the process, and a function that waits for its end."""
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder, name) for name in ("out", "err")]
         typed = [str(word) for word in words]
         copy = _COPIES.Process(target=_be, args=(typed, str(cwd), dict(os.environ), *map(str, said)))
         copy.start()
-        copy.join()
-        assert copy.exitcode is not None
-        return CompletedProcess(typed, copy.exitcode, *(path.read_text() for path in said))
+        assert copy.pid is not None
+
+        def end() -> CompletedProcess[str]:
+            copy.join()
+            assert copy.exitcode is not None
+            return CompletedProcess(typed, copy.exitcode, *(path.read_text() for path in said))
+
+        try:
+            yield copy.pid, end
+        finally:
+            copy.kill()
+            copy.join()
 
 
 def _be(words: list[str], cwd: str, environment: Mapping[str, str], out: str, err: str) -> None:

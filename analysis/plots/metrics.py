@@ -16,6 +16,7 @@ from analysis.plots.style import (
     count_axis,
     draw_band,
     draw_line,
+    logarithmic_y,
     modality_styles,
     new_figure,
     note_surrogate,
@@ -73,6 +74,6 @@ def _draw(axes: Axes, run: Run, name: str) -> None:
         draw_line(axes, curve["round"], curve["mean"], label=str(modality), **style)
         draw_band(axes, curve["round"], curve["low"], curve["high"], style["color"])
     if table["low"].min() > 0 and table["mean"].max() > 10**DECADES * table["mean"].min():
-        axes.set_yscale("log")
+        logarithmic_y(axes)
     axes.set_xlabel("Round")
     count_axis(axes)

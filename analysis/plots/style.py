@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -40,6 +41,7 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (
 ACTIVITY = {"computing": BLUE, "sending": ORANGE, "receiving": GREEN, "radio": SKY, "idle": GREY}
 
 STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -105,10 +107,24 @@ def curve_style(place: int) -> dict[str, Any]:
 def logarithmic_x(axes: Axes, decades: float) -> None:
     """Make the x axis logarithmic; over less than two decades ticks are numbers at 1, 2 and 5, not powers of ten."""
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(_power))
     if decades < 2:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def logarithmic_y(axes: Axes) -> None:
+    """Make the y axis logarithmic, with powers of ten as ticks."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(_power))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _power(value: float, _: object) -> str:
+    """Write a power of ten without Matplotlib's mathematics, which figures do without."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def note_surrogate(figure: Figure, *runs: Run) -> None:

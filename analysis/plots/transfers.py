@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from analysis.plots.style import (
     COLUMN_IN,
@@ -14,6 +13,7 @@ from analysis.plots.style import (
     curve_style,
     legend_below,
     logarithmic_x,
+    logarithmic_y,
     new_figure,
     styled,
 )
@@ -56,9 +56,8 @@ def transfers_figure(run: Run) -> Figure | None:
     logarithmic_x(axes, decades=np.log10(last / first))
     if last < 2 * first:  # so close together that the axis would magnify small differences
         axes.set_xlim(first / 2.5, 2.5 * last)
-    axes.set_yscale("log")
+    logarithmic_y(axes)
     axes.set_ylim(min(0.1, 0.8 * lowest), 1.2)
-    axes.yaxis.set_minor_formatter(NullFormatter())
     _guides(axes)
     axes.set_xlabel(f"t [{unit}]")
     axes.set_ylabel("P(not delivered within t)")

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-TEXT_COLUMNS = {"outcome", "kind", "name", "modality"}
+TEXT_COLUMNS = {"outcome", "kind", "name", "modality", "role", "device_class", "modalities"}
+NUMBER_COLUMNS = {"round", "device", "sender", "receiver", "a", "b"}
 
 SPENT = [f"{part}_{unit}" for unit in "sj" for part in ("compute", "sending", "receiving", "idle")]
 """Columns of the time and the energy that a device spends."""
@@ -59,6 +60,24 @@ GROWING_TABLES: dict[str, list[str]] = {
     "metrics": ["round", "device", "time_s", "name", "modality", "value"],
 }
 """Columns of the tables that grow with the run; a run killed in its first round has not written these tables."""
+
+COLUMNS = GROWING_TABLES | {
+    "devices": ["device", "x_m", "y_m", "modalities", "battery_j"],
+    "links": ["a", "b", "distance_m", "path_loss_db"],
+}
+"""Columns that each table must have."""
+
+METADATA: dict[str, Any] = {
+    "status": str,
+    "scenario": str,
+    "learner": str,
+    "seed": int,
+    "data": dict,
+    "metrics": dict,
+    "wall_s": int | float,
+    "work_wall_s": int | float,
+}
+"""Types of what is read of ``metadata.json``; null is always allowed."""
 
 
 class RunError(Exception):
@@ -171,7 +190,7 @@ def load_run(folder: str | Path) -> Run:
     is_server = nodes["role"] == "server" if "role" in nodes else pd.Series(False, index=nodes.index)
     return Run(
         folder=folder,
-        metadata=_read_json(metadata),
+        metadata=_read_metadata(metadata),
         summary=_read_json(summary) if summary.is_file() else None,
         scenario=_read_scenario(folder / "scenario.yaml"),
         devices=nodes[~is_server],
@@ -210,13 +229,31 @@ def _no_run(folder: Path) -> str:
     return f"{folder}: not a run folder (no metadata.json); give a folder like runs/<scenario>/<run id>"
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read as text ({error}); the run may have been damaged") from error
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not readable as JSON ({error}); the run may have been damaged") from error
     if not isinstance(content, dict):
         raise RunError(f"{path}: must hold a JSON object, found a {type(content).__name__}")
+    return content
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    content = _read_json(path)
+    for key, kind in METADATA.items():
+        value = content.get(key)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise RunError(
+                f"{path}: {key}: must be of type {kind}, found {str(value)[:80]!r}; the run may have been damaged"
+            )
     return content
 
 
@@ -224,16 +261,21 @@ def _read_scenario(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{path}: missing, though metadata.json is there; a run folder keeps its scenario")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(_read_text(path)) or {}
+    except (yaml.YAMLError, ValueError, AttributeError, KeyError, RecursionError) as error:
         raise RunError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: must hold a mapping of keys, found a {type(content).__name__}")
+    return content
 
 
 def _read_table(folder: Path, table: str) -> pd.DataFrame:
     """Read a table: one file, or a folder of parts while the run goes on; empty if it is not written yet."""
     path = folder / f"{table}.parquet"
-    # A part has this name only when it is complete; the name of an incomplete part begins with a dot.
-    parts = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+    # A part has this name only when it is complete; the name of an incomplete part begins with a dot. The hidden folder
+    # has the parts where the disk has no links, and of runs of older versions that were killed at their end.
+    within = path if path.is_dir() else path.with_name(f".{path.name}.parts")
+    parts = [path] if path.is_file() else sorted(within.glob("part-*.parquet"))
     if not parts:
         if table in GROWING_TABLES:
             return _empty(table)
@@ -246,7 +288,31 @@ def _read_table(folder: Path, table: str) -> pd.DataFrame:
             reason = str(error).splitlines()[0]
             raise RunError(f"{part}: not readable as Parquet ({reason}); run the scenario again") from error
     frames = [frame for frame in frames if len(frame)] or frames[:1]
-    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    _check_columns(frame, path, COLUMNS[table])
+    return frame
+
+
+def _check_columns(frame: pd.DataFrame, path: Path, needed: list[str]) -> None:
+    """Check that a table has the columns that it needs, and that all are of their type; those of older runs are fewer.
+
+    Raises:
+        RunError: One is missing, or has values of another type.
+    """
+    for name in needed:
+        if name not in frame:
+            has = ", ".join(map(str, frame.columns))[:300]
+            raise RunError(f"{path}: has no column {name!r}; it has {has or 'none'}: damaged, or of another version")
+    for name in frame.columns:
+        values = frame[name]
+        if name in TEXT_COLUMNS:
+            kind, fits = "text", all(isinstance(one, str) for one in values.dropna().unique())
+        elif name in NUMBER_COLUMNS:
+            kind, fits = "whole numbers", bool(pd.api.types.is_integer_dtype(values) and (values.abs() < 2**40).all())
+        else:
+            kind, fits = "numbers", pd.api.types.is_numeric_dtype(values)
+        if not fits and len(frame):
+            raise RunError(f"{path}: {name}: must be {kind}, found {values.dtype}: damaged, or of another version")
 
 
 def _empty(table: str) -> pd.DataFrame:

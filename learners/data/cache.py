@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from netsim.core.scratch import delete_scratch, new_scratch
 
 
 def fingerprint(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
@@ -35,8 +37,8 @@ def _state(path: Path) -> tuple[int, int]:
 class Cache:
     """A folder of ``.npy`` files, one set of arrays per key.
 
-    Arrays are written under another name and renamed when complete, so neither a killed run nor two runs at a time
-    leave an incomplete file under a name that is read.
+    Arrays are written elsewhere and moved when complete, so neither a killed run nor two runs at a time leave an
+    incomplete file under a name that is read. A checksum after each array says whether it is still as it was written.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -44,28 +46,34 @@ class Cache:
         self.key = key
 
     def get(self, *names: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays ``names``, or None unless all of them exist and are readable."""
-        try:
-            return {name: np.load(self._path(name), allow_pickle=False) for name in names}
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-        ):  # absent, or damaged by another program: compute it again
-            return None
+        """Return the arrays ``names``, or None unless all of them exist and are as they were written."""
+        found = {}
+        for name in names:
+            try:
+                with self._path(name).open("rb") as file:
+                    found[name] = np.load(file, allow_pickle=False)
+                    if file.read() != _checksum(found[name]):
+                        return None
+            except (OSError, ValueError, EOFError):  # absent, or damaged by another program: compute it again
+                return None
+        return found
 
     def put(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Store ``arrays`` under this key."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, array in arrays.items():
-            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".part-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.save(file, array, allow_pickle=False)
-                os.replace(temporary, self._path(name))
-            except BaseException:
-                os.unlink(temporary)
-                raise
+        unfinished = new_scratch(self.folder, ".unfinished-")
+        try:
+            for name, array in arrays.items():
+                with (unfinished / name).open("wb") as file:
+                    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+                    file.write(_checksum(array))
+                os.replace(unfinished / name, self._path(name))
+        finally:
+            delete_scratch(unfinished)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{self.key}-{name}.npy"
+
+
+def _checksum(array: np.ndarray) -> bytes:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).to_bytes(4, "big")

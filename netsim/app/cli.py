@@ -7,8 +7,6 @@ or checks a scenario waits for neither.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import netsim
 from netsim.core import registry
-from netsim.core.errors import ScenarioError
+from netsim.core.errors import ScenarioError, reason, too_much
+from netsim.core.interrupts import INTERRUPTED, come, heard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,22 +55,39 @@ Cache = Annotated[
 ]
 
 
+MOST_LINES = 50
+"""Lines of errors that are printed."""
+
+LONGEST_LINE = 500
+"""Characters at the beginning and at the end of a line that are printed, if it has more than both together."""
+
 IMAGES = (".png", ".pdf", ".svg")
 COLUMNS = 20
 """More classes than this get no column each in the table of who holds what."""
 
 
 @contextlib.contextmanager
-def _bad_input_ends_with_2(console: Console) -> Iterator[None]:
-    try:
-        yield
-    except ScenarioError as error:
-        for line in str(error).splitlines():
-            console.out(f"error: {line}", highlight=False)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        console.out("interrupted before the first round; nothing was recorded", highlight=False)
-        raise typer.Exit(130) from None
+def _said_in_short(console: Console) -> Iterator[None]:
+    """End with an exit code, and the reason in short, what a person or a machine can mend; no traceback."""
+    with heard():
+        try:
+            yield
+        except typer.Exit:
+            raise
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or come():
+                console.out("interrupted before the first round; nothing was recorded", highlight=False)
+                raise typer.Exit(INTERRUPTED) from None
+            text = str(error) if isinstance(error, ScenarioError) else too_much(error)
+            if not text:
+                raise
+            lines = text.splitlines()
+            if len(lines) > MOST_LINES:
+                lines[MOST_LINES - 1 :] = [f"and {len(lines) - MOST_LINES + 1} more findings"]
+            for line in lines:
+                cut = f"{line[:LONGEST_LINE]} ... {line[-LONGEST_LINE:]}"
+                console.out(f"error: {min(line, cut, key=len)}", highlight=False)
+            raise typer.Exit(2) from None
 
 
 def _print_version(asked: bool) -> None:
@@ -119,140 +136,100 @@ def run(
 ) -> None:
     """Run a scenario and record it in runs/<scenario>/<run id>/.
 
-    Ctrl-C ends a run early; what was recorded by then stays readable.
+    Ctrl-C or SIGTERM ends a run early; what was recorded by then stays readable. Twice ends it at once.
     """
     errors = Console(stderr=True)
     out = Console(quiet=quiet or as_json, highlight=False)
     if quiet and as_json:
         errors.out("error: --quiet and --json exclude each other")
         raise typer.Exit(2)
-    with _bad_input_ends_with_2(errors):
+    with _said_in_short(errors):
         plan = _plan(file, settings, seed, rounds)
 
         from netsim.app.build import build
         from netsim.app.drawing import draw_run
         from netsim.app.progress import JsonLines, Screen
+        from netsim.app.recorded import recorder_in, run_recorded
         from netsim.app.summary import print_summary
-        from netsim.records.metadata import commit, hardware, versions
-        from netsim.records.run_folder import Recorder, new_folder
         from netsim.records.totals import Totals
 
         begin = time.perf_counter()
-        out.print(f"[bold]{plan.scenario.name}[/bold]  {plan.scenario.description}".rstrip())
+        out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
         try:
             simulation = build(plan, cache, lambda text: out.print(text, markup=False))
         except OSError as error:
             raise ScenarioError(
-                f"{error.filename or cache}: {error.strerror or error}; --cache names the folder for prepared data"
+                f"{error.filename or cache}: {reason(error)}; --cache names the folder for prepared data"
             ) from error
-        facts = simulation.learner.facts()
-        folder = new_folder(runs, plan.scenario.name, plan.scenario.seed, run_id)
-    surrogate = bool(facts.get("data", {}).get("surrogate"))
-    if surrogate:
-        out.print(
-            "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
-        )
-    totals = Totals(plan.scenario.devices.count)
-    recorder = Recorder(
-        folder,
-        plan.resolved(),
-        {
-            "scenario": plan.scenario.name,
-            "seed": plan.scenario.seed,
-            "rounds": plan.scenario.rounds,
-            "rounds_finished": 0,
-            "learner": plan.parts["learner"].name,
-            "started_unix_s": time.time(),
-            "versions": versions(),
-            "commit": commit(),
-            "hardware": hardware(simulation.torch_device),
-            "placements_drawn": simulation.network.topology.draws,
-            "data": None,
-            "metrics": dict(simulation.learner.METRICS),
-            **facts,
-        },
-        simulation.device_rows(),
-        simulation.link_rows(),
-        simulation.modalities,
-    )
-    simulation.watch(totals, recorder)
-    json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
-    screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-    if as_json:
-        simulation.watch(json_lines)
-    elif not quiet:
-        screen = Screen(out, totals, plan.scenario.rounds)
-        simulation.watch(screen)
-    build_s, begin = time.perf_counter() - begin, time.perf_counter()
-    status = "failed"
-    with _bad_input_ends_with_2(errors):
-        try:
-            with screen:
-                simulation.run()
-            status = "finished"
-        except KeyboardInterrupt:
-            status = "interrupted"
-        finally:
-            recorder.end_tables()
-            run_s = time.perf_counter() - begin
-            work_s = simulation.executor.work_wall_s
-            summary = {
-                "scenario": plan.scenario.name,
-                "learner": plan.parts["learner"].name,
-                "seed": plan.scenario.seed,
-                "rounds": plan.scenario.rounds,
-                "surrogate_data": surrogate,
-                **totals.summary(),
-            }
-            notes = list(simulation.learner.notes(totals.means))
-            summary |= {"notes": notes} if notes else {}
-            recorder.close(
-                status,
-                summary,
-                rounds_finished=totals.rounds_closed,
-                build_wall_s=build_s,
-                wall_s=run_s,
-                work_wall_s=work_s,
-                outside_training_share=1 - work_s / run_s if run_s > 0 else 0.0,
-                jobs=simulation.executor.jobs_done,
-                execution={"executor": plan.parts["jobs.executor"].name, **simulation.execution},
+        surrogate = bool(simulation.learner.facts().get("data", {}).get("surrogate"))
+        if surrogate:
+            out.print(
+                "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
             )
-    if status == "finished" and not totals.rounds_closed and any(d.alive for d in simulation.network.devices):
-        errors.out(
-            f"note: protocol {plan.parts['protocol'].name!r} closed no round, so none counts as finished; it should "
-            "call self.work.close(round, self.network.env.now) for each, when nobody is in it any more",
-            highlight=False,
-        )
-    for note in notes:
-        errors.out(f"note: {note}", highlight=False)
-    if plots:
-        draw_run(folder, errors)
-    if as_json:
-        json_lines.say({"event": "end", "folder": str(folder), **summary, "status": status})
-    elif quiet:
-        typer.echo(folder)
-    else:
-        print_summary(
-            out, summary, status, folder, run_s, work_s, simulation.execution, simulation.learner.METRICS
-        )
-    if status == "interrupted":
-        errors.out(
-            f"interrupted after round {totals.rounds_closed} of {plan.scenario.rounds}; "
-            f"the records in {folder} are readable up to there",
-            highlight=False,
-        )
-        raise typer.Exit(130)
+        recorder = recorder_in(runs, run_id, simulation)
+        folder = recorder.folder
+        totals = Totals(plan.scenario.devices.count)
+        simulation.watch(totals, recorder)
+        json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
+        screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if as_json:
+            simulation.watch(json_lines)
+        elif not quiet:
+            screen = Screen(out, totals, plan.scenario.rounds)
+            simulation.watch(screen)
+        ended = run_recorded(simulation, totals, recorder, screen, surrogate, time.perf_counter() - begin)
+        far = f"round {ended.safe_rounds} of {plan.scenario.rounds}"
+        if recorder.problem is not None and not folder.is_dir():
+            raise ScenarioError(f"{folder}: was removed while the run went on; run it again")
+        if recorder.problem is not None and ended.status != "finished":
+            raise ScenarioError(
+                f"{folder}: cannot be written ({reason(recorder.problem)}); the records there are "
+                f"readable up to {far}; make room, or choose another disk with --runs, and run again"
+            )
+        if ended.status == "failed" and ended.error:
+            raise ended.error
+        if recorder.problem is not None:
+            errors.out(
+                f"note: {folder}: no room to merge the tables ({reason(recorder.problem)}); they "
+                "stay folders of parts, which are complete and are read like files",
+                highlight=False,
+            )
+        if (
+            ended.status == "finished"
+            and not totals.rounds_closed
+            and any(d.alive for d in simulation.network.devices)
+        ):
+            errors.out(
+                f"note: protocol {plan.parts['protocol'].name!r} closed no round, so none counts as finished; it "
+                "should call self.work.close(round, self.network.env.now) for each, when nobody is in it any more",
+                highlight=False,
+            )
+        for note in ended.notes:
+            errors.out(f"note: {note}", highlight=False)
+        if plots and ended.error is None and not come():
+            draw_run(folder, errors)
+        if as_json:
+            json_lines.say({"event": "end", "folder": str(folder), **ended.summary, "status": ended.status})
+        elif quiet:
+            typer.echo(folder)
+        else:
+            print_summary(out, ended, folder, simulation.execution, simulation.learner.METRICS)
+        if come() or ended.error is not None:
+            errors.out(
+                f"interrupted after {far}; the records in {folder} are readable up to there", highlight=False
+            )
+            raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
 def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, rounds: Rounds = None) -> None:
     """Check a scenario without running it: keys, values, names, and whether its data is there."""
-    from netsim.app.checks import check_data
-
     errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
-    with _bad_input_ends_with_2(errors):
+    with _said_in_short(errors):
+        from netsim.app.checks import check_data
+
         plan = _plan(file, settings, seed, rounds)
         check_data(plan)
     for note in plan.notes:
@@ -262,7 +239,8 @@ def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, roun
         f"{file}: ok. {s.rounds} rounds of {parts['learner'].name} on {s.devices.count} devices"
         f"{', data ' + parts['data'].name if 'data' in parts else ''}"
         f"{', partition ' + parts['partition'].name if 'partition' in parts else ''}, "
-        f"channel {parts['radio.channel'].name}, access {parts['radio.access'].name}, seed {s.seed}"
+        f"channel {parts['radio.channel'].name}, access {parts['radio.access'].name}, seed {s.seed}",
+        markup=False,
     )
 
 
@@ -279,7 +257,7 @@ def partition(
 ) -> None:
     """Show which device holds what: its modalities, and its training samples by class."""
     errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
-    with _bad_input_ends_with_2(errors):
+    with _said_in_short(errors):
         if image is not None and image.suffix.lower() not in IMAGES:
             raise ScenarioError(f"--out: must end in {', '.join(IMAGES)} (got {str(image)!r})")
         plan = _plan(file, settings, seed, None)
@@ -293,7 +271,7 @@ def partition(
             data, shares = deal(plan, cache, lambda text: errors.print(text, markup=False))
         except OSError as error:
             raise ScenarioError(
-                f"{error.filename or cache}: {error.strerror or error}; --cache names the folder for prepared data"
+                f"{error.filename or cache}: {reason(error)}; --cache names the folder for prepared data"
             ) from error
         frame = data.table(shares)
         part = plan.parts["partition"]
@@ -311,7 +289,6 @@ def partition(
 
 def _print_holdings(out: Console, frame: pd.DataFrame, classes: list[str]) -> None:
     """Print who holds what; of many classes, how many a device has and which most of."""
-    from rich.markup import escape
     from rich.measure import Measurement
     from rich.table import Table
 
@@ -350,7 +327,6 @@ def list_(
             out.print("    " + ", ".join(registry.names(name)))
         return
 
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -367,13 +343,3 @@ def keys() -> None:
     from netsim.scenario.reference import reference
 
     typer.echo(reference(), nl=False)
-
-
-def main() -> None:
-    """Start ``netsim``, or ``python -m netsim``."""
-    # A reader that has seen enough (netsim list | head) is no error of ours.
-    try:
-        app()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from netsim.app.collector import patient_collector
 from netsim.app.declared import Declared
+from netsim.core.interrupts import held
 from netsim.events import DeviceRow, LinkRow, Observer, Observers
 from netsim.learner import Learner
 from netsim.protocols.asked import Asked
@@ -67,7 +68,8 @@ class Simulation:
                 protocol.ledger.close()
                 self.states = work.finish(protocol.states)
         finally:
-            work.end()
+            with held():
+                work.end()
             self.execution = work.facts()
 
     def _work(self) -> TaskGraph:

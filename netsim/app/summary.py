@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from netsim.app.recorded import Ended
+
 
 def print_summary(
     out: Console,
-    summary: Mapping[str, Any],
-    status: str,
+    ended: Ended,
     folder: Path,
-    run_s: float,
-    work_s: float,
     facts: Mapping[str, Any],
     explained: Mapping[str, str],
 ) -> None:
@@ -26,11 +25,8 @@ def print_summary(
 
     Args:
         out: The terminal.
-        summary: As in ``summary.json``.
-        status: How the run ended.
+        ended: How the run ended.
         folder: The run's folder.
-        run_s: Wall-clock time of the run [s].
-        work_s: Wall-clock time inside tasks [s].
         facts: How tasks were run.
         explained: A line of explanation for each metric.
     """
@@ -39,11 +35,12 @@ def print_summary(
 
     from netsim.app.progress import hours, joules
 
+    summary, run_s, work_s = ended.summary, ended.run_s, ended.work_s
     energy = summary["energy_per_device_j"]
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("rounds", f"{summary['rounds_finished']} of {summary['rounds']} ({status})")
+    table.add_row("rounds", f"{summary['rounds_finished']} of {summary['rounds']} ({ended.status})")
     table.add_row("simulated time", hours(summary["simulated_s"]))
     if summary["round_s"]:
         spread = summary["round_s"]
@@ -51,7 +48,7 @@ def print_summary(
     for kind, values in summary["accuracy"].items():
         note = "  (surrogate data)" if summary["surrogate_data"] else ""
         table.add_row(
-            f"accuracy, {kind}" if len(summary["accuracy"]) > 1 else "accuracy",
+            escape(f"accuracy, {kind}") if len(summary["accuracy"]) > 1 else "accuracy",
             f"{100 * values['final']:.1f} %, best {100 * values['best']:.1f} % in round {values['best_round']}{note}",
         )
     if summary["accuracy"]:
@@ -79,14 +76,16 @@ def print_summary(
     table.add_row("wall time", f"{run_s:.1f} s, {100 * outside:.1f} % of it outside training and evaluation")
     for measured in facts["stacking"]["measured"]:
         times = ", ".join(f"{way} {1e3 * s:.3g} ms" for way, s in measured["seconds_per_job"].items())
-        table.add_row("", f"{measured['label']}: {measured['chosen']} ({times})")
+        table.add_row("", escape(f"{measured['label']}: {measured['chosen']} ({times})"))
         for way, error in measured["failed"].items():
             table.add_row("", escape(f"{measured['label']}: {way} was dropped ({error})"))
     for found in facts["stacking"]["obstacles"]:
         table.add_row("", escape(f"{found['label']}: not stacked: {found['reason']}"))
     for measured in facts.get("threads", {}).get("measured", ()):
         times = ", ".join(f"{number}: {1e3 * s:.3g} ms" for number, s in measured["seconds"].items())
-        table.add_row("", f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
+        table.add_row(
+            "", escape(f"{measured['label']}: threads inside operators {measured['chosen']} ({times})")
+        )
     forked = facts.get("forked", {})
     if forked.get("after_round") is not None:
         measured_s = [
@@ -96,7 +95,7 @@ def print_summary(
         ]
         times = f" (a round: {', '.join(measured_s)})" if measured_s else ""
         table.add_row("", f"learning in a process of its own from round {forked['after_round'] + 1}{times}")
-    table.add_row("records", str(folder))
+    table.add_row("records", escape(str(folder)))
     out.print(table)
 
 

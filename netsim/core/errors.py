@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Callable, Generator
@@ -11,6 +13,7 @@ from typing import Any
 
 _LIBRARIES = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 _LIBRARIES += [str(Path(__file__).parents[2] / package) for package in ("netsim", "learners")]
+_NO_MEMORY = "can(no|')t allocate memory|out of memory|failed to map segment"
 
 
 class ScenarioError(Exception):
@@ -34,6 +37,30 @@ def with_its_place(error: BaseException) -> str:
         place = f"{own}: "
     text = " ".join(str(error).split())
     return f"{place}{kind}{f': {text}' if text else ''}"
+
+
+def reason(error: OSError) -> str:
+    """Return what the system said, without the details that libraries put around it."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def too_much(error: BaseException) -> str:
+    """Say in one line that memory ran out or a number is too large, if ``error`` means that; else return nothing."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or re.search(
+        r"can't allocate memory|out of memory", text, re.IGNORECASE
+    ):
+        return (
+            f"memory ran out ({text[:200] or type(error).__name__}); use fewer or smaller devices, networks, "
+            "batches or jobs.executor.workers, or a lower jobs.memory_gib, or a machine with more"
+        )
+    if isinstance(error, ArithmeticError) or (isinstance(error, ValueError) and "overflow" in text):
+        *_, last = traceback.extract_tb(error.__traceback__)
+        return (
+            f"a number is too large or too small to compute with ({type(error).__name__}: {text[:200]}; "
+            f"{Path(last.filename).name}, line {last.lineno}); look for extreme values in the scenario"
+        )
+    return ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pkgutil
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,22 @@ KINDS = {
     "executors": "what runs the training jobs",
 }
 
+BASES = {
+    "learners": "netsim.learner:Learner",
+    "datasets": "learners.data.dataset:DataSource",
+    "partitions": "learners.data.dataset:Partition",
+    "networks": "learners.networks.network:Network",
+    "channels": "netsim.world.radio.fading:Channel",
+    "path_losses": "netsim.world.radio.path_loss:PathLoss",
+    "accesses": "netsim.world.radio.access:Access",
+    "placements": "netsim.world.topology.placement:Placement",
+    "links": "netsim.world.topology.links:LinkRule",
+    "stragglers": "netsim.world.devices.stragglers:Stragglers",
+    "protocols": "netsim.protocols.protocol:Protocol",
+    "selections": "netsim.world.selection:Selection",
+    "executors": "netsim.work.executor:Executor",
+}
+"""What a class of each kind is derived from."""
 
 _installed = cache(entry_points)  # reading them takes as long for one kind as for all
 
@@ -87,7 +104,12 @@ def entry(kind: str, name: str, where: str = "") -> Entry:
         find(kind, name, where)
     with _at(where):
         if ":" in name:
-            return Entry.of(modules.load_class(name))
+            found = modules.load_class(name)
+            if not issubclass(found, pkgutil.resolve_name(BASES[kind])):
+                raise ScenarioError(
+                    f"cannot load {name!r}: a class for {kind} must be derived from {BASES[kind]}"
+                )
+            return Entry.of(found)
         try:
             found = _entries(kind)[name].load()
             return found if isinstance(found, Entry) else Entry.of(found)

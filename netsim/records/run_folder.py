@@ -6,12 +6,15 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import held, raise_again
+from netsim.core.names import file_name
 from netsim.events import (
     DeviceRow,
     LinkRow,
@@ -49,6 +52,12 @@ def plain_json(value: Any) -> str:
 
 def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path:
     """Make the folder of a new run, ``runs/<scenario>/<run id>``; by default the id is time and seed."""
+    for word, text in (("--run-id", run_id), ("the scenario's name, or that of its file,", scenario)):
+        if text is not None:
+            try:
+                file_name(text)
+            except ValueError as error:
+                raise ScenarioError(f"{word} {error}") from None
     base = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-seed{seed}"
     for number in range(1, 1000):
         folder = runs / scenario / (base if number == 1 else f"{base}-{number}")
@@ -56,7 +65,7 @@ def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
-            if run_id:
+            if run_id is not None:
                 raise ScenarioError(
                     f"--run-id {run_id}: {folder} exists; choose another id or remove the folder"
                 ) from None
@@ -72,11 +81,19 @@ class Recorder(Observer):
 
     When a round closes, all records so far are written to disk, unless the last write was less than
     :attr:`PAUSE_S` seconds of real time ago, or writing would take more than a :attr:`SHARE` of the time. Where a
-    round takes milliseconds, writing after each round would take longer than the rounds.
+    round takes milliseconds, writing after each round would take longer than the rounds. However slow the disk is, it
+    pauses no longer than :attr:`LONGEST_PAUSE_S`.
+
+    Attributes:
+        problem: Why the folder could not be written, the first time; None if it could.
+        safe_rounds: The last round whose records were written when it was closed, 0 before.
     """
 
     PAUSE_S = 1.0
+    LONGEST_PAUSE_S = 10.0
     SHARE = 0.02
+    RESERVED_BYTES = 1 << 18
+    """Room that is kept from the start, for the summary and the last records of a run whose disk is full."""
 
     def __init__(
         self,
@@ -91,6 +108,8 @@ class Recorder(Observer):
         self.metadata: dict[str, Any] = {"schema": SCHEMA, "status": "running", **metadata}
         (folder / "scenario.yaml").write_text(write_yaml(dict(scenario)), encoding="utf-8")
         self.write_metadata()
+        self._reserve = folder / ".reserve"
+        self._reserve.write_bytes(bytes(self.RESERVED_BYTES))
         for table, rows in (("devices", devices), ("links", links)):
             writer = TableWriter(folder, table)
             for row in rows:
@@ -109,6 +128,8 @@ class Recorder(Observer):
             self._metrics,
         )
         self._due_s = -math.inf
+        self.problem: OSError | None = None
+        self.safe_rounds = 0
 
     def write_metadata(self, **changes: Any) -> None:
         """Write ``metadata.json`` again, updated with ``changes``."""
@@ -140,24 +161,58 @@ class Recorder(Observer):
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Write all records so far to disk, unless that was done recently."""
+        raise_again()
         now_s = time.monotonic()
         if now_s >= self._due_s:
-            for writer in self._writers:
-                writer.flush()
+            with held():
+                written = self._all_written(TableWriter.flush)
+            if not written:
+                raise ScenarioError(f"{self.folder}: {self.problem}")
+            self.safe_rounds = round
             end_s = time.monotonic()
-            self._due_s = end_s + max(self.PAUSE_S, (end_s - now_s) / self.SHARE)
+            pause_s = min((end_s - now_s) / self.SHARE, self.LONGEST_PAUSE_S)
+            self._due_s = end_s + max(self.PAUSE_S, pause_s)
 
-    def end_tables(self) -> None:
-        """Merge the parts of each table into a single file."""
-        for writer in self._writers:
-            writer.close()
+    def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> bool:
+        """Write the last records, the summary and the metadata, in this order, then merge the parts of each table.
 
-    def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> None:
-        """Write the summary and the final metadata. Call :meth:`end_tables` before."""
-        self._write("summary.json", {"schema": SCHEMA, "status": status, **summary})
-        self.write_metadata(status=status, **metadata)
+        So a run that is killed meanwhile, or whose disk is full, has all that it needs in its folder.
+
+        Returns:
+            Whether the records are whole. Otherwise :attr:`problem` says why; tables are then left in parts.
+        """
+        with suppress(OSError):
+            self._reserve.unlink(missing_ok=True)
+        for writer in self._writers if self.problem else ():
+            writer.make_room()
+        whole = self._all_written(TableWriter.flush)
+        status = status if whole or status != "finished" else "failed"
+        whole &= self._written(
+            lambda: self._write("summary.json", {"schema": SCHEMA, "status": status, **summary})
+        )
+        whole &= self._written(lambda: self.write_metadata(status=status, **metadata))
+        if not self.problem:
+            self._all_written(TableWriter.close)
+        return whole
+
+    def _all_written(self, write: Callable[[TableWriter], None]) -> bool:
+        """Call ``write`` for every table; return whether all could be written."""
+        return all([self._written(lambda writer=writer: write(writer)) for writer in self._writers])  # type: ignore[misc]
+
+    def _written(self, write: Callable[[], None]) -> bool:
+        """Call ``write``; return whether it could, and keep why not."""
+        try:
+            write()
+        except OSError as error:
+            self.problem = self.problem or error
+            return False
+        return True
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         hidden = self.folder / f".{name}"
-        hidden.write_text(plain_json(value), encoding="utf-8")
-        os.replace(hidden, self.folder / name)
+        try:
+            hidden.write_text(plain_json(value), encoding="utf-8")
+            os.replace(hidden, self.folder / name)
+        except OSError:
+            hidden.unlink(missing_ok=True)
+            raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -30,16 +32,19 @@ def schema_of(table: str, extra: Sequence[str] = ()) -> pa.Schema:
 class TableWriter:
     """A writer of one table of a run folder.
 
-    While the run goes on, ``<name>.parquet`` is a folder of parts; pandas and Arrow read it like a file. A part gets
-    its name when it is complete on disk, so the records of a killed run are readable. ``close`` leaves one file. It
-    grows beside the parts, hidden, by row groups of equal size, so it does not depend on the times of writing.
+    While the run goes on, ``<name>.parquet`` is a link to a hidden folder of parts; pandas and Arrow read it like a
+    file. A part gets its name when it is complete on disk, so the records of a killed run are readable. ``close`` puts
+    one file in the link's place, in one step. The file grows beside the parts, hidden, by row groups of equal size, so
+    it does not depend on the times of writing. Where a disk has no links, only ``analysis`` finds the parts.
     """
 
     def __init__(self, folder: Path, table: str, extra: Sequence[str] = ()) -> None:
         self.path = folder / f"{table}.parquet"
+        self._folder = folder / f".{table}.parquet.parts"
         self.schema = schema_of(table, extra)
         self._rows: list[tuple[Any, ...]] = []
         self._parts = 0
+        self._unwritten: list[pa.Table] = []  # in no part yet
         self._waiting: list[pa.Table] = []  # until a row group is full
         self._whole: pq.ParquetWriter | None = None
         # Texts and small numbers repeat; times and energies do not, so a dictionary does not help them.
@@ -66,31 +71,51 @@ class TableWriter:
         )
 
     def flush(self) -> None:
-        """Write the kept rows as a part."""
-        table = self._take()
+        """Write the kept rows as a part. If that fails with an OSError, they are kept for the next call."""
+        self._unwritten.append(self._take())
+        table = pa.concat_tables(self._unwritten)
         if not len(table):
             return
-        self.path.mkdir(exist_ok=True)
-        part = self.path / f"part-{self._parts:06d}.parquet"
+        self._make_folder()
+        part = self._folder / f"part-{self._parts:06d}.parquet"
         hidden = part.with_name(f".{part.name}")
+        try:
+            pq.write_table(table, hidden, use_dictionary=self._repeating)
+            hidden.rename(part)
+        except OSError:
+            hidden.unlink(missing_ok=True)
+            raise
         self._parts += 1
-        # First, so that nothing is lost if Ctrl-C interrupts the writing of the part.
+        self._unwritten = []
         self._waiting.append(table)
-        pq.write_table(table, hidden, use_dictionary=self._repeating)
-        hidden.rename(part)
         self._grow(at_least=ROW_GROUP)
 
     def close(self) -> None:
-        """Write the kept rows, and replace the parts with one file."""
-        self.path.mkdir(exist_ok=True)
-        self._waiting.append(self._take())
-        self._grow(at_least=0)
-        assert self._whole is not None
-        self._whole.close()
-        parts = self.path.with_name(f".{self.path.name}.parts")
-        self.path.rename(parts)
-        (parts / _WHOLE).rename(self.path)
-        shutil.rmtree(parts, ignore_errors=True)
+        """Write the kept rows, and replace the parts with one file; the parts stay if that fails with an OSError."""
+        self.flush()
+        self._make_folder()
+        try:
+            self._grow(at_least=0)
+            assert self._whole is not None
+            self._whole.close()
+            os.replace(self._folder / _WHOLE, self.path)
+        except OSError:
+            self.make_room()
+            raise
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def make_room(self) -> None:
+        """Give up the one file, whose rows are in the parts, too; the table stays a folder of parts."""
+        (self._folder / _WHOLE).unlink(missing_ok=True)
+        if self._whole is not None and self._whole.is_open:
+            self._whole.is_open = False  # else it would write its end, into no room
+            self._whole.file_handle.close()
+        self._whole = None
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(exist_ok=True)
+        with suppress(OSError):  # it is there already, or the disk has no links
+            self.path.symlink_to(self._folder.name, target_is_directory=True)
 
     def _grow(self, at_least: int) -> None:
         """Add waiting rows to the one file if there are ``at_least`` so many: full row groups, or with 0 all rows."""
@@ -98,8 +123,8 @@ class TableWriter:
         if rows < at_least:
             return
         if self._whole is None:
-            self._whole = pq.ParquetWriter(self.path / _WHOLE, self.schema, use_dictionary=self._repeating)
-        waiting = pa.concat_tables(self._waiting)
+            self._whole = pq.ParquetWriter(self._folder / _WHOLE, self.schema, use_dictionary=self._repeating)
+        waiting = pa.concat_tables([*self._waiting, self.schema.empty_table()])
         full = rows - rows % ROW_GROUP if at_least else rows
         if full:
             self._whole.write_table(waiting.slice(0, full).combine_chunks(), ROW_GROUP)

@@ -72,4 +72,6 @@ def _sharing(options: Devices) -> tuple[list[str], list[int]]:
     """Return the classes that list no devices, and the devices that no class lists."""
     listed = {device for block in options.classes.values() for device in block.devices or ()}
     sharing = [name for name, block in options.classes.items() if block.devices is None]
+    if not options.classes:
+        return [], []
     return sharing, [device for device in range(options.count) if device not in listed]

@@ -145,5 +145,6 @@ def explain(
         )
         full = (*prefix, *location)
         path = ".".join(str(part) for part in full)
-        lines[f"{where(full)}: {path}: {_sentence(one, model, location, bool(prefix))}"] = None
+        place = f"{where(full)}: {path}" if path else where(full)
+        lines[f"{place}: {_sentence(one, model, location, bool(prefix))}"] = None
     return "\n".join(lines)

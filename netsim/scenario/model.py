@@ -9,8 +9,9 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from netsim.core.names import file_name
 from netsim.core.options import Options
 from netsim.world.devices.processor import Processor
 from netsim.world.radio.units import LARGEST_DB
@@ -98,7 +99,7 @@ class DeviceClass(Difference):
 class Devices(Options):
     """Block ``devices``: who takes part."""
 
-    count: int = Field(ge=2, description="number of devices K")
+    count: int = Field(ge=2, le=1_000_000, description="number of devices K")
     processor: Processor = Field(Processor(), description="every device's processor")
     battery: BatteryOptions = Field(BatteryOptions(), description="every device's battery")
     tx_power_w: float = Field(0.1, gt=0, description="transmit power p [W]")
@@ -284,7 +285,9 @@ class Jobs(Options):
 class Scenario(Options):
     """A whole scenario file."""
 
-    name: str = Field("", description="what the run folder is called; default: the file's name")
+    name: Annotated[str, AfterValidator(lambda text: text and file_name(text))] = Field(
+        "", description="what the run folder is called; default: the file's name"
+    )
     description: str = Field("", description="what it shows, for readers")
     seed: int = Field(0, ge=0, description="all randomness of the run comes from it")
     rounds: int = Field(ge=1, description="rounds of learning T")

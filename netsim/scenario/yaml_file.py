@@ -10,10 +10,61 @@ from typing import Any
 import yaml
 
 from netsim.core.errors import ScenarioError
+from netsim.core.options import LARGEST
+
+DEEPEST = 50
+"""Levels of blocks within blocks that a file may have."""
+
+MOST_VALUES = 100_000
+"""Values that a file may have, those of aliases counted wherever they are used."""
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader with YAML 1.2's scalars, and no silent second key."""
+    """The safe loader with YAML 1.2's scalars, no silent second key, and limits."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._values = 0
+        self._values_in: dict[int, int] = {}  # by the id of a node
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node of limited depth and size."""
+        event, before = self.peek_event(), self._values
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise _at(event, f"blocks are more than {DEEPEST} levels deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if isinstance(event, yaml.AliasEvent):
+            self._values += self._values_in.get(id(node), MOST_VALUES)  # else it is within itself
+        else:
+            self._values += 1
+            self._values_in[id(node)] = self._values - before
+        if self._values > MOST_VALUES:
+            raise _at(
+                event, f"more than {MOST_VALUES} values, those of aliases counted wherever they are used"
+            )
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Construct a value; say where one does not fit the tag before it."""
+        try:
+            value = super().construct_object(node, deep)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:
+            tag = node.tag.rpartition(":")[2]
+            raise _at(node, f"not what its tag says (!!{tag}): {type(error).__name__}") from None
+        if isinstance(value, str) and _UNPRINTABLE.search(value):
+            raise _at(node, "text must not have control characters or halves of surrogate pairs")
+        return value
+
+
+def _at(place: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, place.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -32,16 +83,18 @@ for _tag, _pattern, _first in _SCALARS:
 
 
 def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(node.value)  # YAML 1.1 would read 010 as 8
+    # YAML 1.1 would read 010 as 8. Python refuses to read thousands of digits.
+    value = int(node.value) if len(node.value) < 100 else LARGEST
+    if abs(value) >= LARGEST:
+        raise _at(node, f"whole numbers must be smaller than 2^63 (this one has {len(node.value)} digits)")
+    return value
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for (key_node, _), key in zip(node.value, keys, strict=True):
         if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} stands twice in one block", key_node.start_mark
-            )
+            raise _at(key_node, f"key {key!r} stands twice in one block")
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
@@ -57,7 +110,7 @@ def _parse(text: str, where: str) -> Any:
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ScenarioError(f"{where}{place}: not readable as YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ScenarioError(f"{where}: not readable as YAML: {error}") from None
+        raise ScenarioError(f"{where}: not readable as YAML: {' '.join(str(error).split())}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -148,10 +148,7 @@ def test_a_single_delivery_has_readable_axes(make_run: MakeRun) -> None:
     figure.canvas.draw()
     (axes,) = figure.axes
     assert ticks(axes.xaxis) == ["0.5", "1", "2"]
-    assert [label.replace("\\mathdefault", "") for label in ticks(axes.yaxis)] == [
-        "${10^{-1}}$",
-        "${10^{0}}$",
-    ]
+    assert ticks(axes.yaxis) == ["10⁻¹", "10⁰"]
 
 
 def test_the_median_of_the_figure_is_that_of_the_table(make_run: MakeRun) -> None:

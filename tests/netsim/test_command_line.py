@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from analysis import load_run
 from analysis.tables import latency_quantiles
 from netsim.app.cli import app
+from netsim.core.errors import ScenarioError
 from netsim.protocols import Protocol
 
 
@@ -230,6 +231,26 @@ def test_list_alone_names_every_kind():
 def test_help_reads(words):
     result = netsim(*words, "--help")
     assert result.exit_code == 0 and "Usage" in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("Unable to allocate 9 GiB"), "memory ran out (Unable to allocate 9 GiB); use fewer"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out (DefaultCPUAllocator"),
+        (OverflowError(34, "Numerical result out of range"), "a number is too large or too small to compute"),
+        (ScenarioError("jobs.executor: the worker process died"), "jobs.executor: the worker process died"),
+    ],
+)
+def test_what_the_machine_denies_is_one_line_and_the_records_say_failed(run, monkeypatch, error, said):
+    def denied(self):
+        raise error
+
+    monkeypatch.setattr("netsim.app.simulation.Simulation.run", denied)
+    result, folder = run()
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"error: {said}")
+    assert json.loads((folder / "metadata.json").read_text())["status"] == "failed"
 
 
 def test_ctrl_c_leaves_readable_records_and_says_how_far_it_got(write_scenario, tmp_path):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import soundfile
 
+from learners.data.cache import fingerprint
 from learners.data.clips import EMOTIONS, Clip, complete, parse
 from learners.data.surrogate.face import face
 from learners.data.surrogate.voice import SAMPLE_RATE_HZ, voice
+from netsim.core.scratch import delete_scratch, new_scratch
 from netsim.core.streams import derive_seed
 
 VERSION = 1
@@ -24,6 +24,8 @@ VERSION = 1
 
 MARKER = "SURROGATE.txt"
 """A file in the folder with the note that its contents were generated."""
+
+_STATE = "state.txt"
 
 _NOTE = (
     "Generated sounds and drawings in the layout of CREMA-D. These are not recordings of people, and accuracies\n"
@@ -48,24 +50,40 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
     """Return the folder of the surrogate with ``count`` clips; generate it if missing, always with the same bytes."""
     clips = choose(count)
     folder = cache_dir / f"crema_d-surrogate-v{VERSION}-{len(clips)}"
-    if folder.is_dir():
+    if folder.is_dir() and _as_written(folder):
         return folder
-    say(f"generating {len(clips):,} clips of surrogate data for CREMA-D (once, kept in {folder})")
+    again = "again, for it was changed since" if folder.is_dir() else f"once, kept in {folder}"
+    say(f"generating {len(clips):,} clips of surrogate data for CREMA-D ({again})")
     cache_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".part-"))
+    unfinished = new_scratch(cache_dir, ".unfinished-")
     try:
         for name in ("AudioWAV", "Frames"):
             (unfinished / name).mkdir()
         _write_all(unfinished, clips)
         (unfinished / MARKER).write_text(_NOTE)
+        (unfinished / _STATE).write_text(_state(unfinished))
         os.chmod(unfinished, 0o755)  # mkdtemp's permissions are for its owner alone
+        if folder.is_dir():
+            old = new_scratch(cache_dir, ".unfinished-")
+            os.replace(folder, old)
+            delete_scratch(old)
         os.replace(unfinished, folder)
     except OSError:
-        if not folder.is_dir():  # else another run was faster, with the same bytes
+        if not folder.is_dir() or not _as_written(folder):  # else another run was faster, with the same bytes
             raise
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        delete_scratch(unfinished)
     return folder
+
+
+def _as_written(folder: Path) -> bool:
+    """Return whether the files in ``folder`` have the names, sizes and times of when they were generated."""
+    state = folder / _STATE
+    return state.is_file() and state.read_text() == _state(folder)
+
+
+def _state(folder: Path) -> str:
+    return fingerprint({}, sorted(folder.glob("*/*")))
 
 
 def _write_all(folder: Path, clips: list[Clip]) -> None:

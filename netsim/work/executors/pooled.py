@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from netsim.core.interrupts import come
 from netsim.core.options import Options
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executor import Executor
@@ -93,8 +94,8 @@ class Pooled(Executor):
         return done
 
     def close(self) -> None:
-        """Drop the jobs that wait, and end the workers."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Drop the jobs that wait, and end the workers; an interrupt does not wait for those in the middle of a job."""
+        self._pool.shutdown(wait=not come(), cancel_futures=True)
 
     def discard(self, ticket: int) -> None:
         """Drop the job; it is not run if it is held, or if it is a unit alone that no worker has begun."""

@@ -6,8 +6,6 @@ import itertools
 import multiprocessing
 import os
 import queue
-import shutil
-import signal
 import threading
 import time
 import weakref
@@ -17,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import none_for_children
 from netsim.core.modules import look_in, looked_in
+from netsim.core.scratch import delete_scratch
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executors.pooled import Pooled
 from netsim.work.executors.remote import Receiver, Sender, results
@@ -38,7 +38,7 @@ class Processes(Pooled):
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         super().__init__(options, stacking)
         self._folder = new_folder()
-        self._free = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._free = weakref.finalize(self, delete_scratch, self._folder)
         self._places = itertools.count()
         self._sender: Sender[Parcel] = Sender(self._put)
         self._workers = [_Worker(Path(self._folder, str(number))) for number in range(self.workers)]
@@ -132,7 +132,8 @@ class _Worker:
             self._connection, theirs = context.Pipe()
             arguments = (theirs, str(self._path), os.getpid(), looked_in())
             process = context.Process(target=_serve, args=arguments, daemon=True)
-            process.start()
+            with none_for_children():
+                process.start()
             self._process = process
             theirs.close()  # so that the pipe ends when the process ends
 
@@ -140,7 +141,6 @@ class _Worker:
 def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str]) -> None:
     """Run units in a worker process until the pipe ends."""
     look_in(folders)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     folder = os.path.dirname(path)
     threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
     one_thread()
@@ -168,4 +168,4 @@ def _end_with(parent: int, folder: str) -> None:
 
 def _clean_up(folder: str) -> None:
     """Free the shared memory of a parent that was killed."""
-    shutil.rmtree(folder, ignore_errors=True)
+    delete_scratch(folder, patience_s=3.0)  # the other workers look once a second whether it lives

@@ -72,7 +72,7 @@ class Ray(Pooled):
         try:
             return results(self._ray.get(answer))
         except self._ray.exceptions.WorkerCrashedError as error:
-            raise RuntimeError(
+            raise ScenarioError(
                 f"jobs.executor: the worker process died in each of {ATTEMPTS} attempts at the same job; "
                 "often memory ran out: use fewer jobs.executor.workers"
             ) from error

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from netsim.core.errors import ScenarioError
+from netsim.core.scratch import new_scratch
 from netsim.work.packing import ALIGNMENT
 
 _GRAIN = 1 << 20  # blocks are multiples of this [byte], so that a slightly larger message still fits
@@ -39,7 +40,7 @@ class Parcel:
 def new_folder() -> str:
     """Make a folder for blocks and return its path; it is in memory where the system allows that."""
     memory = "/dev/shm"
-    return tempfile.mkdtemp(prefix="netsim-", dir=memory if os.access(memory, os.W_OK) else None)
+    return str(new_scratch(Path(memory if os.access(memory, os.W_OK) else tempfile.gettempdir()), "netsim."))
 
 
 class Block:

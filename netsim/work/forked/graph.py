@@ -21,7 +21,7 @@ from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack
 from netsim.work.task import NOTHING, Task
 
-GRACE_S = 5.0
+GRACE_S = 3.0
 """Longest time that an interrupted run waits for results of the forked process [s]."""
 
 
@@ -136,7 +136,8 @@ class ForkableGraph(TaskGraph):
         try:
             if self._process is not None:
                 with suppress(Exception):  # the run has ended already, perhaps with an error of its own
-                    while self._behind and self._process.answers_within(GRACE_S):
+                    until_s = time.monotonic() + GRACE_S
+                    while self._behind and self._process.answers_within(max(0.0, until_s - time.monotonic())):
                         self._take()
                 self._process.end()
         finally:

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import held, none_for_children
 from netsim.work.job import cannot_be_sent, name_of
 from netsim.work.packing import copied, unpack
 
@@ -55,7 +56,10 @@ class ForkedProcess:
             serve(there)
 
         self._process = context.Process(target=live, daemon=True)
-        with warnings.catch_warnings():  # later Pythons warn of forks where there are threads
+        with (
+            warnings.catch_warnings(),
+            none_for_children(),
+        ):  # later Pythons warn of forks where there are threads
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process.start()
         there.close()
@@ -89,7 +93,8 @@ class ForkedProcess:
         """
         self.answers_within(None)  # Ctrl-C interrupts here, where no answer is half read
         try:
-            answer: Answer = pickle.loads(self._connection.recv_bytes())
+            with held():
+                answer: Answer = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise self._death() from None
         self._buffers = answer.buffers
@@ -97,7 +102,8 @@ class ForkedProcess:
 
     def value(self) -> Any:
         """Return the value that follows the last answer."""
-        return unpack([copied(self._connection.recv_bytes()) for _ in range(self._buffers)])
+        with held():
+            return unpack([copied(self._connection.recv_bytes()) for _ in range(self._buffers)])
 
     def end(self) -> None:
         """Kill the forked process; messages without an answer are lost."""

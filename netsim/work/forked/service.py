@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
@@ -43,7 +42,6 @@ class Service:
 
     def serve(self, connection: Connection) -> None:
         """Receive messages and answer them until the first process ends or kills this one, or until an error."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C
         executor = self._graph.executor
         executor.inside.limit()
         executor.forked()

@@ -154,7 +154,7 @@ def test_the_cache_is_used_and_forgotten_when_a_file_or_a_setting_changes(tmp_pa
     assert len(list(cache.rglob("*visual.npy"))) > len(
         [path for path in files if path.name.endswith("visual.npy")]
     )
-    assert not list(cache.rglob(".part-*"))
+    assert not list(cache.rglob(".unfinished-*"))
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:

@@ -91,3 +91,15 @@ def test_it_is_read_by_the_loader_of_the_recordings_and_says_what_it_is(tmp_path
     assert said == []
     as_root = CremaD(options.model_copy(update={"root": folder})).load(0, tmp_path, said.append)
     assert as_root.surrogate  # a folder of generated data admits it, whoever names it
+
+
+def test_a_changed_surrogate_is_generated_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = surrogate.generate(tmp_path, 6, said.append)
+    sound = sorted(folder.glob("AudioWAV/*"))[0]
+    before = sound.read_bytes()
+    sound.write_bytes(before[:100])
+    assert surrogate.generate(tmp_path, 6, said.append) == folder
+    assert sound.read_bytes() == before and "again, for it was changed" in said[1]
+    surrogate.generate(tmp_path, 6, said.append)
+    assert len(said) == 2 and [path.name for path in tmp_path.iterdir()] == [folder.name]

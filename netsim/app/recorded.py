@@ -1,0 +1,140 @@
+"""Runs a simulation, and ends its records whatever it ends with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netsim.app.simulation import Simulation
+from netsim.core.errors import ScenarioError, reason
+from netsim.core.interrupts import Interrupted, come, held, listen
+from netsim.records.metadata import commit, hardware, versions
+from netsim.records.run_folder import Recorder, new_folder
+from netsim.records.totals import Totals
+from netsim.scenario.model import Status
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a recorded run.
+
+    Attributes:
+        status: As in ``metadata.json``.
+        error: What it ended with; None if it came to its end.
+        summary: What ``summary.json`` says of the run.
+        notes: What the learner warns of.
+        run_s: Wall-clock time of the run [s].
+        work_s: Wall-clock time inside tasks [s].
+        safe_rounds: Number of rounds whose records are on disk.
+    """
+
+    status: Status
+    error: BaseException | None
+    summary: Mapping[str, Any]
+    notes: list[str]
+    run_s: float
+    work_s: float
+    safe_rounds: int
+
+
+def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recorder:
+    """Return a recorder of ``simulation`` in a new folder, which has all that is known before the first event.
+
+    Raises:
+        ScenarioError: The folder cannot be made or written.
+    """
+    scenario = simulation.plan.scenario
+    folder = new_folder(runs, scenario.name, scenario.seed, run_id)
+    try:
+        return Recorder(
+            folder,
+            simulation.plan.resolved(),
+            {
+                **_of(simulation),
+                "rounds_finished": 0,
+                "started_unix_s": time.time(),
+                "versions": versions(),
+                "commit": commit(),
+                "hardware": hardware(simulation.torch_device),
+                "placements_drawn": simulation.network.topology.draws,
+                "data": None,
+                "metrics": dict(simulation.learner.METRICS),
+                **simulation.learner.facts(),
+            },
+            simulation.device_rows(),
+            simulation.link_rows(),
+            simulation.modalities,
+        )
+    except OSError as error:
+        raise ScenarioError(
+            f"{folder}: {reason(error)}; make room, or choose a folder on another disk with --runs"
+        ) from error
+
+
+def run_recorded(
+    simulation: Simulation,
+    totals: Totals,
+    recorder: Recorder,
+    screen: AbstractContextManager[Any],
+    surrogate: bool,
+    build_s: float,
+) -> Ended:
+    """Run ``simulation`` and write its last records, its summary and its metadata.
+
+    Args:
+        simulation: What is run; ``totals`` and ``recorder`` look on.
+        totals: Has its sums.
+        recorder: Has its folder.
+        screen: Is open while it runs.
+        surrogate: Whether its data stands in for data that is not here.
+        build_s: Wall-clock time in which it was built [s].
+    """
+    begin = time.perf_counter()
+    status: Status = "failed"
+    error: BaseException | None = None
+    listen()  # Ray has put a handler of its own in place
+    try:
+        with screen:
+            simulation.run()
+        status = "finished"
+    except BaseException as raised:
+        error = raised
+        status = "interrupted" if come() or isinstance(raised, KeyboardInterrupt) else "failed"
+    with suppress(Interrupted), held():
+        work_s = simulation.executor.work_wall_s
+        notes = list(simulation.learner.notes(totals.means))
+        summary = {**_of(simulation), "surrogate_data": surrogate, **totals.summary()}
+        summary |= {"notes": notes} if notes else {}
+        whole = recorder.close(
+            status,
+            summary,
+            rounds_finished=totals.rounds_closed,
+            build_wall_s=build_s,
+            work_wall_s=work_s,
+            jobs=simulation.executor.jobs_done,
+            execution={"executor": simulation.plan.parts["jobs.executor"].name, **simulation.execution},
+        )
+        run_s = time.perf_counter() - begin
+        with suppress(OSError):  # the recorder knows
+            recorder.write_metadata(
+                wall_s=run_s, outside_training_share=1 - work_s / run_s if run_s > 0 else 0.0
+            )
+    status = recorder.metadata["status"]
+    return Ended(
+        status, error, summary, notes, run_s, work_s, totals.rounds_closed if whole else recorder.safe_rounds
+    )
+
+
+def _of(simulation: Simulation) -> dict[str, Any]:
+    """Return what metadata and summary begin with."""
+    scenario = simulation.plan.scenario
+    return {
+        "scenario": scenario.name,
+        "learner": simulation.plan.parts["learner"].name,
+        "seed": scenario.seed,
+        "rounds": scenario.rounds,
+    }

@@ -1,0 +1,118 @@
+"""Scenarios from somebody else: each mistake is one short line, and nothing is written outside the runs folder."""
+
+import random
+import string
+
+import pytest
+from typer.testing import CliRunner
+
+from netsim.app.cli import app
+from netsim.core.errors import ScenarioError
+from netsim.core.options import NoOptions
+from netsim.core.registry import BASES, KINDS
+from netsim.records.run_folder import new_folder
+from netsim.scenario import yaml_file
+from netsim.scenario.yaml_file import parse_value
+
+START = "rounds: 2\ndevices: {count: 3}\nlearner: {name: stub, flops: 4e9, bits: 1e6}\n"
+WORDS = ["null", "-1", "1e308", ".nan", "[]", "{}", "!!int", "&a", "*a", "é", "1e400", "true"]
+
+
+class Other:
+    """Has options, and nothing else of a component."""
+
+    Options = NoOptions
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def ask(text, command="check", *words):
+        (tmp_path / "s.yaml").write_text(text)
+        runs = ["--runs", "runs", "--no-plots"] if command == "run" else []
+        result = CliRunner().invoke(app, [command, "s.yaml", *runs, *words])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return ask
+
+
+def line_of(result):
+    """Return the only line of an error."""
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and len(line) < 1100
+    return line
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ("!!int abc", "4:7: not readable as YAML: not what its tag says (!!int)"),
+        ("!!bool maybe", "(!!bool)"),
+        ("!!timestamp x", "(!!timestamp)"),
+        ("9223372036854775808", "smaller than 2^63 (this one has 19 digits)"),
+        ("'9223372036854775808'", "seed: whole numbers must be smaller than 2^63"),
+        ("[" * 51 + "]" * 51, "more than 50 levels"),
+        ("&a [*a]", "aliases counted"),
+        ('"a\\e[1m"', "control characters"),
+        ("x" * 5000, "seed: must be a whole number (got 'xxx"),
+    ],
+)
+def test_a_strange_value_is_named_in_one_short_line(said, value, part):
+    assert part in line_of(said(f"{START}seed: {value}\n"))
+
+
+def test_aliases_are_counted_wherever_they_are_used(monkeypatch):
+    """A block of three keys: a list of three, one of three such lists, one of three of those."""
+    text = "{a: &a [1, 1, 1], b: &b [*a, *a, *a], c: [*b, *b, *b]}"
+    values = 1 + 3 + 4 + (1 + 3 * 4) + (1 + 3 * (1 + 3 * 4))
+    monkeypatch.setattr(yaml_file, "MOST_VALUES", values)
+    assert parse_value(text, "--set")["c"] == [[[1, 1, 1]] * 3] * 3
+    monkeypatch.setattr(yaml_file, "MOST_VALUES", values - 1)
+    with pytest.raises(ScenarioError, match="aliases counted"):
+        parse_value(text, "--set")
+
+
+def test_there_is_a_limit_on_devices(said):
+    assert "devices.count: must be at most 1e+06" in line_of(said(START.replace("3}", "1e9}")))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_of_another_kind_is_refused_with_the_base_of_its_own(kind):
+    from netsim.core.registry import entry
+
+    with pytest.raises(ScenarioError, match=f"a class for {kind} must be derived from {BASES[kind]}"):
+        entry(kind, "test_strange_scenarios:Other")
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/a", "a\\b", ".", "a\nb", " a", "a" * 201])
+def test_a_name_leads_nowhere_else(tmp_path, said, name):
+    assert "must be the name of one folder" in line_of(said(f"{START}name: {name!r}\n", "run"))
+    assert "--run-id must be the name of one folder" in line_of(said(START, "run", "--run-id", name))
+    assert [path.name for path in tmp_path.iterdir()] == ["s.yaml"]
+    with pytest.raises(ScenarioError, match="or that of its file"):
+        new_folder(tmp_path, name, 0, None)
+
+
+def test_what_stands_in_brackets_is_text(said):
+    result = said(START + 'description: "noise [dB] [/] [bold]"\n', "run", "--run-id", "[red]")
+    assert result.exit_code == 0 and "noise [dB] [/] [bold]" in result.output and "[red]" in result.output
+
+
+def test_mutated_scenarios_end_in_lines_and_never_in_a_traceback(said):
+    """A few hundred characters, words and lines changed at random; benchmarks/strange_inputs.py has many more."""
+    draw = random.Random(5)
+    for _ in range(150):
+        result = said(mutated(START + "radio: {bandwidth_hz: 5e5, channel: rayleigh}\n", draw))
+        assert result.exit_code in (0, 2)
+
+
+def mutated(text, draw):
+    """Return ``text`` with one to three changes, none of which is known to be harmful to anything."""
+    for _ in range(draw.randint(1, 3)):
+        place = draw.randrange(len(text))
+        new = draw.choice(["", draw.choice(string.printable), draw.choice(WORDS)])
+        text = text[:place] + new + text[place + draw.randint(0, 4) :]
+    return text

@@ -1,0 +1,126 @@
+"""Ctrl-C and SIGTERM, once and twice, in every executor: one line, no lost round, nothing left behind."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from warm_python import started
+
+from netsim.core.interrupts import Interrupted, come, heard, held, raise_again
+from netsim.scenario.yaml_file import write_yaml
+
+MEMORY = Path("/dev/shm")
+
+
+def scenario(folder, executor):
+    """Write a scenario of rounds of milliseconds, as ``long.yaml``."""
+    tree = {
+        "rounds": 1_000_000,
+        "devices": {"count": 3},
+        "topology": {"placement": {"name": "disc", "diameter_m": 20}},
+        "data": {"name": "generated", "samples": 60, "test_samples": 20, "shape": [4]},
+        "partition": {"name": "iid"},
+        "learner": {
+            "name": "dmml",
+            "batch_size": 8,
+            "networks": {"features": {"name": "mlp", "hidden": [4]}},
+        },
+        "jobs": {"executor": executor, "stacking": "off", "threads": 1},
+    }
+    (folder / "long.yaml").write_text(write_yaml(tree))
+
+
+def left(pid):
+    """Return the children of process ``pid`` that live."""
+    return [
+        int(entry.name)
+        for entry in Path("/proc").glob("[0-9]*")
+        if (entry / "stat").exists() and (entry / "stat").read_text().rsplit(")", 1)[1].split()[1] == str(pid)
+    ]
+
+
+def interrupted(folder, executor, number, wait_s, times=1):
+    """Send ``number`` to a run, ``wait_s`` after its first closed round, and check what it leaves."""
+    scenario(folder, executor)
+    before = set(MEMORY.glob("netsim.*"))
+    words = ("-m", "netsim", "run", "long.yaml", "--run-id", "a", "--json", "--no-plots")
+    run = folder / "runs" / "long" / "a"
+    with started(*words, cwd=folder) as (pid, end):
+        until_s = time.monotonic() + 60
+        while not (run / "rounds.parquet").exists() and time.monotonic() < until_s:
+            assert Path(f"/proc/{pid}").exists(), end().stderr
+            time.sleep(0.02)
+        time.sleep(wait_s)
+        children = left(pid)
+        begin_s = time.monotonic()
+        for _ in range(times):
+            os.kill(pid, number)
+        done = end()
+        took_s = time.monotonic() - begin_s
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert took_s < 5
+    metadata = json.loads((run / "metadata.json").read_text())
+    rounds = pd.read_parquet(run / "rounds.parquet")
+    if times == 1:
+        closed = [
+            json.loads(line)["round"] for line in done.stdout.splitlines() if '"event": "round"' in line
+        ]
+        assert done.returncode == 130 and metadata["status"] == "interrupted"
+        finished = metadata["rounds_finished"]
+        assert closed[-1] <= finished <= closed[-1] + 1  # it may come between the count and the line
+        assert (rounds[rounds["round"] <= finished].groupby("round").size() == 3).all()
+        assert f"interrupted after round {finished} of 1000000" in done.stderr
+    until_s = time.monotonic() + 5  # workers look for their parent once a second
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < until_s:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert set(MEMORY.glob("netsim.*")) <= before
+
+
+@pytest.mark.parametrize("executor", ["inline", "forked", "threads"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_at_a_random_moment_loses_no_round(tmp_path, executor, number):
+    interrupted(tmp_path, executor, number, random.Random(f"{executor}{number}").random() / 3)
+
+
+def test_an_interrupt_with_worker_processes_loses_no_round(tmp_path):
+    interrupted(tmp_path, {"name": "processes", "workers": 1}, signal.SIGTERM, 0.2)
+
+
+def test_two_interrupts_end_a_run_at_once_and_leave_what_was_written(tmp_path):
+    interrupted(tmp_path, "forked", signal.SIGTERM, 0.1, times=2)
+
+
+def test_what_is_being_written_is_written_before_the_interrupt():
+    done = []
+    with heard():
+        with pytest.raises(Interrupted), held():
+            with held():
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("inner")
+            done.append("outer")
+        assert come()
+    assert done == ["inner", "outer"]
+    with heard():
+        assert not come()
+
+
+def test_an_interrupt_that_python_loses_is_raised_when_the_round_closes(capsys):
+    class Losing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.001)
+
+    with heard():
+        lost = Losing()
+        del lost
+        with held():
+            raise_again()
+        with pytest.raises(Interrupted):
+            raise_again()
+    assert capsys.readouterr().err == ""
