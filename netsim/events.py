@@ -168,7 +168,7 @@ class TransferBatch:
     (texts as a plain sequence, which Arrow takes faster than NumPy's).
     """
 
-    round: int
+    round: int | NDArray[np.int64]
     kind: str
     sender: int | NDArray[np.int64]
     receiver: NDArray[np.int64]

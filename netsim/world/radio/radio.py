@@ -110,8 +110,13 @@ class Radio:
             tell: Called for each transfer once: at its start if it is undisturbed, otherwise at its end.
             answers: Filled with whether the acknowledgement arrived, by receiver; None if not needed.
         """
+        if size_bits == 0 and not self.air.acknowledgement_bits:  # it is no transfer
+            tell(receivers, [self.env.now] * len(receivers), [True] * len(receivers))
+            if answers is not None:
+                answers.update(dict.fromkeys(receivers, True))
+            return ["delivered"] * len(receivers)
         disturbed, batch = receivers, None
-        # A message of no bits is no transfer; acknowledgements that are transfers are not precomputed.
+        # Acknowledgements that are transfers are not precomputed.
         if stop is None and size_bits > 0 and not self.air.acknowledgement_bits:
             fan = self._fan(sender, receivers, devices)
             disturbed = fan.disturbed
@@ -345,9 +350,9 @@ class Radio:
         powers_w = [device.tx_power_w for device in senders]
         return SteadyLinks(self.air, self.channel, numbers, receivers, powers_w, mean_power)
 
-    def note_use(self, links: SteadyLinks, power_gain: Sequence[float]) -> None:
-        """Note that ``links`` are used now, with the power gains ``power_gain``."""
-        for sender, receiver, gain in zip(links.senders, links.receivers, power_gain, strict=True):
+    def note_use(self, senders: Sequence[int], receivers: Sequence[int], power_gain: Sequence[float]) -> None:
+        """Note that the links between ``senders`` and ``receivers`` are used now, with these power gains."""
+        for sender, receiver, gain in zip(senders, receivers, power_gain, strict=True):
             self._heard.setdefault(sender, {})[receiver] = gain
 
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:

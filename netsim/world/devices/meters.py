@@ -1,0 +1,113 @@
+"""Power meters of many devices with unlimited power, as arrays.
+
+The operations on each device are those of :class:`netsim.world.devices.unlimited.UnlimitedMeter`, in the same order, so
+the numbers agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.world.devices.coverage import Coverage
+from netsim.world.devices.unlimited import UnlimitedMeter
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+COMPUTE, SENDING, RECEIVING, ANY = range(4)
+"""Rows of coverages: one for each busy category, and one for all of them together."""
+
+
+class Meters:
+    """The meters of some devices. Each device has its own present time, which never goes back.
+
+    Args:
+        meters: The meters that these stand for, unused so far.
+    """
+
+    def __init__(self, meters: Sequence[UnlimitedMeter]) -> None:
+        self._meters = meters
+        self._rx_power_w = np.array([meter.rx_power_w for meter in meters])
+        self._idle_power_w = np.array([meter.idle_power_w for meter in meters])
+        self._until_s, self._covered_s, self._gaps_s = np.zeros((3, 4, len(meters)))  # see Coverage
+        self._spent_j = np.zeros((4, len(meters)))
+
+    def compute(self, since_s: Floats, duration_s: Floats, power_w: Floats) -> None:
+        """Let each device compute from ``since_s`` [s] on, its present time."""
+        self._cover(COMPUTE, since_s, since_s + duration_s)
+        self._spent_j[COMPUTE] += power_w * duration_s
+
+    def send(self, devices: Whole, since_s: Floats, longest_s: Floats, energy_j: Floats) -> None:
+        """Let devices send messages from ``since_s`` [s] on, their present time.
+
+        Args:
+            devices: The sender of each message, in ascending order.
+            since_s: Time at which it begins to send it [s].
+            longest_s: The longest time to any of its receivers [s].
+            energy_j: Energy of the message [J].
+        """
+        self._cover_each(SENDING, devices, since_s, since_s + longest_s)
+        np.add.at(self._spent_j[SENDING], devices, energy_j)
+
+    def receive(self, devices: Whole, since_s: Floats, end_s: Floats) -> None:
+        """Let devices receive.
+
+        Args:
+            devices: The receiver of each transfer; all transfers to it that have begun since the last call.
+            since_s: Time at which the transfer begins [s].
+            end_s: Time at which it ends [s].
+        """
+        if not len(devices):
+            return
+        by_start, by_end = np.lexsort((since_s, devices)), np.lexsort((end_s, devices))
+        device, since_s, end_s = devices[by_start], since_s[by_start], end_s[by_end]
+        # Where a transfer begins after as many have ended as had begun, the device has not received for a while.
+        first = np.ones(len(device), dtype=bool)
+        first[1:] = (device[1:] != device[:-1]) | (since_s[1:] > end_s[:-1])
+        last = np.append(first[1:], True)
+        self._cover_each(RECEIVING, device[first], since_s[first], end_s[last])
+
+    def account(self, now_s: Floats) -> Floats:
+        """Return time [s] and energy [J] by category up to ``now_s`` [s], as the rows of :class:`~netsim.world.devices.meter.Account` [8, devices]."""
+        self._count(slice(None), now_s)
+        time_s = self._covered_s - (self._until_s - now_s)
+        time_s[ANY] = self._gaps_s[ANY]
+        energy_j = self._spent_j
+        energy_j[RECEIVING] = self._rx_power_w * time_s[RECEIVING]
+        energy_j[ANY] = self._idle_power_w * time_s[ANY]
+        return np.concatenate([time_s, energy_j])
+
+    def store(self) -> None:
+        """Bring the meters that these stand for up to the same state."""
+        columns = (self._until_s, self._covered_s, self._gaps_s, self._spent_j)
+        for meter, *state in zip(self._meters, *(column.T.tolist() for column in columns), strict=True):
+            *coverages, spent_j = state
+            meter.resume([Coverage(*numbers) for numbers in zip(*coverages, strict=True)], spent_j)
+
+    def _cover_each(self, row: int, devices: Whole, since_s: Floats, end_s: Floats) -> None:
+        """Cover an interval after the other of each device; ``devices`` are in ascending order."""
+        new = np.ones(len(devices), dtype=bool)
+        new[1:] = devices[1:] != devices[:-1]
+        place = np.arange(len(devices))
+        place -= np.maximum.accumulate(np.where(new, place, 0))
+        for number in range(int(place.max(initial=-1)) + 1):
+            chosen = place == number
+            since, end = np.full((2, len(self._meters)), -np.inf)
+            since[devices[chosen]], end[devices[chosen]] = since_s[chosen], end_s[chosen]
+            self._cover(row, since, end)
+
+    def _cover(self, row: int, since_s: Floats, end_s: Floats) -> None:
+        """Cover an interval of each device; where it has none, both of its ends are minus infinity."""
+        rows = [row, ANY]
+        self._count(rows, since_s)
+        until_s = self._until_s[rows]
+        self._covered_s[rows] += np.maximum(end_s - until_s, 0.0)
+        self._until_s[rows] = np.maximum(until_s, end_s)
+
+    def _count(self, rows: slice | list[int], now_s: Floats) -> None:
+        until_s = self._until_s[rows]
+        self._gaps_s[rows] += np.maximum(now_s - until_s, 0.0)
+        self._until_s[rows] = np.maximum(until_s, now_s)

@@ -1,0 +1,334 @@
+"""Rounds of devices that wait for their neighbours only and that nothing can disturb: computed as arrays.
+
+A device's round begins when its last neighbour's message is in and its last own one is out. So times follow from those
+of the round before by sums and maxima. The operations are those of events, in the same order, so the numbers agree to
+the last bit.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.events import TransferBatch
+from netsim.world.devices.device import Device
+from netsim.world.devices.meters import Meters
+from netsim.world.radio.radio import Radio
+from netsim.world.radio.rate import shannon_rates_bps
+from netsim.world.radio.units import powers_to_db
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+Truths = NDArray[np.bool_]
+Numbers = TypeVar("Numbers", Floats, Whole)
+Messages = Sequence[Sequence[tuple[tuple[int, ...], float]]]
+"""Messages by sender: receivers, and size [bit]."""
+
+
+class Parcels(NamedTuple):
+    """What is sent over which link, mostly the same round after round.
+
+    Attributes:
+        link: Link of each transfer; those of a message follow each other.
+        message: Message that it belongs to [transfers].
+        first: First transfer of each message, and the number of transfers at the end.
+        sender: Sender of each message, in ascending order.
+        told: Whether a message is sent over each link, maybe one of no bits [links].
+    """
+
+    link: Whole
+    message: Whole
+    first: list[int]
+    sender: Whole
+    told: Truths
+
+
+class Receptions(NamedTuple):
+    """Transfers as their receivers see them.
+
+    Attributes:
+        device: The receiver of each.
+        since_s: Its beginning [s].
+        end_s: Its end [s].
+    """
+
+    device: Whole
+    since_s: Floats
+    end_s: Floats
+
+
+class Exchange(NamedTuple):
+    """The messages of a round.
+
+    Attributes:
+        end_s: Time at which each device has sent all its messages and heard all its neighbours [s].
+        order: The devices in the order in which they come to that.
+        told: Whether a message is sent over each link.
+        arrives: Whether it arrives.
+        spent: What each device has spent until this round began, as rows of an account [8, devices].
+    """
+
+    end_s: Floats
+    order: Whole
+    told: Truths
+    arrives: Truths
+    spent: Floats
+
+
+class Mesh:
+    """Devices with unlimited power, and the links between them: steady, each with a band of its own.
+
+    Links are numbered by sender and then by receiver.
+
+    Args:
+        radio: Their radio.
+        devices: All devices, by number.
+        neighbours: The neighbours of each, in the order of numbers.
+        now_s: Time at which they begin their first round [s].
+
+    Attributes:
+        sender: Sender of each link.
+        receiver: Receiver of each link.
+        inward: The links by receiver and then by sender.
+        first: The first link of each sender, and the first of ``inward`` of each receiver; at the end their number.
+        begin_s: Time at which each device begins its present round [s].
+        order: The devices in the order in which they do.
+    """
+
+    def __init__(
+        self, radio: Radio, devices: Sequence[Device], neighbours: Sequence[Sequence[int]], now_s: float
+    ) -> None:
+        self._radio = radio
+        self._neighbours = [tuple(own) for own in neighbours]
+        degree = np.array([len(own) for own in neighbours], dtype=np.int64)
+        self.sender = np.repeat(np.arange(len(devices)), degree)
+        self.receiver = np.array([n for own in neighbours for n in own], dtype=np.int64)
+        self.inward = np.argsort(self.receiver, kind="stable")
+        self.first = np.append(0, np.cumsum(degree))
+        self._linked = degree > 0
+        self._links = radio.steady_links([devices[k] for k in self.sender.tolist()], self.receiver.tolist())
+        self._tx_power_w = np.array([device.tx_power_w for device in devices])
+        self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
+        self._joules_per_flop = np.array([device.processor.joules_per_flop for device in devices])
+        self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
+        self._shapes: list[list[tuple[tuple[int, ...], bool]]] = []
+        self._parcels = Parcels(*np.zeros((2, 0), dtype=np.int64), [0], self.sender[:0], self.sender > 0)
+        self._receptions = Receptions(self.sender[:0], *np.zeros((2, 0)))  # begun after their receiver's own
+        self._numbers, self._columns = np.zeros((3, 0), dtype=np.int64), np.zeros((10, 0))  # to be reported
+        self.begin_s = np.full(len(devices), now_s)
+        self.order = np.arange(len(devices))
+
+    def compute(self, flops: Sequence[float], slowdown: Sequence[float]) -> tuple[Floats, Whole]:
+        """Let each device compute ``flops`` FLOPs; return the end of each [s], and the devices in the order of ends."""
+        work = np.array(flops)
+        self._compute_s = np.array(slowdown) * (work / self._flops_per_s)
+        energy_j = self._joules_per_flop * work
+        self._power_w = np.divide(
+            energy_j, self._compute_s, out=np.zeros_like(energy_j), where=self._compute_s > 0
+        )
+        self._ready_s = self.begin_s + self._compute_s
+        self._ready = self.order[np.argsort(self._ready_s[self.order], kind="stable")]
+        return self._ready_s, self._ready
+
+    def exchange(self, round: int, messages: Messages) -> Exchange:
+        """Let each device send ``messages``, by device, when it has computed; its next round begins afterwards."""
+        parcels, size_bits = self._sorted_out(messages)
+        link, message, first, by, told = parcels
+        sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
+        start_s, gains = self._ready_s[sender], self._links.gains(round)
+        power_gain, gain, ratio = (column[link] for column in gains)
+        self._radio.note_use(sender.tolist(), receiver.tolist(), power_gain.tolist())
+        ratios = ratio.tolist()
+        on_air = (ratio > 0) & (ratio >= air.outage_snr)
+        rate_bps = shannon_rates_bps(air.bandwidth_hz, ratios)
+        size_bits = size_bits[message]
+        airtime_s = np.divide(size_bits, rate_bps, out=np.zeros_like(rate_bps), where=on_air)
+        end_s = start_s + airtime_s
+        energy_j = self._tx_power_w[sender] * airtime_s
+
+        listed_s = airtime_s.tolist()
+        sums_s = np.array([sum(listed_s[a:b]) for a, b in pairwise(first)])
+        longest_s = np.maximum.reduceat(airtime_s, first[:-1]) if len(by) else airtime_s
+        sent_s = self._ready_s[by] + longest_s
+        out_s = self._ready_s.copy()
+        np.maximum.at(out_s, by, sent_s)
+        heard_s = self._ready_s[self.sender]
+        heard_s[link] = end_s
+        in_s = self._last_of_neighbours(heard_s, -np.inf)
+        arrives = told.copy()
+        arrives[link] = on_air
+
+        spent = self._spend(
+            by, longest_s, self._tx_power_w[by] * sums_s, Receptions(receiver, start_s, end_s), sender
+        )
+        rank = _places(self._ready)
+        self._numbers = np.hstack([self._numbers, [np.full_like(link, round), sender, receiver]])
+        new = [
+            sent_s[message],
+            rank[sender],
+            size_bits,
+            on_air,
+            start_s,
+            end_s,
+            airtime_s,
+            energy_j,
+            gain,
+            powers_to_db(ratios),
+        ]
+        self._columns = np.hstack([self._columns, new])
+
+        self.order = self._in_order(by, out_s, in_s, rank)
+        self.begin_s = np.maximum(out_s, in_s)
+        return Exchange(self.begin_s, self.order, told, arrives, spent)
+
+    def heard(self, exchange: Exchange) -> list[list[int]]:
+        """Return for each device whose messages arrive, in the order of numbers."""
+        arrives = exchange.arrives[self.inward]
+        senders, first = self.sender[self.inward], self.first.tolist()
+        return [senders[a:b][arrives[a:b]].tolist() for a, b in pairwise(first)]
+
+    def answers(self, exchange: Exchange, device: int) -> dict[int, bool]:
+        """Return whether each message of ``device`` arrives, by receiver."""
+        own = slice(self.first[device], self.first[device + 1])
+        told = exchange.told[own]
+        receivers, arrives = self.receiver[own][told].tolist(), exchange.arrives[own][told].tolist()
+        return dict(zip(receivers, arrives, strict=True))
+
+    def counts(self, exchange: Exchange) -> tuple[Whole, Whole, Whole]:
+        """Return for each device how many messages of its own arrive, how many to it do, and how many do not."""
+        told, arrives, count = exchange.told, exchange.arrives, len(self.order)
+        received = np.bincount(self.receiver[arrives], minlength=count)
+        sent = np.bincount(self.sender[arrives], minlength=count)
+        return sent, received, np.bincount(self.receiver[told], minlength=count) - received
+
+    def report(self, until_s: float) -> None:
+        """Pass the transfers of messages that are out by ``until_s`` [s] on to the observers, in the order of events."""
+        sent_s, rank = self._columns[:2]
+        order = np.lexsort((rank, sent_s))
+        count = int(np.searchsorted(sent_s[order], until_s, side="right"))
+        done, left = order[:count], order[count:]
+        round, sender, receiver = self._numbers[:, done]
+        _, _, size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db = self._columns[:, done]
+        self._numbers, self._columns = self._numbers[:, left], self._columns[:, left]
+        self._columns[1] = -1.0
+        all_delivered = bool(on_air.all())
+        if count:
+            self._radio.record(
+                TransferBatch(
+                    round=round,
+                    kind="model",
+                    sender=sender,
+                    receiver=receiver,
+                    size_bits=size_bits,
+                    sent_bits=size_bits if all_delivered else size_bits * on_air,
+                    start_s=start_s,
+                    end_s=end_s,
+                    airtime_s=airtime_s,
+                    energy_j=energy_j,
+                    gain=gain,
+                    snr_db=snr_db,
+                    outcome="delivered"
+                    if all_delivered
+                    else ["delivered" if arrived else "outage" for arrived in on_air.tolist()],
+                )
+            )
+
+    def account(self) -> Floats:
+        """Return what each device has spent until its present round, in which nobody sends, as rows of an account."""
+        self._meters.receive(*self._receptions)
+        return self._meters.account(self.begin_s)
+
+    def close(self) -> None:
+        """Bring the devices' own meters up to the last :meth:`account`."""
+        self._meters.store()
+
+    def _spend(
+        self, by: Whole, longest_s: Floats, energy_j: Floats, new: Receptions, sender: Whole
+    ) -> Floats:
+        """Charge the round up to the beginning of its messages; return what was spent until it began.
+
+        Receptions that begin before the receiver sends are charged with that. Those that begin later are charged up to
+        the end of the receiver's round, to which receptions of its neighbours' next round may belong, too.
+        """
+        device, since_s, _ = new
+        begins, sends = _places(self.order), _places(self._ready)
+        at_once = (self._compute_s[sender] == 0) & (begins[sender] < begins[device])
+        before = (since_s < self.begin_s[device]) | ((since_s == self.begin_s[device]) & at_once)
+        has_sent = np.zeros(len(sends), dtype=bool)
+        has_sent[by] = True
+        meanwhile = ~before & has_sent[device] & (sends[sender] < sends[device])
+        after = ~(before | meanwhile)
+        early = Receptions(
+            *(np.append(*two) for two in zip(self._receptions, _some(new, before), strict=True))
+        )
+        self._meters.receive(*early)
+        spent = self._meters.account(self.begin_s)
+        self._meters.compute(self.begin_s, self._compute_s, self._power_w)
+        self._meters.receive(*_some(new, meanwhile))
+        self._meters.send(by, self._ready_s[by], longest_s, energy_j)
+        self._receptions = _some(new, after)
+        return spent
+
+    def _in_order(self, by: Whole, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
+        """Return the devices in the order in which events end their rounds.
+
+        Among rounds that end in one moment, that is the order in which it becomes known when they end: as the last
+        neighbour begins to send (which its receivers know first), or when all own messages are out.
+        """
+        messages = np.bincount(by, minlength=len(out_s))
+        alone_s = np.where(messages == 1, self._ready_s, np.where(messages == 0, self.begin_s, out_s))
+        last = self._last_of_neighbours(rank[self.sender], -1)  # place of the last neighbour to send
+        last_s = self._ready_s[self._ready[last]]
+        waits, told = in_s > out_s, last_s >= out_s
+        known_s = np.where(waits, np.maximum(out_s, last_s), alone_s)
+        place = np.where(waits & told, last, rank)
+        return np.lexsort((~(waits & told), place, known_s, np.maximum(out_s, in_s)))
+
+    def _last_of_neighbours(self, value: Numbers, nobody: float) -> Numbers:
+        """Return the largest ``value`` of the links to each device; ``nobody`` where there are none."""
+        last = np.full(len(self._linked), nobody, dtype=value.dtype)
+        if len(value):
+            last[self._linked] = np.maximum.reduceat(value[self.inward], self.first[:-1][self._linked])
+        return last
+
+    def _sorted_out(self, messages: Messages) -> tuple[Parcels, Floats]:
+        """Return what goes over which link, and the size of each message [bit]; messages of no bits are no transfers."""
+        shapes = [[(receivers, bits > 0) for receivers, bits in own if receivers] for own in messages]
+        if shapes != self._shapes:
+            self._shapes, self._parcels = shapes, self._parcels_of(shapes)
+        sizes = [bits for own in messages for receivers, bits in own if receivers and bits > 0]
+        return self._parcels, np.array(sizes, dtype=float)
+
+    def _parcels_of(self, shapes: Sequence[Sequence[tuple[tuple[int, ...], bool]]]) -> Parcels:
+        links: list[int] = []
+        first, senders = [0], []
+        told = np.zeros(len(self.sender), dtype=bool)
+        for k, own in enumerate(shapes):
+            known, begin = self._neighbours[k], int(self.first[k])
+            for receivers, has_bits in own:
+                places = [begin + bisect_left(known, n) for n in receivers]
+                told[places] = True
+                if has_bits:
+                    links += places
+                    first.append(len(links))
+                    senders.append(k)
+        message = np.repeat(np.arange(len(senders)), np.diff(first))
+        return Parcels(
+            np.array(links, dtype=np.int64), message, first, np.array(senders, dtype=np.int64), told
+        )
+
+
+def _places(order: Whole) -> Whole:
+    """Return the place of each device in ``order``."""
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _some(receptions: Receptions, chosen: Truths) -> Receptions:
+    return Receptions(*(column[chosen] for column in receptions))
