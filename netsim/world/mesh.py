@@ -38,14 +38,18 @@ class Parcels(NamedTuple):
         message: Message that it belongs to [transfers].
         first: First transfer of each message, and the number of transfers at the end.
         sender: Sender of each message, in ascending order.
+        main: Whether it is the sender's first message [messages].
         told: Whether a message is sent over each link, maybe one of no bits [links].
+        count: Number of messages of each device, those of no bits and to nobody included.
     """
 
     link: Whole
     message: Whole
     first: list[int]
     sender: Whole
+    main: Truths
     told: Truths
+    count: Whole
 
 
 class Receptions(NamedTuple):
@@ -116,8 +120,8 @@ class Mesh:
         self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
         self._joules_per_flop = np.array([device.processor.joules_per_flop for device in devices])
         self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
-        self._shapes: list[list[tuple[tuple[int, ...], bool]]] = []
-        self._parcels = Parcels(*np.zeros((2, 0), dtype=np.int64), [0], self.sender[:0], self.sender > 0)
+        self._shapes: list[list[tuple[tuple[int, ...], bool]]] = [[] for _ in devices]
+        self._parcels = self._parcels_of(self._shapes)
         self._receptions = Receptions(self.sender[:0], *np.zeros((2, 0)))  # begun after their receiver's own
         self._numbers, self._columns = np.zeros((3, 0), dtype=np.int64), np.zeros((10, 0))  # to be reported
         self.begin_s = np.full(len(devices), now_s)
@@ -138,7 +142,7 @@ class Mesh:
     def exchange(self, round: int, messages: Messages) -> Exchange:
         """Let each device send ``messages``, by device, when it has computed; its next round begins afterwards."""
         parcels, size_bits = self._sorted_out(messages)
-        link, message, first, by, told = parcels
+        link, message, first, by, _, told, _ = parcels
         sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
         start_s, gains = self._ready_s[sender], self._links.gains(round)
         power_gain, gain, ratio = (column[link] for column in gains)
@@ -182,7 +186,7 @@ class Mesh:
         ]
         self._columns = np.hstack([self._columns, new])
 
-        self.order = self._in_order(by, out_s, in_s, rank)
+        self.order = self._in_order(sent_s, out_s, in_s, rank)
         self.begin_s = np.maximum(out_s, in_s)
         return Exchange(self.begin_s, self.order, told, arrives, spent)
 
@@ -274,20 +278,26 @@ class Mesh:
         self._receptions = _some(new, after)
         return spent
 
-    def _in_order(self, by: Whole, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
+    def _in_order(self, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
         """Return the devices in the order in which events end their rounds.
 
         Among rounds that end in one moment, that is the order in which it becomes known when they end: as the last
-        neighbour begins to send (which its receivers know first), or when all own messages are out.
+        neighbour begins to send (which its receivers know first), or when all own messages are out. A process waits for
+        one message alone, and for the first of several before the others.
         """
-        messages = np.bincount(by, minlength=len(out_s))
-        alone_s = np.where(messages == 1, self._ready_s, np.where(messages == 0, self.begin_s, out_s))
+        by, main, count = self._parcels.sender, self._parcels.main, self._parcels.count
+        first_s, others_s = np.full((2, len(count)), -np.inf)
+        first_s[by[main]] = sent_s[main]
+        np.maximum.at(others_s, by[~main], sent_s[~main])
+        steps = np.where(count < 2, 0, np.where(first_s > others_s, 1, 2))
+        alone_s = np.where(count > 1, out_s, np.where(first_s > -np.inf, self._ready_s, self.begin_s))
         last = self._last_of_neighbours(rank[self.sender], -1)  # place of the last neighbour to send
         last_s = self._ready_s[self._ready[last]]
-        waits, told = in_s > out_s, last_s >= out_s
+        waits = in_s > out_s
+        told = waits & (last_s >= out_s)
         known_s = np.where(waits, np.maximum(out_s, last_s), alone_s)
-        place = np.where(waits & told, last, rank)
-        return np.lexsort((~(waits & told), place, known_s, np.maximum(out_s, in_s)))
+        place = np.where(told, last, rank)
+        return np.lexsort((~told, place, np.where(told, 0, steps), known_s, np.maximum(out_s, in_s)))
 
     def _last_of_neighbours(self, value: Numbers, nobody: float) -> Numbers:
         """Return the largest ``value`` of the links to each device; ``nobody`` where there are none."""
@@ -298,28 +308,35 @@ class Mesh:
 
     def _sorted_out(self, messages: Messages) -> tuple[Parcels, Floats]:
         """Return what goes over which link, and the size of each message [bit]; messages of no bits are no transfers."""
-        shapes = [[(receivers, bits > 0) for receivers, bits in own if receivers] for own in messages]
+        shapes = [[(receivers, bits > 0) for receivers, bits in own] for own in messages]
         if shapes != self._shapes:
             self._shapes, self._parcels = shapes, self._parcels_of(shapes)
         sizes = [bits for own in messages for receivers, bits in own if receivers and bits > 0]
         return self._parcels, np.array(sizes, dtype=float)
 
     def _parcels_of(self, shapes: Sequence[Sequence[tuple[tuple[int, ...], bool]]]) -> Parcels:
+        """Return what goes over which link where ``shapes`` are receivers, and whether messages have bits."""
         links: list[int] = []
-        first, senders = [0], []
+        first, senders, main = [0], [], []
         told = np.zeros(len(self.sender), dtype=bool)
         for k, own in enumerate(shapes):
             known, begin = self._neighbours[k], int(self.first[k])
-            for receivers, has_bits in own:
+            for number, (receivers, has_bits) in enumerate(own):
                 places = [begin + bisect_left(known, n) for n in receivers]
                 told[places] = True
-                if has_bits:
+                if has_bits and places:
                     links += places
                     first.append(len(links))
                     senders.append(k)
-        message = np.repeat(np.arange(len(senders)), np.diff(first))
+                    main.append(number == 0)
         return Parcels(
-            np.array(links, dtype=np.int64), message, first, np.array(senders, dtype=np.int64), told
+            np.array(links, dtype=np.int64),
+            np.repeat(np.arange(len(senders)), np.diff(first)),
+            first,
+            np.array(senders, dtype=np.int64),
+            np.array(main, dtype=bool),
+            told,
+            np.array([len(own) for own in shapes]),
         )
 
 

@@ -72,6 +72,8 @@ class SteadyLinks:
 
     def _faded(self, round: int) -> tuple[int, Floats]:
         """Return the first of some rounds that are drawn together, and the gains without path loss [rounds, links]."""
+        if not self.senders:
+            return round, np.empty((1, 0))
         places: dict[int, list[int]] = {}
         for place, sender in enumerate(self.senders):
             places.setdefault(sender, []).append(place)
