@@ -6,16 +6,15 @@ import math
 from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simpy
 
 from netsim.core.clock import succeed_at
 from netsim.events import Observer, RoundRow
-from netsim.learner import Learner, Message
+from netsim.learner import Cost, Learner, Message, Step
 from netsim.protocols.ledger import Ledger
-from netsim.protocols.node import Update, order_update
 from netsim.work.graph import TaskGraph
 from netsim.world.devices.meter import Account
 from netsim.world.mesh import Exchange, Floats, Mesh
@@ -36,12 +35,31 @@ def undisturbed(network: Network, learner: Learner) -> bool:
     )
 
 
+class _Round(NamedTuple):
+    """A round of all devices whose end is not accounted for yet; sequences are by device.
+
+    Attributes:
+        number: The round.
+        exchange: Its messages.
+        times_s: Times at which it begins, ends, and at which computing ends [s].
+        flops: FLOPs of its workload.
+        slowdown: Straggler factors.
+        iterations: Iterations of each modality.
+    """
+
+    number: int
+    exchange: Exchange
+    times_s: Sequence[Floats]
+    flops: Sequence[float]
+    slowdown: Sequence[float]
+    iterations: Sequence[Mapping[str, int]]
+
+
 class RoundsAtOnce:
     """All rounds of a network in which nothing can disturb them.
 
-    The learner is asked round by round: all devices for their training, for their messages, and for what follows when
-    these have arrived, each time in the order of simulated time. Rows of rounds and transfers are passed on in the order
-    in which events would make them.
+    The learner is asked round by round: for all devices' training, for their messages, and for what follows when these
+    have arrived, each time in the order of simulated time. Rows are passed on in the order in which events make them.
 
     Args:
         network: Devices, links and clock.
@@ -79,99 +97,75 @@ class RoundsAtOnce:
     def life(self) -> Process:
         """Simulate all rounds, with an event each (a SimPy process)."""
         mesh = self._mesh
+        before: _Round | None = None
         for t in range(1, self.rounds + 1):
-            begin_s = mesh.begin_s
-            updates, slowdown = self._train(t)
-            flops = [update.cost.total_flops for update in updates]
+            begin_s, (costs, steps, slowdown) = mesh.begin_s, self._train(t)
+            flops = [cost.total_flops for cost in costs]
             ready_s, order = mesh.compute(flops, slowdown)
-            exchange = mesh.exchange(t, self._messages(t, updates, ready_s.tolist(), order.tolist()))
-            if t > 1:
-                self._end(*ended, exchange.spent)
+            exchange = mesh.exchange(t, self._messages(t, steps, ready_s.tolist(), order.tolist()))
+            if before:
+                self._end(before, exchange.spent)
             yield from self._until(float(exchange.end_s.min()))
-            self._aggregate(t, updates, exchange)
-            times_s = (begin_s, exchange.end_s, ready_s)
-            ended = (t, exchange, times_s, updates, slowdown)
+            self._aggregate(t, steps, exchange)
+            iterations = [cost.iterations for cost in costs]
+            before = _Round(t, exchange, [begin_s, exchange.end_s, ready_s], flops, slowdown, iterations)
         account = mesh.account()
-        self._end(*ended, account)
+        if before:
+            self._end(before, account)
         yield from self._until(float(mesh.begin_s.max()))
         mesh.close()
-        for device, end_s, *spent in zip(
-            self.network.devices, mesh.begin_s.tolist(), *account.tolist(), strict=True
-        ):
-            self.ledger.turn(device, Account(*spent), end_s, self.rounds)
+        accounts = map(Account._make, account.T.tolist())
+        for device, spent, end_s in zip(self.network.devices, accounts, mesh.begin_s.tolist(), strict=True):
+            self.ledger.turn(device, spent, end_s, self.rounds)
 
-    def _train(self, t: int) -> tuple[list[Update], list[float]]:
-        """Ask for each device's local update; return the updates and the straggler factors."""
-        network, slowdown = self.network, [1.0] * len(self.network.devices)
-        updates = [Update()] * len(slowdown)
+    def _train(self, t: int) -> tuple[Sequence[Cost], Sequence[Step], Sequence[float]]:
+        """Ask for each device's local update; return costs, results and straggler factors, by device."""
+        network, learner, work, states = self.network, self.learner, self.work, self.states
+        budget, factor, gains = network.budget, network.stragglers.factor, self._mesh.last_gains
+        asked: list[Any] = [None] * len(network.devices)
+        work.trace()
         for k in self._mesh.order.tolist():
-            slowdown[k] = network.stragglers.factor(k, t)
-            updates[k] = order_update(
-                self.learner,
-                self.work,
-                k,
-                t,
-                self.states[k],
-                peers=self._neighbours[k],
-                budget=network.budget(network.devices[k]),
-            )
-        return updates, slowdown
+            cost = learner.cost(k, t, self._neighbours[k], budget(network.devices[k], gains), None)
+            asked[k] = cost, learner.train(work, k, t, states[k], cost), factor(k, t)
+        costs, steps, slowdown = zip(*asked, strict=True)
+        return costs, steps, slowdown
 
     def _messages(
-        self, t: int, updates: Sequence[Update], ready_s: Sequence[float], order: Sequence[int]
+        self, t: int, steps: Sequence[Step], ready_s: Sequence[float], order: Sequence[int]
     ) -> Sequence[Sequence[Message]]:
-        """Ask for each device's messages."""
+        """Ask for each device's messages; return them by device."""
+        learner, work, states = self.learner, self.work, self.states
         messages: list[Sequence[Message]] = [()] * len(order)
         for k in order:
-            step = updates[k].step
-            self.states[k] = step.state
-            self.work.measure(k, t, ready_s[k], step.metrics)
-            messages[k] = self.learner.messages(k, t, self._neighbours[k])
+            states[k] = steps[k].state
+            work.measure(k, t, ready_s[k], steps[k].metrics)
+            messages[k] = learner.messages(k, t, self._neighbours[k])
         return messages
 
-    def _aggregate(self, t: int, updates: Sequence[Update], exchange: Exchange) -> None:
+    def _aggregate(self, t: int, steps: Sequence[Step], exchange: Exchange) -> None:
         """Ask for each device's aggregation of what it has heard, and for its evaluation."""
-        learner, work, states = self.learner, self.work, self.states
-        outbox = [update.step.outbox for update in updates]
-        heard: Sequence[Sequence[int]] = self._neighbours
-        if not exchange.arrives.all():
-            heard = self._mesh.heard(exchange)
-        end_s = exchange.end_s.tolist()
+        learner, work, states, mesh = self.learner, self.work, self.states, self._mesh
+        outbox, end_s = [step.outbox for step in steps], exchange.end_s.tolist()
+        heard = self._neighbours if exchange.arrives.all() else mesh.heard(exchange)
+        hears = learner.hears_acknowledgements
         for k in exchange.order.tolist():
-            if learner.hears_acknowledgements and (answers := self._mesh.answers(exchange, k)):
+            if hears and (answers := mesh.answers(exchange, k)):
                 learner.acknowledged(k, t, answers)
             step = learner.aggregate(work, k, t, states[k], {n: outbox[n] for n in heard[k]})
             states[k] = step.state
             work.measure(k, t, end_s[k], step.metrics)
             work.measure(k, t, end_s[k], learner.evaluate(work, k, t, step.state))
 
-    def _end(
-        self,
-        t: int,
-        exchange: Exchange,
-        times_s: Sequence[Floats],
-        updates: Sequence[Update],
-        slowdown: Sequence[float],
-        account: Floats,
-    ) -> None:
-        """Keep the rows of round ``t``, at whose ends devices had spent ``account``."""
-        order, mesh = exchange.order, self._mesh
+    def _end(self, round: _Round, account: Floats) -> None:
+        """Keep the rows of a round at whose end devices had spent ``account`` [8, devices]."""
+        exchange, order = round.exchange, round.exchange.order
         spent, self._before = account - self._before, account
-        flops = [update.cost.total_flops for update in updates]
-        floats = np.vstack([*times_s, spent, flops, slowdown])[:, order].tolist()
-        counts = np.vstack(mesh.counts(exchange))[:, order].tolist()
-        rows = zip(
-            repeat(t),
-            order.tolist(),
-            repeat("finished"),
-            *floats[:11],
-            repeat(math.inf),
-            *floats[11:],
-            *counts,
-            repeat(0),
-        )
-        iterations = [updates[k].cost.iterations for k in order.tolist()]
-        self._ended += zip(map(RoundRow._make, rows), iterations, strict=True)
+        floats = np.vstack([*round.times_s, spent, round.flops, round.slowdown])[:, order].tolist()
+        counts = np.vstack(self._mesh.counts(exchange))[:, order].tolist()
+        devices: list[int] = order.tolist()
+        columns = (*floats[:11], repeat(math.inf), *floats[11:], *counts, repeat(0))
+        rows = map(RoundRow, repeat(round.number), devices, repeat("finished"), *columns)
+        self._ended += zip(rows, map(round.iterations.__getitem__, devices), strict=True)
         self._ended.sort(key=lambda one: one[0].end_s)
 
     def _until(self, time_s: float) -> Process:

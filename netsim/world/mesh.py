@@ -7,6 +7,7 @@ the last bit.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
@@ -40,7 +41,7 @@ class Parcels(NamedTuple):
         sender: Sender of each message, in ascending order.
         main: Whether it is the sender's first message [messages].
         told: Whether a message is sent over each link, maybe one of no bits [links].
-        count: Number of messages of each device, those of no bits and to nobody included.
+        messages: Number of messages of each device, those of no bits and to nobody included.
     """
 
     link: Whole
@@ -49,7 +50,7 @@ class Parcels(NamedTuple):
     sender: Whole
     main: Truths
     told: Truths
-    count: Whole
+    messages: Whole
 
 
 class Receptions(NamedTuple):
@@ -116,6 +117,7 @@ class Mesh:
         self.first = np.append(0, np.cumsum(degree))
         self._linked = degree > 0
         self._links = radio.steady_links([devices[k] for k in self.sender.tolist()], self.receiver.tolist())
+        self._last_gain = np.full(len(self.sender), np.nan)
         self._tx_power_w = np.array([device.tx_power_w for device in devices])
         self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
         self._joules_per_flop = np.array([device.processor.joules_per_flop for device in devices])
@@ -146,7 +148,7 @@ class Mesh:
         sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
         start_s, gains = self._ready_s[sender], self._links.gains(round)
         power_gain, gain, ratio = (column[link] for column in gains)
-        self._radio.note_use(sender.tolist(), receiver.tolist(), power_gain.tolist())
+        self._last_gain[link] = power_gain
         ratios = ratio.tolist()
         on_air = (ratio > 0) & (ratio >= air.outage_snr)
         rate_bps = shannon_rates_bps(air.bandwidth_hz, ratios)
@@ -210,8 +212,14 @@ class Mesh:
         sent = np.bincount(self.sender[arrives], minlength=count)
         return sent, received, np.bincount(self.receiver[told], minlength=count) - received
 
+    def last_gains(self, device: int) -> dict[int, float]:
+        """Return the power gain, path loss included, at the last use of each link of ``device``, by receiver."""
+        gains = self._last_gain[self.first[device] : self.first[device + 1]].tolist()
+        known = zip(self._neighbours[device], gains, strict=True)
+        return {receiver: gain for receiver, gain in known if not math.isnan(gain)}
+
     def report(self, until_s: float) -> None:
-        """Pass the transfers of messages that are out by ``until_s`` [s] on to the observers, in the order of events."""
+        """Pass transfers of messages that are out by ``until_s`` [s] on to the observers, in the order of events."""
         sent_s, rank = self._columns[:2]
         order = np.lexsort((rank, sent_s))
         count = int(np.searchsorted(sent_s[order], until_s, side="right"))
@@ -285,7 +293,7 @@ class Mesh:
         neighbour begins to send (which its receivers know first), or when all own messages are out. A process waits for
         one message alone, and for the first of several before the others.
         """
-        by, main, count = self._parcels.sender, self._parcels.main, self._parcels.count
+        by, main, count = self._parcels.sender, self._parcels.main, self._parcels.messages
         first_s, others_s = np.full((2, len(count)), -np.inf)
         first_s[by[main]] = sent_s[main]
         np.maximum.at(others_s, by[~main], sent_s[~main])
@@ -307,7 +315,7 @@ class Mesh:
         return last
 
     def _sorted_out(self, messages: Messages) -> tuple[Parcels, Floats]:
-        """Return what goes over which link, and the size of each message [bit]; messages of no bits are no transfers."""
+        """Return what goes over which link, and the sizes of messages [bit]; one of no bits is no transfer."""
         shapes = [[(receivers, bits > 0) for receivers, bits in own] for own in messages]
         if shapes != self._shapes:
             self._shapes, self._parcels = shapes, self._parcels_of(shapes)
@@ -348,4 +356,5 @@ def _places(order: Whole) -> Whole:
 
 
 def _some(receptions: Receptions, chosen: Truths) -> Receptions:
-    return Receptions(*(column[chosen] for column in receptions))
+    device, since_s, end_s = receptions
+    return Receptions(device[chosen], since_s[chosen], end_s[chosen])

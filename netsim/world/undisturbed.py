@@ -94,7 +94,7 @@ class StarLinks:
     def broadcast(self, size_bits: float, round: int, begin_s: float) -> float:
         """Send ``size_bits`` to all devices in one transmission from ``begin_s`` [s] on; return its end [s]."""
         downlink, node, found = self.server.downlink, self.server.node, self._down.gains(round)
-        downlink.note_use(self._down.senders, self._down.receivers, found.power_gain.tolist())
+        downlink.note_use(self._down, found.power_gain.tolist())
         rate_bps = shannon_rates_bps(downlink.air.bandwidth_hz, found.snr.tolist()).min()
         duration_s = float(size_bits / rate_bps)
         end_s = begin_s + duration_s
@@ -136,7 +136,7 @@ class StarLinks:
             The uploads, in the order of their ends.
         """
         found = self._up.gains(round)
-        self.server.uplink.note_use(self._up.senders, self._up.receivers, found.power_gain.tolist())
+        self.server.uplink.note_use(self._up, found.power_gain.tolist())
         first = []
         columns = zip(
             self.devices,

@@ -62,7 +62,7 @@ class Meters:
         """
         if not len(devices):
             return
-        by_start, by_end = np.lexsort((since_s, devices)), np.lexsort((end_s, devices))
+        by_start, by_end = self._sorted(devices, since_s), self._sorted(devices, end_s)
         device, since_s, end_s = devices[by_start], since_s[by_start], end_s[by_end]
         # Where a transfer begins after as many have ended as had begun, the device has not received for a while.
         first = np.ones(len(device), dtype=bool)
@@ -71,7 +71,7 @@ class Meters:
         self._cover_each(RECEIVING, device[first], since_s[first], end_s[last])
 
     def account(self, now_s: Floats) -> Floats:
-        """Return time [s] and energy [J] by category up to ``now_s`` [s], as the rows of :class:`~netsim.world.devices.meter.Account` [8, devices]."""
+        """Return time [s] and energy [J] up to ``now_s`` [s], by the fields of an account [8, devices]."""
         self._count(slice(None), now_s)
         time_s = self._covered_s - (self._until_s - now_s)
         time_s[ANY] = self._gaps_s[ANY]
@@ -86,6 +86,12 @@ class Meters:
         for meter, *state in zip(self._meters, *(column.T.tolist() for column in columns), strict=True):
             *coverages, spent_j = state
             meter.resume([Coverage(*numbers) for numbers in zip(*coverages, strict=True)], spent_j)
+
+    def _sorted(self, devices: Whole, time_s: Floats) -> Whole:
+        """Return the order by device and then by time; several times as fast as ``np.lexsort``."""
+        by_time = np.argsort(time_s)
+        small = devices.astype(np.min_scalar_type(len(self._meters)))  # 16 bits are sorted by counting
+        return by_time[np.argsort(small[by_time], kind="stable")]
 
     def _cover_each(self, row: int, devices: Whole, since_s: Floats, end_s: Floats) -> None:
         """Cover an interval after the other of each device; ``devices`` are in ascending order."""

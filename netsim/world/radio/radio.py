@@ -350,9 +350,9 @@ class Radio:
         powers_w = [device.tx_power_w for device in senders]
         return SteadyLinks(self.air, self.channel, numbers, receivers, powers_w, mean_power)
 
-    def note_use(self, senders: Sequence[int], receivers: Sequence[int], power_gain: Sequence[float]) -> None:
-        """Note that the links between ``senders`` and ``receivers`` are used now, with these power gains."""
-        for sender, receiver, gain in zip(senders, receivers, power_gain, strict=True):
+    def note_use(self, links: SteadyLinks, power_gain: Sequence[float]) -> None:
+        """Note that ``links`` are used now, with the power gains ``power_gain``."""
+        for sender, receiver, gain in zip(links.senders, links.receivers, power_gain, strict=True):
             self._heard.setdefault(sender, {})[receiver] = gain
 
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:

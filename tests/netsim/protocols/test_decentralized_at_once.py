@@ -1,9 +1,9 @@
-"""Decentralized rounds that nothing can disturb are computed at once; the run must be the one that events would make."""
+"""Decentralized rounds that nothing can disturb are computed at once; events would make the same run."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,14 +24,19 @@ stragglers = st.sampled_from(
     [{"name": "none"}, {"name": "lognormal", "sigma": 1.0}, {"name": "constant", "factor": 3, "share": 0.5}]
 )
 channels = st.sampled_from(
-    ["none", "rayleigh", {"name": "rayleigh", "reciprocal": False}, {"name": "rayleigh", "coherence_time_s": 1}]
+    [
+        "none",
+        "rayleigh",
+        {"name": "rayleigh", "reciprocal": False},
+        {"name": "rayleigh", "coherence_time_s": 1},
+    ]
 )
 
 
 class Parcels(Stub):
     """Sends some neighbours one message, some another, some one of no bits and some none; measures what arrives."""
 
-    METRICS = {"heard": "", "trained": "", "known": ""}
+    METRICS: ClassVar = {"heard": "", "trained": "", "known": ""}
 
     def messages(self, node, round, receivers, together=False):
         draws = stream(self.setup.seed, "parcels", node, round).integers(5, size=len(receivers))
