@@ -125,7 +125,7 @@ class Mesh:
         self._shapes: list[list[tuple[tuple[int, ...], bool]]] = [[] for _ in devices]
         self._parcels = self._parcels_of(self._shapes)
         self._receptions = Receptions(self.sender[:0], *np.zeros((2, 0)))  # begun after their receiver's own
-        self._numbers, self._columns = np.zeros((3, 0), dtype=np.int64), np.zeros((10, 0))  # to be reported
+        self._numbers, self._columns = np.zeros((3, 0), dtype=np.int64), np.zeros((9, 0))  # to be reported
         self.begin_s = np.full(len(devices), now_s)
         self.order = np.arange(len(devices))
 
@@ -173,21 +173,12 @@ class Mesh:
             by, longest_s, self._tx_power_w[by] * sums_s, Receptions(receiver, start_s, end_s), sender
         )
         rank = _places(self._ready)
-        self._numbers = np.hstack([self._numbers, [np.full_like(link, round), sender, receiver]])
-        new = [
-            sent_s[message],
-            rank[sender],
-            size_bits,
-            on_air,
-            start_s,
-            end_s,
-            airtime_s,
-            energy_j,
-            gain,
-            powers_to_db(ratios),
-        ]
-        self._columns = np.hstack([self._columns, new])
-
+        known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, powers_to_db(ratios)]
+        self._keep(
+            np.lexsort((rank[by], sent_s)),
+            np.array([np.full_like(link, round), sender, receiver]),
+            np.array([sent_s[message], *known]),
+        )
         self.order = self._in_order(sent_s, out_s, in_s, rank)
         self.begin_s = np.maximum(out_s, in_s)
         return Exchange(self.begin_s, self.order, told, arrives, spent)
@@ -220,14 +211,10 @@ class Mesh:
 
     def report(self, until_s: float) -> None:
         """Pass transfers of messages that are out by ``until_s`` [s] on to the observers, in the order of events."""
-        sent_s, rank = self._columns[:2]
-        order = np.lexsort((rank, sent_s))
-        count = int(np.searchsorted(sent_s[order], until_s, side="right"))
-        done, left = order[:count], order[count:]
-        round, sender, receiver = self._numbers[:, done]
-        _, _, size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db = self._columns[:, done]
-        self._numbers, self._columns = self._numbers[:, left], self._columns[:, left]
-        self._columns[1] = -1.0
+        count = int(np.searchsorted(self._columns[0], until_s, side="right"))
+        round, sender, receiver = self._numbers[:, :count]
+        _, size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db = self._columns[:, :count]
+        self._numbers, self._columns = self._numbers[:, count:], self._columns[:, count:]
         all_delivered = bool(on_air.all())
         if count:
             self._radio.record(
@@ -285,6 +272,16 @@ class Mesh:
         self._meters.send(by, self._ready_s[by], longest_s, energy_j)
         self._receptions = _some(new, after)
         return spent
+
+    def _keep(self, messages: Whole, numbers: Whole, columns: Floats) -> None:
+        """Keep transfers until they are reported, by ``messages``; the first column is when these are out."""
+        first = np.array(self._parcels.first)
+        begin, count = first[:-1][messages], np.diff(first)[messages]
+        order = np.arange(len(self._parcels.link)) + np.repeat(begin - (np.cumsum(count) - count), count)
+        self._numbers = np.hstack([self._numbers, numbers[:, order]])
+        self._columns = np.hstack([self._columns, columns[:, order]])
+        merged = np.argsort(self._columns[0], kind="stable")
+        self._numbers, self._columns = self._numbers[:, merged], self._columns[:, merged]
 
     def _in_order(self, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
         """Return the devices in the order in which events end their rounds.

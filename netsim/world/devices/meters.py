@@ -37,7 +37,7 @@ class Meters:
 
     def compute(self, since_s: Floats, duration_s: Floats, power_w: Floats) -> None:
         """Let each device compute from ``since_s`` [s] on, its present time."""
-        self._cover(COMPUTE, since_s, since_s + duration_s)
+        self._cover(COMPUTE, np.arange(len(since_s)), since_s, since_s + duration_s)
         self._spent_j[COMPUTE] += power_w * duration_s
 
     def send(self, devices: Whole, since_s: Floats, longest_s: Floats, energy_j: Floats) -> None:
@@ -49,7 +49,10 @@ class Meters:
             longest_s: The longest time to any of its receivers [s].
             energy_j: Energy of the message [J].
         """
-        self._cover_each(SENDING, devices, since_s, since_s + longest_s)
+        end_s = since_s + longest_s
+        for place in np.flatnonzero(devices[1:] == devices[:-1]).tolist():
+            end_s[place + 1] = max(end_s[place : place + 2])  # one that ends earlier changes nothing
+        self._cover(SENDING, devices, since_s, end_s)
         np.add.at(self._spent_j[SENDING], devices, energy_j)
 
     def receive(self, devices: Whole, since_s: Floats, end_s: Floats) -> None:
@@ -68,11 +71,12 @@ class Meters:
         first = np.ones(len(device), dtype=bool)
         first[1:] = (device[1:] != device[:-1]) | (since_s[1:] > end_s[:-1])
         last = np.append(first[1:], True)
-        self._cover_each(RECEIVING, device[first], since_s[first], end_s[last])
+        self._cover(RECEIVING, device[first], since_s[first], end_s[last])
 
     def account(self, now_s: Floats) -> Floats:
         """Return time [s] and energy [J] up to ``now_s`` [s], by the fields of an account [8, devices]."""
-        self._count(slice(None), now_s)
+        self._gaps_s += np.maximum(now_s - self._until_s, 0.0)
+        np.maximum(self._until_s, now_s, out=self._until_s)
         time_s = self._covered_s - (self._until_s - now_s)
         time_s[ANY] = self._gaps_s[ANY]
         energy_j = self._spent_j
@@ -93,27 +97,19 @@ class Meters:
         small = devices.astype(np.min_scalar_type(len(self._meters)))  # 16 bits are sorted by counting
         return by_time[np.argsort(small[by_time], kind="stable")]
 
-    def _cover_each(self, row: int, devices: Whole, since_s: Floats, end_s: Floats) -> None:
-        """Cover an interval after the other of each device; ``devices`` are in ascending order."""
-        new = np.ones(len(devices), dtype=bool)
-        new[1:] = devices[1:] != devices[:-1]
-        place = np.arange(len(devices))
-        place -= np.maximum.accumulate(np.where(new, place, 0))
-        for number in range(int(place.max(initial=-1)) + 1):
-            chosen = place == number
-            since, end = np.full((2, len(self._meters)), -np.inf)
-            since[devices[chosen]], end[devices[chosen]] = since_s[chosen], end_s[chosen]
-            self._cover(row, since, end)
+    def _cover(self, row: int, devices: Whole, since_s: Floats, end_s: Floats) -> None:
+        """Cover intervals, of which none ends before an earlier one of its device.
 
-    def _cover(self, row: int, since_s: Floats, end_s: Floats) -> None:
-        """Cover an interval of each device; where it has none, both of its ends are minus infinity."""
-        rows = [row, ANY]
-        self._count(rows, since_s)
-        until_s = self._until_s[rows]
-        self._covered_s[rows] += np.maximum(end_s - until_s, 0.0)
-        self._until_s[rows] = np.maximum(until_s, end_s)
-
-    def _count(self, rows: slice | list[int], now_s: Floats) -> None:
-        until_s = self._until_s[rows]
-        self._gaps_s[rows] += np.maximum(now_s - until_s, 0.0)
-        self._until_s[rows] = np.maximum(until_s, now_s)
+        Args:
+            row: Row of the coverages.
+            devices: Device of each interval, in ascending order.
+            since_s: Its beginning [s].
+            end_s: Its end [s].
+        """
+        again = devices[1:] == devices[:-1]
+        for one in (row, ANY):
+            until_s = self._until_s[one, devices]
+            np.maximum(until_s[1:], end_s[:-1], out=until_s[1:], where=again)
+            np.add.at(self._gaps_s[one], devices, np.maximum(since_s - until_s, 0.0))
+            np.add.at(self._covered_s[one], devices, np.maximum(end_s - np.maximum(until_s, since_s), 0.0))
+            np.maximum.at(self._until_s[one], devices, end_s)
