@@ -99,7 +99,7 @@ class Mesh:
     Attributes:
         sender: Sender of each link.
         receiver: Receiver of each link.
-        inward: The links by receiver and then by sender.
+        inward: The links by receiver and then by sender; so at each link's place its way back.
         first: The first link of each sender, and the first of ``inward`` of each receiver; at the end their number.
         begin_s: Time at which each device begins its present round [s].
         order: The devices in the order in which they do.
@@ -148,10 +148,9 @@ class Mesh:
         sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
         start_s, gains = self._ready_s[sender], self._links.gains(round)
         power_gain, gain, ratio = (column[link] for column in gains)
+        rate_bps, snr_db = self._both_ways(gains.snr)[:, link]
         self._last_gain[link] = power_gain
-        ratios = ratio.tolist()
         on_air = (ratio > 0) & (ratio >= air.outage_snr)
-        rate_bps = shannon_rates_bps(air.bandwidth_hz, ratios)
         size_bits = size_bits[message]
         airtime_s = np.divide(size_bits, rate_bps, out=np.zeros_like(rate_bps), where=on_air)
         end_s = start_s + airtime_s
@@ -173,7 +172,7 @@ class Mesh:
             by, longest_s, self._tx_power_w[by] * sums_s, Receptions(receiver, start_s, end_s), sender
         )
         rank = _places(self._ready)
-        known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, powers_to_db(ratios)]
+        known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db]
         self._keep(
             np.lexsort((rank[by], sent_s)),
             np.array([np.full_like(link, round), sender, receiver]),
@@ -272,6 +271,15 @@ class Mesh:
         self._meters.send(by, self._ready_s[by], longest_s, energy_j)
         self._receptions = _some(new, after)
         return spent
+
+    def _both_ways(self, snr: Floats) -> Floats:
+        """Return the rate [bit/s] and the SNR [dB] of each link, computed once for both ways of equal SNR."""
+        own = (self.sender < self.receiver) | (snr != snr[self.inward])
+        ratios = snr[own].tolist()
+        found = np.empty((2, len(snr)))
+        found[:, own] = shannon_rates_bps(self._radio.air.bandwidth_hz, ratios), powers_to_db(ratios)
+        found[:, ~own] = found[:, self.inward[~own]]
+        return found
 
     def _keep(self, messages: Whole, numbers: Whole, columns: Floats) -> None:
         """Keep transfers until they are reported, by ``messages``; the first column is when these are out."""

@@ -146,7 +146,7 @@ class Radio:
     ) -> TransferBatch:
         """Book undisturbed transfers, call ``tell`` for them, and return their records."""
         if fan.precomputed is None or not fan.precomputed.covers(round):
-            first_round, faded = self.channel.powers(sender.number, fan.numbers, round)
+            first_round, faded = self.channel.powers([(sender.number, n) for n in fan.numbers], round)
             fan.precomputed = PrecomputedLinks(
                 self.air, sender.tx_power_w, fan.mean_power * faded, first_round
             )

@@ -13,6 +13,7 @@ import netsim.protocols.decentralized
 from learners.algorithms.stub import Stub
 from netsim.core.streams import stream
 from netsim.learner import Cost, Message, Metric, Step
+from netsim.protocols.decentralized_at_once import RoundsAtOnce
 
 WORLDS = settings(
     max_examples=int(os.environ.get("NETSIM_WORLDS", "30")),
@@ -136,3 +137,38 @@ def test_the_same_records_to_the_last_bit(simulate, world):
     at_once, other = sorted_moments(simulate(**world)[1]), sorted_moments(by_events(simulate, world))
     for name, rows in at_once.items():
         assert rows == other[name], name
+
+
+def test_rows_come_in_the_order_of_events(simulate):
+    """Both ends of a slow link often end a round in one moment; the next rounds begin in that order."""
+    world = {
+        "rounds": 12,
+        "devices": {"count": 12},
+        "topology": {"placement": {"name": "disc", "diameter_m": 150}, "links": {"name": "range"}},
+        "learner": {"name": "stub", "flops": 3.93e12, "bits": 1.8e8},
+    }
+    at_once, other = simulate(**world)[1], by_events(simulate, world)
+    ends_s = [row.end_s for row in at_once.rounds]
+    assert len(set(ends_s)) < len(ends_s)
+    assert at_once.rounds == other.rounds and at_once.transfers == other.transfers
+
+
+@pytest.mark.parametrize(
+    ("blocks", "at_once"),
+    [
+        ({}, True),
+        ({"radio": {"outage_snr_db": 20.0}}, True),
+        ({"protocol": {"name": "decentralized_rounds", "deadline_s": 9.0}}, False),
+        ({"devices": {"count": 3, "overrides": [{"devices": [1], "battery": {"capacity_j": 1e9}}]}}, False),
+        ({"radio": {"access": "shared"}}, False),
+        ({"radio": {"channel": {"name": "rayleigh", "coherence_time_s": 1.0}}}, False),
+        ({"radio": {"acknowledgement_bits": 100}}, False),
+        ({"learner": {"name": "stub", "coordinated": True}}, False),
+    ],
+)
+def test_which_rounds_are_computed_at_once(simulate, monkeypatch, blocks, at_once):
+    begun = []
+    life = RoundsAtOnce.life
+    monkeypatch.setattr(RoundsAtOnce, "life", lambda rounds: begun.append(rounds) or life(rounds))
+    assert len(simulate(**blocks)[1].rounds) == 2 * 3
+    assert len(begun) == at_once
