@@ -8,7 +8,6 @@ the last bit.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from netsim.events import TransferBatch
 from netsim.world.devices.device import Device
 from netsim.world.devices.meters import Meters
+from netsim.world.parcels import Messages, Parcels, Sorting
 from netsim.world.radio.radio import Radio
 from netsim.world.radio.rate import shannon_rates_bps
 from netsim.world.radio.units import powers_to_db
@@ -27,30 +27,6 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Truths = NDArray[np.bool_]
 Numbers = TypeVar("Numbers", Floats, Whole)
-Messages = Sequence[Sequence[tuple[tuple[int, ...], float]]]
-"""Messages by sender: receivers, and size [bit]."""
-
-
-class Parcels(NamedTuple):
-    """What is sent over which link, mostly the same round after round.
-
-    Attributes:
-        link: Link of each transfer; those of a message follow each other.
-        message: Message that it belongs to [transfers].
-        first: First transfer of each message, and the number of transfers at the end.
-        sender: Sender of each message, in ascending order.
-        main: Whether it is the sender's first message [messages].
-        told: Whether a message is sent over each link, maybe one of no bits [links].
-        messages: Number of messages of each device, those of no bits and to nobody included.
-    """
-
-    link: Whole
-    message: Whole
-    first: list[int]
-    sender: Whole
-    main: Truths
-    told: Truths
-    messages: Whole
 
 
 class Receptions(NamedTuple):
@@ -122,10 +98,10 @@ class Mesh:
         self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
         self._joules_per_flop = np.array([device.processor.joules_per_flop for device in devices])
         self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
-        self._shapes: list[list[tuple[tuple[int, ...], bool]]] = [[] for _ in devices]
-        self._parcels = self._parcels_of(self._shapes)
+        self._sorting = Sorting(self._neighbours)
         self._receptions = Receptions(self.sender[:0], *np.zeros((2, 0)))  # begun after their receiver's own
         self._numbers, self._columns = np.zeros((3, 0), dtype=np.int64), np.zeros((9, 0))  # to be reported
+        self._known = np.zeros((2, len(devices)))  # when it was that their rounds begin, and in which order
         self.begin_s = np.full(len(devices), now_s)
         self.order = np.arange(len(devices))
 
@@ -143,8 +119,14 @@ class Mesh:
 
     def exchange(self, round: int, messages: Messages) -> Exchange:
         """Let each device send ``messages``, by device, when it has computed; its next round begins afterwards."""
-        parcels, size_bits = self._sorted_out(messages)
-        link, message, first, by, _, told, _ = parcels
+        parcels, size_bits = self._sorting.sort(messages)
+        link, message, first, by, told = (
+            parcels.link,
+            parcels.message,
+            parcels.first,
+            parcels.sender,
+            parcels.told,
+        )
         sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
         start_s, gains = self._ready_s[sender], self._links.gains(round)
         power_gain, gain, ratio = (column[link] for column in gains)
@@ -174,11 +156,11 @@ class Mesh:
         rank = _places(self._ready)
         known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db]
         self._keep(
-            np.lexsort((rank[by], sent_s)),
+            parcels.transfers(np.lexsort((rank[by], sent_s))),
             np.array([np.full_like(link, round), sender, receiver]),
             np.array([sent_s[message], *known]),
         )
-        self.order = self._in_order(sent_s, out_s, in_s, rank)
+        self.order = self._in_order(parcels, sent_s, out_s, in_s, rank)
         self.begin_s = np.maximum(out_s, in_s)
         return Exchange(self.begin_s, self.order, told, arrives, spent)
 
@@ -255,8 +237,12 @@ class Mesh:
         """
         device, since_s, _ = new
         begins, sends = _places(self.order), _places(self._ready)
-        at_once = (self._compute_s[sender] == 0) & (begins[sender] < begins[device])
-        before = (since_s < self.begin_s[device]) | ((since_s == self.begin_s[device]) & at_once)
+        # In one moment, what has become known first comes first; a message, when its sender's round began.
+        known_s, place = self._known
+        since_when = self.begin_s[sender] - known_s[device]
+        first = (since_when < 0) | ((since_when == 0) & (place[sender] < place[device]))
+        first = np.where(self._compute_s[sender] == 0, begins[sender] < begins[device], first)
+        before = (since_s < self.begin_s[device]) | ((since_s == self.begin_s[device]) & first)
         has_sent = np.zeros(len(sends), dtype=bool)
         has_sent[by] = True
         meanwhile = ~before & has_sent[device] & (sends[sender] < sends[device])
@@ -281,24 +267,21 @@ class Mesh:
         found[:, ~own] = found[:, self.inward[~own]]
         return found
 
-    def _keep(self, messages: Whole, numbers: Whole, columns: Floats) -> None:
-        """Keep transfers until they are reported, by ``messages``; the first column is when these are out."""
-        first = np.array(self._parcels.first)
-        begin, count = first[:-1][messages], np.diff(first)[messages]
-        order = np.arange(len(self._parcels.link)) + np.repeat(begin - (np.cumsum(count) - count), count)
+    def _keep(self, order: Whole, numbers: Whole, columns: Floats) -> None:
+        """Keep transfers, in this order, until they are reported; the first column is when their messages are out."""
         self._numbers = np.hstack([self._numbers, numbers[:, order]])
         self._columns = np.hstack([self._columns, columns[:, order]])
         merged = np.argsort(self._columns[0], kind="stable")
         self._numbers, self._columns = self._numbers[:, merged], self._columns[:, merged]
 
-    def _in_order(self, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
+    def _in_order(self, parcels: Parcels, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
         """Return the devices in the order in which events end their rounds.
 
         Among rounds that end in one moment, that is the order in which it becomes known when they end: as the last
         neighbour begins to send (which its receivers know first), or when all own messages are out. A process waits for
         one message alone, and for the first of several before the others.
         """
-        by, main, count = self._parcels.sender, self._parcels.main, self._parcels.messages
+        by, main, count = parcels.sender, parcels.main, parcels.messages
         first_s, others_s = np.full((2, len(count)), -np.inf)
         first_s[by[main]] = sent_s[main]
         np.maximum.at(others_s, by[~main], sent_s[~main])
@@ -307,10 +290,11 @@ class Mesh:
         last = self._last_of_neighbours(rank[self.sender], -1)  # place of the last neighbour to send
         last_s = self._ready_s[self._ready[last]]
         waits = in_s > out_s
-        told = waits & (last_s >= out_s)
+        others = waits & (last_s >= out_s)
         known_s = np.where(waits, np.maximum(out_s, last_s), alone_s)
-        place = np.where(told, last, rank)
-        return np.lexsort((~told, place, np.where(told, 0, steps), known_s, np.maximum(out_s, in_s)))
+        place = np.where(others, last, rank)
+        self._known = np.array([known_s, place])
+        return np.lexsort((~others, place, np.where(others, 0, steps), known_s, np.maximum(out_s, in_s)))
 
     def _last_of_neighbours(self, value: Numbers, nobody: float) -> Numbers:
         """Return the largest ``value`` of the links to each device; ``nobody`` where there are none."""
@@ -318,39 +302,6 @@ class Mesh:
         if len(value):
             last[self._linked] = np.maximum.reduceat(value[self.inward], self.first[:-1][self._linked])
         return last
-
-    def _sorted_out(self, messages: Messages) -> tuple[Parcels, Floats]:
-        """Return what goes over which link, and the sizes of messages [bit]; one of no bits is no transfer."""
-        shapes = [[(receivers, bits > 0) for receivers, bits in own] for own in messages]
-        if shapes != self._shapes:
-            self._shapes, self._parcels = shapes, self._parcels_of(shapes)
-        sizes = [bits for own in messages for receivers, bits in own if receivers and bits > 0]
-        return self._parcels, np.array(sizes, dtype=float)
-
-    def _parcels_of(self, shapes: Sequence[Sequence[tuple[tuple[int, ...], bool]]]) -> Parcels:
-        """Return what goes over which link where ``shapes`` are receivers, and whether messages have bits."""
-        links: list[int] = []
-        first, senders, main = [0], [], []
-        told = np.zeros(len(self.sender), dtype=bool)
-        for k, own in enumerate(shapes):
-            known, begin = self._neighbours[k], int(self.first[k])
-            for number, (receivers, has_bits) in enumerate(own):
-                places = [begin + bisect_left(known, n) for n in receivers]
-                told[places] = True
-                if has_bits and places:
-                    links += places
-                    first.append(len(links))
-                    senders.append(k)
-                    main.append(number == 0)
-        return Parcels(
-            np.array(links, dtype=np.int64),
-            np.repeat(np.arange(len(senders)), np.diff(first)),
-            first,
-            np.array(senders, dtype=np.int64),
-            np.array(main, dtype=bool),
-            told,
-            np.array([len(own) for own in shapes]),
-        )
 
 
 def _places(order: Whole) -> Whole:
