@@ -6,7 +6,7 @@ import os
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import netsim.protocols.decentralized
@@ -131,7 +131,27 @@ def sorted_moments(log: Any) -> dict[str, list[Any]]:
     }
 
 
+LINE: dict[str, Any] = {
+    "rounds": 4,
+    "devices": {
+        "count": 3,
+        "overrides": [
+            {"devices": [0, 1], "processor": {"frequency_hz": 2e9}},
+            {"devices": [2], "processor": {"frequency_hz": 1e9}},
+        ],
+    },
+    "topology": {
+        "placement": {"name": "coordinates", "positions_m": [[0, 0], [20, 0], [40, 0]]},
+        "links": {"name": "range", "range_m": 25.0},
+    },
+    "radio": {"channel": "none"},
+    "learner": {"name": "stub", "bits": 1e5, "flops": 4e7},
+}
+"""Device 0 sends its second message in the moment in which the first round of device 1 ends."""
+
+
 @WORLDS
+@example(world=LINE)
 @given(world=worlds())
 def test_the_same_records_to_the_last_bit(simulate, world):
     at_once, other = sorted_moments(simulate(**world)[1]), sorted_moments(by_events(simulate, world))
