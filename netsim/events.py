@@ -168,7 +168,7 @@ class TransferBatch:
     (texts as a plain sequence, which Arrow takes faster than NumPy's).
     """
 
-    round: int
+    round: int | NDArray[np.int64]
     kind: str
     sender: int | NDArray[np.int64]
     receiver: NDArray[np.int64]
@@ -273,8 +273,8 @@ class Observer:
     def on_transfers(self, batch: TransferBatch) -> None:
         """Receive transfers that have ended, with any outcome; ``batch.rows()`` lists them.
 
-        Transfers that nothing could disturb come together when the last of them is over: those of a sender, or the
-        downloads and the uploads of a server's round. Any other comes alone when it ends.
+        Transfers that nothing could disturb come together when the last of them is over: those of a sender, those of a
+        server's round, or of decentralized rounds what is over as the next begins. Any other comes alone when it ends.
         """
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:

@@ -14,6 +14,7 @@ from netsim.core.options import Options
 from netsim.events import RoundRow
 from netsim.learner import Learner, Message
 from netsim.protocols.coordination import Coordination
+from netsim.protocols.decentralized_at_once import RoundsAtOnce, undisturbed
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
@@ -80,8 +81,15 @@ class DecentralizedRounds(Protocol):
             )
 
     def start(self) -> simpy.Event:
-        """Start one process for each device; return the event at which all of them have ended."""
+        """Start one process for each device, or one for all; return the event at which all have ended."""
         env = self.network.env
+        for device in self.network.devices:
+            self.states[device.number] = self.learner.first(self.work, device.number).state
+        if self.options.deadline_s is None and undisturbed(self.network, self.learner):
+            at_once = RoundsAtOnce(
+                self.network, self.learner, self.work, self.rounds, self.states, self.ledger, self.observer
+            )
+            return env.process(at_once.life())
         self._keeps_late = self.options.deadline_s is not None and self.options.late == "keep"
         self._mailboxes = [Mailbox(env, self._keeps_late) for _ in self.network.devices]
         self._open = {t: len(self.network.devices) for t in range(1, self.rounds + 1)}
@@ -92,7 +100,6 @@ class DecentralizedRounds(Protocol):
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
         for device in self.network.devices:
             device.on_death.append(self._mourn)
-            self.states[device.number] = self.learner.first(self.work, device.number).state
         return env.all_of([env.process(self._life(device)) for device in self.network.devices])
 
     def _life(self, device: Device) -> Process:

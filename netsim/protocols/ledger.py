@@ -38,6 +38,10 @@ class Ledger:
         self._pages[node.number] = after = self._page(node, round)
         return after.account.since(page.account)
 
+    def turn(self, node: Device, account: Account, time_s: float, round: int) -> None:
+        """Note that what ``node`` had spent until ``time_s`` [s], the end of its ``round``, is recorded."""
+        self._pages[node.number] = _Page(account, time_s, round, node.alive)
+
     def outside(self, node: Device) -> None:
         """Record what ``node`` spent since its last row, if anything, outside its rounds.
 

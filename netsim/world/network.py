@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,17 +20,24 @@ from netsim.world.topology.topology import Topology
 class JoulesPerBit(Mapping[int, float]):
     """Energy of one bit to each neighbour at the last known gain [J/bit], computed on demand."""
 
-    def __init__(self, radio: Radio, sender: Device, neighbours: Sequence[int]) -> None:
+    def __init__(
+        self,
+        radio: Radio,
+        sender: Device,
+        neighbours: Sequence[int],
+        last_gains: Callable[[int], Mapping[int, float]],
+    ) -> None:
         self._radio = radio
         self._sender = sender
         self._neighbours = neighbours
+        self._last_gains = last_gains
         self._power_gains: Mapping[int, float] | None = None
 
     def __getitem__(self, neighbour: int) -> float:
         if neighbour not in self._neighbours:
             raise KeyError(neighbour)
         if self._power_gains is None:
-            self._power_gains = self._radio.power_gains(self._sender.number)
+            self._power_gains = self._last_gains(self._sender.number)
         return self._radio.joules_per_bit(self._sender, neighbour, self._power_gains.get(neighbour))
 
     def __iter__(self) -> Iterator[int]:
@@ -95,10 +102,18 @@ class Network:
         """Return the links between living devices."""
         return self.graph.subgraph([d.number for d in self.devices if d.alive])
 
-    def budget(self, device: Device) -> Budget:
-        """Return the energy that ``device`` knows of before a round."""
+    def budget(
+        self, device: Device, last_gains: Callable[[int], Mapping[int, float]] | None = None
+    ) -> Budget:
+        """Return the energy that ``device`` knows of before a round.
+
+        Args:
+            device: The device.
+            last_gains: Tells the power gains at the last use of a sender's links, by receiver; by default the radio.
+        """
+        neighbours, last_gains = self.living_neighbours(device), last_gains or self.radio.power_gains
         return Budget(
             device.battery.remaining_j,
             device.processor.joules_per_flop,
-            JoulesPerBit(self.radio, device, self.living_neighbours(device)),
+            JoulesPerBit(self.radio, device, neighbours, last_gains),
         )

@@ -10,7 +10,7 @@ import simpy
 
 from netsim.world.devices.battery import Battery
 from netsim.world.devices.coverage import Coverage
-from netsim.world.devices.meter import BUSY, Account, Draw
+from netsim.world.devices.meter import BUSY, CATEGORIES, Account, Draw
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +46,8 @@ class UnlimitedMeter:
 
     Attributes:
         battery: Energy spent [J]; up to date after a call of :meth:`account`.
+        idle_power_w: Power while the device does nothing [W].
+        rx_power_w: Power while it receives [W].
         dead: Always False.
     """
 
@@ -58,8 +60,8 @@ class UnlimitedMeter:
         self.battery = battery
         # Overlapping receptions, as one interval; there are very many, so they are added up only when needed.
         self._reception_s = self._reception_end_s = -math.inf
-        self._idle_power_w = idle_power_w
-        self._rx_power_w = rx_power_w
+        self.idle_power_w = idle_power_w
+        self.rx_power_w = rx_power_w
         self._time = {category: Coverage(env.now) for category in BUSY}
         self._busy = Coverage(env.now)
         self._draws: list[Draw] = []
@@ -88,6 +90,12 @@ class UnlimitedMeter:
             self.battery.spent_j[category] += power_w * (
                 end_s - since_s if duration_s is None else duration_s
             )
+
+    def resume(self, coverages: Sequence[Coverage], spent_j: Iterable[float]) -> None:
+        """Go on from elsewhere computed times of computing, sending, receiving and all of them, and energies [J]."""
+        *times, self._busy = coverages
+        self._time = dict(zip(BUSY, times, strict=True))
+        self.battery.spent_j.update(zip(CATEGORIES, spent_j, strict=True))
 
     def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
         """Begin to draw ``power_w`` [W] and return the draw; ``duration_s`` is not used here."""
@@ -133,8 +141,8 @@ class UnlimitedMeter:
         compute_s, sending_s, receiving_s = (time.covered_s(now) for time in self._time.values())
         idle_s = self._busy.gaps_s(now)
         spent_j = self.battery.spent_j
-        receiving_j = spent_j["receiving"] = self._rx_power_w * receiving_s
-        idle_j = spent_j["idle"] = self._idle_power_w * idle_s
+        receiving_j = spent_j["receiving"] = self.rx_power_w * receiving_s
+        idle_j = spent_j["idle"] = self.idle_power_w * idle_s
         return Account(
             compute_s, sending_s, receiving_s, idle_s,
             spent_j["compute"], spent_j["sending"], receiving_j, idle_j,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from netsim.core.options import NoOptions, Options
-from netsim.core.streams import stream
+from netsim.core.streams import stream, streams
 
 
 class Channel(ABC):
@@ -42,13 +43,17 @@ class Channel(ABC):
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """Return the power gain of the link now, relative to path loss, and the time until which it holds [s]."""
 
-    def powers(self, sender: int, receivers: tuple[int, ...], round: int) -> tuple[int, NDArray[np.float64]]:
-        """Return the gains of several links of one sender for some rounds, as ``power`` gives them (steady channels).
+    def powers(self, links: Sequence[tuple[int, int]], round: int) -> tuple[int, NDArray[np.float64]]:
+        """Return the gains of several links for some rounds, as ``power`` gives them (steady channels).
+
+        Args:
+            links: Sender and receiver of each.
+            round: One of the rounds.
 
         Returns:
-            The first of these rounds, and the gains [rounds, receivers]; ``round`` is among them.
+            The first of these rounds, and the gains [rounds, links].
         """
-        return round, np.array([[self.power(sender, receiver, round, 0.0)[0] for receiver in receivers]])
+        return round, np.array([[self.power(*link, round, 0.0)[0] for link in links]])
 
 
 class NoFading(Channel):
@@ -120,19 +125,32 @@ class Rayleigh(Channel):
         number, place = divmod(block, self.CHUNK)
         return float(self._chunk(sender, receiver, number)[place]), until_s
 
-    def powers(self, sender: int, receivers: tuple[int, ...], round: int) -> tuple[int, NDArray[np.float64]]:
+    def powers(self, links: Sequence[tuple[int, int]], round: int) -> tuple[int, NDArray[np.float64]]:
         """Return the draws of the chunk of rounds that contains ``round``."""
         number = round // self.CHUNK
-        chunks = [self._chunk(sender, receiver, number) for receiver in receivers]
-        return number * self.CHUNK, np.stack(chunks, axis=1)
+        owners = [self._owner(*link) for link in links]
+        missing = list(dict.fromkeys(owner for owner in owners if not self._has(owner, number)))
+        drawing = streams(self.seed, [("fading", *owner, number) for owner in missing])
+        for owner, rng in zip(missing, drawing, strict=True):
+            self._draw(owner, number, rng)
+        chunks = np.array([self._chunks[owner][1] for owner in owners]).reshape(-1, self.CHUNK)
+        return number * self.CHUNK, np.ascontiguousarray(chunks.T)
 
     def _chunk(self, sender: int, receiver: int, number: int) -> NDArray[np.float64]:
         """Return the draws of one link for the blocks of chunk ``number`` [CHUNK]."""
-        link = (sender, receiver)
-        if self.options.reciprocal and sender > receiver:
-            link = (receiver, sender)
-        known = self._chunks.get(link)
-        if known is None or known[0] != number:
-            rng = stream(self.seed, "fading", *link, number)
-            known = self._chunks[link] = (number, rng.exponential(self.mean_power, self.CHUNK))
-        return known[1]
+        owner = self._owner(sender, receiver)
+        if not self._has(owner, number):
+            self._draw(owner, number, stream(self.seed, "fading", *owner, number))
+        return self._chunks[owner][1]
+
+    def _owner(self, sender: int, receiver: int) -> tuple[int, int]:
+        """Return the link whose draws this one has: with ``reciprocal`` the one from the lower number."""
+        swapped = self.options.reciprocal and sender > receiver
+        return (receiver, sender) if swapped else (sender, receiver)
+
+    def _has(self, owner: tuple[int, int], number: int) -> bool:
+        known = self._chunks.get(owner)
+        return known is not None and known[0] == number
+
+    def _draw(self, owner: tuple[int, int], number: int, rng: np.random.Generator) -> None:
+        self._chunks[owner] = (number, rng.exponential(self.mean_power, self.CHUNK))

@@ -110,8 +110,13 @@ class Radio:
             tell: Called for each transfer once: at its start if it is undisturbed, otherwise at its end.
             answers: Filled with whether the acknowledgement arrived, by receiver; None if not needed.
         """
+        if size_bits == 0 and not self.air.acknowledgement_bits:  # it is no transfer
+            tell(receivers, [self.env.now] * len(receivers), [True] * len(receivers))
+            if answers is not None:
+                answers.update(dict.fromkeys(receivers, True))
+            return ["delivered"] * len(receivers)
         disturbed, batch = receivers, None
-        # A message of no bits is no transfer; acknowledgements that are transfers are not precomputed.
+        # Acknowledgements that are transfers are not precomputed.
         if stop is None and size_bits > 0 and not self.air.acknowledgement_bits:
             fan = self._fan(sender, receivers, devices)
             disturbed = fan.disturbed
@@ -141,7 +146,7 @@ class Radio:
     ) -> TransferBatch:
         """Book undisturbed transfers, call ``tell`` for them, and return their records."""
         if fan.precomputed is None or not fan.precomputed.covers(round):
-            first_round, faded = self.channel.powers(sender.number, fan.numbers, round)
+            first_round, faded = self.channel.powers([(sender.number, n) for n in fan.numbers], round)
             fan.precomputed = PrecomputedLinks(
                 self.air, sender.tx_power_w, fan.mean_power * faded, first_round
             )

@@ -62,22 +62,11 @@ class SteadyLinks:
     def gains(self, round: int) -> Gains:
         """Return the gains of ``round``; no use of the links is noted."""
         if self._table is None or not 0 <= round - self._first_round < len(self._table.gain):
-            self._first_round, faded = self._faded(round)
+            links = list(zip(self.senders, self.receivers, strict=True))
+            self._first_round, faded = self._channel.powers(links, round)
             power_gain = self._mean_power * faded
             gain = np.sqrt(power_gain)
             air = self._air
             ratio = snr(self._tx_power_w, gain, air.bandwidth_hz, air.noise_w_per_hz)
             self._table = Gains(power_gain, gain, ratio)
         return Gains(*(column[round - self._first_round] for column in self._table))
-
-    def _faded(self, round: int) -> tuple[int, Floats]:
-        """Return the first of some rounds that are drawn together, and the gains without path loss [rounds, links]."""
-        places: dict[int, list[int]] = {}
-        for place, sender in enumerate(self.senders):
-            places.setdefault(sender, []).append(place)
-        first, columns = round, []
-        for sender, own in places.items():
-            first, drawn = self._channel.powers(sender, tuple(self.receivers[place] for place in own), round)
-            columns.append(drawn)
-        order = np.argsort([place for own in places.values() for place in own])
-        return first, np.hstack(columns)[:, order]

@@ -116,11 +116,11 @@ def test_gains_of_many_links_are_those_of_each(reciprocal):
     many, single = (Rayleigh(Rayleigh.Options(reciprocal=reciprocal), 3) for _ in range(2))
     for sender, receivers in ((4, (0, 9, 2)), (0, (4,)), (4, (9, 0, 2)), (4, (0,))):
         for t in (1, 63, 64, 130, 2):
-            first, table = many.powers(sender, receivers, t)
+            first, table = many.powers([(sender, r) for r in receivers], t)
             assert table[t - first].tolist() == [single.power(sender, r, t, 0.0)[0] for r in receivers]
 
 
 def test_gains_with_a_coherence_time_are_not_steady():
     assert not Rayleigh(Rayleigh.Options(coherence_time_s=1.0), 0).steady
     assert Rayleigh(Rayleigh.Options(), 0).steady and NoFading(None, 0).steady
-    assert NoFading(None, 0).powers(0, (1, 2), 1)[1].tolist() == [[1.0, 1.0]]
+    assert NoFading(None, 0).powers([(0, 1), (0, 2)], 1)[1].tolist() == [[1.0, 1.0]]

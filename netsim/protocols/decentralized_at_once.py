@@ -1,0 +1,183 @@
+"""Decentralized rounds that nothing can disturb: computed at once, a round of all devices after the other."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Generator, Mapping, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import simpy
+
+from netsim.core.clock import succeed_at
+from netsim.events import Observer, RoundRow
+from netsim.learner import Cost, Learner, Message, Step
+from netsim.protocols.ledger import Ledger
+from netsim.work.graph import TaskGraph
+from netsim.world.devices.meter import Account
+from netsim.world.mesh import Exchange, Floats, Mesh
+from netsim.world.network import Network
+
+Process = Generator[simpy.Event, Any, Any]
+
+
+def undisturbed(network: Network, learner: Learner) -> bool:
+    """Return whether nothing can disturb rounds without a deadline in ``network``."""
+    radio = network.radio
+    return (
+        not learner.coordinated
+        and all(device.unlimited is not None for device in network.devices)
+        and radio.access.dedicated
+        and radio.channel.steady
+        and not radio.air.acknowledgement_bits
+    )
+
+
+class _Round(NamedTuple):
+    """A round of all devices whose end is not accounted for yet; sequences are by device.
+
+    Attributes:
+        number: The round.
+        exchange: Its messages.
+        times_s: Times at which it begins, ends, and at which computing ends [s].
+        flops: FLOPs of its workload.
+        slowdown: Straggler factors.
+        iterations: Iterations of each modality.
+    """
+
+    number: int
+    exchange: Exchange
+    times_s: Sequence[Floats]
+    flops: Sequence[float]
+    slowdown: Sequence[float]
+    iterations: Sequence[Mapping[str, int]]
+
+
+class RoundsAtOnce:
+    """All rounds of a network in which nothing can disturb them.
+
+    The learner is asked round by round: for all devices' training, for their messages, and for what follows when these
+    have arrived, each time in the order of simulated time. Rows are passed on in the order in which events make them.
+
+    Args:
+        network: Devices, links and clock.
+        learner: The algorithm.
+        work: The task graph.
+        rounds: Number of rounds.
+        states: State of each node, by number; kept up to date.
+        ledger: Takes over what was spent when the last round has ended.
+        observer: Receives the rows.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        learner: Learner,
+        work: TaskGraph,
+        rounds: int,
+        states: dict[int, Any],
+        ledger: Ledger,
+        observer: Observer,
+    ) -> None:
+        self.network = network
+        self.learner = learner
+        self.work = work
+        self.rounds = rounds
+        self.states = states
+        self.ledger = ledger
+        self.observer = observer
+        self._neighbours = [network.living_neighbours(device) for device in network.devices]
+        self._mesh = Mesh(network.radio, network.devices, self._neighbours, network.env.now)
+        self._before = np.zeros((8, len(network.devices)))  # accounts
+        self._ended: list[tuple[RoundRow, Mapping[str, int]]] = []  # to be reported, by time
+        self._open = dict.fromkeys(range(1, rounds + 1), len(network.devices))
+
+    def life(self) -> Process:
+        """Simulate all rounds, with an event each (a SimPy process)."""
+        mesh = self._mesh
+        before: _Round | None = None
+        for t in range(1, self.rounds + 1):
+            begin_s, (costs, steps, slowdown) = mesh.begin_s, self._train(t)
+            flops = [cost.total_flops for cost in costs]
+            ready_s, order = mesh.compute(flops, slowdown)
+            exchange = mesh.exchange(t, self._messages(t, steps, ready_s.tolist(), order.tolist()))
+            if before:
+                self._end(before, exchange.spent)
+            yield from self._until(float(exchange.end_s.min()))
+            self._aggregate(t, steps, exchange)
+            iterations = [cost.iterations for cost in costs]
+            before = _Round(t, exchange, [begin_s, exchange.end_s, ready_s], flops, slowdown, iterations)
+        account = mesh.account()
+        if before:
+            self._end(before, account)
+        yield from self._until(float(mesh.begin_s.max()))
+        mesh.close()
+        accounts = map(Account._make, account.T.tolist())
+        for device, spent, end_s in zip(self.network.devices, accounts, mesh.begin_s.tolist(), strict=True):
+            self.ledger.turn(device, spent, end_s, self.rounds)
+
+    def _train(self, t: int) -> tuple[Sequence[Cost], Sequence[Step], Sequence[float]]:
+        """Ask for each device's local update; return costs, results and straggler factors, by device."""
+        network, learner, work, states = self.network, self.learner, self.work, self.states
+        budget, factor, gains = network.budget, network.stragglers.factor, self._mesh.last_gains
+        asked: list[Any] = [None] * len(network.devices)
+        work.trace()
+        for k in self._mesh.order.tolist():
+            cost = learner.cost(k, t, self._neighbours[k], budget(network.devices[k], gains), None)
+            asked[k] = cost, learner.train(work, k, t, states[k], cost), factor(k, t)
+        costs, steps, slowdown = zip(*asked, strict=True)
+        return costs, steps, slowdown
+
+    def _messages(
+        self, t: int, steps: Sequence[Step], ready_s: Sequence[float], order: Sequence[int]
+    ) -> Sequence[Sequence[Message]]:
+        """Ask for each device's messages; return them by device."""
+        learner, work, states = self.learner, self.work, self.states
+        messages: list[Sequence[Message]] = [()] * len(order)
+        for k in order:
+            states[k] = steps[k].state
+            work.measure(k, t, ready_s[k], steps[k].metrics)
+            messages[k] = learner.messages(k, t, self._neighbours[k])
+        return messages
+
+    def _aggregate(self, t: int, steps: Sequence[Step], exchange: Exchange) -> None:
+        """Ask for each device's aggregation of what it has heard, and for its evaluation."""
+        learner, work, states, mesh = self.learner, self.work, self.states, self._mesh
+        outbox, end_s = [step.outbox for step in steps], exchange.end_s.tolist()
+        heard = self._neighbours if exchange.arrives.all() else mesh.heard(exchange)
+        hears = learner.hears_acknowledgements
+        for k in exchange.order.tolist():
+            if hears and (answers := mesh.answers(exchange, k)):
+                learner.acknowledged(k, t, answers)
+            step = learner.aggregate(work, k, t, states[k], {n: outbox[n] for n in heard[k]})
+            states[k] = step.state
+            work.measure(k, t, end_s[k], step.metrics)
+            work.measure(k, t, end_s[k], learner.evaluate(work, k, t, step.state))
+
+    def _end(self, round: _Round, account: Floats) -> None:
+        """Keep the rows of a round at whose end devices had spent ``account`` [8, devices]."""
+        exchange, order = round.exchange, round.exchange.order
+        spent, self._before = account - self._before, account
+        floats = np.vstack([*round.times_s, spent, round.flops, round.slowdown])[:, order].tolist()
+        counts = np.vstack(self._mesh.counts(exchange))[:, order].tolist()
+        devices: list[int] = order.tolist()
+        columns = (*floats[:11], repeat(math.inf), *floats[11:], *counts, repeat(0))
+        rows = map(RoundRow, repeat(round.number), devices, repeat("finished"), *columns)
+        self._ended += zip(rows, map(round.iterations.__getitem__, devices), strict=True)
+        self._ended.sort(key=lambda one: one[0].end_s)
+
+    def _until(self, time_s: float) -> Process:
+        """Let the clock go on to ``time_s`` [s], and report what has ended by then (a SimPy process)."""
+        then = self.network.env.event()
+        succeed_at(then, time_s)
+        yield then
+        self._mesh.report(time_s)
+        number = bisect_right(self._ended, time_s, key=lambda one: one[0].end_s)
+        for row, iterations in self._ended[:number]:
+            self.observer.on_round_end(row, iterations)
+            self._open[row.round] -= 1
+            if not self._open[row.round]:
+                self.work.close(row.round, row.end_s)
+        del self._ended[:number]

@@ -1,0 +1,316 @@
+"""Rounds of devices that wait for their neighbours only and that nothing can disturb: computed as arrays.
+
+A device's round begins when its last neighbour's message is in and its last own one is out. So times follow from those
+of the round before by sums and maxima. The operations are those of events, in the same order, so the numbers agree to
+the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.events import TransferBatch
+from netsim.world.devices.device import Device
+from netsim.world.devices.meters import Meters
+from netsim.world.parcels import Messages, Parcels, Sorting
+from netsim.world.radio.radio import Radio
+from netsim.world.radio.rate import shannon_rates_bps
+from netsim.world.radio.units import powers_to_db
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+Truths = NDArray[np.bool_]
+Numbers = TypeVar("Numbers", Floats, Whole)
+
+
+class Receptions(NamedTuple):
+    """Transfers as their receivers see them.
+
+    Attributes:
+        device: The receiver of each.
+        since_s: Its beginning [s].
+        end_s: Its end [s].
+    """
+
+    device: Whole
+    since_s: Floats
+    end_s: Floats
+
+
+class Exchange(NamedTuple):
+    """The messages of a round.
+
+    Attributes:
+        end_s: Time at which each device has sent all its messages and heard all its neighbours [s].
+        order: The devices in the order in which they come to that.
+        told: Whether a message is sent over each link.
+        arrives: Whether it arrives.
+        spent: What each device has spent until this round began, as rows of an account [8, devices].
+    """
+
+    end_s: Floats
+    order: Whole
+    told: Truths
+    arrives: Truths
+    spent: Floats
+
+
+class Mesh:
+    """Devices with unlimited power, and the links between them: steady, each with a band of its own.
+
+    Links are numbered by sender and then by receiver.
+
+    Args:
+        radio: Their radio.
+        devices: All devices, by number.
+        neighbours: The neighbours of each, in the order of numbers.
+        now_s: Time at which they begin their first round [s].
+
+    Attributes:
+        sender: Sender of each link.
+        receiver: Receiver of each link.
+        inward: The links by receiver and then by sender; so at each link's place its way back.
+        first: The first link of each sender, and the first of ``inward`` of each receiver; at the end their number.
+        begin_s: Time at which each device begins its present round [s].
+        order: The devices in the order in which they do.
+    """
+
+    def __init__(
+        self, radio: Radio, devices: Sequence[Device], neighbours: Sequence[Sequence[int]], now_s: float
+    ) -> None:
+        self._radio = radio
+        self._neighbours = [tuple(own) for own in neighbours]
+        degree = np.array([len(own) for own in neighbours], dtype=np.int64)
+        self.sender = np.repeat(np.arange(len(devices)), degree)
+        self.receiver = np.array([n for own in neighbours for n in own], dtype=np.int64)
+        self.inward = np.argsort(self.receiver, kind="stable")
+        self.first = np.append(0, np.cumsum(degree))
+        self._linked = degree > 0
+        self._links = radio.steady_links([devices[k] for k in self.sender.tolist()], self.receiver.tolist())
+        self._last_gain = np.full(len(self.sender), np.nan)
+        self._tx_power_w = np.array([device.tx_power_w for device in devices])
+        self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
+        self._joules_per_flop = np.array([device.processor.joules_per_flop for device in devices])
+        self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
+        self._sorting = Sorting(self._neighbours)
+        self._receptions = Receptions(self.sender[:0], *np.zeros((2, 0)))  # begun after their receiver's own
+        self._numbers, self._columns = np.zeros((3, 0), dtype=np.int64), np.zeros((9, 0))  # to be reported
+        self._known = np.zeros((2, len(devices)))  # when it was that their rounds begin, and in which order
+        self.begin_s = np.full(len(devices), now_s)
+        self.order = np.arange(len(devices))
+
+    def compute(self, flops: Sequence[float], slowdown: Sequence[float]) -> tuple[Floats, Whole]:
+        """Let each device compute ``flops`` FLOPs; return the end of each [s], and the devices in the order of ends."""
+        work = np.array(flops)
+        self._compute_s = np.array(slowdown) * (work / self._flops_per_s)
+        energy_j = self._joules_per_flop * work
+        self._power_w = np.divide(
+            energy_j, self._compute_s, out=np.zeros_like(energy_j), where=self._compute_s > 0
+        )
+        self._ready_s = self.begin_s + self._compute_s
+        self._ready = self.order[np.argsort(self._ready_s[self.order], kind="stable")]
+        return self._ready_s, self._ready
+
+    def exchange(self, round: int, messages: Messages) -> Exchange:
+        """Let each device send ``messages``, by device, when it has computed; its next round begins afterwards."""
+        parcels, size_bits = self._sorting.sort(messages)
+        link, message, first, by, told = (
+            parcels.link,
+            parcels.message,
+            parcels.first,
+            parcels.sender,
+            parcels.told,
+        )
+        sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
+        start_s, gains = self._ready_s[sender], self._links.gains(round)
+        power_gain, gain, ratio = (column[link] for column in gains)
+        rate_bps, snr_db = self._both_ways(gains.snr)[:, link]
+        self._last_gain[link] = power_gain
+        on_air = (ratio > 0) & (ratio >= air.outage_snr)
+        size_bits = size_bits[message]
+        airtime_s = np.divide(size_bits, rate_bps, out=np.zeros_like(rate_bps), where=on_air)
+        end_s = start_s + airtime_s
+        energy_j = self._tx_power_w[sender] * airtime_s
+
+        listed_s = airtime_s.tolist()
+        sums_s = np.array([sum(listed_s[a:b]) for a, b in pairwise(first)])
+        longest_s = np.maximum.reduceat(airtime_s, first[:-1]) if len(by) else airtime_s
+        sent_s = self._ready_s[by] + longest_s
+        out_s = self._ready_s.copy()
+        np.maximum.at(out_s, by, sent_s)
+        heard_s = self._ready_s[self.sender]
+        heard_s[link] = end_s
+        in_s = self._last_of_neighbours(heard_s, -np.inf)
+        arrives = told.copy()
+        arrives[link] = on_air
+
+        spent = self._spend(
+            by, longest_s, self._tx_power_w[by] * sums_s, Receptions(receiver, start_s, end_s), sender
+        )
+        rank = _places(self._ready)
+        known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db]
+        self._keep(
+            parcels.transfers(np.lexsort((rank[by], sent_s))),
+            np.array([np.full_like(link, round), sender, receiver]),
+            np.array([sent_s[message], *known]),
+        )
+        self.order = self._in_order(parcels, sent_s, out_s, in_s, rank)
+        self.begin_s = np.maximum(out_s, in_s)
+        return Exchange(self.begin_s, self.order, told, arrives, spent)
+
+    def heard(self, exchange: Exchange) -> list[list[int]]:
+        """Return for each device whose messages arrive, in the order of numbers."""
+        arrives = exchange.arrives[self.inward]
+        senders, first = self.sender[self.inward], self.first.tolist()
+        return [senders[a:b][arrives[a:b]].tolist() for a, b in pairwise(first)]
+
+    def answers(self, exchange: Exchange, device: int) -> dict[int, bool]:
+        """Return whether each message of ``device`` arrives, by receiver."""
+        own = slice(self.first[device], self.first[device + 1])
+        told = exchange.told[own]
+        receivers, arrives = self.receiver[own][told].tolist(), exchange.arrives[own][told].tolist()
+        return dict(zip(receivers, arrives, strict=True))
+
+    def counts(self, exchange: Exchange) -> tuple[Whole, Whole, Whole]:
+        """Return for each device how many messages of its own arrive, how many to it do, and how many do not."""
+        told, arrives, count = exchange.told, exchange.arrives, len(self.order)
+        received = np.bincount(self.receiver[arrives], minlength=count)
+        sent = np.bincount(self.sender[arrives], minlength=count)
+        return sent, received, np.bincount(self.receiver[told], minlength=count) - received
+
+    def last_gains(self, device: int) -> dict[int, float]:
+        """Return the power gain, path loss included, at the last use of each link of ``device``, by receiver."""
+        gains = self._last_gain[self.first[device] : self.first[device + 1]].tolist()
+        known = zip(self._neighbours[device], gains, strict=True)
+        return {receiver: gain for receiver, gain in known if not math.isnan(gain)}
+
+    def report(self, until_s: float) -> None:
+        """Pass transfers of messages that are out by ``until_s`` [s] on to the observers, in the order of events."""
+        count = int(np.searchsorted(self._columns[0], until_s, side="right"))
+        round, sender, receiver = self._numbers[:, :count]
+        _, size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db = self._columns[:, :count]
+        self._numbers, self._columns = self._numbers[:, count:], self._columns[:, count:]
+        all_delivered = bool(on_air.all())
+        if count:
+            self._radio.record(
+                TransferBatch(
+                    round=round,
+                    kind="model",
+                    sender=sender,
+                    receiver=receiver,
+                    size_bits=size_bits,
+                    sent_bits=size_bits if all_delivered else size_bits * on_air,
+                    start_s=start_s,
+                    end_s=end_s,
+                    airtime_s=airtime_s,
+                    energy_j=energy_j,
+                    gain=gain,
+                    snr_db=snr_db,
+                    outcome="delivered"
+                    if all_delivered
+                    else ["delivered" if arrived else "outage" for arrived in on_air.tolist()],
+                )
+            )
+
+    def account(self) -> Floats:
+        """Return what each device has spent until its present round, in which nobody sends, as rows of an account."""
+        self._meters.receive(*self._receptions)
+        return self._meters.account(self.begin_s)
+
+    def close(self) -> None:
+        """Bring the devices' own meters up to the last :meth:`account`."""
+        self._meters.store()
+
+    def _spend(
+        self, by: Whole, longest_s: Floats, energy_j: Floats, new: Receptions, sender: Whole
+    ) -> Floats:
+        """Charge the round up to the beginning of its messages; return what was spent until it began.
+
+        Receptions that begin before the receiver sends are charged with that. Those that begin later are charged up to
+        the end of the receiver's round, to which receptions of its neighbours' next round may belong, too.
+        """
+        device, since_s, _ = new
+        begins, sends = _places(self.order), _places(self._ready)
+        # In one moment, what has become known first comes first; a message, when its sender's round began.
+        known_s, place = self._known
+        since_when = self.begin_s[sender] - known_s[device]
+        first = (since_when < 0) | ((since_when == 0) & (place[sender] < place[device]))
+        first = np.where(self._compute_s[sender] == 0, begins[sender] < begins[device], first)
+        before = (since_s < self.begin_s[device]) | ((since_s == self.begin_s[device]) & first)
+        has_sent = np.zeros(len(sends), dtype=bool)
+        has_sent[by] = True
+        meanwhile = ~before & has_sent[device] & (sends[sender] < sends[device])
+        after = ~(before | meanwhile)
+        early = Receptions(
+            *(np.append(*two) for two in zip(self._receptions, _some(new, before), strict=True))
+        )
+        self._meters.receive(*early)
+        spent = self._meters.account(self.begin_s)
+        self._meters.compute(self.begin_s, self._compute_s, self._power_w)
+        self._meters.receive(*_some(new, meanwhile))
+        self._meters.send(by, self._ready_s[by], longest_s, energy_j)
+        self._receptions = _some(new, after)
+        return spent
+
+    def _both_ways(self, snr: Floats) -> Floats:
+        """Return the rate [bit/s] and the SNR [dB] of each link, computed once for both ways of equal SNR."""
+        own = (self.sender < self.receiver) | (snr != snr[self.inward])
+        ratios = snr[own].tolist()
+        found = np.empty((2, len(snr)))
+        found[:, own] = shannon_rates_bps(self._radio.air.bandwidth_hz, ratios), powers_to_db(ratios)
+        found[:, ~own] = found[:, self.inward[~own]]
+        return found
+
+    def _keep(self, order: Whole, numbers: Whole, columns: Floats) -> None:
+        """Keep transfers, in this order, until they are reported; the first column is when their messages are out."""
+        self._numbers = np.hstack([self._numbers, numbers[:, order]])
+        self._columns = np.hstack([self._columns, columns[:, order]])
+        merged = np.argsort(self._columns[0], kind="stable")
+        self._numbers, self._columns = self._numbers[:, merged], self._columns[:, merged]
+
+    def _in_order(self, parcels: Parcels, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
+        """Return the devices in the order in which events end their rounds.
+
+        Among rounds that end in one moment, that is the order in which it becomes known when they end: as the last
+        neighbour begins to send (which its receivers know first), or when all own messages are out. A process waits for
+        one message alone, and for the first of several before the others.
+        """
+        by, main, count = parcels.sender, parcels.main, parcels.messages
+        first_s, others_s = np.full((2, len(count)), -np.inf)
+        first_s[by[main]] = sent_s[main]
+        np.maximum.at(others_s, by[~main], sent_s[~main])
+        steps = np.where(count < 2, 0, np.where(first_s > others_s, 1, 2))
+        alone_s = np.where(count > 1, out_s, np.where(first_s > -np.inf, self._ready_s, self.begin_s))
+        last = self._last_of_neighbours(rank[self.sender], -1)  # place of the last neighbour to send
+        last_s = self._ready_s[self._ready[last]]
+        waits = in_s > out_s
+        others = waits & (last_s >= out_s)
+        known_s = np.where(waits, np.maximum(out_s, last_s), alone_s)
+        place = np.where(others, last, rank)
+        self._known = np.array([known_s, place])
+        return np.lexsort((~others, place, np.where(others, 0, steps), known_s, np.maximum(out_s, in_s)))
+
+    def _last_of_neighbours(self, value: Numbers, nobody: float) -> Numbers:
+        """Return the largest ``value`` of the links to each device; ``nobody`` where there are none."""
+        last = np.full(len(self._linked), nobody, dtype=value.dtype)
+        if len(value):
+            last[self._linked] = np.maximum.reduceat(value[self.inward], self.first[:-1][self._linked])
+        return last
+
+
+def _places(order: Whole) -> Whole:
+    """Return the place of each device in ``order``."""
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _some(receptions: Receptions, chosen: Truths) -> Receptions:
+    device, since_s, end_s = receptions
+    return Receptions(device[chosen], since_s[chosen], end_s[chosen])

@@ -1,0 +1,194 @@
+"""Decentralized rounds that nothing can disturb are computed at once; events would make the same run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import netsim.protocols.decentralized
+from learners.algorithms.stub import Stub
+from netsim.core.streams import stream
+from netsim.learner import Cost, Message, Metric, Step
+from netsim.protocols.decentralized_at_once import RoundsAtOnce
+
+WORLDS = settings(
+    max_examples=int(os.environ.get("NETSIM_WORLDS", "30")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+stragglers = st.sampled_from(
+    [{"name": "none"}, {"name": "lognormal", "sigma": 1.0}, {"name": "constant", "factor": 3, "share": 0.5}]
+)
+channels = st.sampled_from(
+    [
+        "none",
+        "rayleigh",
+        {"name": "rayleigh", "reciprocal": False},
+        {"name": "rayleigh", "coherence_time_s": 1},
+    ]
+)
+
+
+class Parcels(Stub):
+    """Sends some neighbours one message, some another, some one of no bits and some none; measures what arrives."""
+
+    METRICS: ClassVar = {"heard": "", "trained": "", "known": ""}
+
+    def messages(self, node, round, receivers, together=False):
+        draws = stream(self.setup.seed, "parcels", node, round).integers(5, size=len(receivers))
+        groups: dict[int, list[int]] = {}
+        for n, draw in zip(receivers, draws, strict=True):
+            groups.setdefault(int(draw), []).append(n)
+        return [Message(tuple(to), self.options.bits * size) for size, to in groups.items() if size < 4]
+
+    def cost(self, node, round, peers, budget, plan):
+        self.known = sum(budget.joules_per_bit[n] for n in peers)
+        return Cost({"any": round}, {"any": self.options.flops * (1 + (node + round) % 3)})
+
+    def train(self, work, node, round, state, cost):
+        return Step(round, (node, round), [Metric("trained", 1.0), Metric("known", self.known)])
+
+    def aggregate(self, work, node, round, state, arrived):
+        assert [*arrived] == sorted(arrived) and all(sent == (k, round) for k, sent in arrived.items())
+        return Step(state, metrics=[Metric("heard", float(sum(arrived)))])
+
+
+class Acknowledged(Parcels):
+    """Wants to know what arrived."""
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.delivered = {}
+
+    def acknowledged(self, node, round, delivered):
+        self.delivered[node, round] = sum(10**n for n, arrives in delivered.items() if arrives)
+
+    def evaluate(self, work, node, round, state):
+        return [Metric("known", float(self.delivered.get((node, round), -1)))]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> dict[str, Any]:
+    """A world without a server: how many devices, linked how, how fast, with which messages."""
+    count = draw(st.integers(2, 9))
+    speeds = [
+        {"devices": [k], "processor": {"frequency_hz": draw(st.sampled_from([1e9, 2e9, 3.3e9]))}}
+        for k in range(count)
+    ]
+    mortal = [{"devices": [0], "battery": {"capacity_j": 5.0}}]
+    square = [[20 * (k % 3), 20 * (k // 3)] for k in range(count)]
+    name = draw(st.sampled_from(["stub", "Parcels", "Acknowledged"]))
+    return {
+        "seed": draw(st.integers(0, 99)),
+        "rounds": 4,
+        "devices": {
+            "count": count,
+            "overrides": draw(st.sampled_from([[], speeds, speeds + mortal])),
+            "stragglers": draw(stragglers),
+            **draw(st.sampled_from([{}, {"rx_power_w": 0.3, "idle_power_w": 0.05}])),
+        },
+        "topology": {
+            "placement": draw(
+                st.sampled_from(
+                    [{"name": "disc", "diameter_m": 300}, {"name": "coordinates", "positions_m": square}]
+                )
+            ),
+            "links": {"name": "range", "range_m": draw(st.sampled_from([15.0, 25.0, 120.0, 300.0]))},
+            "require_connected": False,
+        },
+        "radio": {"channel": draw(channels), "outage_snr_db": draw(st.sampled_from([None, 25.0]))},
+        "protocol": {
+            "name": "decentralized_rounds",
+            "deadline_s": draw(st.sampled_from([None, None, None, 2.0])),
+        },
+        "learner": {
+            "name": name if name == "stub" else f"{__name__}:{name}",
+            "bits": draw(st.sampled_from([0, 1e5, 3e6])),
+            "flops": draw(st.sampled_from([4e7, 4e9])),
+        },
+    }
+
+
+def by_events(simulate: Any, world: dict[str, Any]) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netsim.protocols.decentralized, "undisturbed", lambda *_: False)
+        return simulate(**world)[1]
+
+
+def sorted_moments(log: Any) -> dict[str, list[Any]]:
+    """Return all rows; those of one moment may come in any order."""
+    return {
+        "rounds": sorted(
+            zip(log.rounds, log.iterations, strict=True), key=lambda one: (one[0].end_s, one[0][:2])
+        ),
+        "transfers": sorted(log.transfers, key=lambda row: (row.end_s, row)),
+        **{name: getattr(log, name) for name in ("outside", "metrics", "deaths", "closed")},
+    }
+
+
+LINE: dict[str, Any] = {
+    "rounds": 4,
+    "devices": {
+        "count": 3,
+        "overrides": [
+            {"devices": [0, 1], "processor": {"frequency_hz": 2e9}},
+            {"devices": [2], "processor": {"frequency_hz": 1e9}},
+        ],
+    },
+    "topology": {
+        "placement": {"name": "coordinates", "positions_m": [[0, 0], [20, 0], [40, 0]]},
+        "links": {"name": "range", "range_m": 25.0},
+    },
+    "radio": {"channel": "none"},
+    "learner": {"name": "stub", "bits": 1e5, "flops": 4e7},
+}
+"""Device 0 sends its second message in the moment in which the first round of device 1 ends."""
+
+
+@WORLDS
+@example(world=LINE)
+@given(world=worlds())
+def test_the_same_records_to_the_last_bit(simulate, world):
+    at_once, other = sorted_moments(simulate(**world)[1]), sorted_moments(by_events(simulate, world))
+    for name, rows in at_once.items():
+        assert rows == other[name], name
+
+
+def test_rows_come_in_the_order_of_events(simulate):
+    """Both ends of a slow link often end a round in one moment; the next rounds begin in that order."""
+    world = {
+        "rounds": 12,
+        "devices": {"count": 12},
+        "topology": {"placement": {"name": "disc", "diameter_m": 150}, "links": {"name": "range"}},
+        "learner": {"name": "stub", "flops": 3.93e12, "bits": 1.8e8},
+    }
+    at_once, other = simulate(**world)[1], by_events(simulate, world)
+    ends_s = [row.end_s for row in at_once.rounds]
+    assert len(set(ends_s)) < len(ends_s)
+    assert at_once.rounds == other.rounds and at_once.transfers == other.transfers
+
+
+@pytest.mark.parametrize(
+    ("blocks", "at_once"),
+    [
+        ({}, True),
+        ({"radio": {"outage_snr_db": 20.0}}, True),
+        ({"protocol": {"name": "decentralized_rounds", "deadline_s": 9.0}}, False),
+        ({"devices": {"count": 3, "overrides": [{"devices": [1], "battery": {"capacity_j": 1e9}}]}}, False),
+        ({"radio": {"access": "shared"}}, False),
+        ({"radio": {"channel": {"name": "rayleigh", "coherence_time_s": 1.0}}}, False),
+        ({"radio": {"acknowledgement_bits": 100}}, False),
+        ({"learner": {"name": "stub", "coordinated": True}}, False),
+    ],
+)
+def test_which_rounds_are_computed_at_once(simulate, monkeypatch, blocks, at_once):
+    begun = []
+    life = RoundsAtOnce.life
+    monkeypatch.setattr(RoundsAtOnce, "life", lambda rounds: begun.append(rounds) or life(rounds))
+    assert len(simulate(**blocks)[1].rounds) == 2 * 3
+    assert len(begun) == at_once
