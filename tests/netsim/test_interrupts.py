@@ -82,8 +82,10 @@ def interrupted(folder, executor, number, wait_s, times=1):
     assert set(MEMORY.glob("netsim.*")) <= before
 
 
-@pytest.mark.parametrize("executor", ["inline", "forked", "threads"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("executor", "number"),
+    [("inline", signal.SIGTERM), ("forked", signal.SIGINT), ("threads", signal.SIGTERM)],
+)
 def test_an_interrupt_at_a_random_moment_loses_no_round(tmp_path, executor, number):
     interrupted(tmp_path, executor, number, random.Random(f"{executor}{number}").random() / 3)
 
