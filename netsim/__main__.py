@@ -12,7 +12,7 @@ if __name__ == "__main__":
     if sys.path[0] == os.getcwd() != str(Path(__file__).parents[1]):
         del sys.path[0]
 
-from netsim.core.interrupts import INTERRUPTED
+from netsim.core.interrupts import INTERRUPTED, heard
 
 
 def main() -> None:
@@ -21,9 +21,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name of a file may not be text
     try:
-        from netsim.app.cli import app
+        with heard():  # to the very end, where Python's own handlers would print a traceback
+            from netsim.app.cli import app
 
-        app()
+            app()
     except BrokenPipeError:  # a reader that has seen enough (netsim list | head) is no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

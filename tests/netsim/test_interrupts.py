@@ -62,7 +62,7 @@ def interrupted(folder, executor, number, wait_s, times=1):
             os.kill(pid, number)
         done = end()
         took_s = time.monotonic() - begin_s
-    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr and 1 <= done.stderr.count("\n") <= times, done.stderr
     assert took_s < 5
     metadata = json.loads((run / "metadata.json").read_text())
     rounds = pd.read_parquet(run / "rounds.parquet")
@@ -82,8 +82,10 @@ def interrupted(folder, executor, number, wait_s, times=1):
     assert set(MEMORY.glob("netsim.*")) <= before
 
 
-@pytest.mark.parametrize("executor", ["inline", "forked", "threads"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("executor", "number"),
+    [("inline", signal.SIGTERM), ("forked", signal.SIGINT), ("threads", signal.SIGTERM)],
+)
 def test_an_interrupt_at_a_random_moment_loses_no_round(tmp_path, executor, number):
     interrupted(tmp_path, executor, number, random.Random(f"{executor}{number}").random() / 3)
 
