@@ -18,7 +18,7 @@ Messages = Sequence[Sequence[tuple[tuple[int, ...], float]]]
 
 
 class Parcels(NamedTuple):
-    """What is sent over which link, mostly the same round after round.
+    """Name what is sent over which link, mostly the same round after round.
 
     Attributes:
         link: Link of each transfer; those of a message follow each other.
