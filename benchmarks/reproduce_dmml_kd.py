@@ -149,7 +149,9 @@ STUDIES = {
     "narrow": Study(
         "AV-digits, two MLPs, L̂ = 16, Γ = 1, Φ = 0.3", "avdigits_12dev", (*DIGITS, NARROW), CLAIM
     ),
-    "ablations": Study("The same, what DMML-KD is made of", "avdigits_12dev", (*DIGITS, NARROW), ABLATIONS),
+    "ablations": Study(
+        "AV-digits, two MLPs, L̂ = 16, what DMML-KD is made of", "avdigits_12dev", (*DIGITS, NARROW), ABLATIONS
+    ),
 }
 
 
@@ -200,7 +202,7 @@ def draw(gained: Mapping[str, Mapping[str, list[float]]]) -> Figure:
         panel.set_yticks(range(len(rows)), list(rows), fontsize=8)
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.set_title(about, fontsize=9, loc="left")
-    panels[-1, 0].set_xlabel("fused accuracy, difference on the same seeds [points]; mean and standard error")
+    panels[-1, 0].set_xlabel("fused accuracy, paired by seed [points]")
     return figure
 
 
