@@ -57,7 +57,8 @@ def main() -> None:
                 )
                 accuracy = done.summary["accuracy"]["fused"]["final"]
                 outside = done.metadata["outside_training_share"]
-                found[way].append((done.seconds, plain_s[-1] / done.seconds, outside, accuracy))
+                seconds = done.metadata["wall_s"]  # from the first event on, as the loop's
+                found[way].append((seconds, plain_s[-1] / seconds, outside, accuracy))
         for way, rows in found.items():
             seconds, ratios, outside_, accuracies = zip(*rows, strict=True)
             print(
