@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from learners.data.partitions.broken import as_held
+from learners.data.broken import as_held
 from netsim.core.options import NoOptions, Options
 from netsim.core.streams import stream
 
@@ -226,7 +226,7 @@ class Partition(ABC):
         Then break what ``wrong_labels`` and ``broken_modality`` say, if the options have them.
 
         Raises:
-            ScenarioError: See :meth:`deal` and :func:`learners.data.partitions.broken.as_held`.
+            ScenarioError: See :meth:`deal` and :func:`learners.data.broken.as_held`.
         """
         of = self.options
         share, rest, public = getattr(of, "public_share", 0.0), data, data.train[:0]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from learners.data.broken import BrokenModality, WrongLabels
 from learners.data.dataset import MultimodalDataset, Partition, Share
-from learners.data.partitions.broken import BrokenModality, WrongLabels
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream

@@ -10,8 +10,8 @@ import pytest
 import torch
 from data_examples import dataset
 
+from learners.data.broken import BrokenModality, WrongLabels
 from learners.data.dataset import MultimodalDataset, Split
-from learners.data.partitions.broken import BrokenModality, WrongLabels
 from learners.data.partitions.partition import IID, OwnerOptions
 from netsim.core.errors import ScenarioError
 
