@@ -47,9 +47,7 @@ def reason(error: OSError) -> str:
 def too_much(error: BaseException) -> str:
     """Say in one line that memory ran out or a number is too large, if ``error`` means that; else return nothing."""
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or re.search(
-        r"can't allocate memory|out of memory", text, re.IGNORECASE
-    ):
+    if isinstance(error, MemoryError) or re.search(_NO_MEMORY, text, re.IGNORECASE):
         return (
             f"memory ran out ({text[:200] or type(error).__name__}); use fewer or smaller devices, networks, "
             "batches or jobs.executor.workers, or a lower jobs.memory_gib, or a machine with more"

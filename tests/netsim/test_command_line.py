@@ -239,6 +239,7 @@ def test_help_reads(words):
         (MemoryError("Unable to allocate 9 GiB"), "memory ran out (Unable to allocate 9 GiB); use fewer"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out (DefaultCPUAllocator"),
         (OverflowError(34, "Numerical result out of range"), "a number is too large or too small to compute"),
+        (ImportError("libx.so: failed to map segment from shared object"), "memory ran out (libx.so: failed"),
         (ScenarioError("jobs.executor: the worker process died"), "jobs.executor: the worker process died"),
     ],
 )
