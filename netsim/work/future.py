@@ -98,28 +98,26 @@ def _collect(values: Iterable[Any], found: list[Task]) -> None:
 
 def opened(value: Any) -> Any:
     """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
-    return replaced(value, Future.opened, _value)
+    return replaced(value, {Future: Future.opened, Shared: _value})
 
 
-def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shared], Any]) -> Any:
-    """Return ``value`` with each future f replaced by ``future(f)`` and each shared value s by ``shared(s)``.
+def replaced(value: Any, by_type: Mapping[type, Callable[[Any], Any]]) -> Any:
+    """Return ``value`` with each part of one of the types in ``by_type`` replaced by what its function makes of it.
 
-    What holds none of them is not copied.
+    Parts may lie in nested dictionaries, lists and tuples. What holds none of them is not copied.
     """
     kind = type(value)
-    if kind is Future:
-        return future(value)
-    if kind is Shared:
-        return shared(value)
+    if kind in by_type:
+        return by_type[kind](value)
     if kind is not dict and kind is not list and not isinstance(value, tuple):
         return value
     parts, changed = [], False
     for part in value.values() if kind is dict else value:  # inputs of tasks: very many, mostly plain
         kept = type(part)
-        if kept is Future:
-            part, changed = future(part), True
-        elif kept in _NESTS or isinstance(part, tuple):
-            new = replaced(part, future, shared)
+        if kept in by_type:
+            part, changed = by_type[kept](part), True
+        elif kept is dict or kept is list or isinstance(part, tuple):
+            new = replaced(part, by_type)
             part, changed = new, changed or new is not part
         parts.append(part)
     if not changed:
@@ -127,10 +125,6 @@ def replaced(value: Any, future: Callable[[Future], Any], shared: Callable[[Shar
     if kind is dict:
         return dict(zip(value, parts, strict=True))
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
-
-
-_NESTS = frozenset({dict, list, Shared})
-"""Types of values, besides tuples, in which something may have to be replaced."""
 
 
 @cache

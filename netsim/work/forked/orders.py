@@ -24,26 +24,19 @@ class Known(NamedTuple):
 
 def by_number(value: Any) -> Any:
     """Return ``value`` with each future replaced by a reference and each shared value by its number."""
-    return replaced(
-        value, lambda future: Reference(future.task.number, future.path), lambda shared: Known(shared.number)
-    )
+    return replaced(value, {Future: _reference, Shared: lambda shared: Known(shared.number)})
 
 
 def by_reference(value: Any, tasks: Mapping[int, Task]) -> Any:
     """Return ``value`` with each reference replaced by a future of ``tasks`` and each number by its shared value."""
-    if type(value) is Reference:
-        return Future(tasks[value.number], value.path)
-    if type(value) is Known:
-        return Shared.known[value.number]
-    if isinstance(value, dict):
-        return {
-            key: item if type(item) in _PLAIN else by_reference(item, tasks) for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        parts = [by_reference(part, tasks) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
+    return replaced(
+        value,
+        {
+            Reference: lambda sent: Future(tasks[sent.number], sent.path),
+            Known: lambda sent: Shared.known[sent.number],
+        },
+    )
 
 
-_PLAIN = frozenset({int, float, str, bool, type(None)})
-"""Types of values, of which there are very many, that hold nothing to replace."""
+def _reference(future: Future) -> Reference:
+    return Reference(future.task.number, future.path)

@@ -56,11 +56,10 @@ class ForkedProcess:
             serve(there)
 
         self._process = context.Process(target=live, daemon=True)
-        with (
-            warnings.catch_warnings(),
-            none_for_children(),
-        ):  # later Pythons warn of forks where there are threads
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with warnings.catch_warnings(), none_for_children():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # later Pythons warn of forks where there are threads
             self._process.start()
         there.close()
         self._connection = here

@@ -687,7 +687,7 @@ def test_a_field_of_a_result_is_a_key_or_an_attribute(world_of):
 
 def test_what_holds_no_future_is_not_copied():
     value = {"a": [1, (2, 3)], "b": {"c": object()}}
-    assert replaced(value, Future.opened, id) is value
+    assert replaced(value, {Future: Future.opened, Shared: id}) is value
     assert opened(value) is value
 
 
