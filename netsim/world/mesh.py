@@ -13,19 +13,16 @@ from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netsim.core.arrays import Floats, Truths, Whole
 from netsim.events import TransferBatch
 from netsim.world.devices.device import Device
 from netsim.world.devices.meters import Meters
-from netsim.world.parcels import Messages, Parcels, Sorting
 from netsim.world.radio.radio import Radio
 from netsim.world.radio.rate import shannon_rates_bps
 from netsim.world.radio.units import powers_to_db
+from netsim.world.transfers import Messages, Sorting, Transfers
 
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
-Truths = NDArray[np.bool_]
 Numbers = TypeVar("Numbers", Floats, Whole)
 
 
@@ -119,14 +116,8 @@ class Mesh:
 
     def exchange(self, round: int, messages: Messages) -> Exchange:
         """Let each device send ``messages``, by device, when it has computed; its next round begins afterwards."""
-        parcels, size_bits = self._sorting.sort(messages)
-        link, message, first, by, told = (
-            parcels.link,
-            parcels.message,
-            parcels.first,
-            parcels.sender,
-            parcels.told,
-        )
+        transfers, size_bits = self._sorting.sort(messages)
+        link, message, first, by, _, told, _ = transfers
         sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
         start_s, gains = self._ready_s[sender], self._links.gains(round)
         power_gain, gain, ratio = (column[link] for column in gains)
@@ -156,11 +147,11 @@ class Mesh:
         rank = _places(self._ready)
         known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db]
         self._keep(
-            parcels.transfers(np.lexsort((rank[by], sent_s))),
+            transfers.in_order_of(np.lexsort((rank[by], sent_s))),
             np.array([np.full_like(link, round), sender, receiver]),
             np.array([sent_s[message], *known]),
         )
-        self.order = self._in_order(parcels, sent_s, out_s, in_s, rank)
+        self.order = self._in_order(transfers, sent_s, out_s, in_s, rank)
         self.begin_s = np.maximum(out_s, in_s)
         return Exchange(self.begin_s, self.order, told, arrives, spent)
 
@@ -274,14 +265,16 @@ class Mesh:
         merged = np.argsort(self._columns[0], kind="stable")
         self._numbers, self._columns = self._numbers[:, merged], self._columns[:, merged]
 
-    def _in_order(self, parcels: Parcels, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole) -> Whole:
+    def _in_order(
+        self, transfers: Transfers, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole
+    ) -> Whole:
         """Return the devices in the order in which events end their rounds.
 
         Among rounds that end in one moment, that is the order in which it becomes known when they end: as the last
         neighbour begins to send (which its receivers know first), or when all own messages are out. A process waits for
         one message alone, and for the first of several before the others.
         """
-        by, main, count = parcels.sender, parcels.main, parcels.messages
+        by, main, count = transfers.sender, transfers.main, transfers.messages
         first_s, others_s = np.full((2, len(count)), -np.inf)
         first_s[by[main]] = sent_s[main]
         np.maximum.at(others_s, by[~main], sent_s[~main])

@@ -8,17 +8,15 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
-Truths = NDArray[np.bool_]
+from netsim.core.arrays import Floats, Truths, Whole
+
 Messages = Sequence[Sequence[tuple[tuple[int, ...], float]]]
 """Messages by sender: receivers, and size [bit]."""
 
 
-class Parcels(NamedTuple):
-    """Name what is sent over which link, mostly the same round after round.
+class Transfers(NamedTuple):
+    """The transfers of a round, grouped by message; mostly the same round after round.
 
     Attributes:
         link: Link of each transfer; those of a message follow each other.
@@ -38,15 +36,15 @@ class Parcels(NamedTuple):
     told: Truths
     messages: Whole
 
-    def transfers(self, messages: Whole) -> Whole:
-        """Return the transfers in the order of ``messages``."""
+    def in_order_of(self, messages: Whole) -> Whole:
+        """Return the places of the transfers in the order of ``messages``."""
         first = np.array(self.first)
         begin, count = first[:-1][messages], np.diff(first)[messages]
         return np.arange(len(self.link)) + np.repeat(begin - (np.cumsum(count) - count), count)
 
 
 class Sorting:
-    """Sorts the messages of a round; where nothing but sizes has changed, the parcels are those of the round before.
+    """Sorts the messages of a round; where nothing but sizes has changed, the transfers are those of the round before.
 
     Args:
         neighbours: The neighbours of each device, in the order of numbers. Links are numbered in this order.
@@ -57,15 +55,15 @@ class Sorting:
         *self._first, self._links = accumulate(map(len, neighbours), initial=0)
         self._shapes: list[list[tuple[tuple[int, ...], bool]]] | None = None
 
-    def sort(self, messages: Messages) -> tuple[Parcels, Floats]:
+    def sort(self, messages: Messages) -> tuple[Transfers, Floats]:
         """Return what goes over which link, and the sizes of messages [bit]; one of no bits is no transfer."""
         shapes = [[(receivers, bits > 0) for receivers, bits in own] for own in messages]
         if shapes != self._shapes:
-            self._shapes, self._parcels = shapes, self._sorted(shapes)
+            self._shapes, self._transfers = shapes, self._sorted(shapes)
         sizes = [bits for own in messages for receivers, bits in own if receivers and bits > 0]
-        return self._parcels, np.array(sizes, dtype=float)
+        return self._transfers, np.array(sizes, dtype=float)
 
-    def _sorted(self, shapes: Sequence[Sequence[tuple[tuple[int, ...], bool]]]) -> Parcels:
+    def _sorted(self, shapes: Sequence[Sequence[tuple[tuple[int, ...], bool]]]) -> Transfers:
         """Return what goes over which link where ``shapes`` are receivers, and whether messages have bits."""
         links: list[int] = []
         first, senders, main = [0], [], []
@@ -79,7 +77,7 @@ class Sorting:
                     first.append(len(links))
                     senders.append(k)
                     main.append(number == 0)
-        return Parcels(
+        return Transfers(
             np.array(links, dtype=np.int64),
             np.repeat(np.arange(len(senders)), np.diff(first)),
             first,

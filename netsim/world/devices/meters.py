@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netsim.core.arrays import Floats, Whole
 from netsim.world.devices.coverage import Coverage
 from netsim.world.devices.unlimited import UnlimitedMeter
-
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
 
 COMPUTE, SENDING, RECEIVING, ANY = range(4)
 """Rows of coverages: one for each busy category, and one for all of them together."""

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netsim.core.arrays import Floats
 from netsim.world.devices.device import Device
 from netsim.world.radio.air import Air
 from netsim.world.radio.rate import shannon_rates_bps, snr
 from netsim.world.radio.units import powers_to_db
-
-Floats = NDArray[np.float64]
 
 
 class PrecomputedLinks:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netsim.core.arrays import Floats
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.rate import snr
-
-Floats = NDArray[np.float64]
 
 
 class Gains(NamedTuple):
