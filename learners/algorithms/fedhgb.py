@@ -13,7 +13,6 @@ from learners.training.late_fusion.aggregate import aggregate, averaging
 from learners.training.late_fusion.averaging import Averaging, Combined
 from learners.training.late_fusion.local_update import subset_size
 from learners.training.late_fusion.options import FedHGBOptions, Sign
-from learners.training.late_fusion.report import behaviours
 from learners.training.late_fusion.weights import (
     Behaviour,
     Blend,
@@ -124,7 +123,7 @@ class Blending(Averaging):
         self, before: Mapping[int, Sequence[Heads]], uploads: Mapping[int, Upload]
     ) -> dict[int, Sequence[Heads]]:
         """Return each client's last rounds in which it could measure, this one last if it could in this one."""
-        now = {k: behaviours(upload.trained) for k, upload in uploads.items()}
+        now = {k: upload.trained.behaviours for k, upload in uploads.items()}
         measured = {k: [*before.get(k, ()), own][-self.window :] for k, own in now.items() if own}
         return {**{k: own for k, own in before.items() if k not in now}, **measured}
 

@@ -20,6 +20,7 @@ from learners.data.sets.avdigits import AVDigits, AVDigitsOptions
 from learners.data.sets.crema_d import CremaD, CremaDOptions
 from learners.data.sets.ravdess import Ravdess, RavdessOptions
 from learners.data.surrogate.emotion import FACE, VOICE, ceiling
+from learners.training.optimizers import Adam
 
 
 class LateFusion(nn.Module):
@@ -66,7 +67,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     network = LateFusion(data, modalities, width)
     network({m: data.transforms[m].test(data.inputs[m][:2]) for m in modalities})  # sizes the lazy layer
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = Adam(network.parameters(), lr=1e-3)
     rows, test = torch.from_numpy(data.train), torch.from_numpy(data.test)
     accuracies = []
     for _ in range(epochs):

@@ -19,8 +19,8 @@ from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, Mask, Means, Together, Way
 from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
 from learners.training.late_fusion.batches import Batch, alone, together
-from learners.training.late_fusion.report import metrics_of
-from learners.training.late_fusion.weights import Losses, normaliser
+from learners.training.late_fusion.report import behaviours_of, metrics_of
+from learners.training.late_fusion.weights import Behaviour, Losses, normaliser
 from learners.training.objectives import cross_entropy
 from learners.training.stackable import mixes_samples, networks_obstacle, some_of
 from netsim.core.errors import ScenarioError
@@ -66,7 +66,12 @@ class Trained:
     @property
     def metrics(self) -> list[Metric]:
         """Return the losses, and ΔG and ΔO where they were measured."""
-        return metrics_of(self)
+        return metrics_of(self.loss, self.losses, self.behaviours)
+
+    @property
+    def behaviours(self) -> dict[str, Behaviour]:
+        """Return ΔG and ΔO by head, where they were measured and are numbers."""
+        return behaviours_of(self.before, self.after)
 
 
 @drawing_from_its_seed

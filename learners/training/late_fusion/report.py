@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from learners.networks.late_fusion import FUSION
 from learners.training.evaluation import as_metrics
-from learners.training.late_fusion.weights import Behaviour, behaviour
+from learners.training.late_fusion.weights import Behaviour, Losses, behaviour
 from netsim.learner import Metric
 
-if TYPE_CHECKING:
-    from learners.training.late_fusion.local_update import Trained
 
-
-def metrics_of(trained: Trained) -> list[Metric]:
-    """Return the losses of a local update, and ΔG and ΔO where they were measured."""
-    metrics = [Metric("loss_total", trained.loss)]
-    for head, value in trained.losses.items():
+def metrics_of(loss: float, losses: Mapping[str, float], behaviours: Mapping[str, Behaviour]) -> list[Metric]:
+    """Return what a local update has minimised, its losses by head, and ΔG and ΔO where they were measured."""
+    metrics = [Metric("loss_total", loss)]
+    for head, value in losses.items():
         metrics.append(Metric("loss_task", value) if head == FUSION else Metric("loss_head", value, head))
-    for head, one in behaviours(trained).items():
+    for head, one in behaviours.items():
         modality = "" if head == FUSION else head
         metrics.append(Metric("generalisation", one.generalisation, modality))
         metrics.append(Metric("overfitting", one.overfitting, modality))
     return metrics
 
 
-def behaviours(trained: Trained) -> dict[str, Behaviour]:
-    """Return ΔG and ΔO by head, where both are numbers."""
-    found = {head: behaviour(before, trained.after[head]) for head, before in trained.before.items()}
+def behaviours_of(before: Mapping[str, Losses], after: Mapping[str, Losses]) -> dict[str, Behaviour]:
+    """Return ΔG and ΔO by head from its losses ``before`` and ``after`` a local update, where both are numbers."""
+    found = {head: behaviour(losses, after[head]) for head, losses in before.items()}
     return {head: one for head, one in found.items() if all(map(math.isfinite, one))}
 
 
