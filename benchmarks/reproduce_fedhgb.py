@@ -215,6 +215,15 @@ def best_rate(study: Study, world: str, name: str, settings: Sequence[str], rate
     return best(study.accuracies(itertools.chain(*cases.values())), cases)
 
 
+def named(cases: Mapping[tuple[str, int], Case], found: Mapping[Case, float]) -> dict[str, dict[int, float]]:
+    """Return what was ``found`` by name and seed; a name of which all runs diverged has nothing."""
+    by_name: dict[str, dict[int, float]] = {name: {} for name, _ in cases}
+    for (name, seed), one in cases.items():
+        if one in found:
+            by_name[name][seed] = found[one]
+    return by_name
+
+
 def spread(values: Sequence[float], sign: str = "", digits: int = 1) -> str:
     """Mean ± standard error."""
     array = np.array(values)
@@ -307,10 +316,7 @@ def premise(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> No
                         settings=(*one.settings, *alone, f"learner.local_epochs={times * epochs}"),
                     )
             found = study.accuracies(cases.values())
-            by_name: dict[str, dict[int, float]] = {}
-            for (name, seed), one in cases.items():
-                if one in found:
-                    by_name.setdefault(name, {})[seed] = found[one]
+            by_name = named(cases, found)
             single = {m: by_name[m] for m in WORLDS[world].modalities}
             top = max(single, key=lambda m: np.mean(list(single[m].values())))
             alone = ", ".join(f"{m} {spread(list(values.values()))}" for m, values in single.items())
@@ -353,10 +359,7 @@ def steps(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None
             for seed in SEEDS
         }
         found = study.accuracies(cases.values())
-        by_way = {
-            way: {seed: found[one] for (w, seed), one in cases.items() if w == way and one in found}
-            for way in ways
-        }
+        by_way = named(cases, found)
         columns = [
             spread(list(values.values())) if len(values) > 1 else "diverged" for values in by_way.values()
         ]
