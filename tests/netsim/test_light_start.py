@@ -70,10 +70,13 @@ def test_commands_that_only_tell():
 def empty_data(tmp_path):
     """Empty files in the layouts of the data sets that shipped scenarios need: a check opens none of them."""
     files = [
-        f"MNIST/raw/{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+        f"{name}/raw/{part}-{kind}"
+        for name in ("MNIST", "FashionMNIST")
+        for part in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
     ]
     files = [f"{name}-ubyte.gz" for name in files] + ["av_features.npz", "index.csv", "depth_small.npz"]
-    for folder in ("MNIST/raw", "fsdd/recordings", "audio_16k", "Inertial", "Skeleton"):
+    for folder in ("MNIST/raw", "FashionMNIST/raw", "fsdd/recordings", "audio_16k", "Inertial", "Skeleton"):
         (tmp_path / folder).mkdir(parents=True)
     for name in files:
         (tmp_path / name).touch()
@@ -81,7 +84,7 @@ def empty_data(tmp_path):
 
 
 def test_checking_every_shipped_scenario(empty_data):
-    needs_data = ("avdigits", "ravdess", "utd")
+    needs_data = ("avdigits", "ravdess", "utd", "fedhgb_fashion")
     words = [
         [str(path), *([f"data.root={empty_data}"] if any(name in path.stem for name in needs_data) else [])]
         for path in SCENARIOS
