@@ -35,7 +35,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from learners.networks.state import Part, State, lend
+from learners.networks.state import Part, State, all_finite, lend
 from learners.training.optimizers import Memories, Rows, Rule, Single
 from learners.training.stack import ALL, Bank, Devices
 
@@ -115,7 +115,7 @@ class Alone:
 
     def finite(self) -> list[bool]:
         """Return whether all numbers are finite, for the one device."""
-        return [all(bool(held.flat.isfinite().all()) for held in self._lent.values())]
+        return [all(all_finite(held.flat) for held in self._lent.values())]
 
     def states(self) -> list[dict[str, Part]]:
         """Return the current state; training must not go on afterwards."""

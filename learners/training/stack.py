@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from learners.networks.state import Layout, Part, State, gather, rows_of
+from learners.networks.state import Layout, Part, State, all_finite, gather, rows_of
 
 Devices = slice | Tensor
 """Rows of some devices: a slice, which gives a view, or any rows, int64 [some], which give a copy."""
@@ -111,8 +111,8 @@ class Bank:
 
     def finite(self) -> list[bool]:
         """Return for each device whether all its numbers are finite."""
-        doubtful = [one.flat for one in self.parts.values() if not bool(one.flat.sum().isfinite())]
-        if not doubtful:  # a finite sum has finite terms
+        doubtful = [one.flat for one in self.parts.values() if not all_finite(one.flat)]
+        if not doubtful:
             return [True] * len(self)
         found: list[bool] = torch.stack([flat.isfinite().all(1) for flat in doubtful]).all(0).tolist()
         return found

@@ -36,8 +36,11 @@ SLOW_S = 1.0
 HOPELESS = 3
 """A way that takes this many times as long as the fastest is not tried again."""
 
-HOPELESS_COLD = 10
-"""A way whose first time, which is not counted, is this many times that of the reference is not tried again."""
+ONCE_S = 0.3
+"""What is done once only takes about this long [s]: kernels are chosen, models are built, PyTorch traces a function."""
+
+HOPELESS_COLD = 1.5
+"""A way that takes this many times as long as the reference the first time, less ``ONCE_S``, is not tried again."""
 
 UNDECIDED = 1.15
 """Ways that lie closer together than this are tried twice as often."""
@@ -48,8 +51,11 @@ ENOUGH = 8
 Without stacking, the time of one job does not depend on the size of the group.
 """
 
-ENOUGH_TO_STACK = 32
-"""Jobs in the trial of a stack; the little that a larger stack would gain does not change the choice."""
+ENOUGH_TO_STACK, STACK_S = 32, 0.2
+"""Most jobs in the trial of a stack, and time in which the loop would do them [s]; few long ones are enough.
+
+The little that a larger stack would gain does not change the choice.
+"""
 
 OUTGROWN = 4
 """A group that is this many times larger than the measured one is measured again."""
@@ -64,7 +70,7 @@ class Measurement:
         jobs: Size of the group.
         seconds_per_job: Time per shortened job [s], by way of running it.
         chosen: The way that was chosen.
-        share: Approximate share of a whole job that a shortened one computes.
+        share: Approximate share of a whole job's time that a shortened one takes, in the first way.
         failed: Errors of the ways that cannot run such jobs, by way; those ways are not chosen.
     """
 
@@ -105,9 +111,16 @@ def measure(
     failed: dict[str, str] = {}
     times: dict[str, list[float]] = {name: [] for name in ways}
 
+    latest: dict[str, float] = {}  # time per job of each way
+
+    def tried_with(name: str) -> int:
+        fit = ENOUGH
+        if name.startswith("stacked"):
+            fit = max(ENOUGH, int(STACK_S / max(latest.get(reference, 0.0), 1e-6)))
+        return min(len(jobs), ENOUGH_TO_STACK, fit)
+
     def trial(name: str, steps: int) -> float:
-        few = ENOUGH_TO_STACK if name.startswith("stacked") else ENOUGH
-        short = [_shortened(job, steps) for job in jobs[:few]]
+        short = [_shortened(job, steps) for job in jobs[: tried_with(name)]]
         begin = time.perf_counter()
         try:
             ways[name](short)
@@ -116,20 +129,23 @@ def measure(
                 raise
             failed[name] = in_words(error)
             del times[name]
-        return (time.perf_counter() - begin) / len(short)
+        latest[name] = (time.perf_counter() - begin) / len(short)
+        return latest[name]
 
     first = {
         name: trial(name, 1) for name in ways
-    }  # not counted: the first run also does what is done once only (kernels chosen, models built)
+    }  # not counted, for the first run also does what is done once only
     times |= {
         name: [seconds]
         for name, seconds in first.items()
-        if name in times and seconds > HOPELESS_COLD * first[reference] and not starting
+        if name in times
+        and not starting
+        and seconds - ONCE_S / tried_with(name) > HOPELESS_COLD * first[reference]
     }
-    steps = 1
+    steps, one_step_s, whole = 1, 0.0, statistics.mean(stack.steps for stack in stacks)
     if stacks[0].shorten is not None and first[reference] < TRIAL_S:
-        steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(first[reference] * min(ENOUGH, len(jobs)), 1e-6))))
-    share = min(1.0, steps / statistics.mean(stack.steps for stack in stacks))
+        one_step_s = trial(reference, 1)
+        steps = min(TRIAL_STEPS, max(2, int(TRIAL_S / max(one_step_s * min(ENOUGH, len(jobs)), 1e-6))))
     tried, turn, begin_s, most_s = [name for name in times if not times[name]], 0, time.perf_counter(), 0.0
     while turn == 0 or (len(tried) > 1 and turn < 2 * repeats and time.perf_counter() - begin_s <= most_s):
         for name in tried:
@@ -138,6 +154,10 @@ def measure(
                 times[name].append(seconds)
         turn += 1
         middle = {name: statistics.median(own) for name, own in times.items()}
+        step_s = (middle[reference] - one_step_s) / max(
+            1, steps - 1
+        )  # a job also has parts that are no steps
+        share = middle[reference] / (middle[reference] + max(0.0, step_s) * max(0.0, whole - steps))
         most_s = SHARE * min(middle.values()) / share * expected_jobs
         if turn == 1 and max(middle.values()) * len(jobs) >= SLOW_S:
             repeats = min(repeats, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from operator import attrgetter
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -74,6 +75,10 @@ class Shared:
         return cls._count
 
 
+OPENED: Mapping[type, Callable[[Any], Any]] = {Future: Future.opened, Shared: attrgetter("value")}
+"""How a value is opened, by type."""
+
+
 def awaited(value: Any) -> list[Task]:
     """Return the tasks that must be done before ``value`` is known: those of its futures, in their order.
 
@@ -97,27 +102,22 @@ def _collect(values: Iterable[Any], found: list[Task]) -> None:
 
 
 def opened(value: Any) -> Any:
-    """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done."""
-    return replaced(value, {Future: Future.opened, Shared: _value})
+    """Return ``value`` with each future and :class:`Shared` replaced by its value; all tasks must be done.
 
-
-def replaced(value: Any, by_type: Mapping[type, Callable[[Any], Any]]) -> Any:
-    """Return ``value`` with each part of one of the types in ``by_type`` replaced by what its function makes of it.
-
-    Parts may lie in nested dictionaries, lists and tuples. What holds none of them is not copied.
+    They may lie in nested dictionaries, lists and tuples. What holds none of them is not copied.
     """
     kind = type(value)
-    if kind in by_type:
-        return by_type[kind](value)
+    if kind in OPENED:
+        return OPENED[kind](value)
     if kind is not dict and kind is not list and not isinstance(value, tuple):
         return value
     parts, changed = [], False
     for part in value.values() if kind is dict else value:  # inputs of tasks: very many, mostly plain
         kept = type(part)
-        if kept in by_type:
-            part, changed = by_type[kept](part), True
+        if kept in OPENED:
+            part, changed = OPENED[kept](part), True
         elif kept is dict or kept is list or isinstance(part, tuple):
-            new = replaced(part, by_type)
+            new = opened(part)
             part, changed = new, changed or new is not part
         parts.append(part)
     if not changed:
@@ -130,7 +130,3 @@ def replaced(value: Any, by_type: Mapping[type, Callable[[Any], Any]]) -> Any:
 @cache
 def _is_mapping(kind: type) -> bool:
     return issubclass(kind, Mapping)
-
-
-def _value(shared: Shared) -> Any:
-    return shared.value

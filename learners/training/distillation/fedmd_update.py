@@ -158,8 +158,10 @@ def _updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
 
 
 def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    """Return inputs of a local update like this one with at most ``steps`` steps of each kind, to measure with."""
-    return {**inputs, "steps": Steps(*(min(steps, own) for own in inputs["steps"]))}
+    """Return inputs of a local update like this one with about ``steps`` steps, to measure with."""
+    share = min(1.0, steps / max(1, sum(inputs["steps"])))
+    asked = inputs["asked"][: steps * inputs["plan"].digest_batch_size]
+    return {**inputs, "steps": Steps(*(math.ceil(share * own) for own in inputs["steps"])), "asked": asked}
 
 
 def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:

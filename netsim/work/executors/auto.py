@@ -19,8 +19,11 @@ from netsim.work.executors.threads import Threads
 from netsim.work.job import Stack, TrainingJob
 from netsim.work.operator_threads import Fixed
 
-LONG_S = 30.0
-"""Worker processes, which take seconds to start, are tried if all jobs together take longer than this [s]."""
+WORTHWHILE_S = 6.0
+"""Worker processes are tried if all jobs together could gain more than this [s]; to start and try them takes as long.
+
+At best they divide the time of one thread by their number.
+"""
 
 PROCESSES = ("processes", "stacked in processes")
 
@@ -60,6 +63,7 @@ class Auto(Executor):
             "processes": lambda: Processes(options, Stacking("off")),
             "stacked in processes": lambda: Processes(options, self._stacks()),
         }
+        self._worker_count = (options or PooledOptions()).count
         self._children: dict[str, Executor] = {}
         self._expected_jobs = 0
         self._known: dict[Hashable, Measurement] = {}
@@ -176,9 +180,19 @@ class Auto(Executor):
         return next((known.chosen for known in self._known.values() if known.chosen in WORKERS), None)
 
     def _way_without_stack(self, job: TrainingJob) -> str:
-        """Return the way of ``job``: workers, if some were chosen and it gains nothing by threads inside operators."""
+        """Return the way of ``job``: workers, if some were chosen that are busy, or if threads inside are no gain.
+
+        Beside busy workers nothing can be found out about threads inside operators.
+        """
         workers = self._chosen_workers
-        return workers if workers and self.inside.best_for(kind_of([job])) == 1 else ALONE
+        if workers and (self.inside.best_for(kind_of([job])) == 1 or self._is_busy(workers)):
+            return workers
+        return ALONE
+
+    def _is_busy(self, way: str) -> bool:
+        """Return whether jobs were passed on to ``way`` whose results nobody has asked for yet."""
+        child = self._children.get(way)
+        return any(other is child for other, _ in self._routed.values())
 
     def _way_of(self, stack: Stack) -> str | None:
         """Return the way of such jobs; None if it is not known, or not yet known whether they can be stacked."""
@@ -229,7 +243,7 @@ class Auto(Executor):
             return names[0]
         measured = measure({name: self._way(name) for name in names}, jobs, expected_jobs=self._expected_jobs)
         best, seconds = measured.chosen, measured.seconds_per_job
-        if in_workers and seconds[best] / measured.share * self._expected_jobs > LONG_S:
+        if in_workers and self._gain_s(measured) > WORTHWHILE_S:
             worker = "stacked in processes" if self._workers_stack(jobs, seconds) else "processes"
             again = measure(
                 {name: self._way(name) for name in (best, worker)},
@@ -248,6 +262,14 @@ class Auto(Executor):
         if self.works_ahead:
             self.workers = self._child(self._chosen_workers or "threads").workers
         return measured.chosen
+
+    def _gain_s(self, measured: Measurement) -> float:
+        """Return what worker processes could save at best in the whole run [s], if what starts them cost nothing."""
+        seconds = measured.seconds_per_job
+        alone_s = min(seconds[way] for way in ("loop", "stacked") if way in seconds)
+        workers = min(measured.jobs, self._worker_count)
+        saved_s = seconds[measured.chosen] - alone_s / workers
+        return saved_s / measured.share * self._expected_jobs
 
     def _some_stack(self, jobs: Sequence[TrainingJob]) -> bool:
         """Return whether two of ``jobs`` can be stacked."""

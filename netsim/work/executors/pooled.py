@@ -24,6 +24,11 @@ class PooledOptions(Options):
 
     workers: int | None = Field(None, gt=0, description="workers; null: one per core")
 
+    @property
+    def count(self) -> int:
+        """Return the number of workers."""
+        return self.workers or os.cpu_count() or 1
+
 
 class Pooled(Executor):
     """Gives each job to a pool of workers as soon as it is submitted, so that several cores are busy.
@@ -46,7 +51,7 @@ class Pooled(Executor):
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None, workers: int = 0) -> None:
         super().__init__(options, stacking)
-        self.workers = workers or (options.workers if options else None) or os.cpu_count() or 1
+        self.workers = workers or (options or PooledOptions()).count
         self._pool = ThreadPoolExecutor(self.workers, "job", initializer=self._enter)
         self._held: dict[int, TrainingJob] = {}
         self._units: dict[int, tuple[Future[list[Any]], int]] = {}

@@ -12,13 +12,12 @@ from weakref import ref
 from netsim.events import Observer
 from netsim.work.executor import Executor
 from netsim.work.forked.obstacles import obstacle
-from netsim.work.forked.orders import by_number
-from netsim.work.forked.process import ForkedProcess, Said
+from netsim.work.forked.orders import Writer
+from netsim.work.forked.process import ForkedProcess
 from netsim.work.forked.service import Service
 from netsim.work.forked.trial import LAST, Trial
-from netsim.work.future import Future, Shared
+from netsim.work.future import Future
 from netsim.work.graph import TaskGraph
-from netsim.work.job import Stack
 from netsim.work.task import NOTHING, Task
 
 GRACE_S = 3.0
@@ -60,12 +59,10 @@ class ForkableGraph(TaskGraph):
         self._forked_after: int | None = None
         self._made: list[ref[Task]] | None = []  # all tasks, as long as it may still move
         # Messages to the forked process, and its answers.
-        self._said: list[Said] = []
+        self._orders: Writer
         self._ordered = 0
         self._behind: deque[int] = deque()  # heavy tasks in each message without an answer
         self._forgotten: list[int] = []
-        self._stacks: dict[int, tuple[int, Stack]] = {}
-        self._shared_before = 0
         self._facts: Mapping[str, Any] = {}
 
     def begin(self) -> None:
@@ -79,14 +76,7 @@ class ForkableGraph(TaskGraph):
             if self._made is not None:
                 self._made.append(ref(task))
             return super().add(task)
-        stack = None
-        if task.stack is not None:
-            if id(task.stack) not in self._stacks:
-                self._stacks[id(task.stack)] = (len(self._stacks), task.stack)
-                self._said.append(("stack", task.stack))
-            stack = self._stacks[id(task.stack)][0]
-        inputs = self._by_number(task.inputs)
-        self._said.append(("add", task.number, task.function, inputs, task.round, stack, task.light))
+        self._orders.write("add", task.number, task.function, task.inputs, task.round, task.stack, task.light)
         self._ordered += not task.light
         ordered = Ordered(task.number, task.round, self._forgotten, task.light)
         self._trace.append(ordered)
@@ -96,25 +86,25 @@ class ForkableGraph(TaskGraph):
         """Return the value of ``future``; the simulation waits until the forked process has computed it."""
         if self._process is None:
             return super().value(future)
-        return self._ask(("value", self._by_number(future)))
+        return self._ask("value", future)
 
     def cancel(self, tasks: Iterable[Task], kept: Any = None) -> None:
         """Cancel ``tasks`` except those that ``kept`` waits for; see :meth:`TaskGraph.cancel`."""
         if self._process is None:
             return super().cancel(tasks, kept)
-        self._said.append(("cancel", [task.number for task in tasks], self._by_number(kept)))
+        self._orders.write("cancel", [task.number for task in tasks], kept)
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep metrics until ``round`` is closed; see :meth:`TaskGraph.measure`."""
         if self._process is None:
             return super().measure(node, round, time_s, metrics)
         if isinstance(metrics, Future) or metrics:
-            self._said.append(("measure", node, round, time_s, self._by_number(metrics)))
+            self._orders.write("measure", node, round, time_s, metrics)
 
     def close(self, round: int, time_s: float) -> None:
         """Close ``round``; the simulation waits for the forked process if that is too far behind."""
         if self._process is not None:
-            self._hand_over(("close", round, time_s))
+            self._hand_over("close", round, time_s)
             while sum(self._behind) > self.max_behind:
                 self._take()
             return
@@ -129,7 +119,7 @@ class ForkableGraph(TaskGraph):
         """Do all tasks that are left and return the values of ``states``; see :meth:`TaskGraph.finish`."""
         if self._process is None:
             return super().finish(states)
-        return self._ask(("finish", self._by_number(states)))
+        return self._ask("finish", states)
 
     def end(self) -> None:
         """Take in what the forked process has done, end it, and close the executor."""
@@ -157,34 +147,27 @@ class ForkableGraph(TaskGraph):
     def _split(self, after: int) -> None:
         """Fork after round ``after``; the forked process then does the tasks of this graph."""
         self._forked_after = after
-        self._shared_before = Shared.count()
+        self._orders = Writer()
         made = [task for one in self._made or () if (task := one()) is not None]
         self._process = ForkedProcess(Service(self, made).serve)
         self._made = None
 
-    def _by_number(self, value: Any) -> Any:
-        """Return ``value`` as it is sent, and queue the values shared since the fork, each once."""
-        while self._shared_before < Shared.count():
-            number, self._shared_before = self._shared_before, self._shared_before + 1
-            if number in Shared.known:
-                self._said.append(("share", number, Shared.known[number].value))
-        return by_number(value)
-
-    def _hand_over(self, last: Said) -> None:
-        """Send all queued messages, with ``last`` after them."""
+    def _hand_over(self, *last: Any) -> None:
+        """Send all orders, with ``last`` after them."""
         assert self._process is not None
+        self._orders.write(*last)
         forgotten, self._forgotten[:] = self._forgotten[:], []
-        said, self._said = [*self._said, last, ("forget", forgotten)], []
-        heard = self._process.tell(said)
+        self._orders.write("forget", forgotten)
+        heard = self._process.tell(self._orders.message())
         self._behind.append(self._ordered)
         self._ordered = 0
         while not heard:
             self._take()  # ends with an error: the one that ended the process, or that it has died
 
-    def _ask(self, last: Said) -> Any:
-        """Send all queued messages, and return the value that ``last`` asks for when it is there."""
+    def _ask(self, *last: Any) -> Any:
+        """Send all orders, and return the value that ``last`` asks for when it is there."""
         assert self._process is not None
-        self._hand_over(last)
+        self._hand_over(*last)
         while self._behind:
             self._take()
         return self._process.value()

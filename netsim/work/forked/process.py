@@ -11,11 +11,7 @@ from typing import Any, NamedTuple
 
 from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import held, none_for_children
-from netsim.work.job import cannot_be_sent, name_of
 from netsim.work.packing import copied, unpack
-
-Said = tuple[Any, ...]
-"""A message: the name of a method of :class:`netsim.work.forked.service.Service`, and its arguments."""
 
 
 class Answer(NamedTuple):
@@ -65,17 +61,14 @@ class ForkedProcess:
         self._connection = here
         self._buffers = 0
 
-    def tell(self, said: Sequence[Said]) -> bool:
-        """Send messages; this never blocks for long, because the forked process always listens.
+    def tell(self, message: bytes) -> bool:
+        """Send a message; this never blocks for long, because the forked process always listens.
 
         Returns:
-            Whether they were sent. If not, the forked process has ended, and its last answer may say why.
-
-        Raises:
-            ScenarioError: What a learner has ordered cannot be sent; names the task.
+            Whether it was sent. If not, the forked process has ended, and its last answer may say why.
         """
         try:
-            self._connection.send_bytes(_pickled(said))
+            self._connection.send_bytes(message)
         except OSError:
             return False
         return True
@@ -116,16 +109,3 @@ class ForkedProcess:
             f"jobs.executor: the forked process has died (exit code {self._process.exitcode}; -9 often means that "
             "memory ran out); inline needs no second process"
         )
-
-
-def _pickled(said: Sequence[Said]) -> bytes:
-    try:
-        return pickle.dumps(said)
-    except Exception:  # of many kinds; only now is it worth while to find out whose it is
-        for name, *given in said:
-            try:
-                pickle.dumps(given)
-            except Exception as error:
-                what = f"task {name_of(given[1])}" if name == "add" else f"what is given to {name!r}"
-                raise cannot_be_sent(what, error) from error
-        raise

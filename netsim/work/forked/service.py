@@ -13,11 +13,10 @@ from typing import Any
 
 from netsim.events import MetricRow, Observer
 from netsim.work.executors.remote import portable
-from netsim.work.forked.orders import by_reference
+from netsim.work.forked.orders import Reader
 from netsim.work.forked.process import Answer
-from netsim.work.future import Shared
 from netsim.work.graph import TaskGraph
-from netsim.work.job import Stack, cannot_be_sent
+from netsim.work.job import Inputs, Stack, cannot_be_sent
 from netsim.work.packing import company, pack
 from netsim.work.task import Task
 
@@ -25,8 +24,7 @@ from netsim.work.task import Task
 class Service:
     """Calls methods of the task graph on behalf of the first process.
 
-    Its methods are those of :class:`netsim.work.graph.TaskGraph`, with numbers in place of tasks, so that messages are
-    small.
+    Its methods are those of :class:`netsim.work.graph.TaskGraph`, with numbers in place of tasks.
 
     Args:
         graph: The graph as it was at the fork.
@@ -36,8 +34,6 @@ class Service:
     def __init__(self, graph: TaskGraph, tasks: Iterable[Task]) -> None:
         self._graph = graph
         self._tasks = {task.number: task for task in tasks}
-        self._stacks: list[Stack] = []
-        self._shared: list[Shared] = []
         self._value: list[memoryview] = []
 
     def serve(self, connection: Connection) -> None:
@@ -48,11 +44,12 @@ class Service:
         self._graph.observer = notes = _Notes()
         heard: SimpleQueue[bytes] = SimpleQueue()
         Thread(target=_listen, args=(connection, heard), daemon=True).start()
+        reader = Reader(self._tasks)
         error: Exception | None = None
         while error is None:
             self._value = []
             try:
-                for name, *given in pickle.loads(heard.get()):
+                for name, *given in reader.orders(heard.get()):
                     getattr(self, name)(*given)
             except Exception as raised:
                 error = portable(raised)
@@ -65,25 +62,15 @@ class Service:
         self,
         number: int,
         function: Callable[..., Any],
-        inputs: Any,
+        inputs: Inputs,
         round: int,
-        stack: int | None,
+        stack: Stack | None,
         light: bool,
     ) -> None:
-        """Add a task; ``stack`` is the number of a stack that was sent with :meth:`stack`."""
-        how = self._stacks[stack] if stack is not None else None
-        task = Task(function, by_reference(inputs, self._tasks), round, number, how, light)
+        """Add a task."""
+        task = Task(function, inputs, round, number, stack, light)
         self._tasks[number] = task
         self._graph.add(task)
-
-    def stack(self, stack: Stack) -> None:
-        """Keep ``stack`` under the next number."""
-        self._stacks.append(stack)
-
-    def share(self, number: int, value: Any) -> None:
-        """Keep a value that has been shared since the fork."""
-        shared = Shared(value, number)
-        self._shared.append(shared)
 
     def forget(self, numbers: Sequence[int]) -> None:
         """Delete tasks of which the first process has no futures any more."""
@@ -93,15 +80,15 @@ class Service:
     def cancel(self, numbers: Sequence[int], kept: Any) -> None:
         """Cancel the tasks with these numbers, except those that ``kept`` waits for."""
         tasks = [self._tasks[number] for number in numbers if number in self._tasks]
-        self._graph.cancel(tasks, by_reference(kept, self._tasks))
+        self._graph.cancel(tasks, kept)
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep metrics until ``round`` is closed."""
-        self._graph.measure(node, round, time_s, by_reference(metrics, self._tasks))
+        self._graph.measure(node, round, time_s, metrics)
 
     def value(self, asked: Any) -> None:
         """Send the value of ``asked`` with the next answer."""
-        self._send(self._graph.value(by_reference(asked, self._tasks)))
+        self._send(self._graph.value(asked))
 
     def close(self, round: int, time_s: float) -> None:
         """Close ``round`` at ``time_s`` [s]."""
@@ -109,7 +96,7 @@ class Service:
 
     def finish(self, states: Any) -> None:
         """Do all tasks that are left, and send the values of ``states`` with the next answer."""
-        self._send(self._graph.finish(by_reference(states, self._tasks)))
+        self._send(self._graph.finish(states))
 
     def _send(self, value: Any) -> None:
         try:

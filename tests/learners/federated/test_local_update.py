@@ -189,7 +189,7 @@ def descend(
     weight, received = torch.tensor(start, requires_grad=True), torch.tensor(start)
     for _ in range(steps):
         ((weight - goal) ** 2 / 2).backward()
-        pull_back([weight], [received], mu)
+        pull_back([weight], [received], mu, [torch.empty(())])
         assert weight.grad is not None
         with torch.no_grad():
             weight -= learning_rate * weight.grad

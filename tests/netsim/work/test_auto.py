@@ -9,7 +9,7 @@ import pytest
 
 from netsim.core.errors import ScenarioError
 from netsim.work.batching import Measurement, Stacking
-from netsim.work.executors.auto import LONG_S, Auto
+from netsim.work.executors.auto import WORTHWHILE_S, Auto
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.job import Stack, TrainingJob
@@ -87,7 +87,7 @@ def timed(monkeypatch):
     monkeypatch.setattr("netsim.work.batching.time.perf_counter", lambda: clock[0])
 
     def make(mode="auto", torch_device="cpu", expected_jobs=0, inside=None, **seconds):
-        auto = Auto(None, Stacking(mode))
+        auto = Auto(PooledOptions(workers=2), Stacking(mode))
         auto.tapes = {}
 
         def way(name):
@@ -181,6 +181,17 @@ def test_jobs_without_a_stack_go_to_workers_if_one_thread_inside_is_enough(timed
     assert auto.tapes[way].ran == before.get(way, 0) + 3
 
 
+def test_jobs_without_a_stack_go_to_workers_that_are_busy(timed):
+    """Beside busy workers it cannot be found out whether threads inside operators are a gain."""
+    auto = timed(loop=1.0, stacked=2.0, threads=0.5)
+    did(auto, jobs(4))
+    before = auto.tapes["threads"].ran
+    busy = [auto.submit(job) for job in jobs(4)]
+    did(auto, [TrainingJob(double, {"x": x, "seen": []}) for x in range(3)])
+    results(auto, busy)
+    assert auto.tapes["threads"].ran == before + 7 and "alone" not in auto.tapes
+
+
 def test_finding_out_takes_a_small_part_of_the_run(timed):
     """Ways that lie close together are tried again, and again: in a long run, not in a short one."""
     for expected, trials in ((10, 1), (10**6, 4)):
@@ -195,21 +206,28 @@ def test_a_way_that_stalls_is_tried_once(timed):
     assert chosen(auto) == ["threads"] and auto.tapes["stacked"].ran <= 4
 
 
-def test_processes_are_tried_only_where_the_run_is_long(timed):
-    times = {"loop": 1.0, "stacked": 2.0, "threads": 0.5, "processes": 0.25}
-    short = timed(expected_jobs=int(LONG_S / 0.5), **times)
+def test_processes_are_tried_only_where_they_could_save_more_than_they_cost(timed):
+    """Two workers could take 0.5 s a job, 0.2 s less than threads do."""
+    times = {"loop": 1.0, "stacked": 2.0, "threads": 0.7, "processes": 0.25}
+    short = timed(expected_jobs=int(WORTHWHILE_S / 0.2), **times)
     did(short, jobs(4))
     assert chosen(short) == ["threads"] and "processes" not in short.tapes
-    long = timed(expected_jobs=int(LONG_S / 0.5) + 1, **times)
+    long = timed(expected_jobs=int(WORTHWHILE_S / 0.2) + 1, **times)
     did(long, jobs(4))
     assert chosen(long) == ["processes"]
     tried = long.facts()["stacking"]["measured"][0]["seconds_per_job"]
     assert tried == pytest.approx(times)
 
 
+def test_processes_are_not_tried_where_threads_keep_all_cores_busy(timed):
+    auto = timed(loop=1.0, stacked=2.0, threads=0.5, processes=0.25, expected_jobs=10**6)
+    did(auto, jobs(4))
+    assert chosen(auto) == ["threads"] and "processes" not in auto.tapes
+
+
 def test_a_run_is_as_long_as_its_whole_jobs(timed):
-    """10 jobs of 0.5 s a step take 5 s with one step each, and 50 s with ten."""
-    times = {"loop": 1.0, "stacked": 2.0, "threads": 0.5, "processes": 0.25}
+    """Ten jobs that could gain 0.2 s a step gain 2 s with one step each, and 20 s with ten."""
+    times = {"loop": 1.0, "stacked": 2.0, "threads": 0.7, "processes": 0.25}
     for steps, way in ((1, "threads"), (10, "processes")):
         auto = timed(expected_jobs=10, **times)
         did(auto, jobs(4, steps=steps))
@@ -217,7 +235,7 @@ def test_a_run_is_as_long_as_its_whole_jobs(timed):
 
 
 def test_stacks_are_tried_in_worker_processes_too(timed):
-    times = {"loop": 1.0, "stacked": 0.4, "threads": 0.5, "stacked in processes": 0.2}
+    times = {"loop": 1.0, "stacked": 0.4, "threads": 0.6, "stacked in processes": 0.2}
     auto = timed(expected_jobs=10**6, **times)
     assert not auto.works_elsewhere
     did(auto, jobs(4))
@@ -287,7 +305,7 @@ def test_stated_threads_are_not_those_of_workers(timed):
 
 
 def test_workers_that_are_not_faster_are_let_go(timed):
-    times = {"loop": 1.0, "stacked": 2.0, "threads": 0.5, "processes": 0.6}
+    times = {"loop": 1.0, "stacked": 2.0, "threads": 0.6, "processes": 0.7}
     auto = timed(expected_jobs=10**6, **times)
     did(auto, jobs(4))
     assert chosen(auto) == ["threads"] and auto.tapes["processes"].closed

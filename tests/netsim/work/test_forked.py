@@ -21,7 +21,6 @@ from netsim.records.totals import Totals
 from netsim.work.executors.forked import Forked
 from netsim.work.forked import obstacles, trial
 from netsim.work.forked.graph import ForkableGraph
-from netsim.work.forked.process import ForkedProcess
 from netsim.work.future import Shared
 from netsim.work.job import Stack
 
@@ -309,11 +308,12 @@ def test_a_process_that_is_killed_is_named_with_a_way_out(simulate):
 
 def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monkeypatch):
     handed_over, closed = [], []
-    tell = ForkedProcess.tell
+    hand_over = ForkableGraph._hand_over
 
-    def spy(self, said):
-        handed_over.extend(given[0] for name, *given in said if name == "close")
-        return tell(self, said)
+    def spy(self, name, *given):
+        hand_over(self, name, *given)
+        if name == "close":
+            handed_over.append(given[0])
 
     class Interrupting(Observer):
         def on_round_end(self, row: RoundRow, iterations):
@@ -323,7 +323,7 @@ def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monke
         def on_round_closed(self, round, time_s):
             closed.append(round)
 
-    monkeypatch.setattr(ForkedProcess, "tell", spy)
+    monkeypatch.setattr(ForkableGraph, "_hand_over", spy)
     with pytest.raises(KeyboardInterrupt):
         run_watched(simulate, Interrupting(), learner=LEARNER)
     assert len(handed_over) >= 4

@@ -17,7 +17,7 @@ from netsim.work.batching import Measurement, Stacking
 from netsim.work.executor import Executor
 from netsim.work.executors.auto import Auto
 from netsim.work.executors.inline import Inline
-from netsim.work.future import Future, Shared, awaited, opened, replaced
+from netsim.work.future import Shared, awaited, opened
 from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack, TrainingJob
 
@@ -687,7 +687,6 @@ def test_a_field_of_a_result_is_a_key_or_an_attribute(world_of):
 
 def test_what_holds_no_future_is_not_copied():
     value = {"a": [1, (2, 3)], "b": {"c": object()}}
-    assert replaced(value, {Future: Future.opened, Shared: id}) is value
     assert opened(value) is value
 
 
