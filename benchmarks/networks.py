@@ -10,7 +10,6 @@ not counted but told.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import tempfile
 import time
@@ -21,7 +20,6 @@ import torch
 from measured import spread
 
 from netsim.app.build import build
-from netsim.core.budget import Budget
 from netsim.scenario.loading import load_plan
 from netsim.work.batching import Stacking
 from netsim.work.executor import Executor
@@ -77,19 +75,30 @@ WAYS: dict[str, tuple[Callable[[], Executor], int]] = {
 }
 
 
+class Noting(Inline):
+    """Does jobs one by one, and notes those that can be stacked."""
+
+    def __init__(self) -> None:
+        super().__init__(None, Stacking("off"))
+        self.noted: list[TrainingJob] = []
+
+    def submit(self, job: TrainingJob) -> int:
+        """Note ``job`` before it is done."""
+        if job.stack is not None:
+            self.noted.append(job)
+        return super().submit(job)
+
+
 def jobs_of(scenario: str) -> list[TrainingJob]:
     """The training jobs of the first round."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.yaml"
         path.write_text(scenario)
-        learner = build(load_plan(path), Path.home() / ".cache" / "netsim", lambda text: None).learner
-    jobs = []
-    for device in range(learner.setup.device_count):
-        workload = learner.workload(device, 1, Budget(math.inf, 0.0, {}))
-        job = learner.training_job(device, 1, workload)
-        assert job is not None
-        jobs.append(job)
-    return jobs
+        once = ("rounds=1", "evaluation.samples=1")
+        simulation = build(load_plan(path, once), Path.home() / ".cache" / "netsim", lambda text: None)
+    simulation.executor = noting = Noting()
+    simulation.run()
+    return [job for job in noting.noted if job.stack and job.stack.label.startswith("training")]
 
 
 def seconds(executor: Executor, jobs: list[TrainingJob], threads: int) -> float:
@@ -114,7 +123,8 @@ def main() -> None:
             continue
         jobs = jobs_of(scenario)
         executors = {way: make() for way, (make, _) in WAYS.items()}
-        executors["auto"].prepare("cpu", 100 * len(jobs))
+        for executor in executors.values():
+            executor.prepare("cpu", 100 * len(jobs))
         first = {way: seconds(executors[way], jobs, threads) for way, (_, threads) in WAYS.items()}
         taken: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(arguments.repeats):

@@ -21,6 +21,7 @@ from typing import Annotated
 import numpy as np
 import reproduce
 import typer
+from differences import draw
 from reproduce_server import with_error
 
 from analysis.compare import compare, comparison_figure
@@ -53,12 +54,14 @@ class Study:
         cases: Its rows.
         columns: Heading and metric of each column; the metric is the mean over devices at the end, in percent.
         settings: key=value, for all cases.
+        claims: Differences that the paper's claims are about: two cases, each with its column.
     """
 
     about: str
     cases: tuple[Case, ...]
     columns: dict[str, str]
     settings: tuple[str, ...] = field(default=())
+    claims: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = field(default=())
 
 
 HEADS = ("main", "aux1", "aux2", "aux3", "aux4")
@@ -73,6 +76,11 @@ SKEWS = {
     "β = 0.5": ("partition={name: dirichlet, concentration: 0.5, min_samples: 20}",),
 }
 FASHION, DIGITS = "fashion_mnist", "mnist"
+
+
+def _in_turn(*ends: tuple[str, str]) -> tuple[tuple[tuple[str, str], tuple[str, str]], ...]:
+    """Return each case and column against the one before it."""
+    return tuple((after, before) for before, after in itertools.pairwise(ends))
 
 
 def _swapped(private: str) -> tuple[str, ...]:
@@ -95,6 +103,11 @@ ALIKE = (
     "evaluation={every: 10}",
 )
 """The setting of MHD's Section 4.2: eight clients with the same network, primary labels at random."""
+RESIDUAL = (
+    "data.size=28",
+    "learner.networks={image: {name: small_resnet, widths: [8, 16], blocks: 1, stem_stride: 2}}",
+)
+"""Residual blocks with BatchNorm, as the paper's ResNet-34 has them."""
 ALONE = ("learner.nu_aux=0", "learner.nu_emb=0")
 SHORT = ("rounds=10", "evaluation={every: 5}")
 FAST = ("learner.server_learning_rate=0.05", "learner.on_nan=drop")
@@ -117,6 +130,7 @@ STUDIES = {
         ),
         BETAS,
         ALIKE,
+        _in_turn(("isolated", "β_sh main"), *((f"m = {m}", f"β_sh aux{m}") for m in (1, 2, 3, 4))),
     ),
     "graphs": Study(
         "MHD, who learns from whom, 4 devices, 3 auxiliary heads, s = 100 (paper: Figure 6)",
@@ -126,6 +140,22 @@ STUDIES = {
         ),
         {name: metric for name, metric in BETAS.items() if "aux4" not in name},
         (*ALIKE, "devices.count=4", "learner.auxiliary_heads=3"),
+        _in_turn(("islands", "β_sh aux3"), ("cycle", "β_sh aux3"), ("baseline", "β_sh aux3")),
+    ),
+    "collapse": Study(
+        "MHD, weight ν_aux of the auxiliary heads' loss: without BatchNorm at 14 pixels, with it at 28 (paper: 3)",
+        tuple(
+            Case(f"{label}, ν_aux = {weight:g}", "mhd_fashion", "mhd", (*network, f"learner.nu_aux={weight}"))
+            for label, network in {"cnn": (), "ResNet": RESIDUAL}.items()
+            for weight in (0.3, 3.0)
+        ),
+        {name: metric for name, metric in BETAS.items() if "aux4" not in name},
+        (*ALIKE, "learner.auxiliary_heads=3", "learner.learning_rate=0.01"),
+        tuple(
+            ((f"{label}, ν_aux = 3", column), (f"{label}, ν_aux = 0.3", column))
+            for label in ("cnn", "ResNet")
+            for column in ("β_sh aux3", "β_priv main")
+        ),
     ),
     "public": Study(
         "FedZKT against FedMD, IID (paper: Table I)",
@@ -141,6 +171,11 @@ STUDIES = {
         ),
         ZKT,
         (*SHORT, "partition={name: iid}"),
+        tuple(
+            ((f"FedZKT, {private}", column), (f"FedMD, {private}", "global model"))
+            for private in (FASHION, DIGITS)
+            for column in ("devices", "global model")
+        ),
     ),
     "losses": Study(
         "FedZKT, what generator and global model play for (paper: Table II)",
@@ -151,6 +186,11 @@ STUDIES = {
         ),
         {**ZKT, "input gradient, times 100 [1]": "input_gradient"},
         (*SHORT, *FAST),
+        tuple(
+            ((f"{skew}, sl", "global model"), (f"{skew}, {loss}", "global model"))
+            for skew in SKEWS
+            for loss in ("kl", "l1")
+        ),
     ),
     "long": Study(
         "FedZKT, three times as many rounds, at the better step size of the server: loss, and weight λ",
@@ -164,6 +204,11 @@ STUDIES = {
         ),
         ZKT,
         ("rounds=30", "evaluation={every: 10}"),
+        tuple(
+            (("5 classes, sl", column), (f"5 classes, {other}", column))
+            for other in ("kl", "sl, λ = 1")
+            for column in ("global model", "devices")
+        ),
     ),
     "l2": Study(
         "FedZKT, weight λ of the distance to what was received; λ = 0.1 is sl above (paper: Table IV)",
@@ -261,6 +306,19 @@ def paired(found: dict[str, list[Run]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def differences(study: Study, found: dict[str, list[Run]]) -> dict[str, list[float]]:
+    """By claim, the points of difference on each seed that both cases have."""
+    gained = {}
+    for sides in study.claims:
+        ends = [
+            {one.seed: 100 * final(one, study.columns[column]) for one in found.get(label, ())}
+            for label, column in sides
+        ]
+        after, before = (f"{label}, {column}" for label, column in sides)
+        gained[f"{after} − {before}"] = [ends[0][seed] - ends[1][seed] for seed in ends[0] if seed in ends[1]]
+    return gained
+
+
 def main(
     studies: Annotated[list[str], typer.Argument(help=f"Some of {', '.join(STUDIES)}.")],
     seeds: Annotated[int, typer.Option(help="Seeds 0 to this minus 1.")] = 3,
@@ -268,6 +326,9 @@ def main(
     workers: Annotated[int, typer.Option(help="Runs at a time.")] = os.cpu_count() or 1,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, passed on.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Where a study's curves go; the last study's.")] = None,
+    claims: Annotated[
+        Path | None, typer.Option(help="Where a figure of the claims' differences goes.")
+    ] = None,
 ) -> None:
     """Run what is missing, print tables, draw the figure."""
     for name in studies:
@@ -293,12 +354,16 @@ def main(
     ]
     with ThreadPoolExecutor(workers) as pool:
         folders = list(pool.map(run, keys))
+    gained = {}
     for name in studies:
         found: dict[str, list[Run]] = {}
         for (study, case, _), folder in zip(keys, folders, strict=True):
             if study == name and folder:
                 found.setdefault(case.label, []).append(load_run(folder))
         print(table(STUDIES[name], found))
+        gained[STUDIES[name].about] = differences(STUDIES[name], found)
+    if claims:
+        draw(gained, "accuracy").savefig(claims, dpi=110)
     loaded: Sequence[Run] = [one for same in found.values() for one in same]
     if figure and (drawn := comparison_figure(loaded)) is not None:
         print(compare(list(loaded)).to_string(index=False))

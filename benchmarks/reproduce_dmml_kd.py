@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import reproduce
 import typer
-from matplotlib.figure import Figure
+from differences import draw
 from reproduce_server import with_error
 
 from analysis.runs.run import Run, load_run
@@ -181,36 +180,6 @@ def differences(study: Study, found: Mapping[str, Mapping[int, Run]]) -> dict[st
     return gained
 
 
-def draw(gained: Mapping[str, Mapping[str, list[float]]]) -> Figure:
-    """Draw all differences by study: each seed, and mean with standard error."""
-    heights = [len(rows) for rows in gained.values()]
-    figure, panels = plt.subplots(
-        len(gained),
-        squeeze=False,
-        sharex=True,
-        figsize=(8, 1 + 0.32 * sum(heights) + 0.5 * len(gained)),
-        gridspec_kw={"height_ratios": heights},
-        layout="constrained",
-    )
-    for (about, rows), panel in zip(gained.items(), panels[:, 0], strict=True):
-        for place, values in enumerate(rows.values()):
-            panel.plot(values, [place] * len(values), "o", color="tab:gray", alpha=0.4, markersize=4)
-            panel.errorbar(
-                np.mean(values), place, xerr=error_of(values), fmt="D", color="tab:blue", capsize=3
-            )
-        panel.axvline(0, color="black", linewidth=0.8)
-        panel.set_yticks(range(len(rows)), list(rows), fontsize=8)
-        panel.set_ylim(len(rows) - 0.5, -0.5)
-        panel.set_title(about, fontsize=9, loc="left")
-    panels[-1, 0].set_xlabel("fused accuracy, paired by seed [points]")
-    return figure
-
-
-def error_of(values: list[float]) -> float:
-    """Standard error of the mean."""
-    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
-
-
 def table(study: Study, found: Mapping[str, Mapping[int, Run]]) -> str:
     """A study's runs by case and seed; differences are of the same seeds."""
     heads = (
@@ -285,7 +254,7 @@ def main(
         print(table(STUDIES[name], found))
         gained[STUDIES[name].about] = differences(STUDIES[name], found)
     if figure:
-        draw(gained).savefig(figure, dpi=110)
+        draw(gained, "fused accuracy").savefig(figure, dpi=110)
 
 
 if __name__ == "__main__":

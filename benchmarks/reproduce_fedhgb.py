@@ -25,6 +25,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import reproduce
 import typer
+from differences import draw
 
 from analysis.runs.run import load_run
 
@@ -232,8 +233,13 @@ def spread(values: Sequence[float], sign: str = "", digits: int = 1) -> str:
 
 def paired(found: Mapping[int, float], other: Mapping[int, float]) -> str:
     """Mean ± standard error of the differences on the same seeds."""
-    both = [seed for seed in found if seed in other]
-    return spread([found[seed] - other[seed] for seed in both], "+") if len(both) > 1 else "-"
+    both = differences(found, other)
+    return spread(both, "+") if len(both) > 1 else "-"
+
+
+def differences(found: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
+    """Return the differences on the seeds that both have."""
+    return [found[seed] - other[seed] for seed in found if seed in other]
 
 
 Runs = Annotated[Path, typer.Option(help="Where the run folders go.")]
@@ -243,9 +249,15 @@ RUNS, ALL = Path("runs/fedhgb"), ",".join(WORLDS)
 
 
 @app.command()
-def table(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None:
+def table(
+    runs: Runs = RUNS,
+    workers: Workers = 1,
+    worlds: Worlds = ALL,
+    figure: Annotated[Path | None, typer.Option(help="Where a figure of all differences goes.")] = None,
+) -> None:
     """Compare all methods with right and with wrong labels."""
     study = Study(runs, workers)
+    gained: dict[str, dict[str, list[float]]] = {}
     for world in worlds.split(","):
         rate, lift = chosen(study, world)
         cases = {
@@ -277,6 +289,13 @@ def table(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None
                 paired(accuracy[method], accuracy[name]) if name != method else ""
                 for name in ("FedAvg", "M-GB", "C-GB")
             ]
+            gained.setdefault(f"{world}, {kind} labels", {}).update(
+                {
+                    f"{method} − {name}": differences(accuracy[method], accuracy[name])
+                    for name in ("FedAvg", "M-GB", "C-GB")
+                    if method == "FedHGB" or (name == "FedAvg" and name != method)
+                }
+            )
             blends = METHODS[method][0] != "fedavg"
             effective = (
                 [mean_metric(folder, "effective_clients") for folder in own.values()] if blends else []
@@ -289,6 +308,8 @@ def table(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None
                 f"| {spread(effective) if effective else ''} | {spread(lost) if lost else ''} |",
                 flush=True,
             )
+    if figure:
+        draw(gained, "fused accuracy").savefig(figure, dpi=110)
 
 
 @app.command()

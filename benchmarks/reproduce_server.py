@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import reproduce
+from differences import draw
 
 from analysis.runs.run import Run, load_run
 from analysis.tables import FUSED, accuracy_by_round, to_target
@@ -93,6 +94,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument(
+        "--figure", type=Path, help="where a figure of all differences to the first method goes"
+    )
     parser.add_argument("--set", action="append", default=[], help="key=value, passed on")
     words = parser.parse_args()
     settings = [f"rounds={words.rounds}", "evaluation.every=2", *words.set]
@@ -118,6 +122,20 @@ def main() -> None:
             for method in words.methods
         }
         print(table(case, {method: runs for method, runs in found.items() if runs}))
+    if words.figure:
+        first, *others = words.methods
+        gained = {
+            f"case {case}": {
+                f"{method} − {first}": [
+                    100 * (final(loaded[case, method, seed]) - final(loaded[case, first, seed]))
+                    for seed in range(words.seeds)
+                    if (case, method, seed) in loaded and (case, first, seed) in loaded
+                ]
+                for method in others
+            }
+            for case in words.cases
+        }
+        draw(gained, "fused accuracy").savefig(words.figure, dpi=110)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes
 from netsim.work.job import TrainingJob
 
@@ -37,7 +38,7 @@ def run_pickled(packed: bytes) -> bytes:
 def main(repeats: int = 15) -> None:
     """Print medians, and the ratio of the two ways in each repetition: they take turns in one run."""
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    executor = Processes(Processes.Options(workers=1))
+    executor = Processes(PooledOptions(workers=1))
 
     def pickled(function: Callable[..., Any], state: dict[str, torch.Tensor]) -> None:
         pickle.loads(pool.submit(run_pickled, pickle.dumps((function, state), protocol=5)).result())
