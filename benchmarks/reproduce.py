@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +95,13 @@ def load_accuracy(folder: Path) -> str:
     )
 
 
+def core_minutes(folders: Iterable[Path]) -> str:
+    """Say how long runs took, one core each, whenever they were done; Python's start is not in it."""
+    told = [json.loads((folder / "metadata.json").read_text()) for folder in folders]
+    minutes = sum(one["build_wall_s"] + one["wall_s"] for one in told) / 60
+    return f"{len(told)} runs, {minutes:.0f} minutes of one core\n"
+
+
 def late_accuracy(run: Run) -> pd.Series:
     """Accuracy in per cent by modality: mean over the devices and the last quarter of the evaluated rounds."""
     accuracy = run.metrics[run.metrics.name == "accuracy"]
@@ -143,6 +150,7 @@ def main(
     with ThreadPoolExecutor(workers) as pool:
         folders = list(pool.map(lambda c: run(scenario, *c, settings or [], runs), cases))
     folders.sort(key=lambda f: learners.split(",").index(f.name.rpartition("-seed")[0]))
+    print(core_minutes(folders))
     loaded = [load_run(folder) for folder in folders]
     print(compare(loaded).to_string(index=False))
     if any(len(one.metrics) for one in loaded):

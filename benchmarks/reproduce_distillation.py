@@ -354,6 +354,7 @@ def main(
     ]
     with ThreadPoolExecutor(workers) as pool:
         folders = list(pool.map(run, keys))
+    print(reproduce.core_minutes(folder for folder in folders if folder))
     gained = {}
     for name in studies:
         found: dict[str, list[Run]] = {}

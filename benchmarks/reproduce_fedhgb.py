@@ -138,6 +138,7 @@ class Study:
                     found[case] = future.result()
                 except SystemExit as error:
                     print(error, file=sys.stderr)
+        print(reproduce.core_minutes(found.values()), file=sys.stderr)
         return found
 
     def accuracies(self, cases: Iterable[Case]) -> dict[Case, float]:

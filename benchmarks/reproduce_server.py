@@ -113,6 +113,7 @@ def main() -> None:
 
     with ThreadPoolExecutor(words.workers) as pool:
         folders = list(pool.map(attempt, keys))
+    print(reproduce.core_minutes(folder for folder in folders if folder))
     loaded = {key: load_run(folder) for key, folder in zip(keys, folders, strict=True) if folder}
     for case in words.cases:
         found = {
