@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from netsim.core.errors import ScenarioError
@@ -17,13 +17,16 @@ from netsim.world.topology.files import read_links
 from netsim.world.topology.placement import Positions
 from netsim.world.topology.regular import regular_links
 
+Ends = NDArray[np.int64]
+"""Numbers of the two devices that each link connects, [links, 2]."""
+
 
 class LinkRule(ABC):
-    """A rule that makes an undirected graph of links from positions.
+    """A rule that makes links without direction from positions.
 
     Attributes:
         Options: The model of the scenario's ``topology.links`` block.
-        random: Whether another draw gives another graph for the same positions.
+        random: Whether another draw gives other links for the same positions.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -33,22 +36,22 @@ class LinkRule(ABC):
         self.options = options
 
     def check(self, count: int) -> None:  # noqa: B027 (a hook)
-        """Check whether such a graph of ``count`` devices can exist, as far as that is known before it is drawn.
+        """Check whether ``count`` devices can have such links, as far as that is known before they are drawn.
 
         Raises:
             ScenarioError: It cannot; the message names the key.
         """
 
     @abstractmethod
-    def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """Return the graph of links; nodes are 0 to len(positions) - 1.
+    def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
+        """Return the links [links, 2]; neither their order nor that of a link's ends matters.
 
         Args:
             positions: Positions of the devices [m], shape [devices, 2].
             rng: Stream of this draw, for random rules.
 
         Raises:
-            ScenarioError: There is no such graph of this number of devices.
+            ScenarioError: This number of devices cannot have such links.
         """
 
 
@@ -69,16 +72,14 @@ class Range(LinkRule):
 
     options: Range.Options
 
-    def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
+    def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
         """Link all pairs with distance <= range_m, up to rounding; distances are those of the table ``links``."""
         from scipy.spatial import cKDTree  # takes longer to import than a scenario to check
 
         longest_m = self.options.range_m * (1 + self.ROUNDING)
         # The tree rounds distances in another way, so it searches a little farther, and distance_m decides.
-        near = cKDTree(positions).query_pairs(longest_m * (1 + self.ROUNDING), output_type="ndarray")
-        return _graph(
-            len(positions), ((a, b) for a, b in near.tolist() if distance_m(positions, a, b) <= longest_m)
-        )
+        near: Ends = cKDTree(positions).query_pairs(longest_m * (1 + self.ROUNDING), output_type="ndarray")
+        return near[distance_m(positions, near) <= longest_m]
 
 
 class Edges(LinkRule):
@@ -106,10 +107,9 @@ class Edges(LinkRule):
         """Check that each link has two different devices as its ends."""
         self._pairs(count)
 
-    def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
-        """Return the graph of the given links."""
-        count = len(positions)
-        return _graph(count, self._pairs(count))
+    def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
+        """Return the given links."""
+        return _ends(self._pairs(len(positions)))
 
     def _pairs(self, count: int) -> Sequence[tuple[int, int]]:
         if self.options.file is not None:
@@ -136,7 +136,7 @@ class Regular(LinkRule):
     random = True
     options: Regular.Options
 
-    def graph(self, positions: Positions, rng: np.random.Generator) -> nx.Graph:
+    def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
         """Draw a regular graph with uniform probability; see :func:`netsim.world.topology.regular.regular_links`."""
         degree, count = self.options.degree, len(positions)
         if degree >= count:
@@ -148,22 +148,14 @@ class Regular(LinkRule):
                 f"topology.links.degree: degree times devices must be even, since a link has two ends "
                 f"(got {degree} × {count}); change either by one"
             )
-        return _graph(count, regular_links(degree, count, rng))
+        return _ends(regular_links(degree, count, rng))
 
 
-def _graph(count: int, links: Iterable[tuple[int, int]]) -> nx.Graph:
-    """Return the graph of ``links``, by (lower, higher) device number, in an order that depends on them alone."""
-    graph = nx.Graph()
-    graph.add_nodes_from(range(count))
-    graph.add_edges_from(sorted(links))
-    return graph
+def _ends(links: Iterable[tuple[int, int]]) -> Ends:
+    return np.array(list(links), dtype=np.int64).reshape(-1, 2)
 
 
-def distance_m(positions: Positions, a: int, b: int) -> float:
-    """Return the distance of two devices [m]."""
-    return float(np.hypot(*(positions[a] - positions[b])))
-
-
-def distances_m(graph: nx.Graph, positions: Positions) -> dict[tuple[int, int], float]:
-    """Return the distance of each link [m], by (lower, higher) device number."""
-    return {(min(a, b), max(a, b)): distance_m(positions, a, b) for a, b in sorted(graph.edges)}
+def distance_m(positions: Positions, links: Ends) -> NDArray[np.float64]:
+    """Return the distance of each link's devices [m]."""
+    x_m, y_m = (positions[links[:, 0]] - positions[links[:, 1]]).T
+    return np.hypot(x_m, y_m)

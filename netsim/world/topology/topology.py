@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
 
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
-from netsim.world.topology.links import LinkRule, distances_m
+from netsim.world.topology.links import Ends, LinkRule, distance_m
 from netsim.world.topology.placement import Placement, Positions
 
 DRAWS = 1000
@@ -18,6 +20,9 @@ DRAWS = 1000
 
 At Γ = 0, the hardest case of the paper, about 58 % of draws are connected.
 """
+
+MOST_PLACED, FEWEST_DRAWS = 1_000_000, 20
+"""Devices in all those draws; of large networks there are fewer draws, but at least so many."""
 
 
 class Link(NamedTuple):
@@ -58,14 +63,26 @@ class Topology:
         }
 
 
-def disconnected_part(graph: nx.Graph, owners: Mapping[str, frozenset[int]]) -> str | None:
-    """Return which graph is not connected: ``"the graph"`` or the sub-graph of a modality; None if all are."""
-    if not nx.is_connected(graph):
+def disconnected_part(count: int, links: Ends, owners: Mapping[str, frozenset[int]]) -> str | None:
+    """Return what ``links`` leave unconnected: ``"the graph"`` or the sub-graph of a modality; None if nothing."""
+    if not _is_connected(np.arange(count), links):
         return "the graph"
     for modality, devices in owners.items():
-        if devices and not nx.is_connected(graph.subgraph(devices)):
+        if devices and not _is_connected(np.array(sorted(devices)), links):
             return f"the sub-graph of modality {modality!r}"
     return None
+
+
+def _is_connected(devices: NDArray[np.int64], links: Ends) -> bool:
+    """Return whether ``links`` between ``devices``, in ascending order, connect all of them."""
+    from scipy.sparse import coo_array  # takes longer to import than a scenario to check
+    from scipy.sparse.csgraph import connected_components
+
+    a, b = np.searchsorted(devices, links[np.isin(links, devices).all(axis=1)]).T
+    if len(a) < len(devices) - 1:
+        return False
+    matrix = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(devices), len(devices)))
+    return bool(connected_components(matrix, directed=False, return_labels=False) == 1)
 
 
 def draw_topology(
@@ -93,15 +110,21 @@ def draw_topology(
         ScenarioError: No draw was connected, or placement and links are not random and not connected.
     """
     part: str | None = None
-    for draw in range(DRAWS if placement.random or links.random else 1):
+    draws = max(FEWEST_DRAWS, min(DRAWS, MOST_PLACED // count)) if placement.random or links.random else 1
+    for draw in range(draws):
         positions = placement.positions(count, stream(seed, "placement", draw))
-        graph = links.graph(positions, stream(seed, "links", draw))
-        part = disconnected_part(graph, owners) if require_connected else None
+        ends = np.unique(np.sort(links.links(positions, stream(seed, "links", draw)), axis=1), axis=0)
+        part = disconnected_part(count, ends, owners) if require_connected else None
         if part is None:
-            return Topology(positions, graph, distances_m(graph, positions), draw + 1)
+            pairs = list(map(tuple, ends.tolist()))
+            graph = nx.Graph()
+            graph.add_nodes_from(range(count))
+            graph.add_edges_from(pairs)
+            distances_m = dict(zip(pairs, distance_m(positions, ends).tolist(), strict=True))
+            return Topology(positions, graph, distances_m, draw + 1)
     tried = "in the placement given"
     if placement.random or links.random:
-        tried = f"in any of {DRAWS} {'placements' if placement.random else 'graphs'} drawn"
+        tried = f"in any of {draws} {'placements' if placement.random else 'graphs'} drawn"
     raise ScenarioError(
         f"topology: {part} is not connected {tried}; bring devices closer together, lengthen "
         "links.range_m, add edges, raise links.degree, or set require_connected: false"

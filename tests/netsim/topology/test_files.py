@@ -8,8 +8,9 @@ from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 from netsim.scenario import load_plan
+from netsim.world.topology import draw_topology
 from netsim.world.topology.links import Edges
-from netsim.world.topology.placement import Coordinates
+from netsim.world.topology.placement import Coordinates, Grid
 
 
 def edges(path, text):
@@ -18,7 +19,7 @@ def edges(path, text):
 
 
 def graph(links, count=5):
-    return {tuple(sorted(edge)) for edge in links.graph(np.zeros((count, 2)), stream(0)).edges}
+    return {tuple(sorted(edge)) for edge in links.links(np.zeros((count, 2)), stream(0)).tolist()}
 
 
 RING = {(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)}
@@ -35,7 +36,8 @@ RING = {(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)}
 )
 def test_a_csv_file_is_the_links_that_it_lists(tmp_path, text):
     assert graph(edges(tmp_path / "g.csv", text)) == RING
-    assert list(edges(tmp_path / "g.csv", text).graph(np.zeros((7, 2)), stream(0))) == list(range(7))
+    topology = draw_topology(Grid(Grid.Options(spacing_m=1, columns=3)), edges(tmp_path / "g.csv", text), 7, {}, 0, False)
+    assert list(topology.graph) == list(range(7))
 
 
 def test_a_graphml_file_is_the_graph_that_was_written(tmp_path):

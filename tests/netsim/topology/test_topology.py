@@ -13,6 +13,7 @@ from netsim.world.topology import draw_topology, metropolis_weights
 from netsim.world.topology.links import Edges, Range, Regular
 from netsim.world.topology.placement import Coordinates, Disc, Grid
 from netsim.world.topology.regular import _switched, regular_links
+from netsim.world.topology.topology import disconnected_part
 
 
 def disc(diameter_m=100.0):
@@ -36,7 +37,7 @@ def weights(graph):
 def test_mean_degree_of_twelve_devices_in_a_disc(range_m, mean_degree):
     """(n - 1) F(r/R). 2,000 placements; a naive radius R·U instead of R·√U would give more than 8 at 50 m."""
     degrees = [
-        np.mean([d for _, d in within(range_m).graph(disc().positions(12, stream(s, "p")), stream(s)).degree])
+        2 * len(within(range_m).links(disc().positions(12, stream(s, "p")), stream(s))) / 12
         for s in range(2000)
     ]
     assert 11 * linked_probability(range_m / 50) == pytest.approx(mean_degree, abs=1e-6)
@@ -51,7 +52,7 @@ def test_devices_in_a_disc_are_uniform_in_area():
 
 def test_links_end_at_their_range():
     placement = Coordinates(Coordinates.Options(positions_m=[(0, 0), (50, 0), (100.001, 0)]))
-    assert set(within().graph(placement.positions(3, stream(0)), stream(0)).edges) == {(0, 1)}
+    assert within().links(placement.positions(3, stream(0)), stream(0)).tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("range_m", [1.7, 0.1, 50.0, 1e-3, 12345.678])
@@ -59,15 +60,15 @@ def test_what_is_exactly_at_the_range_is_linked(range_m):
     """A triangle of sides 8, 15 and 17; a grid whose rows are apart by the range, which 0.1 and its multiples round."""
     corner = [range_m * 8 / 17, range_m * 15 / 17]
     positions = np.array([[0.0, 0.0], corner])
-    assert within(range_m).graph(positions, stream(0)).number_of_edges() == 1
+    assert within(range_m).links(positions, stream(0)).shape[0] == 1
     grid = Grid(Grid.Options(spacing_m=range_m, columns=20)).positions(400, stream(0))
-    assert within(range_m).graph(grid, stream(0)).number_of_edges() == 2 * 20 * 19
-    assert within(range_m * (1 - 1e-6)).graph(grid, stream(0)).number_of_edges() == 0
+    assert within(range_m).links(grid, stream(0)).shape[0] == 2 * 20 * 19
+    assert within(range_m * (1 - 1e-6)).links(grid, stream(0)).shape[0] == 0
 
 
 def test_links_of_a_range_are_those_that_the_table_of_distances_says():
     """The case 0.8, 1.5: 1.7 m, which the tree computes as a little more; and 300 placements by brute force."""
-    assert within(1.7).graph(np.array([[0.0, 0.0], [0.8, 1.5]]), stream(0)).number_of_edges() == 1
+    assert within(1.7).links(np.array([[0.0, 0.0], [0.8, 1.5]]), stream(0)).shape[0] == 1
     for seed in range(300):
         positions = stream(seed, "p").integers(0, 60, (12, 2)) / 10
         distances_m = {
@@ -75,12 +76,37 @@ def test_links_of_a_range_are_those_that_the_table_of_distances_says():
         }
         range_m = float(stream(seed, "r").choice([d for d in distances_m.values() if d > 0]))
         expected = {pair for pair, d in distances_m.items() if d <= range_m * (1 + 1e-9)}
-        assert set(within(range_m).graph(positions, stream(0)).edges) == expected
+        assert set(map(tuple, within(range_m).links(positions, stream(0)).tolist())) == expected
 
 
 def test_a_grid_is_filled_row_by_row():
     grid = Grid(Grid.Options(spacing_m=10, columns=3))
     assert grid.positions(5, stream(0)).tolist() == [[0, 0], [10, 0], [20, 0], [0, 10], [10, 10]]
+
+
+def test_what_is_connected_is_what_networkx_says():
+    """Random links, and two modalities whose owners are some of the devices; 300 graphs."""
+    said = set()
+    for seed in range(300):
+        rng = stream(seed, "g")
+        graph = nx.gnp_random_graph(9, rng.uniform(0.1, 0.6), seed=seed)
+        owners = {m: frozenset(rng.choice(9, rng.integers(0, 9), replace=False).tolist()) for m in "ab"}
+        expected = None
+        if not nx.is_connected(graph):
+            expected = "the graph"
+        else:
+            apart = [m for m in "ab" if owners[m] and not nx.is_connected(graph.subgraph(owners[m]))]
+            expected = f"the sub-graph of modality {apart[0]!r}" if apart else None
+        ends = np.array(list(graph.edges), dtype=np.int64).reshape(-1, 2)
+        assert disconnected_part(9, ends, owners) == expected
+        said.add(expected)
+    assert len(said) == 4
+
+
+def test_a_large_network_that_cannot_be_connected_is_given_up_soon():
+    """10,000 devices far apart: 100 placements, not 1,000."""
+    with pytest.raises(ScenarioError, match="in any of 100 placements drawn"):
+        draw_topology(disc(1e6), within(1.0), 10_000, {}, 0, True)
 
 
 def test_given_edges_may_be_of_any_length():
@@ -93,8 +119,8 @@ def test_given_edges_may_be_of_any_length():
     ("count", "degree"), [(2, 1), (12, 3), (12, 5), (12, 7), (12, 9), (12, 11), (100, 20)]
 )
 def test_in_a_regular_graph_every_device_has_as_many_links(count, degree):
-    graph = regular(degree).graph(np.zeros((count, 2)), stream(0))
-    assert list(graph) == list(range(count))
+    graph = nx.Graph(regular(degree).links(np.zeros((count, 2)), stream(0)).tolist())
+    assert sorted(graph) == list(range(count))
     assert {d for _, d in graph.degree} == {degree}
 
 
