@@ -198,6 +198,21 @@ class TransferBatch:
             return list(value.tolist())
         return [value] * len(self) if isinstance(value, SINGLE) else list(value)
 
+    def of_rounds(self, every: int) -> TransferBatch | None:
+        """Return the transfers of every so-many-th round; None if there are none."""
+        if not isinstance(self.round, np.ndarray):
+            return None if self.round % every else self
+        places = np.flatnonzero(self.round % every == 0)
+        if len(places) in (0, len(self)):
+            return self if len(places) else None
+        kept = {name: getattr(self, name) for name in TransferRow._fields}
+        for name, value in kept.items():
+            if isinstance(value, np.ndarray):
+                kept[name] = value[places]
+            elif not isinstance(value, SINGLE):
+                kept[name] = [value[place] for place in places.tolist()]
+        return TransferBatch(**kept)
+
     def rows(self) -> list[TransferRow]:
         """Return the transfers, row by row."""
         return [TransferRow(*row) for row in zip(*map(self.each, TransferRow._fields), strict=True)]

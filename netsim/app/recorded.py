@@ -68,6 +68,7 @@ def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recor
             simulation.device_rows(),
             simulation.link_rows(),
             simulation.modalities,
+            scenario.records.transfers,
         )
     except OSError as error:
         raise ScenarioError(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import held, raise_again
@@ -103,6 +103,7 @@ class Recorder(Observer):
         devices: Sequence[DeviceRow],
         links: Sequence[LinkRow],
         modalities: Sequence[str],
+        transfers: Literal["all", "summary"] | int = "all",
     ) -> None:
         self.folder = folder
         self.metadata: dict[str, Any] = {"schema": SCHEMA, "status": "running", **metadata}
@@ -116,6 +117,7 @@ class Recorder(Observer):
                 writer.add(row)
             writer.close()
         self._modalities = list(modalities)
+        self._every = {"all": 1, "summary": 0}[transfers] if isinstance(transfers, str) else transfers
         self._rounds = TableWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
         self._outside = TableWriter(folder, "outside")
         self._transfers = BatchWriter(folder, "transfers")
@@ -137,8 +139,10 @@ class Recorder(Observer):
         self._write("metadata.json", self.metadata)
 
     def on_transfers(self, batch: TransferBatch) -> None:
-        """Add rows to ``transfers``."""
-        self._transfers.add_batch(batch)
+        """Add rows to ``transfers``, those that the scenario asks for."""
+        kept = batch.of_rounds(self._every) if self._every else None
+        if kept is not None:
+            self._transfers.add_batch(kept)
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
         """Add rows to ``metrics``."""

@@ -282,6 +282,16 @@ class Jobs(Options):
     )
 
 
+class RecordsOptions(Options):
+    """Block ``records``: what is written of a run."""
+
+    transfers: Literal["all", "summary"] | Annotated[int, Field(gt=0)] = Field(
+        "all",
+        description="table `transfers`: all; a number n: those of every n-th round; summary: none, what they come to "
+        "is in summary.json",
+    )
+
+
 class Scenario(Options):
     """A whole scenario file."""
 
@@ -311,6 +321,7 @@ class Scenario(Options):
     costs: Costs = Field(Costs(), description="what learning costs in FLOPs and bits")
     evaluation: Evaluation = Field(Evaluation(), description="when and on what models are evaluated")
     jobs: Jobs = Field(Jobs(), description="what the real training runs on")
+    records: RecordsOptions = Field(RecordsOptions(), description="what is written of the run")
 
 
 COMPONENTS: dict[tuple[str, ...], str] = {

@@ -227,6 +227,34 @@ def test_list_alone_names_every_kind():
     assert result.exit_code == 0 and "rayleigh" in result.stdout and "dmml_kd_balance" in result.stdout
 
 
+@pytest.mark.parametrize(
+    "world",
+    [{}, {"radio": {"access": "shared"}}, {"protocol": "server_rounds"}],
+    ids=["arrays", "events", "server"],
+)
+def test_of_the_transfers_as_many_are_recorded_as_the_scenario_asks_for(run, world):
+    """All, those of rounds 2 and 4 of 5, none: every other table is the same, and so is what they come to."""
+    found = {}
+    for transfers in ("all", 2, "summary"):
+        result, folder = run(run_id=f"r{transfers}", rounds=5, records={"transfers": transfers}, **world)
+        assert result.exit_code == 0, result.output
+        found[transfers] = folder
+    tables = {key: pd.read_parquet(folder / "transfers.parquet") for key, folder in found.items()}
+    every = tables["all"]
+    assert set(every["round"]) == {1, 2, 3, 4, 5}
+    pd.testing.assert_frame_equal(tables[2], every[every["round"].isin([2, 4])].reset_index(drop=True))
+    assert not len(tables["summary"]) and tables["summary"].dtypes.equals(every.dtypes)
+    for table in ("rounds", "outside", "metrics", "links"):
+        assert len({(folder / f"{table}.parquet").read_bytes() for folder in found.values()}) == 1
+    assert len({(folder / "summary.json").read_bytes() for folder in found.values()}) == 1
+    assert load_run(found["summary"]).transfers.empty
+
+
+def test_a_number_of_rounds_that_is_none_is_refused(run):
+    result, _ = run(records={"transfers": 0})
+    assert result.exit_code != 0 and "records.transfers" in result.output and "Traceback" not in result.output
+
+
 @pytest.mark.parametrize("words", [[], ["run"], ["check"], ["list"]])
 def test_help_reads(words):
     result = netsim(*words, "--help")

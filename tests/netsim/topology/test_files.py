@@ -36,7 +36,9 @@ RING = {(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)}
 )
 def test_a_csv_file_is_the_links_that_it_lists(tmp_path, text):
     assert graph(edges(tmp_path / "g.csv", text)) == RING
-    topology = draw_topology(Grid(Grid.Options(spacing_m=1, columns=3)), edges(tmp_path / "g.csv", text), 7, {}, 0, False)
+    topology = draw_topology(
+        Grid(Grid.Options(spacing_m=1, columns=3)), edges(tmp_path / "g.csv", text), 7, {}, 0, False
+    )
     assert list(topology.graph) == list(range(7))
 
 
