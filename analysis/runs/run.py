@@ -284,8 +284,8 @@ def _read_table(folder: Path, table: str) -> pd.DataFrame:
     for part in parts:
         try:
             frames.append(pd.read_parquet(part))
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-            reason = str(error).splitlines()[0]
+        except Exception as error:  # of a damaged file: of many kinds
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(f"{part}: not readable as Parquet ({reason}); run the scenario again") from error
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]

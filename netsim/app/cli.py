@@ -245,6 +245,29 @@ def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, roun
 
 
 @app.command()
+def verify(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+) -> None:
+    """Check runs: are the files those that were written, and do seconds, joules and bits add up?"""
+    errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
+    with _said_in_short(errors):
+        from analysis.runs.run import RunError
+        from analysis.verify import verify as found_wrong
+
+        wrong = []
+        for folder in folders:
+            try:
+                lines = found_wrong(folder)
+            except RunError as error:
+                raise ScenarioError(str(error)) from None
+            wrong += [f"{folder}: {line}" for line in lines]
+            if not lines:
+                out.print(f"{folder}: ok", markup=False)
+        if wrong:
+            raise ScenarioError("\n".join(wrong))
+
+
+@app.command()
 def partition(
     file: ScenarioFile,
     settings: Settings = None,

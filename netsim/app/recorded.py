@@ -12,6 +12,7 @@ from typing import Any
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, reason
 from netsim.core.interrupts import Interrupted, come, held, listen
+from netsim.records.checksums import write_checksums
 from netsim.records.metadata import commit, hardware, versions
 from netsim.records.run_folder import Recorder, new_folder
 from netsim.records.totals import Totals
@@ -124,6 +125,8 @@ def run_recorded(
             recorder.write_metadata(
                 wall_s=run_s, outside_training_share=1 - work_s / run_s if run_s > 0 else 0.0
             )
+            if whole:
+                write_checksums(recorder.folder)
     status = recorder.metadata["status"]
     return Ended(
         status, error, summary, notes, run_s, work_s, totals.rounds_closed if whole else recorder.safe_rounds
