@@ -74,11 +74,15 @@ class Allowed(NamedTuple):
 
 
 ROUNDING = "uploads that share a band are charged once, not piece by piece: another order of float sums"
+FUSED = "momentum without weight decay rounds otherwise in PyTorch's fused SGD"
+
 ALLOWED: tuple[Allowed, ...] = (
     Allowed("*", "transfers", "energy_j", 1e-12, ROUNDING),
     Allowed("*", "rounds", "sending_j", 1e-12, ROUNDING),
     Allowed("*", "rounds", "battery_j", 1e-12, ROUNDING),
     Allowed("*", "outside", "*_j", 1e-12, ROUNDING),
+    Allowed("mhd*", "metrics", "value", 1e-6, FUSED),
+    Allowed("fedzkt*", "metrics", "value", 1e-6, FUSED),
     Allowed("fedasync*", "*", "*", math.inf, "the server computes for the uploads that it uses"),
     Allowed("fedbuff*", "*", "*", math.inf, "the server computes for the uploads that it uses"),
     Allowed("centralized", "rounds", "*", math.inf, "devices that compute nothing end in one moment"),
