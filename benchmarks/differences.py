@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -33,7 +34,7 @@ def draw(found: Differences, axis: str) -> Figure:
         panel.axvline(0, color="black", linewidth=0.8)
         panel.set_yticks(range(len(rows)), list(rows), fontsize=8)
         panel.set_ylim(len(rows) - 0.5, -0.5)
-        panel.set_title(about, fontsize=9, loc="left")
+        panel.set_title(textwrap.fill(about, 64), fontsize=9, loc="left")
     panels[-1, 0].set_xlabel(f"{axis}, paired by seed [points]")
     return figure
 
