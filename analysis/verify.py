@@ -1,4 +1,4 @@
-"""Whether a run's files are those that were written, and whether its seconds, joules and bits add up."""
+"""Verification of a run: its files are those that were written, and its seconds, joules and bits add up."""
 
 from __future__ import annotations
 

@@ -151,8 +151,8 @@ def test_netsim_knows_no_learner():
     assert importing("netsim", "learners") == set()
 
 
-def test_only_drawing_calls_analysis():
-    assert importing("netsim", "analysis") <= {"netsim.app.drawing"}
+def test_only_one_module_calls_analysis():
+    assert importing("netsim", "analysis") <= {"netsim.app.analysed"}
 
 
 @pytest.mark.parametrize("part", ["core", "world", "protocols", "scenario", "records", "learner", "events"])

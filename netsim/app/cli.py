@@ -146,8 +146,8 @@ def run(
     with _said_in_short(errors):
         plan = _plan(file, settings, seed, rounds)
 
+        from netsim.app.analysed import draw_run
         from netsim.app.build import build
-        from netsim.app.drawing import draw_run
         from netsim.app.progress import JsonLines, Screen
         from netsim.app.recorded import recorder_in, run_recorded
         from netsim.app.summary import print_summary
@@ -251,16 +251,12 @@ def verify(
     """Check runs: are the files those that were written, and do seconds, joules and bits add up?"""
     errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
     with _said_in_short(errors):
-        from analysis.runs.run import RunError
-        from analysis.verify import verify as found_wrong
+        from netsim.app.analysed import wrong_with
 
         wrong = []
         for folder in folders:
-            try:
-                lines = found_wrong(folder)
-            except RunError as error:
-                raise ScenarioError(str(error)) from None
-            wrong += [f"{folder}: {line}" for line in lines]
+            lines = wrong_with(folder)
+            wrong += lines
             if not lines:
                 out.print(f"{folder}: ok", markup=False)
         if wrong:
@@ -285,8 +281,8 @@ def partition(
             raise ScenarioError(f"--out: must end in {', '.join(IMAGES)} (got {str(image)!r})")
         plan = _plan(file, settings, seed, None)
 
+        from netsim.app.analysed import draw_partition
         from netsim.app.dealing import deal
-        from netsim.app.drawing import draw_partition
 
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)

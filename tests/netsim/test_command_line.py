@@ -45,6 +45,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(run):
     result, folder = run()
     assert result.exit_code == 0, result.output
     assert sorted(p.name for p in folder.iterdir()) == [
+        "checksums.sha256",
         "devices.parquet",
         "links.parquet",
         "metadata.json",

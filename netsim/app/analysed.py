@@ -1,4 +1,4 @@
-"""Figures of a run and of a partition, drawn by analysis."""
+"""Work of analysis for the commands: figures of a run and of a partition, and verification of a run."""
 
 from __future__ import annotations
 
@@ -36,3 +36,18 @@ def draw_partition(frame: pd.DataFrame, data: Any, heading: str, image: Path) ->
         save_figure(partition_figure(frame, data.classes, data.modalities, heading, data.surrogate), image)
     except OSError as error:
         raise ScenarioError(f"--out: {image}: {error.strerror or error}") from error
+
+
+def wrong_with(folder: Path) -> list[str]:
+    """Return what is wrong with the run in ``folder``, a line each.
+
+    Raises:
+        ScenarioError: It is no run's folder.
+    """
+    from analysis.runs.run import RunError
+    from analysis.verify import verify
+
+    try:
+        return [f"{folder}: {line}" for line in verify(folder)]
+    except RunError as error:
+        raise ScenarioError(str(error)) from None
