@@ -282,10 +282,17 @@ class Jobs(Options):
     )
 
 
+def _all_some_or_none(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value in ("all", "summary") if isinstance(value, str) else whole and value > 0:
+        return value
+    raise ValueError(f"must be all, summary, or a whole number of rounds, at least 1 (got {value!r})")
+
+
 class RecordsOptions(Options):
     """Block ``records``: what is written of a run."""
 
-    transfers: Literal["all", "summary"] | Annotated[int, Field(gt=0)] = Field(
+    transfers: Annotated[int | Literal["all", "summary"], BeforeValidator(_all_some_or_none)] = Field(
         "all",
         description="table `transfers`: all; a number n: those of every n-th round; summary: none, what they come to "
         "is in summary.json",

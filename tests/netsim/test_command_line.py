@@ -251,9 +251,14 @@ def test_of_the_transfers_as_many_are_recorded_as_the_scenario_asks_for(run, wor
     assert load_run(found["summary"]).transfers.empty
 
 
-def test_a_number_of_rounds_that_is_none_is_refused(run):
-    result, _ = run(records={"transfers": 0})
-    assert result.exit_code != 0 and "records.transfers" in result.output and "Traceback" not in result.output
+@pytest.mark.parametrize("value", [0, "many", True, 1.5, None, [], {"every": 2}])
+def test_other_words_for_transfers_are_refused_in_a_line(run, value):
+    result, _ = run(records={"transfers": value})
+    (line,) = result.output.strip().splitlines()
+    assert result.exit_code == 2
+    assert line.endswith(
+        f"records.transfers: must be all, summary, or a whole number of rounds, at least 1 (got {value!r})"
+    )
 
 
 @pytest.mark.parametrize("words", [[], ["run"], ["check"], ["list"]])
