@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 from collections.abc import Iterator, Mapping
@@ -49,7 +50,8 @@ class Writer:
     def _begin(self) -> None:
         self._file = io.BytesIO()
         self._pickler = pickle.Pickler(self._file, pickle.HIGHEST_PROTOCOL)
-        self._pickler.dispatch_table = {Future: _future, Shared: self._shared, Stack: self._once}
+        own: dict[type, Any] = {Future: _future, Shared: self._shared, Stack: self._once}
+        self._pickler.dispatch_table = copyreg.dispatch_table | own
 
     def _shared(self, shared: Shared) -> Any:
         if shared.number < self._shared_before:
