@@ -77,17 +77,21 @@ def _of_files(folder: Path) -> Iterator[str]:
             yield f"{CHECKSUMS}: line {number} is damaged"
         elif not file.is_file():
             yield f"{name}: missing"
-        elif _digest(file) != said:
-            yield f"{name}: is not the file that was written (its SHA-256 is another)"
+        else:
+            yield from _of_file(file, said)
     if not (folder / CHECKSUMS).read_bytes().endswith(b"\n"):
         yield f"{CHECKSUMS}: its end is damaged"
     for name in sorted({"scenario.yaml", "metadata.json", "summary.json", "rounds.parquet"} - names):
         yield f"{name}: has no checksum"
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _of_file(file: Path, said: str) -> Iterator[str]:
+    try:
+        with file.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != said:
+                yield f"{file.name}: is not the file that was written (its SHA-256 is another)"
+    except OSError as error:
+        yield f"{file.name}: cannot be read ({error.strerror or error})"
 
 
 def _of_transfers(rows: pd.DataFrame) -> Iterator[str]:
@@ -136,7 +140,6 @@ def _of_times(rows: pd.DataFrame) -> Iterator[str]:
 def _of_joules(run: Run) -> Iterator[str]:
     """Check each device's energy against its transfers and its battery."""
     spent = run.spending.groupby("device")[JOULES].sum()
-    every = run.scenario.get("records", {}).get("transfers", "all") == "all"
     sent_j = run.transfers.groupby("sender")["energy_j"].sum()
     left_j = run.spending.groupby("device")["battery_j"].last()
     for device, battery_j in zip(
@@ -147,7 +150,7 @@ def _of_joules(run: Run) -> Iterator[str]:
         total_j = float(spent.loc[device].sum())
         crumb_j = CRUMB * max(total_j, CRUMB)
         cost_j = float(sent_j.get(device, 0.0))
-        if every and abs(spent.loc[device, "sending_j"] - cost_j) > crumb_j:
+        if run.has_all_transfers and abs(spent.loc[device, "sending_j"] - cost_j) > crumb_j:
             yield (
                 f"device {device}: spent {spent.loc[device, 'sending_j']:.9g} J on sending, its transfers cost "
                 f"{cost_j:.9g} J"
@@ -167,7 +170,7 @@ def _of_summary(run: Run) -> Iterator[str]:
     expected: dict[tuple[str, ...], float] = {
         ("energy_per_device_j", "mean"): float(run.spending[JOULES].to_numpy().sum()) / count
     }
-    if run.scenario.get("records", {}).get("transfers", "all") == "all":
+    if run.has_all_transfers:
         expected["sent_bits",] = float(run.transfers["sent_bits"].sum())
         for outcome, rows in run.transfers.groupby("outcome"):
             expected["transfers", str(outcome)] = float(len(rows))

@@ -200,6 +200,8 @@ class TransferBatch:
 
     def of_rounds(self, every: int) -> TransferBatch | None:
         """Return the transfers of every so-many-th round; None if there are none."""
+        if every == 1:
+            return self
         if not isinstance(self.round, np.ndarray):
             return None if self.round % every else self
         places = np.flatnonzero(self.round % every == 0)

@@ -133,6 +133,12 @@ class Run:
         return self.metadata.get("seed")
 
     @property
+    def has_all_transfers(self) -> bool:
+        """Return whether ``transfers`` has all of them; a scenario can ask for fewer (``records.transfers``)."""
+        records = self.scenario.get("records")
+        return not isinstance(records, dict) or records.get("transfers", "all") == "all"
+
+    @property
     def surrogate(self) -> bool:
         """Return whether the data was surrogate data; then accuracies say nothing about the real set."""
         return bool((self.metadata.get("data") or {}).get("surrogate", False))

@@ -154,9 +154,8 @@ def measure(
                 times[name].append(seconds)
         turn += 1
         middle = {name: statistics.median(own) for name, own in times.items()}
-        step_s = (middle[reference] - one_step_s) / max(
-            1, steps - 1
-        )  # a job also has parts that are no steps
+        # A job also has parts that are no steps.
+        step_s = (middle[reference] - one_step_s) / max(1, steps - 1)
         share = middle[reference] / (middle[reference] + max(0.0, step_s) * max(0.0, whole - steps))
         most_s = SHARE * min(middle.values()) / share * expected_jobs
         if turn == 1 and max(middle.values()) * len(jobs) >= SLOW_S:

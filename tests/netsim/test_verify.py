@@ -139,3 +139,10 @@ def test_the_command_says_what_is_wrong_in_a_line_each(recorded, tmp_path):
     assert f"error: {folder}: summary.json: is not the file that was written" in result.output
     nowhere = CliRunner().invoke(app, ["verify", str(tmp_path / "nothing")])
     assert nowhere.exit_code == 2 and "no such folder" in nowhere.output
+
+
+def test_a_scenario_with_strange_records_is_no_traceback(recorded):
+    folder = recorded()
+    (folder / "scenario.yaml").write_text("records: 5\n")
+    write_checksums(folder)
+    assert verify(folder) == []

@@ -85,6 +85,17 @@ def _is_connected(devices: NDArray[np.int64], links: Ends) -> bool:
     return bool(connected_components(matrix, directed=False, return_labels=False) == 1)
 
 
+def _topology(positions: Positions, links: Ends, draws: int) -> Topology:
+    """Return the network of ``links``, the lower end first, whose graph has them in their order."""
+    pairs = list(map(tuple, links.tolist()))
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(positions)))
+    graph.add_edges_from(pairs)
+    return Topology(
+        positions, graph, dict(zip(pairs, distance_m(positions, links).tolist(), strict=True)), draws
+    )
+
+
 def draw_topology(
     placement: Placement,
     links: LinkRule,
@@ -116,12 +127,7 @@ def draw_topology(
         ends = np.unique(np.sort(links.links(positions, stream(seed, "links", draw)), axis=1), axis=0)
         part = disconnected_part(count, ends, owners) if require_connected else None
         if part is None:
-            pairs = list(map(tuple, ends.tolist()))
-            graph = nx.Graph()
-            graph.add_nodes_from(range(count))
-            graph.add_edges_from(pairs)
-            distances_m = dict(zip(pairs, distance_m(positions, ends).tolist(), strict=True))
-            return Topology(positions, graph, distances_m, draw + 1)
+            return _topology(positions, ends, draw + 1)
     tried = "in the placement given"
     if placement.random or links.random:
         tried = f"in any of {draws} {'placements' if placement.random else 'graphs'} drawn"
