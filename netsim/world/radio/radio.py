@@ -146,7 +146,8 @@ class Radio:
     ) -> TransferBatch:
         """Book undisturbed transfers, call ``tell`` for them, and return their records."""
         if fan.precomputed is None or not fan.precomputed.covers(round):
-            first_round, faded = self.channel.powers([(sender.number, n) for n in fan.numbers], round)
+            senders = np.full_like(fan.receivers, sender.number)
+            first_round, faded = self.channel.powers(senders, fan.receivers, round)
             fan.precomputed = PrecomputedLinks(
                 self.air, sender.tx_power_w, fan.mean_power * faded, first_round
             )
@@ -352,7 +353,8 @@ class Radio:
 
     def note_use(self, links: SteadyLinks, power_gain: Sequence[float]) -> None:
         """Note that ``links`` are used now, with the power gains ``power_gain``."""
-        for sender, receiver, gain in zip(links.senders, links.receivers, power_gain, strict=True):
+        ends = links.senders.tolist(), links.receivers.tolist()
+        for sender, receiver, gain in zip(*ends, power_gain, strict=True):
             self._heard.setdefault(sender, {})[receiver] = gain
 
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:
