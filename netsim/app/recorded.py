@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, reason
 from netsim.core.interrupts import Interrupted, come, held, listen
@@ -42,6 +43,7 @@ class Ended:
     safe_rounds: int
 
 
+@patient_collector()
 def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recorder:
     """Return a recorder of ``simulation`` in a new folder, which has all that is known before the first event.
 
@@ -66,8 +68,8 @@ def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recor
                 "metrics": dict(simulation.learner.METRICS),
                 **simulation.learner.facts(),
             },
-            simulation.device_rows(),
-            simulation.link_rows(),
+            simulation.devices(),
+            simulation.links(),
             simulation.modalities,
             scenario.records.transfers,
         )

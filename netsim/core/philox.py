@@ -85,4 +85,5 @@ class Draws:
 
 def _uniform(words: Words) -> Floats:
     """Return numbers in [0, 1) of 53 random bits each."""
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    uniform: Floats = np.multiply(words >> np.uint64(11), 2.0**-53)
+    return uniform

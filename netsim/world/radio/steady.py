@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from netsim.core.arrays import Floats
+from netsim.core.arrays import Floats, Whole
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.rate import snr
@@ -43,17 +42,17 @@ class SteadyLinks:
         self,
         air: Air,
         channel: Channel,
-        senders: Sequence[int],
-        receivers: Sequence[int],
-        tx_power_w: Sequence[float],
-        mean_power: Sequence[float],
+        senders: Whole,
+        receivers: Whole,
+        tx_power_w: Floats,
+        mean_power: Floats,
     ) -> None:
-        self.senders = np.asarray(senders, dtype=np.int64)
-        self.receivers = np.asarray(receivers, dtype=np.int64)
+        self.senders = senders
+        self.receivers = receivers
         self._air = air
         self._channel = channel
-        self._tx_power_w = np.array(tx_power_w)
-        self._mean_power = np.array(mean_power)
+        self._tx_power_w = tx_power_w
+        self._mean_power = mean_power
         self._first_round = 0
         self._faded: Floats | None = None  # power gains relative to path loss [rounds, links]
 
