@@ -228,9 +228,10 @@ def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, roun
     """Check a scenario without running it: keys, values, names, and whether its data is there."""
     errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
     with _said_in_short(errors):
-        from netsim.app.checks import check_data
+        from netsim.app.checks import check_data, check_room
 
         plan = _plan(file, settings, seed, rounds)
+        check_room(plan)
         check_data(plan)
     for note in plan.notes:
         errors.out(f"note: {note}", highlight=False)
