@@ -109,7 +109,7 @@ def check_room(plan: Plan) -> None:
 
 def _world_bytes(devices: float, links: float) -> float:
     """Return about how much memory a simulated world takes [byte]; ``docs/performance.md`` has the measurement."""
-    return 6200.0 * devices + 2100.0 * links
+    return 5000.0 * devices + 1500.0 * links
 
 
 def check_memory(options: Devices, learner: Learner) -> None:

@@ -20,18 +20,18 @@ def two_gib(monkeypatch):
 @pytest.mark.parametrize(
     ("count", "topology", "takes", "way_out"),
     [
-        # 100,000 devices of 6,200 bytes, and 2,000,000 links of 2,100 bytes: 4.82e9 bytes.
+        # 100,000 devices of 5,000 bytes, and 2,000,000 links of 1,500 bytes: 3.5e9 bytes.
         (
             100_000,
             {"links": {"name": "regular", "degree": 40}},
-            "2,000,000 links take about 4.49 GiB",
+            "2,000,000 links take about 3.26 GiB",
             "degree",
         ),
         # All 1,249,975,000 pairs.
         (
             50_000,
             {"links": {"name": "range", "range_m": 100.0}},
-            "1,249,975,000 links take about 2.44e+03",
+            "1,249,975,000 links take about 1.75e+03",
             "range_m",
         ),
     ],
