@@ -44,7 +44,7 @@ def wrong_with(folder: Path) -> list[str]:
     Raises:
         ScenarioError: It is no run's folder.
     """
-    from analysis.runs.run import RunError
+    from analysis.runs.files import RunError
     from analysis.verify import verify
 
     try:

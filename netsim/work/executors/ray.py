@@ -17,7 +17,7 @@ from pydantic import Field
 
 from netsim.core.errors import ScenarioError
 from netsim.core.modules import look_in, looked_in
-from netsim.core.options import Options
+from netsim.core.options import MOST_AT_ONCE, Options
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executors.pooled import Pooled, PooledOptions
 from netsim.work.executors.remote import Receiver, Sender, results
@@ -34,7 +34,9 @@ class RayOptions(PooledOptions):
         None,
         description="a cluster, as ray://host:port or host:port; null: Ray is started on this machine, for this run",
     )
-    workers: int | None = Field(None, gt=0, description="jobs at the same time; null: one per core")
+    workers: int | None = Field(
+        None, gt=0, le=MOST_AT_ONCE, description="jobs at the same time; null: one per core"
+    )
     timeout_s: float = Field(30.0, gt=0, description="how long a cluster may take to answer [s]")
 
 

@@ -2,6 +2,7 @@
 
 import random
 import string
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -75,8 +76,33 @@ def test_aliases_are_counted_wherever_they_are_used(monkeypatch):
         parse_value(text, "--set")
 
 
-def test_there_is_a_limit_on_devices(said):
+def test_a_long_file_is_not_read(said, monkeypatch):
+    monkeypatch.setattr(yaml_file, "LONGEST", len(START))
+    assert said(START).exit_code == 0
+    assert f"s.yaml: has more than {len(START)} characters" in line_of(said(START + " "))
+
+
+def test_all_that_a_file_may_have_is_read_in_seconds():
+    """Each key is compared with those before it at once, and not with one after the other."""
+    keys = {f"k{number}": 1 for number in range(20_000)}
+    text = "".join(f"{key}: 1\n" for key in keys)
+    begin_s = time.process_time()
+    assert parse_value(text, "--set") == keys
+    assert time.process_time() - begin_s < 5
+
+
+def test_a_key_that_cannot_be_one_is_named(said):
+    assert "1:2: not readable as YAML: found unhashable key" in line_of(said("{[1]: 2, [1]: 2}"))
+
+
+def test_there_is_a_limit_on_devices_threads_and_workers(said):
     assert "devices.count: must be at most 1e+06" in line_of(said(START.replace("3}", "1e9}")))
+    assert "jobs.threads: must be at most 1024" in line_of(
+        said(START + "jobs: {threads: 4611686018427387904}")
+    )
+    for name in ("threads", "processes", "ray"):
+        text = f"{START}jobs: {{executor: {{name: {name}, workers: 1025}}}}"
+        assert "jobs.executor.workers: must be at most 1024" in line_of(said(text))
 
 
 @pytest.mark.parametrize("kind", KINDS)
