@@ -194,7 +194,9 @@ def wrong_with(result: Any) -> str:
     error = result.exception
     if error is not None and not isinstance(error, SystemExit):
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__}: {str(error)[:200]} ({Path(place.filename).name}, line {place.lineno})"
+        return (
+            f"{type(error).__name__}: {str(error)[:200]} ({Path(place.filename).name}, line {place.lineno})"
+        )
     if "report this" in result.stderr or (result.exit_code and not result.stderr.strip()):
         return f"exit code {result.exit_code}: {result.stderr[:400]}"
     return ""
