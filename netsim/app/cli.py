@@ -106,13 +106,15 @@ def _before_any_command(
     pass
 
 
-def _plan(file: Path, settings: list[str] | None, seed: int | None, rounds: int | None) -> Plan:
+def _plan(
+    file: Path, settings: list[str] | None, seed: int | None, rounds: int | None, screen: Console
+) -> Plan:
     from netsim.scenario.loading import load_plan
 
     changes = list(settings or [])
     changes += [f"seed={seed}"] if seed is not None else []
     changes += [f"rounds={rounds}"] if rounds is not None else []
-    return load_plan(file, changes)
+    return load_plan(file, changes, lambda text: screen.print(text, markup=False, soft_wrap=True))
 
 
 @app.command()
@@ -144,7 +146,7 @@ def run(
         errors.out("error: --quiet and --json exclude each other")
         raise typer.Exit(2)
     with _said_in_short(errors):
-        plan = _plan(file, settings, seed, rounds)
+        plan = _plan(file, settings, seed, rounds, out)
 
         from netsim.app.analysed import draw_run
         from netsim.app.build import build
@@ -230,7 +232,7 @@ def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, roun
     with _said_in_short(errors):
         from netsim.app.checks import check_data
 
-        plan = _plan(file, settings, seed, rounds)
+        plan = _plan(file, settings, seed, rounds, out)
         check_data(plan)
     for note in plan.notes:
         errors.out(f"note: {note}", highlight=False)
@@ -279,7 +281,7 @@ def partition(
     with _said_in_short(errors):
         if image is not None and image.suffix.lower() not in IMAGES:
             raise ScenarioError(f"--out: must end in {', '.join(IMAGES)} (got {str(image)!r})")
-        plan = _plan(file, settings, seed, None)
+        plan = _plan(file, settings, seed, None, errors)
 
         from netsim.app.analysed import draw_partition
         from netsim.app.dealing import deal

@@ -311,8 +311,7 @@ class Scenario(Options):
     rounds: int = Field(ge=1, description="rounds of learning T")
     modules: tuple[Path, ...] = Field(
         (),
-        description="folders in which modules of your own are looked for, before the scenario's folder and the "
-        "current one",
+        description="folders in which modules of your own are looked for, before the scenario's own",
     )
     devices: Devices = Field(description="who takes part")
     topology: TopologyOptions = Field(

@@ -69,7 +69,7 @@ class Ray(Pooled):
     def _run(self, unit: Unit) -> list[Any]:
         buffers, places = self._sender.pack(unit)
         # One thread waits for each answer, so that the object store holds few states at a time.
-        answer = self._do.remote(_arrays(buffers), places, sys.path, looked_in())
+        answer = self._do.remote(_arrays(buffers), places, sys.path, looked_in(), os.getcwd())
         self._asked.add(answer)
         try:
             return results(self._ray.get(answer))
@@ -171,13 +171,17 @@ def _arrays(buffers: Sequence[memoryview]) -> list[np.ndarray]:
 
 
 def _do(
-    buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str], folders: Sequence[str]
+    buffers: Sequence[np.ndarray],
+    places: Mapping[int, Any],
+    path: Sequence[str],
+    folders: Sequence[str],
+    current: str,
 ) -> list[np.ndarray]:
     """Run a packed unit in a worker and return its packed results; modules are found as in the simulator."""
     if folders != looked_in():
         look_in(folders)
         # Ray puts the simulator's current folder and its script's folder before all others.
-        first = {*folders, str(Path(__file__).parents[3])} - set(path)
+        first = {*folders, current, str(Path(__file__).parents[3])} - set(path)
         sys.path[:] = [folder for folder in sys.path if folder not in first]
     sys.path += [folder for folder in path if folder not in sys.path]
     # PyTorch warns that Ray's store is read-only; jobs do not change their inputs.
