@@ -104,7 +104,7 @@ def try_scenario(draw: random.Random, folder: Path) -> list[Any]:
 
 
 def try_folder(draw: random.Random, folder: Path) -> list[Any]:
-    """Show and verify a run folder in which something changed; half of them have no checksums, and one in five is drawn."""
+    """Show and verify a run folder in which something changed; half have no checksums, and one in five is drawn."""
     whole, run = folder / "whole" / "s" / "a", folder / "run"
     if not whole.is_dir():
         (folder / "s.yaml").write_text(write_yaml(BASE))

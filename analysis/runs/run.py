@@ -188,6 +188,8 @@ def load_run(folder: str | Path) -> Run:
     if not scenario.is_file():
         raise RunError(f"{scenario}: missing, though metadata.json is there; a run folder keeps its scenario")
     nodes = _read_table(folder, "devices")
+    if not len(nodes) or nodes["device"].duplicated().any():
+        raise RunError(f"{folder}/devices.parquet: must have a row for each device, and no more: damaged")
     is_server = nodes["role"] == "server" if "role" in nodes else pd.Series(False, index=nodes.index)
     return Run(
         folder=folder,

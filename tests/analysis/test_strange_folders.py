@@ -80,6 +80,14 @@ def test_a_file_that_no_run_writes_is_refused_at_the_door(folder, monkeypatch, f
         load_run(folder)
 
 
+@pytest.mark.parametrize("devices", [[], [0, 0], [0, 1, 1]])
+def test_a_table_of_devices_has_each_of_them_once(folder, devices):
+    path = folder / "devices.parquet"
+    pd.read_parquet(path).iloc[devices].to_parquet(path)
+    with pytest.raises(RunError, match=r"devices.parquet: must have a row for each device, and no more"):
+        load_run(folder)
+
+
 def test_a_dollar_in_a_name_is_a_dollar(folder, tmp_path):
     """Matplotlib would read what stands between two as mathematics, and fail at this."""
     change(folder, "metrics", name=r"loss $\frac$")
