@@ -11,7 +11,7 @@ from typing import Any
 
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, reason
-from netsim.core.interrupts import Interrupted, come, held, listen
+from netsim.core.interrupts import Interrupted, come, held
 from netsim.records.checksums import write_checksums
 from netsim.records.metadata import commit, hardware, versions
 from netsim.records.run_folder import Recorder, new_folder
@@ -98,7 +98,6 @@ def run_recorded(
     begin = time.perf_counter()
     status: Status = "failed"
     error: BaseException | None = None
-    listen()  # Ray has put a handler of its own in place
     try:
         with screen:
             simulation.run()

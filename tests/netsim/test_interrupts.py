@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from warm_python import started
 
-from netsim.core.interrupts import Interrupted, come, heard, held, raise_again
+from netsim.core.interrupts import Interrupted, come, heard, heard_still, held, raise_again
 from netsim.scenario.yaml_file import write_yaml
 
 MEMORY = Path("/dev/shm")
@@ -144,3 +145,26 @@ def test_an_interrupt_that_python_loses_is_raised_when_the_round_closes(capsys):
         with pytest.raises(Interrupted):
             raise_again()
     assert capsys.readouterr().err == ""
+
+
+def test_a_library_with_a_handler_of_its_own_takes_no_signal_away():
+    """Ray's ends the program; outside of our block, it is left as it is."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def starts():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+
+    try:
+        with heard():
+            with heard_still():
+                starts()
+            with pytest.raises(Interrupted):
+                os.kill(os.getpid(), signal.SIGTERM)
+        with heard(), pytest.raises(Interrupted), heard_still():
+            starts()
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit), heard_still():
+            starts()
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import heard_still
 from netsim.core.modules import look_in, looked_in
 from netsim.core.options import MOST_AT_ONCE, Options
 from netsim.work.batching import Stacking, Unit
@@ -92,8 +93,9 @@ class Ray(Pooled):
 
 
 def _import() -> Any:
-    # Ray reads both variables when it is imported. The first one switches off its usage reports.
+    # Ray reads these variables when it is imported. The first one switches off its usage reports.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")  # waits at a SIGTERM while it starts
     # This is the default of later versions of Ray; without it Ray warns of the change.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -113,7 +115,8 @@ def _connect(ray: Any, options: RayOptions) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     if options.address is None:
         # "local", because Ray would otherwise connect to a cluster that it finds by itself.
-        ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
+        with heard_still():
+            ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
         return
     try:
         _knock(options.address, options.timeout_s)
