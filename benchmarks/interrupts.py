@@ -28,7 +28,9 @@ def main(count: int, first: int = 0) -> None:
     """Interrupt ``count`` runs and print how many left what they must, and how many were interrupted twice."""
     from test_interrupts import interrupted
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in its background ignore it
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell has what runs in its background ignore it
     wrong, twice, begin_s = 0, 0, time.monotonic()
     for number in range(first, first + count):
         draw, executor = random.Random(number), EXECUTORS[number % len(EXECUTORS)]
