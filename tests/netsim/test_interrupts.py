@@ -60,8 +60,8 @@ def abandoned():
     return found
 
 
-def interrupted(folder, executor, number, wait_s, times=1):
-    """Send ``number`` to a run, ``wait_s`` after its first closed round, and check what it leaves."""
+def interrupted(folder, executor, number, wait_s, times=1, patience_s=5):
+    """Send ``number`` to a run, ``wait_s`` after its first closed round; check what it leaves, return how long it took."""
     scenario(folder, executor)
     before = abandoned()
     words = ("-m", "netsim", "run", "long.yaml", "--run-id", "a", "--json", "--no-plots")
@@ -79,13 +79,12 @@ def interrupted(folder, executor, number, wait_s, times=1):
         done = end()
         took_s = time.monotonic() - begin_s
     assert "Traceback" not in done.stderr and 1 <= done.stderr.count("\n") <= times, done.stderr
-    assert took_s < 5
+    assert took_s < patience_s
     metadata = json.loads((run / "metadata.json").read_text())
     rounds = pd.read_parquet(run / "rounds.parquet")
     if times == 1:
-        closed = [
-            json.loads(line)["round"] for line in done.stdout.splitlines() if '"event": "round"' in line
-        ]
+        lines = [line for line in done.stdout.splitlines() if '"event": "round"' in line]
+        closed = [0, *(json.loads(line)["round"] for line in lines)]
         assert done.returncode == 130 and metadata["status"] == "interrupted"
         finished = metadata["rounds_finished"]
         assert closed[-1] <= finished <= closed[-1] + 1  # it may come between the count and the line
@@ -99,6 +98,7 @@ def interrupted(folder, executor, number, wait_s, times=1):
             break
         time.sleep(0.05)
     assert not alive and not behind
+    return took_s
 
 
 @pytest.mark.parametrize(

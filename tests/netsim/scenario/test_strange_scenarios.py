@@ -1,10 +1,14 @@
 """Scenarios from somebody else: each mistake is one short line, and nothing is written outside the runs folder."""
 
+import json
 import random
 import string
 import time
 
 import pytest
+from every_key import scenario_keys
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from netsim.app.cli import app
@@ -133,6 +137,29 @@ def test_mutated_scenarios_end_in_lines_and_never_in_a_traceback(said):
     for _ in range(150):
         result = said(mutated(START + "radio: {bandwidth_hz: 5e5, channel: rayleigh}\n", draw))
         assert result.exit_code in (0, 2)
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PLACES = [key.name for key in scenario_keys() if key.name.replace(".", "").isidentifier()]
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(changes=st.dictionaries(st.sampled_from(PLACES), VALUES, min_size=1, max_size=3))
+def test_any_values_of_any_keys_are_checked_in_lines(said, changes):
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    result = said(START, "check", *words)
+    assert result.exit_code in (0, 2)
+    if result.exit_code:
+        assert all(line.startswith("error: ") for line in result.stderr.splitlines())
 
 
 def mutated(text, draw):
