@@ -61,7 +61,7 @@ def abandoned():
 
 
 def interrupted(folder, executor, number, wait_s, times=1, patience_s=5):
-    """Send ``number`` to a run, ``wait_s`` after its first closed round; check what it leaves, return how long it took."""
+    """Send ``number`` to a run, ``wait_s`` after its first closed round; check what it leaves, return when it ended."""
     scenario(folder, executor)
     before = abandoned()
     words = ("-m", "netsim", "run", "long.yaml", "--run-id", "a", "--json", "--no-plots")
