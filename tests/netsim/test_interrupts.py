@@ -67,7 +67,7 @@ def interrupted(folder, executor, number, wait_s, times=1, patience_s=5):
     words = ("-m", "netsim", "run", "long.yaml", "--run-id", "a", "--json", "--no-plots")
     run = folder / "runs" / "long" / "a"
     with started(*words, cwd=folder) as (pid, end):
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 300
         while not (run / "rounds.parquet").exists() and time.monotonic() < until_s:
             assert Path(f"/proc/{pid}").exists(), end().stderr
             time.sleep(0.02)
