@@ -290,7 +290,7 @@ def _check_columns(frame: pd.DataFrame, path: Path, needed: list[str]) -> None:
             )
         else:
             kind, fits = "numbers", pd.api.types.is_numeric_dtype(values)
-        if not fits and len(frame):
+        if not fits:
             raise RunError(
                 f"{path}: {name}: must be {kind}, found {values.dtype}: damaged, or of another version"
             )

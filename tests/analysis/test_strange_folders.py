@@ -80,6 +80,13 @@ def test_a_file_that_no_run_writes_is_refused_at_the_door(folder, monkeypatch, f
         load_run(folder)
 
 
+def test_an_empty_table_has_its_types(folder):
+    path = folder / "metrics.parquet"
+    pd.read_parquet(path).iloc[:0].astype({"value": "str"}).to_parquet(path)
+    with pytest.raises(RunError, match=r"metrics.parquet: value: must be numbers"):
+        load_run(folder)
+
+
 @pytest.mark.parametrize("devices", [[], [0, 0], [0, 1, 1]])
 def test_a_table_of_devices_has_each_of_them_once(folder, devices):
     path = folder / "devices.parquet"
