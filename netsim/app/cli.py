@@ -1,4 +1,4 @@
-"""The command line: run, check, partition, list, keys. It alone prints.
+"""The command line: run, retime, check, verify, partition, list, keys. It alone prints.
 
 Commands import what they need themselves: the records bring pyarrow with them, learners PyTorch, and who asks for help
 or checks a scenario waits for neither.
@@ -53,6 +53,9 @@ Cache = Annotated[
         envvar="NETSIM_CACHE", help="Folder for pre-processed and generated data.", show_default=True
     ),
 ]
+Runs = Annotated[Path, typer.Option(help="Folder that run folders are made in.")]
+Plots = Annotated[bool, typer.Option(help="Draw the run's plots at the end.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run's folder and nothing else.")]
 
 
 MOST_LINES = 50
@@ -121,15 +124,13 @@ def run(
     settings: Settings = None,
     seed: Seed = None,
     rounds: Rounds = None,
-    runs: Annotated[Path, typer.Option(help="Folder that run folders are made in.")] = Path("runs"),
+    runs: Runs = Path("runs"),
     run_id: Annotated[
         str | None, typer.Option(help="Name of the run's folder; default: time and seed.")
     ] = None,
     cache: Cache = Path(".cache"),
-    plots: Annotated[bool, typer.Option(help="Draw the run's plots at the end.")] = True,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the run's folder and nothing else.")
-    ] = False,
+    plots: Plots = True,
+    quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per round, and one at the end, for scripts.")
     ] = False,
@@ -221,6 +222,38 @@ def run(
                 f"interrupted after {far}; the records in {folder} are readable up to there", highlight=False
             )
             raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def retime(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that has finished.")],
+    settings: Settings = None,
+    runs: Runs = Path("runs"),
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the new run's folder; default: that of RUN, and -retimed.")
+    ] = None,
+    cache: Cache = Path(".cache"),
+    plots: Plots = True,
+    quiet: Quiet = False,
+) -> None:
+    """Replay a run's clock with other bandwidths, processors or batteries, without training again.
+
+    It stops where what is learnt would change, and then writes nothing.
+    """
+    errors, out = Console(stderr=True), Console(quiet=quiet, highlight=False)
+    with _said_in_short(errors):
+        from netsim.app.analysed import draw_run
+        from netsim.app.retime import retime
+        from netsim.app.summary import print_changes, print_summary
+
+        done = retime(folder, settings or [], runs, run_id, cache, lambda text: out.print(text, markup=False))
+        if plots:
+            draw_run(done.folder, errors)
+        print_changes(out, done.changed, done.summary, done.ended.summary)
+        facts, explained = done.simulation.execution, done.simulation.learner.METRICS
+        print_summary(out, done.ended, done.folder, facts, explained)
+        if quiet:
+            typer.echo(done.folder)
 
 
 @app.command()

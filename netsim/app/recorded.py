@@ -42,14 +42,27 @@ class Ended:
     safe_rounds: int
 
 
-def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recorder:
+def recorder_in(
+    runs: Path,
+    run_id: str | None,
+    simulation: Simulation,
+    default_id: str = "",
+    facts: Mapping[str, Any] | None = None,
+) -> Recorder:
     """Return a recorder of ``simulation`` in a new folder, which has all that is known before the first event.
+
+    Args:
+        runs: Folder that run folders are made in.
+        run_id: Name of the run's folder, if one is given.
+        simulation: What is recorded.
+        default_id: Its name otherwise; by default time and seed.
+        facts: More for the metadata.
 
     Raises:
         ScenarioError: The folder cannot be made or written.
     """
     scenario = simulation.plan.scenario
-    folder = new_folder(runs, scenario.name, scenario.seed, run_id)
+    folder = new_folder(runs, scenario.name, scenario.seed, run_id, default_id)
     try:
         return Recorder(
             folder,
@@ -65,6 +78,7 @@ def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recor
                 "data": None,
                 "metrics": dict(simulation.learner.METRICS),
                 **simulation.learner.facts(),
+                **(facts or {}),
             },
             simulation.device_rows(),
             simulation.link_rows(),

@@ -1,0 +1,86 @@
+"""A task graph whose tasks nobody does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from netsim.events import Observer
+from netsim.replay.course import Course, described
+from netsim.replay.results import Results
+from netsim.work.executors.inline import Inline
+from netsim.work.future import Future, futures, opened
+from netsim.work.graph import TaskGraph
+from netsim.work.job import name_of
+from netsim.work.task import NOTHING, Task
+
+
+class Question(NamedTuple):
+    """A question to the learner: its method, of which node, in which round."""
+
+    method: str
+    node: int
+    round: int
+
+
+class ReplayGraph(TaskGraph):
+    """Notes the tasks that are ordered, and takes what they would give from the records.
+
+    In place of a result, a task has its origin: the question that it was ordered at, and its number among those.
+
+    Args:
+        observer: Receives the metrics.
+        course: Is told of the tasks.
+        results: What the tasks gave in the run.
+    """
+
+    def __init__(self, observer: Observer, course: Course, results: Results) -> None:
+        super().__init__(Inline(), observer, 0)
+        self._course = course
+        self._results = results
+        self._question: Question | None = None
+        self._ordered: defaultdict[Question, int] = defaultdict(int)
+
+    @contextmanager
+    def asking(self, question: Question) -> Generator[None]:
+        """Let tasks that are ordered in the block come from ``question``."""
+        before, self._question = self._question, question
+        try:
+            yield
+        finally:
+            self._question = before
+
+    def add(self, task: Task) -> Future:
+        """Note the task and return a future that names its origin."""
+        question = self._question or Question("protocol", -1, task.round)
+        number = self._ordered[question]
+        self._ordered[question] += 1
+        self._course.note("task", question.node, question.round, name_of(task.function), task.inputs)
+        task.inputs, task.result = NOTHING, (question, number)
+        self._trace.append(task)
+        return Future(task)
+
+    def value(self, future: Any) -> Any:
+        """Return the value of ``future`` in the run."""
+        rows = []
+        for one in futures(future):
+            row, value = self._results.answer(described(one))
+            one.answer(value)
+            rows.append(row)
+        self.observer.on_answers(rows)
+        return opened(future)
+
+    def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
+        """Keep the metrics of the run for this measurement; those that need no learning are what they are."""
+        count = None if type(metrics) is Future else len(metrics or ())
+        if count == 0:
+            return
+        self._course.note("measure", node, round, inputs=count)
+        found = self._results.values(node, round, time_s, count)
+        super().measure(node, round, time_s, found if futures(metrics) else metrics)
+
+    def finish(self, states: Any = None) -> None:
+        """Give observers what is left; nobody has any state."""
+        super().finish()
