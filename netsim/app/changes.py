@@ -10,17 +10,17 @@ from netsim.core.errors import ScenarioError
 from netsim.scenario.loading import Plan
 
 LEARNT: Mapping[str, str] = {
-    "seed": "all that is drawn would be other draws",
-    "rounds": "more rounds are not in the records, and of fewer the last would be evaluated; the tables can be cut off",
+    "seed": "all randomness follows from it",
+    "rounds": "the records have no more, and of fewer the last would be evaluated",
     "devices.count": "other devices would learn",
     "devices.classes.*.networks": "other networks would learn",
-    "protocol.name": "others would learn from whom they hear",
-    "data": "it is what is learnt from",
-    "partition": "it is who learns from what",
-    "learner": "it is how it is learnt",
-    "costs.stated.iterations": "it is how long is trained",
-    "evaluation": "only what was measured is in the records",
-    "jobs": "nothing is trained, so it would change nothing",
+    "protocol.name": "devices would learn from each other in another way",
+    "data": "something else would be learnt from",
+    "partition": "devices would learn from other samples",
+    "learner": "it would be learnt in another way",
+    "costs.stated.iterations": "more or less would be trained",
+    "evaluation": "the records have no other measurements",
+    "jobs": "nothing is trained here",
 }
 """Keys that can never be changed, and why."""
 
@@ -38,7 +38,7 @@ def changes(was: Plan, now: Plan) -> dict[str, list[Any]]:
         if before.get(key) != after.get(key)
     }
     wrong = [
-        f"--set {key}: {why}; run it anew"
+        f"--set {key}: cannot be changed without learning again: {why}; use netsim run {was.file}"
         for key in found
         for kept, why in LEARNT.items()
         if fnmatch(key, kept) or fnmatch(key, f"{kept}.*")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+from netsim.app.build import build
 from netsim.app.simulation import Simulation
 from netsim.replay.course import Course
 from netsim.replay.followed import Followed
 from netsim.replay.graph import ReplayGraph
 from netsim.replay.results import Results
+from netsim.scenario.loading import Part, Plan
 from netsim.work.graph import TaskGraph
 
 
@@ -42,3 +47,57 @@ class Replay(Simulation):
     def _asked(self, work: TaskGraph) -> Followed:
         assert isinstance(work, ReplayGraph)
         return Followed(self.learner, len(self.network.devices), work, self.course, self.same_costs)
+
+
+def replay(
+    plan: Plan, quiet: Plan, course: Course, results: Results, cache: Path, say: Callable[[str], None]
+) -> Replay:
+    """Build the simulation of ``plan`` with the jobs and the data of ``quiet``."""
+    jobs = {key: quiet.parts[key] for key in ("data", "jobs.executor") if key in quiet.parts}
+    scenario = plan.scenario.model_copy(update={"jobs": quiet.scenario.jobs})
+    built = build(replace(plan, scenario=scenario, parts={**plan.parts, **jobs}), cache, say)
+    return Replay(
+        plan,
+        built.learner,
+        built.network,
+        built.executor,
+        "cpu",
+        built.observer,
+        course=course,
+        results=results,
+    )
+
+
+class _Once:
+    """A data source that loads its data once."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._loaded: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def load(self, *given: Any) -> Any:
+        """Load the data, or return it."""
+        if self._loaded is None:
+            self._loaded = self._source.load(*given)
+        return self._loaded
+
+
+@dataclass(frozen=True)
+class _Made(Part):
+    """A component that is made already."""
+
+    made: Any = None
+
+    def make(self, *arguments: Any) -> Any:
+        return self.made
+
+
+def loaded_once(plan: Plan) -> dict[str, Part]:
+    """Return the part of ``plan`` that is its data, if it has any; two simulations of it load it once."""
+    if "data" not in plan.parts:
+        return {}
+    part = plan.parts["data"]
+    return {"data": _Made(part.name, part.entry, part.options, _Once(part.make()))}

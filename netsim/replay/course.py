@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from netsim.core.errors import ScenarioError
@@ -77,12 +77,23 @@ class Course(Observer):
             self.note("death", device, round)
 
     def _differ(self, what: str, node: int, round: int, was: Any, now: Any) -> None:
-        who = "the server" if node == self._devices else f"device {node}"
-        old, new = _in_words(what, was), _in_words(what, now)
-        if old == new:
-            new = "does so otherwise"
-        self.difference = self.difference or f"round {round}, {who}: {old} in the run, and now {new}"
+        words, without = WORDS[what]
+        old, new = (words(one[0], self._named) if one else "not" for one in (was, now))
+        new = without if now is None else f"{new} otherwise" if old == new else new
+        self.difference = (
+            self.difference or f"round {round}, {self._name(node)}: would {new}; in the run it did {old}"
+        )
         raise ScenarioError(self.difference)
+
+    def _named(self, nodes: Iterable[int]) -> str:
+        """List nodes: the server, or numbers of devices."""
+        found = list(nodes)
+        if found == [self._devices]:
+            return "the server"
+        return f"device{'s' if len(found) != 1 else ''} {', '.join(map(str, found)) or 'none'}"
+
+    def _name(self, node: int) -> str:
+        return {self._devices: "the server", -1: "the network"}.get(node, f"device {node}")
 
 
 def described(value: Any) -> Hashable:
@@ -90,48 +101,41 @@ def described(value: Any) -> Hashable:
     kind = type(value)
     if kind is Future:
         return value.task.result, value.path  # in a replay, this says who ordered it
-    if isinstance(value, Mapping):
-        return tuple((key, described(one)) for key, one in value.items())
-    if isinstance(value, list | tuple):
-        return tuple(map(described, value))
-    if isinstance(value, int | float | str) and value == value:
+    if kind is int or kind is str:
         return value
-    return kind.__qualname__
+    if kind is list or isinstance(value, tuple):
+        return tuple([described(one) for one in value])
+    if kind is dict or isinstance(value, Mapping):
+        return tuple([(key, described(one)) for key, one in value.items()])
+    return value if isinstance(value, int | float | str) and value == value else kind.__qualname__
 
 
-def _in_words(what: str, noted: tuple[Any, Any] | None) -> str:
-    words, without = WORDS[what]
-    return without if noted is None else words(noted[0])
+def _computes(told: Any) -> str:
+    counts = ", ".join(f"{count} of {modality}" for modality, count in told)
+    return f"compute{counts and ' iterations: '}{counts}"
 
 
-def _listed(numbers: Any) -> str:
-    return ", ".join(map(str, numbers)) or "nobody"
+def _combines(senders: str, trained: bool) -> str:
+    heard = f"what {senders} sent" if senders else "nothing that was sent"
+    return f"combine {heard}{' with what it trained' if trained else ''}"
 
 
-def _iterations(told: Any) -> str:
-    return ", ".join(f"{count} of {modality}" for modality, count in told) or "none stated"
+Words = Callable[[Any, Callable[[Iterable[int]], str]], str]
+"""From what a person is told, and a function that lists nodes by name."""
 
-
-def _always(words: str) -> Callable[[Any], str]:
-    return lambda told: words
-
-
-WORDS: Mapping[str, tuple[Callable[[Any], str], str]] = {
-    "cost": (lambda told: f"computes (iterations: {_iterations(told)})", "does not compute"),
-    "train": (_always("trains"), "does not train"),
-    "aggregate": (
-        lambda told: f"combines what {_listed(told[0])} sent" + (" with what it trained" if told[1] else ""),
-        "does not combine",
-    ),
-    "evaluate": (_always("is evaluated"), "is not evaluated"),
+WORDS: Mapping[str, tuple[Words, str]] = {
+    "cost": (lambda told, _: _computes(told), "not compute"),
+    "train": (lambda *_: "train", "not train"),
+    "aggregate": (lambda told, named: _combines(told[0] and named(told[0]), told[1]), "not combine"),
+    "evaluate": (lambda *_: "get evaluated", "not get evaluated"),
     "acknowledged": (
-        lambda told: f"knows that its message is with {_listed(k for k, arrived in told if arrived)}",
-        "hears nothing of its messages",
+        lambda told, named: f"know that its message is with {named(k for k, arrived in told if arrived)}",
+        "hear nothing of its message",
     ),
-    "decide": (lambda told: f"decides on reports of {_listed(told)}", "does not decide"),
-    "task": (lambda told: f"orders {told}", "orders no more work"),
-    "measure": (_always("measures"), "measures no more"),
-    "outcome": (lambda told: f"ends it as {told!r}", "does not end it"),
-    "death": (_always("runs out of battery"), "lives"),
+    "decide": (lambda told, named: f"decide on reports of {named(told)}", "not decide"),
+    "task": (lambda told, _: f"order {told}", "order no more work"),
+    "measure": (lambda *_: "measure", "not measure"),
+    "outcome": (lambda told, _: f"end it as {told!r}", "not end it"),
+    "death": (lambda *_: "run out of battery", "not run out of battery"),
 }
-"""What can happen to a node in a round, in words, and that it does not."""
+"""What a node can do in a round, in words, and that it does not."""

@@ -38,8 +38,9 @@ class Followed(Asked):
         name = method.__name__
         if told := _told(name, node, round, given):
             self._course.note(name, node, round, *told)
-        with self._work.asking(Question(name, node, round)):
-            answer = super()._ask(method, node, round, *given)
+        self._work.question = Question(name, node, round)
+        answer = super()._ask(method, node, round, *given)
+        self._work.question = None
         if isinstance(answer, Cost):
             inputs = [getattr(answer, one.name) for one in dataclasses.fields(answer) if one.name != "flops"]
             iterations = tuple(answer.iterations.items())

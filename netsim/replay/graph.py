@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from netsim.events import Observer
@@ -34,27 +32,21 @@ class ReplayGraph(TaskGraph):
         observer: Receives the metrics.
         course: Is told of the tasks.
         results: What the tasks gave in the run.
+
+    Attributes:
+        question: What the learner is being asked; None while it is asked nothing.
     """
 
     def __init__(self, observer: Observer, course: Course, results: Results) -> None:
         super().__init__(Inline(), observer, 0)
         self._course = course
         self._results = results
-        self._question: Question | None = None
+        self.question: Question | None = None
         self._ordered: defaultdict[Question, int] = defaultdict(int)
-
-    @contextmanager
-    def asking(self, question: Question) -> Generator[None]:
-        """Let tasks that are ordered in the block come from ``question``."""
-        before, self._question = self._question, question
-        try:
-            yield
-        finally:
-            self._question = before
 
     def add(self, task: Task) -> Future:
         """Note the task and return a future that names its origin."""
-        question = self._question or Question("protocol", -1, task.round)
+        question = self.question or Question("protocol", -1, task.round)
         number = self._ordered[question]
         self._ordered[question] += 1
         self._course.note("task", question.node, question.round, name_of(task.function), task.inputs)

@@ -1,0 +1,198 @@
+"""``netsim retime`` without learning: it is a fresh run with the same change, or says where it is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from netsim.app.cli import app
+from netsim.records.checksums import write_checksums
+
+Tree = dict[str, Any]
+SERVER = {"protocol": {"name": "server_rounds", "participants": 2}}
+LATE = {"protocol": {"name": "decentralized_rounds", "deadline_s": 1.5, "late": "keep"}, "rounds": 4}
+
+
+def netsim(*words: Any) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Runs a scenario of the stub learner, or that of a run ``again``, as a person does; returns the folder."""
+
+    def go(run_id: str = "first", *settings: str, again: Path | None = None, **blocks: Any) -> Path:
+        words = [word for text in settings for word in ("--set", text)]
+        file = again / "scenario.yaml" if again else write_scenario(**blocks)
+        done = netsim(
+            "run", file, *words, "--runs", tmp_path / "runs", "--run-id", run_id, "--no-plots", "-q"
+        )
+        assert done.exit_code == 0, done.output
+        return Path(done.output.strip().splitlines()[-1])
+
+    return go
+
+
+def retime(folder: Path, *settings: str) -> Result:
+    words = [word for text in settings for word in ("--set", text)]
+    return netsim("retime", folder, *words, "--runs", folder.parents[1], "--no-plots", "-q")
+
+
+def differing(one: Path, other: Path) -> set[str]:
+    """Names of the files that two runs have, and that are not the same in both."""
+    names = {file.name for folder in (one, other) for file in folder.iterdir()}
+    return {name for name in names if (one / name).read_bytes() != (other / name).read_bytes()}
+
+
+def refused(folder: Path, *settings: str) -> str:
+    """The one line with which it is refused; nothing is written."""
+    before = sorted(folder.parent.iterdir())
+    done = retime(folder, *settings)
+    assert done.exit_code == 2 and done.output.startswith("error: "), done.output
+    assert sorted(folder.parent.iterdir()) == before
+    (line,) = done.output.splitlines()
+    return line
+
+
+DYING = {"devices": {"count": 3, "battery": {"capacity_j": 0.45}}, "rounds": 4}
+CHANGES: dict[str, tuple[Tree, list[str]]] = {
+    "bandwidth": ({}, ["radio.bandwidth_hz=1e6"]),
+    "fading, access": ({}, ["radio.channel={name: rayleigh, coherence_time_s: 0.05}", "radio.access=shared"]),
+    "stragglers": ({}, ["devices.stragglers={name: exponential, mean: 2.0}"]),
+    "distances": ({}, ["topology.placement.positions_m=[[0, 0], [10, 0], [0, 30]]"]),
+    "batteries of which some run empty all the same": (DYING, ["devices.battery.capacity_j=0.46"]),
+    "late messages that come as late": (LATE, ["devices.tx_power_w=0.2"]),
+    "costs, records": (
+        {"records": {"transfers": "summary"}},
+        ["costs.flops_per_mac=1", "records.transfers=all"],
+    ),
+    "server": (SERVER, ["server.position_m=[10, 10]", "server.processor.frequency_hz=1e6"]),
+    "asynchronous server": ({"protocol": "asynchronous_server"}, ["server.uplink.bandwidth_hz=1e5"]),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_it_is_a_fresh_run_with_the_same_change(name: str, run: Callable[..., Path]) -> None:
+    blocks, settings = CHANGES[name]
+    first = run("first", **blocks)
+    fresh = run("fresh", *settings, again=first)
+    done = retime(first, *settings)
+    assert done.exit_code == 0, done.output
+    retimed = first.with_name("first-retimed")
+    assert done.output.strip() == str(retimed)
+    assert differing(retimed, fresh) == {"metadata.json", "checksums.sha256"}
+    assert differing(retimed, first) & {"rounds.parquet", "transfers.parquet"}
+    assert netsim("verify", retimed).exit_code == 0
+    facts = json.loads((retimed / "metadata.json").read_text())["retimed"]
+    assert facts["run"] == "small/first"
+    assert any(key.startswith(settings[0].partition("=")[0]) for key in facts["changed"])
+
+
+def test_a_retimed_run_can_be_retimed(run: Callable[..., Path]) -> None:
+    first, fresh = run("first"), run("fresh", "radio.bandwidth_hz=2e6", "devices.tx_power_w=0.2")
+    assert retime(first, "radio.bandwidth_hz=2e6").exit_code == 0
+    assert retime(first.with_name("first-retimed"), "devices.tx_power_w=0.2").exit_code == 0
+    assert differing(first.with_name("first-retimed-retimed"), fresh) == {"metadata.json", "checksums.sha256"}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "setting", "where"),
+    [
+        (
+            {"devices": {"count": 3, "battery": {"capacity_j": 100.0}}},
+            "devices.battery.capacity_j=0.35",
+            "round 2, device 1: would run out of battery; in the run it did not",
+        ),
+        (DYING, "devices.battery.capacity_j=1", "device 1: would combine what devices 0, 2 sent; in the run"),
+        (
+            {"protocol": {"name": "decentralized_rounds", "deadline_s": 5.0}},
+            "protocol.deadline_s=0.9",  # 4 GFLOP at 4 GFLOP/s take a second
+            "round 1, device 0: would combine nothing that was sent; in the run it did combine what devices 1, 2 sent",
+        ),
+        (LATE, "radio.bandwidth_hz=2e5", "would combine what device 1 sent"),
+        ({}, "radio.outage_snr_db=60", "round 1, device 0: would combine nothing that was sent"),
+        (SERVER, "protocol.first=1", "round 1, the server: would combine what device 1 sent"),
+        (SERVER, "protocol.participants=3", "round 1, device 0: would combine what the server sent; in the run it"),
+        (
+            {"protocol": "asynchronous_server"},
+            "devices.overrides=[{devices: [0], processor: {frequency_hz: 1e8}}]",
+            "round 1, device 1: would get evaluated; in the run it did not",
+        ),
+    ],
+)  # fmt: skip
+def test_it_stops_where_something_else_would_be_learnt(
+    blocks: Tree, setting: str, where: str, run: Callable[..., Path]
+) -> None:
+    line = refused(run(**blocks), setting)
+    assert where in line and "netsim run" in line and setting.split("=")[0] in line
+
+
+def test_the_round_and_the_device_that_it_names_are_those_of_a_fresh_run(run: Callable[..., Path]) -> None:
+    blocks = {"devices": {"count": 3, "battery": {"capacity_j": 100.0}}, "rounds": 5}
+    line = refused(run(**blocks), "devices.battery.capacity_j=0.8")
+    fresh = pd.read_parquet(run("fresh", "devices.battery.capacity_j=0.8", **blocks) / "rounds.parquet")
+    dead = fresh[fresh["outcome"] == "died"].sort_values("end_s").iloc[0]
+    assert f"round {dead['round']}, device {dead['device']}: would run out of battery" in line
+
+
+REFUSED = {
+    "seed=3": "--set seed: cannot be changed without learning again",
+    "rounds=1": "--set rounds: cannot be changed",
+    "learner.bits=3": "--set learner.bits: cannot be changed",
+    "devices.count=4": "--set devices.count: cannot be changed",
+    "protocol=server_rounds": "--set protocol.name: cannot be changed",
+    "evaluation.every=2": "--set evaluation.every: cannot be changed",
+    "jobs.threads=2": "--set jobs.threads: cannot be changed",
+    "topology.placement.spacing_m=40": "devices 0 and 1 would not hear each other any more",
+    "radio.bandwith_hz=3": "--set: radio.bandwith_hz: unknown key. Did you mean 'bandwidth_hz'?",
+    "radio.bandwidth_hz=5e5": "--set: nothing differs from the run",
+    "radio.bandwidth_hz=-1": "--set: radio.bandwidth_hz: must be greater than 0",
+}
+
+
+def test_what_decides_what_is_learnt_is_refused(run: Callable[..., Path]) -> None:
+    links = {"name": "range", "range_m": 30.0}
+    topology = {
+        "placement": {"name": "grid", "spacing_m": 20.0},
+        "links": links,
+        "require_connected": False,
+    }
+    folder = run(topology=topology)
+    for setting, reason in REFUSED.items():
+        assert reason in refused(folder, setting)
+
+
+def test_only_a_finished_run_as_it_was_written_is_retimed(run: Callable[..., Path]) -> None:
+    folder, setting = run(), "radio.bandwidth_hz=1e6"
+    assert "not a run folder" in refused(folder.parent, setting)
+    for status in ("running", "interrupted", "failed"):
+        change(folder, "metadata.json", '"finished"', f'"{status}"')
+        assert f"is a run that is {status}" in refused(folder, setting)
+        change(folder, "metadata.json", f'"{status}"', '"finished"')
+    table = folder / "rounds.parquet"
+    written = table.read_bytes()
+    table.write_bytes(written[:-1] + b"?")
+    assert "rounds.parquet: is not the file that was written" in refused(folder, setting)
+    table.write_bytes(written)
+    frame = pd.read_parquet(table)
+    frame.loc[frame["round"] == 2, "slowdown"] = 1.5  # adds up, and is not what the simulator does
+    frame.to_parquet(table)
+    write_checksums(folder)
+    assert ": slowdown is 1.5, and now 1.0, without any change" in refused(folder, setting)
+    frame.drop(columns="late").to_parquet(table)
+    write_checksums(folder)
+    assert "late" in refused(folder, setting)
+
+
+def change(folder: Path, name: str, old: str, new: str) -> None:
+    file = folder / name
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    write_checksums(folder)
