@@ -84,7 +84,8 @@ def retime(
         [AnswerRow(*row) for row in zip(*read_columns(folder, "answers"), strict=True)],
     )
     scenario = was.scenario
-    first = replay(quiet, quiet, Course(scenario.devices.count, scenario.rounds), results, cache, say)
+    kind = scenario.devices.count, scenario.rounds, was.parts["protocol"].cls.FAMILY == "asynchronous"
+    first = replay(quiet, quiet, Course(*kind), results, cache, say)
     first.same_costs = not any(key.startswith("costs.") for key in changed)
     rounds = Rounds()
     first.watch(rounds)
@@ -94,7 +95,7 @@ def retime(
     with was.named():
         results.settle()
 
-    course = Course(scenario.devices.count, scenario.rounds, first.course)
+    course = Course(*kind, first.course)
     second = replay(now, quiet, course, results, cache, say)
     second.same_costs = first.same_costs
     check_links(first, second)

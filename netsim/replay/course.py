@@ -20,16 +20,19 @@ class Course(Observer):
     Args:
         devices: Number of devices; the server's number is the next one.
         rounds: Rounds of the run.
+        asynchronous: Whether a server uses what devices send when it is there. Then a device's training decides what is
+            learnt only where the server uses it; what is under way at the end decides nothing.
         before: The course that this one has to follow; None for the first.
 
     Attributes:
         difference: Where it left that course, in words; empty if it has not.
     """
 
-    def __init__(self, devices: int, rounds: int, before: Course | None = None) -> None:
+    def __init__(self, devices: int, rounds: int, asynchronous: bool, before: Course | None = None) -> None:
         self.difference = ""
         self._devices = devices
         self._rounds = rounds
+        self._asynchronous = asynchronous
         self._before = before
         self._noted: defaultdict[tuple[str, int, int], list[tuple[Any, Any]]] = defaultdict(list)
         self._ended = [0] * devices
@@ -47,6 +50,8 @@ class Course(Observer):
         Raises:
             ScenarioError: It did not happen in the run before, or otherwise.
         """
+        if self._asynchronous and node < self._devices and what != "measure":
+            return
         noted = self._noted[what, node, round]
         noted.append((told, hash(described(inputs))))
         if self._before is not None:
@@ -97,10 +102,10 @@ class Course(Observer):
 
 
 def described(value: Any) -> Hashable:
-    """Return what tells ``value`` from others: numbers, texts, the origins of futures; of other objects their kind."""
+    """Return what tells ``value`` from others: numbers, texts, the origin of futures; of other objects their kind."""
     kind = type(value)
     if kind is Future:
-        return value.task.result, value.path  # in a replay, this says who ordered it
+        return value.task.result.origin, value.path
     if kind is int or kind is str:
         return value
     if kind is list or isinstance(value, tuple):
@@ -134,7 +139,7 @@ WORDS: Mapping[str, tuple[Words, str]] = {
     ),
     "decide": (lambda told, named: f"decide on reports of {named(told)}", "not decide"),
     "task": (lambda told, _: f"order {told}", "order no more work"),
-    "measure": (lambda *_: "measure", "not measure"),
+    "measure": (lambda *_: "get measured", "not get measured"),
     "outcome": (lambda told, _: f"end it as {told!r}", "not end it"),
     "death": (lambda *_: "run out of battery", "not run out of battery"),
 }

@@ -57,7 +57,7 @@ def _told(method: str, node: int, round: int, given: Sequence[Any]) -> tuple[Any
             return None, state
         case "aggregate", (_, _, _, state, arrived):
             first = next(iter(futures(state)), None)
-            trained = first is not None and first.task.result[0] == Question("train", node, round)
+            trained = first is not None and first.task.result.question == Question("train", node, round)
             return (tuple(arrived), trained), [state, arrived]
         case "decide", (_, _, _, reports):
             return tuple(reports), None

@@ -23,10 +23,20 @@ class Question(NamedTuple):
     round: int
 
 
+class Ordered(NamedTuple):
+    """What a task has in place of a result.
+
+    Attributes:
+        question: The question that it was ordered at.
+        origin: Stands for this, and for all that it is computed from.
+    """
+
+    question: Question
+    origin: int
+
+
 class ReplayGraph(TaskGraph):
     """Notes the tasks that are ordered, and takes what they would give from the records.
-
-    In place of a result, a task has its origin: the question that it was ordered at, and its number among those.
 
     Args:
         observer: Receives the metrics.
@@ -49,8 +59,10 @@ class ReplayGraph(TaskGraph):
         question = self.question or Question("protocol", -1, task.round)
         number = self._ordered[question]
         self._ordered[question] += 1
-        self._course.note("task", question.node, question.round, name_of(task.function), task.inputs)
-        task.inputs, task.result = NOTHING, (question, number)
+        name = name_of(task.function)
+        origin = hash((question, number, name, described(task.inputs)))
+        self._course.note("task", question.node, question.round, name, origin)
+        task.inputs, task.result = NOTHING, Ordered(question, origin)
         self._trace.append(task)
         return Future(task)
 
@@ -69,7 +81,7 @@ class ReplayGraph(TaskGraph):
         count = None if type(metrics) is Future else len(metrics or ())
         if count == 0:
             return
-        self._course.note("measure", node, round, inputs=count)
+        self._course.note("measure", node, round, inputs=[metrics if futures(metrics) else (), count])
         found = self._results.values(node, round, time_s, count)
         super().measure(node, round, time_s, found if futures(metrics) else metrics)
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from retiming import refused, retime, retimed_as, run
 
-from netsim.app.cli import app
 from netsim.records.checksums import write_checksums
 
 Tree = dict[str, Any]
@@ -19,45 +18,10 @@ SERVER = {"protocol": {"name": "server_rounds", "participants": 2}}
 LATE = {"protocol": {"name": "decentralized_rounds", "deadline_s": 1.5, "late": "keep"}, "rounds": 4}
 
 
-def netsim(*words: Any) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
 @pytest.fixture
-def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
-    """Runs a scenario of the stub learner, or that of a run ``again``, as a person does; returns the folder."""
-
-    def go(run_id: str = "first", *settings: str, again: Path | None = None, **blocks: Any) -> Path:
-        words = [word for text in settings for word in ("--set", text)]
-        file = again / "scenario.yaml" if again else write_scenario(**blocks)
-        done = netsim(
-            "run", file, *words, "--runs", tmp_path / "runs", "--run-id", run_id, "--no-plots", "-q"
-        )
-        assert done.exit_code == 0, done.output
-        return Path(done.output.strip().splitlines()[-1])
-
-    return go
-
-
-def retime(folder: Path, *settings: str) -> Result:
-    words = [word for text in settings for word in ("--set", text)]
-    return netsim("retime", folder, *words, "--runs", folder.parents[1], "--no-plots", "-q")
-
-
-def differing(one: Path, other: Path) -> set[str]:
-    """Names of the files that two runs have, and that are not the same in both."""
-    names = {file.name for folder in (one, other) for file in folder.iterdir()}
-    return {name for name in names if (one / name).read_bytes() != (other / name).read_bytes()}
-
-
-def refused(folder: Path, *settings: str) -> str:
-    """The one line with which it is refused; nothing is written."""
-    before = sorted(folder.parent.iterdir())
-    done = retime(folder, *settings)
-    assert done.exit_code == 2 and done.output.startswith("error: "), done.output
-    assert sorted(folder.parent.iterdir()) == before
-    (line,) = done.output.splitlines()
-    return line
+def first(write_scenario: Callable[..., Path]) -> Callable[..., Path]:
+    """Runs a scenario of the stub learner; returns the run's folder."""
+    return lambda **blocks: run(write_scenario(**blocks), "first")
 
 
 DYING = {"devices": {"count": 3, "battery": {"capacity_j": 0.45}}, "rounds": 4}
@@ -78,27 +42,20 @@ CHANGES: dict[str, tuple[Tree, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_it_is_a_fresh_run_with_the_same_change(name: str, run: Callable[..., Path]) -> None:
+def test_it_is_a_fresh_run_with_the_same_change(name: str, first: Callable[..., Path]) -> None:
     blocks, settings = CHANGES[name]
-    first = run("first", **blocks)
-    fresh = run("fresh", *settings, again=first)
-    done = retime(first, *settings)
-    assert done.exit_code == 0, done.output
-    retimed = first.with_name("first-retimed")
-    assert done.output.strip() == str(retimed)
-    assert differing(retimed, fresh) == {"metadata.json", "checksums.sha256"}
-    assert differing(retimed, first) & {"rounds.parquet", "transfers.parquet"}
-    assert netsim("verify", retimed).exit_code == 0
+    folder = first(**blocks)
+    retimed = retimed_as(run(folder / "scenario.yaml", "fresh", *settings), folder, *settings)
     facts = json.loads((retimed / "metadata.json").read_text())["retimed"]
     assert facts["run"] == "small/first"
     assert any(key.startswith(settings[0].partition("=")[0]) for key in facts["changed"])
 
 
-def test_a_retimed_run_can_be_retimed(run: Callable[..., Path]) -> None:
-    first, fresh = run("first"), run("fresh", "radio.bandwidth_hz=2e6", "devices.tx_power_w=0.2")
-    assert retime(first, "radio.bandwidth_hz=2e6").exit_code == 0
-    assert retime(first.with_name("first-retimed"), "devices.tx_power_w=0.2").exit_code == 0
-    assert differing(first.with_name("first-retimed-retimed"), fresh) == {"metadata.json", "checksums.sha256"}
+def test_a_retimed_run_can_be_retimed(first: Callable[..., Path]) -> None:
+    folder = first()
+    fresh = run(folder / "scenario.yaml", "fresh", "radio.bandwidth_hz=2e6", "devices.tx_power_w=0.2")
+    assert retime(folder, "radio.bandwidth_hz=2e6").exit_code == 0
+    retimed_as(fresh, folder.with_name("first-retimed"), "devices.tx_power_w=0.2")
 
 
 @pytest.mark.parametrize(
@@ -122,21 +79,22 @@ def test_a_retimed_run_can_be_retimed(run: Callable[..., Path]) -> None:
         (
             {"protocol": "asynchronous_server"},
             "devices.overrides=[{devices: [0], processor: {frequency_hz: 1e8}}]",
-            "round 1, device 1: would get evaluated; in the run it did not",
+            "round 1, the server: would combine what device 1 sent; in the run it did combine what device 0 sent",
         ),
     ],
 )  # fmt: skip
 def test_it_stops_where_something_else_would_be_learnt(
-    blocks: Tree, setting: str, where: str, run: Callable[..., Path]
+    blocks: Tree, setting: str, where: str, first: Callable[..., Path]
 ) -> None:
-    line = refused(run(**blocks), setting)
+    line = refused(first(**blocks), setting)
     assert where in line and "netsim run" in line and setting.split("=")[0] in line
 
 
-def test_the_round_and_the_device_that_it_names_are_those_of_a_fresh_run(run: Callable[..., Path]) -> None:
+def test_the_round_and_the_device_that_it_names_are_those_of_a_fresh_run(first: Callable[..., Path]) -> None:
     blocks = {"devices": {"count": 3, "battery": {"capacity_j": 100.0}}, "rounds": 5}
-    line = refused(run(**blocks), "devices.battery.capacity_j=0.8")
-    fresh = pd.read_parquet(run("fresh", "devices.battery.capacity_j=0.8", **blocks) / "rounds.parquet")
+    folder, setting = first(**blocks), "devices.battery.capacity_j=0.8"
+    line = refused(folder, setting)
+    fresh = pd.read_parquet(run(folder / "scenario.yaml", "fresh", setting) / "rounds.parquet")
     dead = fresh[fresh["outcome"] == "died"].sort_values("end_s").iloc[0]
     assert f"round {dead['round']}, device {dead['device']}: would run out of battery" in line
 
@@ -156,20 +114,20 @@ REFUSED = {
 }
 
 
-def test_what_decides_what_is_learnt_is_refused(run: Callable[..., Path]) -> None:
+def test_what_decides_what_is_learnt_is_refused(first: Callable[..., Path]) -> None:
     links = {"name": "range", "range_m": 30.0}
     topology = {
         "placement": {"name": "grid", "spacing_m": 20.0},
         "links": links,
         "require_connected": False,
     }
-    folder = run(topology=topology)
+    folder = first(topology=topology)
     for setting, reason in REFUSED.items():
         assert reason in refused(folder, setting)
 
 
-def test_only_a_finished_run_as_it_was_written_is_retimed(run: Callable[..., Path]) -> None:
-    folder, setting = run(), "radio.bandwidth_hz=1e6"
+def test_only_a_finished_run_as_it_was_written_is_retimed(first: Callable[..., Path]) -> None:
+    folder, setting = first(), "radio.bandwidth_hz=1e6"
     assert "not a run folder" in refused(folder.parent, setting)
     for status in ("running", "interrupted", "failed"):
         change(folder, "metadata.json", '"finished"', f'"{status}"')
