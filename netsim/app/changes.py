@@ -1,4 +1,4 @@
-"""Which keys of a run's scenario can be changed without learning anything else."""
+"""Tells which keys of a run's scenario were changed, and refuses those that decide what is learnt."""
 
 from __future__ import annotations
 

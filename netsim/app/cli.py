@@ -152,7 +152,6 @@ def run(
         from netsim.app.progress import JsonLines, Screen
         from netsim.app.recorded import recorder_in, run_recorded
         from netsim.app.summary import print_summary
-        from netsim.records.totals import Totals
 
         begin = time.perf_counter()
         out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
@@ -169,10 +168,8 @@ def run(
             out.print(
                 "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
             )
-        recorder = recorder_in(runs, run_id, simulation)
+        totals, recorder = recorder_in(runs, run_id, simulation)
         folder = recorder.folder
-        totals = Totals(plan.scenario.devices.count)
-        simulation.watch(totals, recorder)
         json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
         screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if as_json:

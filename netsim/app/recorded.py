@@ -48,8 +48,8 @@ def recorder_in(
     simulation: Simulation,
     default_id: str = "",
     facts: Mapping[str, Any] | None = None,
-) -> Recorder:
-    """Return a recorder of ``simulation`` in a new folder, which has all that is known before the first event.
+) -> tuple[Totals, Recorder]:
+    """Let totals and a recorder watch ``simulation``; its new folder has all that is known before the first event.
 
     Args:
         runs: Folder that run folders are made in.
@@ -64,7 +64,7 @@ def recorder_in(
     scenario = simulation.plan.scenario
     folder = new_folder(runs, scenario.name, scenario.seed, run_id, default_id)
     try:
-        return Recorder(
+        recorder = Recorder(
             folder,
             simulation.plan.resolved(),
             {
@@ -89,6 +89,9 @@ def recorder_in(
         raise ScenarioError(
             f"{folder}: {reason(error)}; make room, or choose a folder on another disk with --runs"
         ) from error
+    totals = Totals(scenario.devices.count)
+    simulation.watch(totals, recorder)
+    return totals, recorder
 
 
 def run_recorded(

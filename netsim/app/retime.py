@@ -20,7 +20,6 @@ from netsim.app.same import Rounds, check_data_of, check_links
 from netsim.core.errors import ScenarioError
 from netsim.events import AnswerRow, MetricRow
 from netsim.records.reader import read_columns
-from netsim.records.totals import Totals
 from netsim.replay.course import Course
 from netsim.replay.results import Results
 from netsim.scenario.loading import load_plan
@@ -100,9 +99,8 @@ def retime(
     second.same_costs = first.same_costs
     check_links(first, second)
     facts = {"retimed": {"run": f"{scenario.name}/{folder.resolve().name}", "changed": changed}}
-    recorder = recorder_in(runs, run_id, second, f"{folder.resolve().name}-retimed", facts)
-    surrogate, totals = bool(summary.get("surrogate_data")), Totals(scenario.devices.count)
-    second.watch(totals, recorder)
+    totals, recorder = recorder_in(runs, run_id, second, f"{folder.resolve().name}-retimed", facts)
+    surrogate = bool(summary.get("surrogate_data"))
     build_s = time.perf_counter() - begin_s
     ended = run_recorded(second, totals, recorder, nullcontext(), surrogate, build_s)
     if ended.error or recorder.problem:

@@ -24,7 +24,7 @@ class Question(NamedTuple):
 
 
 class Ordered(NamedTuple):
-    """What a task has in place of a result.
+    """A stand-in for the result of a task.
 
     Attributes:
         question: The question that it was ordered at.

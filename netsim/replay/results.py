@@ -1,4 +1,4 @@
-"""What a run has learnt, read from its records."""
+"""Results of a run that was recorded: what it has learnt."""
 
 from __future__ import annotations
 
