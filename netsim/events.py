@@ -263,7 +263,9 @@ class AnswerRow(NamedTuple):
     """A learnt value that the clock waited for (table ``answers``; only runs whose learner asks ``work.value``)."""
 
     round: Annotated[int, "round of the task that computed it"]
-    value: Annotated[str, "the value as JSON; empty if it is not made of numbers and texts alone"]
+    value: Annotated[
+        str, "the value as JSON; empty if it is not made of numbers and texts alone, or very long"
+    ]
 
 
 TABLES: dict[str, type] = {

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+LONGEST = 1_000_000
+"""Characters of the longest text; a model is not an answer."""
+
 
 def text_of(value: Any) -> str:
     """Write numbers, texts and None, in lists, tuples and dictionaries, as JSON; return nothing if there is more."""
     try:
-        return json.dumps(_written(value), separators=(",", ":"))
+        text = json.dumps(_written(value), separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         return ""
+    return text if len(text) <= LONGEST else ""
 
 
 def value_of(text: str) -> Any:

@@ -3,17 +3,72 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 from retiming import refused, retime, retimed_as, run
 
+from learners.algorithms.stub import Stub
+from netsim.learner import Metric, Step
 from netsim.records.checksums import write_checksums
+from netsim.work.answers import LONGEST, text_of, value_of
 
 Tree = dict[str, Any]
+
+
+def add(own: float, node: int) -> dict[str, Any]:
+    """Heavy work of a learner; a plain value, and one that is none."""
+    return {"sum": own + node / 3, "plain": (own, {node: [True, None, math.nan, "a"]}), "array": np.ones(2)}
+
+
+def mean(inputs: Any) -> list[float]:
+    """Light work of all nodes."""
+    return [0.5 * one["own"] + 0.5 * np.mean([0.0, *one["arrived"].values()]) for one in inputs]
+
+
+def told(inputs: Any) -> list[list[Metric]]:
+    """What is measured."""
+    return [[Metric("arrived", one["own"])] for one in inputs]
+
+
+class Gossip(Stub):
+    """A learner of one's own: its devices add and average numbers."""
+
+    ASKED: ClassVar[str] = ""
+
+    def train(self, work: Any, node: int, round: int, state: Any, cost: Any) -> Step:
+        """Order an addition; wait for a value of it, if one is asked for."""
+        added = work.do(add, {"own": state, "node": node}, round)
+        if self.ASKED:
+            assert len(work.value({"of": [node, added[self.ASKED]]})["of"][1]) == 2
+        return Step(added["sum"], added["sum"])
+
+    def aggregate(self, work: Any, node: int, round: int, state: Any, arrived: Any) -> Step:
+        """Order an average."""
+        return Step(work.together(mean, {"own": state, "arrived": arrived}, round))
+
+    def evaluate(self, work: Any, node: int, round: int, state: Any) -> Any:
+        """Order what is told of it."""
+        return work.together(told, {"own": state}, round)
+
+
+class Waiting(Gossip):
+    """One that waits for numbers and texts."""
+
+    ASKED = "plain"
+
+
+class WaitingInVain(Gossip):
+    """One that waits for what no table holds."""
+
+    ASKED = "array"
+
+
 SERVER = {"protocol": {"name": "server_rounds", "participants": 2}}
 LATE = {"protocol": {"name": "decentralized_rounds", "deadline_s": 1.5, "late": "keep"}, "rounds": 4}
 
@@ -49,6 +104,25 @@ def test_it_is_a_fresh_run_with_the_same_change(name: str, first: Callable[..., 
     facts = json.loads((retimed / "metadata.json").read_text())["retimed"]
     assert facts["run"] == "small/first"
     assert any(key.startswith(settings[0].partition("=")[0]) for key in facts["changed"])
+
+
+@pytest.mark.parametrize("learner", [Gossip, Waiting])
+def test_a_learner_of_ones_own_need_not_know_of_it(learner: type, first: Callable[..., Path]) -> None:
+    folder = first(learner={"name": f"test_retime:{learner.__name__}"}, rounds=3)
+    setting = "radio.bandwidth_hz=1e6"
+    assert len(set(pd.read_parquet(folder / "metrics.parquet")["value"])) == 9
+    retimed_as(run(folder / "scenario.yaml", "fresh", setting), folder, setting)
+
+
+def test_a_learner_that_waits_for_what_records_do_not_hold_is_refused(first: Callable[..., Path]) -> None:
+    folder = first(learner={"name": "test_retime:WaitingInVain"})
+    assert "learnt (work.value)" in refused(folder, "radio.bandwidth_hz=1e6")
+
+
+def test_answers_are_read_as_they_were_written() -> None:
+    value = {1: (2.5, [None, "a", True]), "b": {"dict": [[]], "tuple": ()}, (1, 2): -0.0}
+    assert repr(value_of(text_of(value))) == repr(value)
+    assert text_of([np.ones(1)]) == text_of(Metric("a", 1.0)) == text_of("a" * LONGEST) == ""
 
 
 def test_a_retimed_run_can_be_retimed(first: Callable[..., Path]) -> None:
