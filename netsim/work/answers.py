@@ -34,7 +34,7 @@ def _written(value: Any) -> Any:
         return {"tuple": [_written(one) for one in value]}
     if type(value) is dict:
         return {"dict": [[_written(key), _written(one)] for key, one in value.items()]}
-    if type(value) in (bool, int, float, str, type(None)):
+    if value is None or isinstance(value, int | float | str):
         return value
     raise TypeError
 
