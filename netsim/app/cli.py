@@ -244,6 +244,8 @@ def retime(
         from netsim.app.summary import print_changes, print_summary
 
         done = retime(folder, settings or [], runs, run_id, cache, lambda text: out.print(text, markup=False))
+        for note in (*done.simulation.plan.notes, *done.ended.notes):
+            errors.out(f"note: {note}", highlight=False)
         if plots:
             draw_run(done.folder, errors)
         print_changes(out, done.changed, done.summary, done.ended.summary)

@@ -16,7 +16,7 @@ from netsim.app.analysed import wrong_with
 from netsim.app.changes import changes
 from netsim.app.recorded import Ended, recorder_in, run_recorded
 from netsim.app.replayed import Replay, loaded_once, replay
-from netsim.app.same import Rounds, check_data_of, check_links
+from netsim.app.same import Rounds, check_data_of, check_networks
 from netsim.core.errors import ScenarioError
 from netsim.events import AnswerRow, MetricRow
 from netsim.records.reader import read_columns
@@ -24,7 +24,7 @@ from netsim.replay.course import Course
 from netsim.replay.results import Results
 from netsim.scenario.loading import load_plan
 
-NO_JOBS = "jobs={executor: inline, device: cpu, threads: 1, stacking: off, memory_gib: 1e6}"
+NO_JOBS = "executor=inline", "device=cpu", "threads=1", "stacking=off", "memory_gib=1e6"
 """Nothing is trained, so what it would be trained on need not be here."""
 
 
@@ -76,7 +76,7 @@ def retime(
     file, settings = folder / "scenario.yaml", list(settings)
     was, now = load_plan(file), load_plan(file, settings)
     changed = changes(was, now)
-    quiet = load_plan(file, [NO_JOBS])
+    quiet = load_plan(file, [f"jobs.{text}" for text in NO_JOBS])
     quiet = replace(quiet, parts={**quiet.parts, **loaded_once(quiet)})
     results = Results(
         [MetricRow(*row) for row in zip(*read_columns(folder, "metrics"), strict=True)],
@@ -97,7 +97,7 @@ def retime(
     course = Course(*kind, first.course)
     second = replay(now, quiet, course, results, cache, say)
     second.same_costs = first.same_costs
-    check_links(first, second)
+    check_networks(first, second)
     facts = {"retimed": {"run": f"{scenario.name}/{folder.resolve().name}", "changed": changed}}
     totals, recorder = recorder_in(runs, run_id, second, f"{folder.resolve().name}-retimed", facts)
     surrogate = bool(summary.get("surrogate_data"))

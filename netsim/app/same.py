@@ -32,12 +32,14 @@ def check_data_of(metadata: Mapping[str, Any], first: Replay) -> None:
             )
 
 
-def check_links(first: Replay, second: Replay) -> None:
-    """Check that the devices hear the same others.
+def check_networks(first: Replay, second: Replay) -> None:
+    """Check that the devices hear the same others, and train the same networks.
 
     Raises:
         ScenarioError: They do not.
     """
+    if first.learner.setup.networks != second.learner.setup.networks:
+        raise ScenarioError("--set: devices.classes: other networks would learn; use netsim run")
     edges = [{tuple(sorted(edge)) for edge in one.network.graph.edges} for one in (first, second)]
     for a, b in sorted(edges[0] ^ edges[1]):
         words = "would hear each other" if (a, b) in edges[1] else "would not hear each other any more"
