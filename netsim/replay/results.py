@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from netsim.core.errors import ScenarioError
@@ -26,13 +27,15 @@ class Measurement:
         time_s: When it was made in the run [s].
         count: Number of its values; None where only learning knows.
         values: Its values.
-        joined: Whether its values are with the next measurement, which was made at the same time.
+        given_s: When it is made in the second replay [s].
+        joined: The first measurement of the same moment, if the last one of it has the values of all.
     """
 
     time_s: float
     count: int | None
     values: Sequence[Metric] = ()
-    joined: bool = False
+    given_s: float = math.nan
+    joined: Measurement | None = None
 
 
 @dataclass
@@ -52,9 +55,6 @@ class Results:
     _measured: defaultdict[tuple[int, int], list[Measurement]] = field(
         default_factory=lambda: defaultdict(list), init=False
     )
-    _given: defaultdict[tuple[int, int], list[float]] = field(
-        default_factory=lambda: defaultdict(list), init=False
-    )
     _answered: dict[Hashable, Any] = field(default_factory=dict, init=False)
     _settled: bool = field(default=False, init=False)
 
@@ -70,19 +70,17 @@ class Results:
             time_s: Simulated time of the measurement [s].
             count: Number of values; None if it is not known.
         """
-        measured = self._measured[node, round]
         if not self._settled:
-            measured.append(Measurement(time_s, count))
+            self._measured[node, round].append(Measurement(time_s, count))
             return ()
-        given = self._given[node, round]
-        place = len(given)
-        given.append(time_s)
-        if place and measured[place - 1].joined and measured[place].values and given[place - 1] != time_s:
+        found = next(self._turns[node, round])
+        found.given_s = time_s
+        if found.joined is not None and found.joined.given_s != time_s:
             raise ScenarioError(
-                f"round {round}, node {node}: the records cannot tell which of two measurements has which values, for "
-                "both were made at the same time; now they are not"
+                f"round {round}, device {node}: measured twice in one moment of the run, and now in two moments; the "
+                "records cannot tell which values are whose, so this needs netsim run"
             )
-        return measured[place].values
+        return found.values
 
     def answer(self, asked: Hashable) -> tuple[AnswerRow, Any]:
         """Return the row with the learnt value that is ``asked`` for, and the value.
@@ -110,35 +108,37 @@ class Results:
         rows: defaultdict[tuple[int, int], list[MetricRow]] = defaultdict(list)
         for row in self.metrics:
             rows[row.device, row.round].append(row)
-        for key in {**rows, **self._measured}:
-            left = rows[key]
-            for time_s, group in groupby(self._measured[key], lambda one: one.time_s):
-                here = [row for row in left if math.isclose(row.time_s, time_s, rel_tol=CRUMB)]
-                left = left[len(here) :]
-                if not _shared_out(here, list(group)):
-                    left = here
-                    break
-            if left:
+        for node, round in {**rows, **self._measured}:
+            groups = [list(group) for _, group in groupby(self._measured[node, round], attrgetter("time_s"))]
+            if not _share_out(rows[node, round], groups):
                 raise ScenarioError(
-                    f"metrics.parquet: round {key[1]}, device {key[0]}: {left[0].name!r} at {left[0].time_s:g} s is no "
-                    "measurement that this version of the program, or of the learner, makes"
+                    f"metrics.parquet: round {round}, device {node}: these are not the measurements that this version "
+                    "of the program, or of the learner, makes"
                 )
+        self._turns = {key: iter(measured) for key, measured in self._measured.items()}
         self._settled = True
 
 
-def _shared_out(rows: Sequence[MetricRow], group: Sequence[Measurement]) -> bool:
-    """Give measurements of the same time their values; return whether that is possible.
+def _share_out(rows: Sequence[MetricRow], groups: Sequence[Sequence[Measurement]]) -> bool:
+    """Give each row to a measurement of its time, ``groups`` being those of one time; return whether all have fitted.
 
-    If several do not know how many they have, the last gets all.
+    Where several measurements of one time do not know how many values they have, the last gets all.
     """
-    values = [Metric(row.name, row.value, row.modality) for row in rows]
-    known = sum(one.count or 0 for one in group)
-    unknown = [one for one in group if one.count is None]
-    rest = len(values) - known
-    if rest < 0 or (rest and (not unknown or (known and len(unknown) > 1))):
-        return not rows
-    for one in group:
-        one.joined = one.count is None and one is not unknown[-1]
-        count = one.count if one.count is not None else 0 if one.joined else rest
-        one.values, values = values[:count], values[count:]
+    shares: list[list[Metric]] = [[] for _ in groups]
+    for row in rows:
+        gaps_s = [abs(group[0].time_s - row.time_s) for group in groups]
+        if not gaps_s or min(gaps_s) > CRUMB * row.time_s:
+            return False
+        shares[gaps_s.index(min(gaps_s))].append(Metric(row.name, row.value, row.modality))
+    for values, group in zip(shares, groups, strict=True):
+        unknown = [one for one in group if one.count is None]
+        rest = len(values) - sum(one.count or 0 for one in group)
+        joined = group[0] if rest and len(unknown) > 1 else None
+        if rest < 0 or (rest and not unknown) or (joined and len(unknown) < len(group)):
+            return False
+        for one in group:
+            one.joined, count = joined, one.count
+            if count is None:
+                count = rest if one is unknown[-1] else 0
+            one.values, values = values[:count], values[count:]
     return True

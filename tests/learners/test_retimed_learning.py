@@ -37,6 +37,7 @@ LEARNERS: dict[str, tuple[Tree, Tree]] = {
     "fedavg": ({**PLAIN, **SERVER}, {"head_hidden": 4}),
     "fedhgb": ({**PLAIN, **SERVER}, {"head_hidden": 4}),
     "fedbuff": ({**PLAIN, "protocol": {"name": "asynchronous_server", "buffer": 2}}, {"head_hidden": 4}),
+    "isolated": (MULTIMODAL, {}),
     "mhd": (PLAIN, {"local_steps": 2, "public_batch_size": 8}),
     "fedzkt": (
         {**PLAIN, **SERVER, "partition": {"name": "iid"}},
@@ -85,6 +86,12 @@ def test_a_battery_for_fewer_iterations_stops_it(first: Callable[..., Path]) -> 
     line = refused(folder, "devices.processor.effective_capacitance_f=2e-23")
     assert "round 1, device 0: would compute iterations: " in line
     assert "in the run it did compute iterations: 2 of audio, 2 of visual" in line
+
+
+def test_values_of_one_moment_are_not_given_to_two(first: Callable[..., Path]) -> None:
+    """Devices that send nothing and are equally fast train and combine in one moment; a slow one makes it two."""
+    line = refused(first("isolated"), "devices.stragglers={name: exponential, mean: 2.0}")
+    assert "measured twice in one moment of the run, and now in two moments" in line
 
 
 def test_values_that_the_clock_waited_for_and_that_are_not_there_are_missed(
