@@ -86,6 +86,15 @@ def test_the_readmes_learner_shows_that_it_learns(tmp_path):
     assert 0 < netsim("netsim", "run", "gossip.yaml", *scarce, cwd=tmp_path).count("died ") < 12
 
 
+def test_the_readmes_lines_of_python_run_as_they_stand(tmp_path):
+    """Two devices share no band, so each has an airtime of its own on the screen."""
+    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
+    code = next(block for block in blocks("README.md", "python") if "netsim.run(" in block)
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "J per device" in done.stdout and len(re.findall(r"^[01] +\d\.\d+$", done.stdout, re.M)) == 2
+
+
 def test_the_readmes_learner_stacks_as_the_guide_to_speed_says(tmp_path):
     """All devices as one batch; the error is that of the loop, up to rounding."""
     save("README.md", tmp_path)

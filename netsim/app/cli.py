@@ -7,7 +7,6 @@ or checks a scenario waits for neither.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-import netsim
 from netsim.core import registry
 from netsim.core.errors import ScenarioError, reason, too_much
 from netsim.core.interrupts import INTERRUPTED, come, heard
@@ -95,7 +93,9 @@ def _said_in_short(console: Console) -> Iterator[None]:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"netsim {netsim.__version__}")
+        from importlib.metadata import version
+
+        typer.echo(f"netsim {version('netsim')}")
         raise typer.Exit
 
 
@@ -148,28 +148,19 @@ def run(
         plan = _plan(file, settings, seed, rounds)
 
         from netsim.app.analysed import draw_run
-        from netsim.app.build import build
         from netsim.app.progress import JsonLines, Screen
-        from netsim.app.recorded import recorder_in, run_recorded
+        from netsim.app.running import Running
         from netsim.app.summary import print_summary
 
-        begin = time.perf_counter()
         out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
-        try:
-            simulation = build(plan, cache, lambda text: out.print(text, markup=False))
-        except OSError as error:
-            raise ScenarioError(
-                f"{error.filename or cache}: {reason(error)}; --cache names the folder for prepared data"
-            ) from error
-        surrogate = bool(simulation.learner.facts().get("data", {}).get("surrogate"))
-        if surrogate:
+        running = Running(plan, cache, runs, run_id, lambda text: out.print(text, markup=False))
+        simulation, totals, folder = running.simulation, running.totals, running.folder
+        if running.surrogate:
             out.print(
                 "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
             )
-        totals, recorder = recorder_in(runs, run_id, simulation)
-        folder = recorder.folder
         json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
         screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if as_json:
@@ -177,34 +168,8 @@ def run(
         elif not quiet:
             screen = Screen(out, totals, plan.scenario.rounds)
             simulation.watch(screen)
-        ended = run_recorded(simulation, totals, recorder, screen, surrogate, time.perf_counter() - begin)
-        far = f"round {ended.safe_rounds} of {plan.scenario.rounds}"
-        if recorder.problem is not None and not folder.is_dir():
-            raise ScenarioError(f"{folder}: was removed while the run went on; run it again")
-        if recorder.problem is not None and ended.status != "finished":
-            raise ScenarioError(
-                f"{folder}: cannot be written ({reason(recorder.problem)}); the records there are "
-                f"readable up to {far}; make room, or choose another disk with --runs, and run again"
-            )
-        if ended.status == "failed" and ended.error:
-            raise ended.error
-        if recorder.problem is not None:
-            errors.out(
-                f"note: {folder}: no room to merge the tables ({reason(recorder.problem)}); they "
-                "stay folders of parts, which are complete and are read like files",
-                highlight=False,
-            )
-        if (
-            ended.status == "finished"
-            and not totals.rounds_closed
-            and any(d.alive for d in simulation.network.devices)
-        ):
-            errors.out(
-                f"note: protocol {plan.parts['protocol'].name!r} closed no round, so none counts as finished; it "
-                "should call self.work.close(round, self.network.env.now) for each, when nobody is in it any more",
-                highlight=False,
-            )
-        for note in ended.notes:
+        ended = running.run(screen)
+        for note in running.notes(ended):
             errors.out(f"note: {note}", highlight=False)
         if plots and ended.error is None and not come():
             draw_run(folder, errors)
@@ -216,7 +181,8 @@ def run(
             print_summary(out, ended, folder, simulation.execution, simulation.learner.METRICS)
         if come() or ended.error is not None:
             errors.out(
-                f"interrupted after {far}; the records in {folder} are readable up to there", highlight=False
+                f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there",
+                highlight=False,
             )
             raise typer.Exit(INTERRUPTED)
 

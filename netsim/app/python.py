@@ -1,0 +1,108 @@
+"""The simulator from Python: ``netsim.run`` and ``netsim.load``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+
+from netsim.app.analysed import loaded
+from netsim.app.progress import Screen
+from netsim.app.running import Running
+from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import heard
+from netsim.scenario.loading import load_plan
+
+if TYPE_CHECKING:
+    from analysis.runs.run import Run
+
+
+def run(
+    scenario: str | Path,
+    *,
+    rounds: int | None = None,
+    seed: int | None = None,
+    set: Mapping[str, Any] | None = None,
+    runs: str | Path = "runs",
+    run_id: str | None = None,
+    cache: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Run a scenario, record it in ``runs/<scenario>/<run id>``, and return its records.
+
+    It is what ``netsim run`` does, with its progress line and without plots.
+
+    Args:
+        scenario: The file.
+        rounds: Number of rounds in place of the scenario's.
+        seed: Seed in place of the scenario's.
+        set: Other keys of it, with dots: ``{"learner.alpha_kd": 0.5, "radio": {"channel": "none"}}``.
+        runs: Folder that run folders are made in.
+        run_id: Name of the run's folder; default: time and seed.
+        cache: Folder for pre-processed data; default: what ``NETSIM_CACHE`` says, or ``.cache``.
+        quiet: Show nothing.
+
+    Returns:
+        The run, with ``rounds``, ``transfers``, ``metrics``, ``devices``, ``links`` as pandas frames, and ``summary``.
+
+    Raises:
+        ScenarioError: Something is wrong with the scenario, or the run cannot be recorded: a line for each finding.
+        KeyboardInterrupt: The run was interrupted; its folder is readable up to there.
+    """
+    changes = {"rounds": rounds, "seed": seed}
+    given = {key: value for key, value in changes.items() if value is not None} | dict(set or {})
+    out, errors = Console(quiet=quiet, highlight=False), Console(stderr=True, quiet=quiet)
+    folder = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
+    with heard():
+        plan = load_plan(Path(scenario), [f"{key}={_as_yaml(key, value)}" for key, value in given.items()])
+        running = Running(plan, folder, Path(runs), run_id, lambda text: out.print(text, markup=False))
+        screen = Screen(out, running.totals, plan.scenario.rounds)
+        running.simulation.watch(screen)
+        ended = running.run(screen)
+        for note in [*plan.notes, *running.notes(ended)]:
+            errors.out(f"note: {note}", highlight=False)
+        if ended.error is not None:
+            raise ended.error
+    return loaded(running.folder)
+
+
+def load(folder: str | Path) -> Run:
+    """Return the records of a run, also of one that goes on or was killed.
+
+    Args:
+        folder: ``runs/<scenario>/<run id>``.
+
+    Raises:
+        ScenarioError: It is no run's folder, or a file in it cannot be read.
+    """
+    return loaded(Path(folder))
+
+
+def _as_yaml(key: str, value: Any) -> str:
+    """Write the value of ``key`` as one line of YAML.
+
+    Raises:
+        ScenarioError: A scenario has no such values.
+    """
+    try:
+        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=float("inf"))
+    except yaml.YAMLError:
+        raise ScenarioError(
+            f"set: {key}: a scenario has numbers, texts, truth values, lists and mappings (got {value!r})"
+        ) from None
+    return text.removesuffix("...\n").strip()
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` with NumPy's numbers and arrays as Python's, and paths as texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value
