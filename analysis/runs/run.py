@@ -314,17 +314,24 @@ def _check_columns(frame: pd.DataFrame, path: Path, needed: list[str]) -> None:
     for name in needed:
         if name not in frame:
             has = ", ".join(map(str, frame.columns))[:300]
-            raise RunError(f"{path}: has no column {name!r}; it has {has or 'none'}: damaged, or of another version")
+            raise RunError(
+                f"{path}: has no column {name!r}; it has {has or 'none'}: damaged, or of another version"
+            )
     for name in frame.columns:
         values = frame[name]
         if name in TEXT_COLUMNS:
             kind, fits = "text", all(isinstance(one, str) for one in values.dropna().unique())
         elif name in NUMBER_COLUMNS:
-            kind, fits = "whole numbers", bool(pd.api.types.is_integer_dtype(values) and (values.abs() < 2**40).all())
+            kind, fits = (
+                "whole numbers",
+                bool(pd.api.types.is_integer_dtype(values) and (values.abs() < 2**40).all()),
+            )
         else:
             kind, fits = "numbers", pd.api.types.is_numeric_dtype(values)
         if not fits and len(frame):
-            raise RunError(f"{path}: {name}: must be {kind}, found {values.dtype}: damaged, or of another version")
+            raise RunError(
+                f"{path}: {name}: must be {kind}, found {values.dtype}: damaged, or of another version"
+            )
 
 
 def _empty(table: str) -> pd.DataFrame:

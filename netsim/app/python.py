@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 
 from netsim.app.analysed import loaded
 from netsim.app.progress import Screen
 from netsim.app.running import Running
-from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import heard
 from netsim.scenario.loading import load_plan
+from netsim.scenario.yaml_file import as_yaml
 
 if TYPE_CHECKING:
     from analysis.runs.run import Run
@@ -58,7 +57,9 @@ def run(
     out, errors = Console(quiet=quiet, highlight=False), Console(stderr=True, quiet=quiet)
     folder = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
     with heard():
-        plan = load_plan(Path(scenario), [f"{key}={_as_yaml(key, value)}" for key, value in given.items()])
+        plan = load_plan(
+            Path(scenario), [f"{key}={as_yaml(value, f'set: {key}')}" for key, value in given.items()]
+        )
         running = Running(plan, folder, Path(runs), run_id, lambda text: out.print(text, markup=False))
         screen = Screen(out, running.totals, plan.scenario.rounds)
         running.simulation.watch(screen)
@@ -80,29 +81,3 @@ def load(folder: str | Path) -> Run:
         ScenarioError: It is no run's folder, or a file in it cannot be read.
     """
     return loaded(Path(folder))
-
-
-def _as_yaml(key: str, value: Any) -> str:
-    """Write the value of ``key`` as one line of YAML.
-
-    Raises:
-        ScenarioError: A scenario has no such values.
-    """
-    try:
-        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=float("inf"))
-    except yaml.YAMLError:
-        raise ScenarioError(
-            f"set: {key}: a scenario has numbers, texts, truth values, lists and mappings (got {value!r})"
-        ) from None
-    return text.removesuffix("...\n").strip()
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` with NumPy's numbers and arrays as Python's, and paths as texts."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(own) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(own) for own in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value.tolist() if hasattr(value, "tolist") else value
