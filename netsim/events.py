@@ -259,6 +259,15 @@ class MetricRow(NamedTuple):
     value: Annotated[float, "the value"]
 
 
+class AnswerRow(NamedTuple):
+    """A learnt value that the clock waited for (table ``answers``; only runs whose learner asks ``work.value``)."""
+
+    round: Annotated[int, "round of the task that computed it"]
+    value: Annotated[
+        str, "the value as JSON; empty if it is not made of numbers and texts alone, or very long"
+    ]
+
+
 TABLES: dict[str, type] = {
     "devices": DeviceRow,
     "links": LinkRow,
@@ -267,6 +276,7 @@ TABLES: dict[str, type] = {
     "server": ServerRow,
     "transfers": TransferRow,
     "metrics": MetricRow,
+    "answers": AnswerRow,
 }
 
 
@@ -296,6 +306,9 @@ class Observer:
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
         """Receive the measurements of a round, in the order of simulated time."""
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Receive the learnt values that the clock has waited for."""
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Receive the record of a round that one device has ended."""
@@ -328,6 +341,11 @@ class Observers(Observer):
         """Pass the measurements on to each observer."""
         for observer in self.observers:
             observer.on_metrics(rows)
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Pass the values on to each observer."""
+        for observer in self.observers:
+            observer.on_answers(rows)
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Pass the record on to each observer."""

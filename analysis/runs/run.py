@@ -170,6 +170,12 @@ class Run:
         rows = pd.concat([self.rounds, outside]) if len(outside) else self.rounds
         return rows.sort_values(["device", "end_s", "round"], kind="stable", ignore_index=True)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was run, how it ended, and its curves of accuracy."""
+        from analysis.runs.page import page
+
+        return page(self)
+
 
 def load_run(folder: str | Path) -> Run:
     """Read a run folder, also that of a run that is not finished or was killed.

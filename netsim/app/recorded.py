@@ -42,16 +42,29 @@ class Ended:
     safe_rounds: int
 
 
-def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recorder:
-    """Return a recorder of ``simulation`` in a new folder, which has all that is known before the first event.
+def recorder_in(
+    runs: Path,
+    run_id: str | None,
+    simulation: Simulation,
+    default_id: str = "",
+    facts: Mapping[str, Any] | None = None,
+) -> tuple[Totals, Recorder]:
+    """Let totals and a recorder watch ``simulation``; its new folder has all that is known before the first event.
+
+    Args:
+        runs: Folder that run folders are made in.
+        run_id: Name of the run's folder, if one is given.
+        simulation: What is recorded.
+        default_id: Its name otherwise; by default time and seed.
+        facts: More for the metadata.
 
     Raises:
         ScenarioError: The folder cannot be made or written.
     """
     scenario = simulation.plan.scenario
-    folder = new_folder(runs, scenario.name, scenario.seed, run_id)
+    folder = new_folder(runs, scenario.name, scenario.seed, run_id, default_id)
     try:
-        return Recorder(
+        recorder = Recorder(
             folder,
             simulation.plan.resolved(),
             {
@@ -65,6 +78,7 @@ def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recor
                 "data": None,
                 "metrics": dict(simulation.learner.METRICS),
                 **simulation.learner.facts(),
+                **(facts or {}),
             },
             simulation.device_rows(),
             simulation.link_rows(),
@@ -75,6 +89,9 @@ def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recor
         raise ScenarioError(
             f"{folder}: {reason(error)}; make room, or choose a folder on another disk with --runs"
         ) from error
+    totals = Totals(scenario.devices.count)
+    simulation.watch(totals, recorder)
+    return totals, recorder
 
 
 def run_recorded(

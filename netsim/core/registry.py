@@ -34,7 +34,7 @@ KINDS = {
 BASES = {
     "learners": "netsim.learner:Learner",
     "datasets": "learners.data.dataset:DataSource",
-    "partitions": "learners.data.dataset:Partition",
+    "partitions": "learners.data.split:Partition",
     "networks": "learners.networks.network:Network",
     "channels": "netsim.world.radio.fading:Channel",
     "path_losses": "netsim.world.radio.path_loss:PathLoss",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +176,28 @@ def write_yaml(value: dict[str, Any]) -> str:
 
     Dumper.add_representer(float, number)
     return str(yaml.dump(plain(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+def as_yaml(value: Any, where: str = "") -> str:
+    """Write one value as :func:`parse_value` reads it, on one line; NumPy's numbers and arrays as Python's.
+
+    Raises:
+        ScenarioError: A scenario has no such values; ``where`` says where it stands.
+    """
+    try:
+        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=math.inf)
+    except yaml.YAMLError:
+        raise ScenarioError(
+            f"{where}: a scenario has numbers, texts, truth values, lists and mappings (got {value!r})"
+        ) from None
+    return text.removesuffix("...\n").strip()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value
