@@ -320,6 +320,15 @@ class MetricRow(NamedTuple):
     value: Annotated[float, "the value"]
 
 
+class AnswerRow(NamedTuple):
+    """A learnt value that the clock waited for (table ``answers``; only runs whose learner asks ``work.value``)."""
+
+    round: Annotated[int, "round of the task that computed it"]
+    value: Annotated[
+        str, "the value as JSON; empty if it is not made of numbers and texts alone, or very long"
+    ]
+
+
 TABLES: dict[str, type] = {
     "devices": DeviceRow,
     "links": LinkRow,
@@ -328,6 +337,7 @@ TABLES: dict[str, type] = {
     "server": ServerRow,
     "transfers": TransferRow,
     "metrics": MetricRow,
+    "answers": AnswerRow,
 }
 
 
@@ -363,6 +373,9 @@ class Observer:
         if type(self).on_round_end is not Observer.on_round_end:
             for row, iterations in zip(batch.rows(), batch.iterations_of_each(), strict=True):
                 self.on_round_end(row, iterations)
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Receive the learnt values that the clock has waited for."""
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Receive the record of a round that one device has ended."""
@@ -406,6 +419,11 @@ class Observers(Observer):
         """Pass the rounds on to each observer."""
         for observer in self.observers:
             observer.on_rounds(batch)
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Pass the values on to each observer."""
+        for observer in self.observers:
+            observer.on_answers(rows)
 
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Pass the record on to each observer."""

@@ -1,4 +1,4 @@
-"""A cache of networks in each thread."""
+"""A cache of networks, and of what is known about them, in each thread."""
 
 from __future__ import annotations
 

@@ -7,10 +7,14 @@ same operators, but copies more memory.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+DUAL = "coefficients"
+"""Name of what a linear layer in dual form has in place of its weight; see :mod:`learners.training.dual_form`."""
 
 
 def fold(x: Tensor) -> Tensor:
@@ -65,7 +69,27 @@ def connect(x: Tensor, tensors: Mapping[str, Tensor], name: str) -> Tensor:
 
     The batch comes last, as in the logits that follow, so the backward pass reads every tensor in memory order.
     """
+    if (coefficients := tensors.get(f"{name}.{DUAL}")) is not None:
+        products: Tensor = _DualProduct.apply(coefficients, x)
+        return products + tensors[f"{name}.bias"][:, :, None]
     return torch.baddbmm(tensors[f"{name}.bias"][:, :, None], tensors[f"{name}.weight"], x)
+
+
+class _DualProduct(torch.autograd.Function):
+    """W x in dual form, [C, a] [K, D, n + 1] and inputs [e, X x, W⁰ x] [K, 2 n + D, B] to [K, D, B]."""
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, x: Tensor) -> Tensor:
+        """Compute C (X x) + a (W⁰ x)."""
+        count = coefficients.shape[2] - 1
+        ctx.places = x[:, :count]
+        scale, own = coefficients[:, :, count:], coefficients[:, :, :count]
+        return torch.baddbmm(scale * x[:, 2 * count :], own, x[:, count : 2 * count])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        """Return Σ_i g_i e_iᵀ for C and 0 for a: SGD's step on W in coefficients, not the gradient by them."""
+        return F.pad(slopes[0] @ ctx.places.transpose(1, 2), (0, 1)), None
 
 
 def project(x: Tensor, weight: Tensor) -> Tensor:

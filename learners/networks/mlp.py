@@ -24,6 +24,7 @@ class MLPTrunk(Trunk):
         ]
         self.layers = nn.Sequential(*layers)
         self.feature_count = sizes[-1]
+        self.first_linear = "layers.0" if hidden else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, ...] to [batch, feature_count]."""

@@ -23,9 +23,12 @@ class Trunk(nn.Module):
     Attributes:
         feature_count: Length L of the features. A learner that decomposes them takes the first half as
             modality-common and the second as modality-specific, so it must be even.
+        first_linear: Name of the linear layer that flattened inputs go to first, if ``stacked`` runs it with
+            :func:`learners.networks.folded.connect`; it can be trained in dual form then.
     """
 
     feature_count: int
+    first_linear: str | None = None
     _decomposes: bool = False
 
     def forward(self, x: Tensor) -> Tensor:

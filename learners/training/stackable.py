@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from learners.networks.built import built
+from learners.networks.choice import NetworkChoice
 from learners.networks.network import Trunk
 from learners.networks.randomness import DrawingFrom
 from learners.networks.state import Layout, Lent, Part, Row, State
 from learners.training.stack import stacked
-from netsim.work.batching import in_words
+from netsim.work.measurement import in_words
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}
 """Largest error that counts as rounding, relative to the largest number; real errors are far larger."""
@@ -27,23 +30,28 @@ SAMPLES = 32
 
 def networks_obstacle(
     trunks: Mapping[str, Trunk],
-    names: Mapping[str, str],
+    choices: Mapping[str, NetworkChoice],
     states: Sequence[State],
     inputs: Callable[[str], Tensor],
     trains: bool,
 ) -> str:
     """Return the reason why some of the networks cannot be stacked, as the end of a sentence; empty if all can.
 
+    A choice is tried once, however many architectures have it.
+
     Args:
         trunks: Networks by modality; their part in a state is ``trunk/<modality>``.
-        names: Names of the networks in the scenario, by modality.
+        choices: The scenario's choices of them, by modality.
         states: States of two or more devices.
         inputs: Function from a modality to its network's inputs [devices, batch, ...].
         trains: Whether the networks are trained.
     """
     for m, trunk in trunks.items():
-        if reason := trunk_obstacle(trunk, [state[f"trunk/{m}"] for state in states], inputs(m), trains):
-            return f"network {names[m]!r} (modality {m}): {reason}"
+        parts, x = [state[f"trunk/{m}"] for state in states], inputs(m)
+        tried = repr(choices[m]), x.shape[2:], x.dtype, x.device.type, parts[0].row.bank.dtype, trains
+        reason = built(("obstacle", *tried), partial(trunk_obstacle, trunk, parts, x, trains))
+        if reason:
+            return f"network {choices[m].name!r} (modality {m}): {reason}"
     return ""
 
 

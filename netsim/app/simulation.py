@@ -59,7 +59,7 @@ class Simulation:
         rounds = self.plan.scenario.rounds
         self.watch(Declared(self.learner))
         work.portable = True
-        learner = Asked(self.learner, len(self.network.devices))
+        learner = self._asked(work)
         protocol: Protocol = part.cls(part.options, self.network, learner, work, rounds, self.observer)
         try:
             with self.plan.named(), patient_collector(), self.executor.inside.during_a_run():
@@ -81,6 +81,10 @@ class Simulation:
         if self.executor.moves != "never" and not obstacle():
             return ForkableGraph(self.executor, self.observer, 4 * pending, scenario.rounds, behind)
         return TaskGraph(self.executor, self.observer, 4 * pending)
+
+    def _asked(self, work: TaskGraph) -> Learner:
+        """Return the learner as the protocol asks it."""
+        return Asked(self.learner, len(self.network.devices))
 
     @property
     def modalities(self) -> list[str]:

@@ -16,6 +16,7 @@ from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import held, raise_again
 from netsim.core.names import file_name
 from netsim.events import (
+    AnswerRow,
     MetricRow,
     Observer,
     RoundBatch,
@@ -49,15 +50,15 @@ def plain_json(value: Any) -> str:
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path:
-    """Make the folder of a new run, ``runs/<scenario>/<run id>``; by default the id is time and seed."""
+def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None, default: str = "") -> Path:
+    """Make the folder of a new run, ``runs/<scenario>/<run id>``; the default id is time and seed."""
     for word, text in (("--run-id", run_id), ("the scenario's name, or that of its file,", scenario)):
         if text is not None:
             try:
                 file_name(text)
             except ValueError as error:
                 raise ScenarioError(f"{word} {error}") from None
-    base = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-seed{seed}"
+    base = run_id or default or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-seed{seed}"
     for number in range(1, 1000):
         folder = runs / scenario / (base if number == 1 else f"{base}-{number}")
         try:
@@ -122,7 +123,7 @@ class Recorder(Observer):
         self._outside = BatchWriter(folder, "outside")
         self._transfers = BatchWriter(folder, "transfers")
         self._metrics = TableWriter(folder, "metrics")
-        self._server: TableWriter | None = None
+        self._of_some_runs: dict[str, TableWriter] = {}
         self._writers: tuple[TableWriter, ...] = (
             self._rounds,
             self._outside,
@@ -161,10 +162,19 @@ class Recorder(Observer):
 
     def on_server_round(self, row: ServerRow) -> None:
         """Add a row to ``server``; only runs with a server have this table."""
-        if self._server is None:
-            self._server = TableWriter(self.folder, "server")
-            self._writers = (*self._writers, self._server)
-        self._server.add(row)
+        self._writer("server").add(row)
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Add rows to ``answers``; only runs whose clock has waited for learning have this table."""
+        if rows:
+            self._writer("answers").add_all(rows)
+
+    def _writer(self, table: str) -> TableWriter:
+        """Return the writer of a table that only some runs have."""
+        if table not in self._of_some_runs:
+            self._of_some_runs[table] = TableWriter(self.folder, table)
+            self._writers = (*self._writers, self._of_some_runs[table])
+        return self._of_some_runs[table]
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Write all records so far to disk, unless that was done recently."""

@@ -44,7 +44,7 @@ def _obstacle(jobs: Sequence[Mapping[str, Any]], rows: Tensor, trains: bool) -> 
     dtype = next(iter(states[0].values())).row.bank.dtype
     return networks_obstacle(
         net.trunks,  # type: ignore[arg-type]
-        {m: choice.name for m, choice in architecture.networks.items()},
+        architecture.networks,
         states,
         lambda m: store.trial(m, rows, dtype),
         trains,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from learners.networks.state import Part, Row, State
+from learners.training.dual_form import identity, late_sources
 from learners.training.late_fusion.weights import attention_step
 from learners.training.mixing import Mixing
+
+Key = TypeVar("Key")
 
 
 class Update(NamedTuple):
@@ -72,7 +76,7 @@ def aggregate(
     return new
 
 
-def mean(rows: Mapping[int, Tensor], weights: Mapping[int, float], rest: Tensor | None = None) -> Tensor:
+def mean(rows: Mapping[Key, Tensor], weights: Mapping[Key, float], rest: Tensor | None = None) -> Tensor:
     """Σ p_k x_k, one after the other in the order of ``weights``, so that its rounding is the same every time.
 
     Args:
@@ -91,8 +95,18 @@ def mean_of_rows(
 ) -> Tensor:
     """Return the :func:`mean` of some ``columns`` of ``rows``: one product where clients trained together share a bank.
 
-    In float32 on a CPU that product has the bytes of the sum one after the other, in float64 it has not.
+    In float32 on a CPU that product has the bytes of the sum one after the other, in float64 it has not. Clients that
+    were trained in dual form have a product for each bank.
     """
+    if late := late_sources(rows):
+        terms = [
+            source.mean({place: weights[k] for k, place in own.items()})[columns]
+            for source, own in late.items()
+        ]
+        there = {k: rows[k].tensor[columns] for k in rows if not any(k in own for own in late.values())}
+        if there:
+            terms.append(mean(there, {k: weights[k] for k in there}))
+        return _with_rest(reduce(torch.add, terms), weights, rest)
     bank = next(iter(rows.values())).bank
     shared = len(rows) > 1 and all(row.bank is bank for row in rows.values())
     if not shared or bank.dtype != torch.float32 or bank.device.type != "cpu":
@@ -101,7 +115,7 @@ def mean_of_rows(
     return _with_rest(mixing(bank)[0, columns], weights, rest)
 
 
-def _with_rest(total: Tensor, weights: Mapping[int, float], rest: Tensor | None) -> Tensor:
+def _with_rest(total: Tensor, weights: Mapping[Any, float], rest: Tensor | None) -> Tensor:
     own = 1.0 - sum(weights.values())
     if rest is not None and abs(own) > 1e-9:  # what rounding leaves of weights that sum to 1 is no weight
         total.add_(rest, alpha=own)
@@ -138,8 +152,16 @@ def normalised_averaging(
 
     def rule(part: Part, copies: Mapping[int, Copy]) -> Tensor:
         weights = weigh(list(copies))
-        steps = {k: (copy.before.weights - copy.after.weights) / norms[k] for k, copy in copies.items()}
-        return part.weights - effective(weights) * mean(steps, weights)
+        per_step = {k: weights[k] / norms[k] for k in copies}
+        received: dict[tuple[int, int], tuple[Part, float]] = {}  # mostly one model
+        for k, copy in copies.items():
+            before, amount = received.get(key := identity(copy.before), (copy.before, 0.0))
+            received[key] = before, amount + per_step[k]
+        moved = mean(
+            {key: before.weights for key, (before, _) in received.items()},
+            {key: amount for key, (_, amount) in received.items()},
+        ).sub_(_mean_after(part, copies, per_step))
+        return part.weights - effective(weights) * moved
 
     return rule
 

@@ -19,6 +19,7 @@ from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, Mask, Means, Together, Way
 from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
 from learners.training.late_fusion.batches import Batch, alone, together
+from learners.training.late_fusion.dual import Dual, Problem
 from learners.training.late_fusion.report import behaviours_of, metrics_of
 from learners.training.late_fusion.weights import Behaviour, Losses, normaliser
 from learners.training.objectives import cross_entropy
@@ -122,8 +123,13 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     architecture, samples, plan = (jobs[0][name] for name in ("architecture", "samples", "plan"))
     net = architecture.net(jobs[0]["torch_device"])
     batches = partial(together, mixed=lambda: _mixes(net, states[0], samples))
-    way = Together(net, states, plan.rule)
-    found = _updated(way, batches, samples, devices, steps, head_weights, plan, seeds)
+    dual = Dual(net, Problem(states, samples, devices), plan)
+    way = Together(net, dual.problem.states, plan.rule)
+    found = _updated(
+        way, batches, dual.problem.samples, dual.problem.devices, steps, head_weights, plan, seeds
+    )
+    restored = dual.restored([one.state for one in found])
+    found = [replace(one, state=state) for one, state in zip(found, restored, strict=True)]
     found = _kept(found, devices, rounds, states, plan)
     return [trained for _, trained in sorted(zip(order, found, strict=True), key=operator.itemgetter(0))]
 
@@ -145,7 +151,7 @@ def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
     rows, dtype = some_of(own, jobs[0]["plan"].batch_size), states[0][FUSION].row.bank.dtype
     return networks_obstacle(
         architecture.net(jobs[0]["torch_device"]).trunks,
-        {m: choice.name for m, choice in architecture.networks.items()},
+        architecture.networks,
         states,
         lambda m: samples.store.trial(m, rows, dtype),
         True,

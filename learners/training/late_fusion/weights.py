@@ -81,7 +81,7 @@ def attention_step(
         The new w, and α_k.
     """
     moved = [server - client for client in clients]
-    distances = torch.stack([torch.linalg.vector_norm(step_k.double()) for step_k in moved])
+    distances = torch.stack([torch.linalg.vector_norm(step_k, dtype=torch.float64) for step_k in moved])
     attention = tuple(distances.softmax(0).tolist())
     new = server.clone()
     for weight, moved_k in zip(attention, moved, strict=True):

@@ -15,6 +15,7 @@ from server_play import jobs_of as first_jobs
 from tiny_task import Deal, run_job
 
 from learners.data.dataset import MultimodalDataset, Share
+from learners.training.dual_form import DualForm
 from learners.training.late_fusion.local_update import Trained, local_updates
 from netsim.core.errors import ScenarioError
 
@@ -27,15 +28,28 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 class Lacking(Deal):
     """Clients with 10, 17 and 24 samples; some of each lack one modality or the other."""
 
+    FIRST, MORE = 10, 7
+
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
-        rows = [data.train[k::device_count][: 10 + 7 * k] for k in range(device_count)]
+        rows = [data.train[k::device_count][: self.FIRST + self.MORE * k] for k in range(device_count)]
         return [
             Share(own, data.modalities, {"visual": own[::2][: 3 + k], "audio": own[1::2][:3]})
             for k, own in enumerate(rows)
         ]
 
 
+class FewLacking(Lacking):
+    """Clients with 8, 10 and 12 samples."""
+
+    FIRST, MORE = 8, 2
+
+
 UNEVEN = Deal(rows={0: 5, 1: 17, 2: 30})
+FEW = {
+    "partition": Deal(rows={0: 4, 1: 8, 2: 12}),
+    "networks": {"audio": {"name": "mlp", "hidden": [8]}, "visual": {"name": "mlp", "hidden": [3, 4]}},
+}
+"""So few samples that the first layer of images, 64 inputs, is trained in dual form."""
 CASES: dict[str, dict[str, Any]] = {
     "numbers of samples differ": {"partition": UNEVEN},
     "and of epochs": {"partition": UNEVEN, "epochs_range": (1, 4)},
@@ -100,6 +114,47 @@ def test_proximal_terms_pull_back_to_what_each_client_has_received() -> None:
     assert_same(
         "fedprox", TOLERANCE["float64"], precision="float64", mu=2.0, partition=UNEVEN, local_epochs=3
     )
+
+
+@pytest.fixture
+def dual_forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The weights that were trained in dual form, one for each batch of clients."""
+    found, parts = [], DualForm.parts
+    monkeypatch.setattr(DualForm, "parts", lambda self: found.append(self.name) or parts(self))
+    return found
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_few_samples_with_many_inputs_are_trained_in_dual_form(
+    name: str, precision: str, dual_forms: list[str]
+) -> None:
+    assert_same(name, TOLERANCE[precision], precision=precision, **FEW)
+    assert dual_forms == 2 * ["layers.0.weight"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"momentum": 0.9, "weight_decay": 0.1, "mu": 0.5, "local_epochs": 3},
+        {"momentum": 0.0, "weight_decay": 0.2, "epochs_range": (1, 4)},
+        {"partition": FewLacking(), "local_epochs": 2, "batch_size": 3},
+    ],
+)
+def test_so_they_are_with_decay_momentum_a_proximal_term_and_missing_modalities(
+    changes: dict[str, Any], dual_forms: list[str]
+) -> None:
+    assert_same("fedprox", TOLERANCE["float64"], precision="float64", **{**FEW, **changes})
+    assert dual_forms == 2 * ["layers.0.weight"]
+
+
+def test_a_diverging_client_in_dual_form_is_dropped(dual_forms: list[str]) -> None:
+    learner = make("fedavg", on_nan="drop", **FEW)
+    learner._federation.store.value.inputs["visual"][learner._clients[1].train] *= 1e30
+    play = Play(learner, Together())
+    (turn,) = play.play(1)
+    assert [play.results(turn)[k].finite for k in range(3)] == [True, False, True]
+    assert dual_forms and math.isfinite(sum(part.weights.sum() for part in play.parts().values()))
 
 
 def test_losses_are_measured_on_each_clients_own_samples() -> None:
