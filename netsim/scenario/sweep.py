@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -23,6 +23,9 @@ from netsim.scenario.yaml_file import as_yaml, read_yaml
 
 LONGEST_LABEL = 80
 """Characters of a run folder's name that say what was changed."""
+
+MOST_RUNS = 100_000
+"""Runs that a sweep may have."""
 
 ONE_CORE = {"jobs.executor": "inline", "jobs.threads": 1, "jobs.stacking": "off"}
 """How each run works unless the sweep or its scenario says otherwise: on one core, and to the same bytes every time."""
@@ -54,8 +57,10 @@ class Range(Options):
 class Sample(Options):
     """Points drawn from ranges and lists."""
 
-    count: int = Field(ge=1, description="number of points")
-    keys: dict[str, Range | list[Any]] = Field(description="by key, a range or a list of values")
+    count: int = Field(ge=1, le=MOST_RUNS, description="number of points")
+    keys: dict[str, Range | Annotated[list[Any], Field(min_length=1)]] = Field(
+        min_length=1, description="by key, a range or a list of values"
+    )
     how: Literal["sobol", "random"] = Field(
         "sobol", description="points that fill the space evenly (scrambled Sobol), or independent ones"
     )
@@ -91,12 +96,26 @@ class Sweep(Options):
     @model_validator(mode="after")
     def _something(self) -> Sweep:
         listed = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
-        if not listed or min(listed) < 0:
+        if not listed or (isinstance(listed, list) and min(listed) < 0):
             raise ValueError(
                 "seeds: must be a number of seeds, at least 1, or a list of seeds, each at least 0"
             )
         if empty := [key for key, values in self.grid.items() if not values]:
             raise ValueError(f"grid.{empty[0]}: must have at least one value")
+        count = len(listed) * len(self.points) * math.prod(map(len, self.grid.values()))
+        count *= self.sample.count if self.sample else 1
+        if count > MOST_RUNS:
+            raise ValueError(f"must have at most {MOST_RUNS:,} runs (has {count:,})")
+        varied = {"points": set().union(*self.points), "grid": {*self.grid}}
+        varied["sample"] = {*self.sample.keys} if self.sample else set()
+        for block, keys in {"set": {*self.set}, **varied}.items():
+            if "seed" in keys:
+                raise ValueError(f"{block}.seed: must be left out; seeds says which seeds there are")
+            if block != "set" and "name" in keys:
+                raise ValueError(f"{block}.name: must be the same in all runs; folders say what was changed")
+            for other, others in varied.items():
+                if other != block and (twice := sorted(keys & others)):
+                    raise ValueError(f"{block}.{twice[0]}: has values in {other}, too")
         return self
 
 
@@ -156,7 +175,7 @@ def load_sweep(file: Path, say: Callable[[str], None] = lambda text: None) -> Ca
     alone = {key: value for key, value in ONE_CORE.items() if key.partition(".")[2] not in jobs}
     fixed = alone | sweep.set
     listed = sweep.seeds if isinstance(sweep.seeds, list) else list(range(sweep.seeds))
-    points = list(_points(sweep))
+    points = [*{as_yaml(point): point for point in _points(sweep)}.values()]
     found: dict[str, None] = {}
     plans = []
     said: set[str] = set()

@@ -93,6 +93,13 @@ def test_sobol_points_fill_each_half_of_a_logarithm_alike(sweep: Any) -> None:
     assert {type(case.changed["rounds"]) for case in cases} == {int}
 
 
+def test_a_point_that_is_drawn_twice_is_one(sweep: Any) -> None:
+    """Sixteen whole numbers of 1 to 3 are three points; two runs would share a folder."""
+    keys = {"rounds": {"low": 1, "high": 3, "whole": True}}
+    cases = load_sweep(sweep(sample={"count": 16, "keys": keys})).cases
+    assert sorted(case.changed["rounds"] for case in cases) == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
@@ -105,6 +112,12 @@ def test_sobol_points_fill_each_half_of_a_logarithm_alike(sweep: Any) -> None:
         ({"seeds": 0}, "seeds: must be a number of seeds, at least 1"),
         ({"scenario": "none.yaml"}, "scenario: no such file: .*none.yaml"),
         ({"sample": {"count": 2, "keys": {"rounds": {"low": 3, "high": 1}}}}, "low must be below high"),
+        ({"sample": {"count": 2, "keys": {"rounds": []}}}, r"sample\.keys\.rounds"),
+        ({"sample": {"count": 2, "keys": {}}}, r"sample\.keys"),
+        ({"seeds": 10**12}, "must have at most 100,000 runs"),
+        ({"grid": {"seed": [1, 2]}}, r"grid\.seed: must be left out; seeds says"),
+        ({"points": [{"name": "a"}, {"name": "b"}]}, r"points\.name: must be the same in all runs"),
+        ({"set": {"rounds": 2}, "grid": {"rounds": [3]}}, r"set\.rounds: has values in grid, too"),
         ({"gird": {}}, "gird: unknown key. Did you mean 'grid'"),
     ],
 )
