@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import shutil
@@ -99,8 +100,24 @@ class Sweeping:
         An interrupt ends the runs that go on; they begin anew the next time.
 
         Raises:
-            ScenarioError: The sweep's folder cannot be written.
+            ScenarioError: The sweep's folder cannot be written, or another sweep is at work in it.
         """
+        try:
+            self.place.folder.mkdir(parents=True, exist_ok=True)
+            with (self.place.folder / ".lock").open("w") as self._mine:
+                fcntl.flock(self._mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return self._all_rows()
+        except BlockingIOError:
+            raise ScenarioError(
+                f"{self.place.folder}: another sweep, or a run of one that was killed, is at work there; wait for its "
+                "end, or choose another folder with --runs"
+            ) from None
+        except OSError as error:
+            raise ScenarioError(
+                f"{self.place.folder}: {reason(error)}; choose another disk with --runs"
+            ) from error
+
+    def _all_rows(self) -> list[Row]:
         left = [case for case in self._cases.cases if not finished(self.place.of(case))]
         done = len(self._cases.cases) - len(left)
         if done:
@@ -115,12 +132,7 @@ class Sweeping:
                 pool.shutdown(cancel_futures=True)
                 raise
         rows = [self._row(case) for case in self._cases.cases]
-        try:
-            _write(self.place.folder / "sweep.csv", rows)
-        except OSError as error:
-            raise ScenarioError(
-                f"{self.place.folder}: {reason(error)}; choose another disk with --runs"
-            ) from error
+        _write(self.place.folder / "sweep.csv", rows)
         return rows
 
     @contextmanager
@@ -166,7 +178,12 @@ class Sweeping:
                 if self._stopped:
                     return ""
                 child = subprocess.Popen(
-                    words, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment
+                    words,
+                    stdout=subprocess.PIPE,
+                    stderr=complaints,
+                    text=True,
+                    env=environment,
+                    pass_fds=[self._mine.fileno()],  # a run that outlives a killed sweep holds the folder
                 )
                 self._children.add(child)
             with child:
@@ -228,7 +245,7 @@ def compared(rows: list[Row]) -> Table:
         points.setdefault(tuple(row.get(key, "") for key in dict.fromkeys(keys)), []).append(row)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for key in (*dict.fromkeys(keys), "seeds", *dict.fromkeys(measures)):
-        table.add_column(escape(key))
+        table.add_column(escape(key), overflow="fold")
     for point, own in points.items():
         there = [row for row in own if row["status"] == "finished"]
         count = str(len(there)) if len(there) == len(own) else f"{len(there)} of {len(own)}"
@@ -251,7 +268,6 @@ def _with_error(values: list[float], key: str) -> str:
 
 def _write(file: Path, rows: list[Row]) -> None:
     columns: Mapping[str, None] = dict.fromkeys(key for row in rows for key in row)
-    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, list(columns))
         writer.writeheader()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -187,3 +188,13 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(sweep: Any, tmp_path:
     os.chmod(blocked, 0o600)
     done = CliRunner().invoke(app, ["sweep", str(file), "--runs", str(tmp_path / "r"), "--workers", "2"])
     assert done.exit_code == 2 and str(blocked) in done.output
+
+
+def test_two_sweeps_do_not_share_a_folder(sweep: Any, tmp_path: Path) -> None:
+    """A run that a killed sweep has left holds the lock that it inherited, as the open file does here."""
+    (tmp_path / "r" / "wide").mkdir(parents=True)
+    with (tmp_path / "r" / "wide" / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = CliRunner().invoke(app, ["sweep", str(sweep()), "--runs", str(tmp_path / "r")])
+    assert done.exit_code == 2 and "another sweep" in done.output
+    assert not (tmp_path / "r" / "wide" / "three").exists()
