@@ -33,7 +33,7 @@ def philox(key: tuple[int, int], counter: Sequence[Words]) -> Words:
     Returns:
         Four words of 64 random bits for each counter [4, counters].
     """
-    drawn = np.empty((4, max(map(len, counter))), dtype=np.uint64)
+    drawn = np.empty((4, *np.broadcast_shapes(*(word.shape for word in counter))), dtype=np.uint64)
     for since in range(0, drawn.shape[1], _AT_ONCE):
         some = slice(since, since + _AT_ONCE)
         a, b, c, d = (word[some] if len(word) > 1 else word for word in counter)

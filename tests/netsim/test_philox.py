@@ -53,6 +53,11 @@ def test_draws_of_many_pairs_are_those_of_each(seed):
     assert Draws(seed, "test").of_one(3, 3, 68, 4).tolist() == table[4:, 1].tolist()
 
 
+def test_no_pairs_have_no_draws():
+    none = np.zeros(0, dtype=int)
+    assert Draws(0, "test").of_many(none, none, 8, 4).shape == (4, 0)
+
+
 def test_draws_depend_on_seed_purpose_pair_and_number():
     ways = [
         (1, "x", 2, 3, 4),
