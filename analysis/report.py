@@ -36,11 +36,7 @@ def print_report(run: Run, console: Console, targets: Sequence[float] | None = N
         console: Console to print to.
         targets: Accuracies to report time and energy to; None for those of ``TARGETS`` that were reached.
     """
-    status = run.metadata.get("status", "unknown")
-    finished, asked = run.metadata.get("rounds_finished", "?"), run.metadata.get("rounds", "?")
-    console.print(
-        f"[bold]{escape(run.name)}[/]  {escape(run.learner)}, seed {run.seed}, {status}, {finished} of {asked} rounds"
-    )
+    console.print(f"[bold]{escape(run.name)}[/]  {escape(run.learner)}, seed {run.seed}, {run.progress}")
     if "wall_s" in run.metadata:
         wall_s, work_s = run.metadata["wall_s"], run.metadata.get("work_wall_s", 0.0)
         console.print(f"{cell(wall_s)} s of wall-clock time, {cell(work_s)} s of them in training jobs")

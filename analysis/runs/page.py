@@ -17,8 +17,7 @@ def page(run: Run) -> str:
 
     data = (run.metadata.get("data") or {}).get("name")
     what = [run.learner, *([str(data)] if data else []), f"{len(run.devices)} devices", f"seed {run.seed}"]
-    rounds = f"{run.metadata.get('rounds_finished', 0)} of {run.metadata.get('rounds', '?')} rounds"
-    ended = [str(run.metadata.get("status") or "?"), rounds]
+    ended = [run.progress]
     if run.summary:
         ended.append(f"{run.summary['simulated_h']:.3g} simulated hours")
         ended.append(f"{run.summary['energy_per_device_j']['mean']:.4g} J per device")

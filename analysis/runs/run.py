@@ -80,7 +80,7 @@ METADATA: dict[str, Any] = {
 """Types of what is read of ``metadata.json``; null is always allowed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """One execution of a scenario, finished or not, read from its folder.
 
@@ -169,6 +169,19 @@ class Run:
         outside = self.outside[self.outside["device"].isin(self.devices["device"])]
         rows = pd.concat([self.rounds, outside]) if len(outside) else self.rounds
         return rows.sort_values(["device", "end_s", "round"], kind="stable", ignore_index=True)
+
+    @property
+    def progress(self) -> str:
+        """Return its status and how far it came; metadata does not say the latter before the run has ended."""
+        status, asked = self.metadata.get("status", "?"), self.metadata.get("rounds", "?")
+        if status == "running":
+            last = self.rounds["round"].max() if len(self.rounds) else 0
+            return f"running or killed, records up to round {last} of {asked}"
+        return f"{status}, {self.metadata.get('rounds_finished', '?')} of {asked} rounds"
+
+    def __repr__(self) -> str:
+        """Return where it is and how far it came; not all its tables."""
+        return f"<Run {self.folder}: {self.progress}>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what was run, how it ended, and its curves of accuracy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,16 @@ def test_a_run_shows_itself_in_a_notebook(scenario: Path, tmp_path: Path) -> Non
     run = netsim.run(scenario, rounds=1, set={"name": "a<b>"}, runs=tmp_path, run_id="x", quiet=True)
     page = run._repr_html_()
     assert "a&lt;b&gt;" in page and "a<b>" not in page and "1 of 1 rounds" in page and "<img" not in page
+
+
+def test_a_killed_run_says_how_far_its_records_go(scenario: Path, tmp_path: Path) -> None:
+    """Metadata of a run that nobody could end says "running" and no round; its table has all four."""
+    run = netsim.run(scenario, runs=tmp_path, run_id="x", quiet=True)
+    assert repr(run) == f"<Run {run.folder}: finished, 4 of 4 rounds>"
+    file = run.folder / "metadata.json"
+    file.write_text(json.dumps({**run.metadata, "status": "running", "rounds_finished": 0}))
+    (run.folder / "summary.json").unlink()
+    assert "running or killed, records up to round 4 of 4" in netsim.load(run.folder)._repr_html_()
 
 
 @pytest.mark.parametrize(
