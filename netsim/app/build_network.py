@@ -108,13 +108,17 @@ def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int]
     """Compute the path loss of each link [dB], by (lower, higher) number, with the component that ``key`` names.
 
     Raises:
-        ScenarioError: One of them is no loss.
+        ScenarioError: One of them is no loss, or a link is outside what the component is valid for.
     """
     part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
     path_loss = part.make(plan.scenario.seed)
     losses_db: dict[tuple[int, int], float] = {}
-    for pair, link in topology.links().items():
-        found = path_loss.loss_db(link, carrier_hz)
+    links = topology.links()
+    try:
+        all_found = path_loss.losses_db(list(links.values()), carrier_hz)
+    except ScenarioError as error:
+        raise ScenarioError(f"{plan.file}: {key}: {error}") from error
+    for (pair, link), found in zip(links.items(), all_found, strict=True):
         if not isinstance(found, Real) or not float(found) >= -LARGEST_DB:
             raise ScenarioError(
                 f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
