@@ -28,7 +28,7 @@ BASE = "height of the base (of two devices the lower number)"
 
 
 class Paths(NamedTuple):
-    """Where links run; all arrays are [links], and whatever is computed of them is too.
+    """Ends of links; all arrays are [links], and whatever is computed of them is too.
 
     Attributes:
         ground_m: Distance over the ground, d2 [m].
@@ -48,7 +48,7 @@ class Paths(NamedTuple):
 
 
 class Range(NamedTuple):
-    """What a model is valid for: ``values`` of all links, or one, from ``low`` to ``high``."""
+    """A range that a model is valid for: ``values`` of all links, or one, from ``low`` to ``high``."""
 
     what: str
     values: Numbers | float
