@@ -86,7 +86,7 @@ class Shadowing:
 
     @cached_property
     def _waves(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return wave vectors of both ends for a decorrelation distance of 1 [2, 2, WAVES], and phases [WAVES].
+        """Return wave vectors k, l of both ends for a decorrelation distance of 1 [2, 2, WAVES], and phases [WAVES].
 
         The isotropic spectrum of exp(-r) in the plane falls like (1 + k²)^(-3/2), so P(|k| < x) = 1 - 1/sqrt(1 + x²).
         """
@@ -96,11 +96,17 @@ class Shadowing:
         return np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1), phase
 
     def _unit(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the field of variance 1 at pairs of places [links, 2, 2], in decorrelation distances [links]."""
-        # No matrix product: its last bits depend on how many links there are.
+        """Return the field of variance 1 at pairs of places [links, 2, 2], in decorrelation distances [links].
+
+        The cosines of both directions are 2 cos((k + l)(a + b)/2 + phase) cos((k - l)(a - b)/2).
+        """
         (k, j), phase = self._waves
-        (ax, ay), (bx, by) = places.transpose(1, 2, 0)[..., None]
-        there = np.cos(ax * k[0] + ay * k[1] + bx * j[0] + by * j[1] + phase).sum(axis=1)
-        back = np.cos(bx * k[0] + by * k[1] + ax * j[0] + ay * j[1] + phase).sum(axis=1)
-        apart = np.hypot(*(places[:, 0] - places[:, 1]).T)
-        return (there + back) / np.sqrt(WAVES * (1 + np.exp(-2 * apart)))
+        middle, half = (places[:, 0] + places[:, 1]) / 2, (places[:, 0] - places[:, 1]) / 2
+        product = np.cos(_along(middle, k + j) + phase) * np.cos(_along(half, k - j))
+        apart = 2 * np.hypot(*half.T)
+        return 2 * product.sum(axis=1) / np.sqrt(WAVES * (1 + np.exp(-2 * apart)))
+
+
+def _along(places: NDArray[np.float64], waves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places [links, 2] times waves [2, WAVES]; the last bits of a matrix product depend on how many links."""
+    return places[:, :1] * waves[0] + places[:, 1:] * waves[1]
