@@ -181,7 +181,13 @@ class TR38901(PathLoss):
             if outside.any():
                 first = int(outside.argmax())
                 link, value = links[first], values[first]
-                allowed = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+                allowed = (
+                    f"{low:g}"
+                    if low == high
+                    else f"{low:g} to {high:g}"
+                    if high < math.inf
+                    else f"from {low:g}"
+                )
                 raise ScenarioError(
                     f"the link {link.ends[0]} - {link.ends[1]} of {link.distance_m:g} m is outside what TR 38.901's "
                     f"model is valid for: {what} {value:g} {unit}, valid: {allowed} {unit}; change it, name another "

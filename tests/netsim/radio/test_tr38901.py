@@ -215,7 +215,7 @@ REFUSED = [
     (UMi, from_server(50.0), 3e8, {}, "carrier frequency 0.3 GHz, valid: 0.5 to 100 GHz"),
     (InH, from_server(200.0), F_HZ, {}, "distance between the antennas 200.01 m, valid: 1 to 150 m"),
     (InFSparseLow, from_server(700.0), F_HZ, {}, "valid: 1 to 600 m"),
-    (InFSparseHigh, between(50.0), F_HZ, {}, "height of the base .* 1.5 m, valid: 2 to inf m"),
+    (InFSparseHigh, between(50.0), F_HZ, {}, "height of the base .* 1.5 m, valid: from 2 m"),
     (
         InFSparseLow,
         from_server(50.0),
