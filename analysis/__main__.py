@@ -14,7 +14,8 @@ from rich.console import Console
 from analysis.compare import comparison_figure
 from analysis.plots.save import save_figure, save_plots
 from analysis.report import print_comparison, print_report
-from analysis.runs.run import Run, RunError, load_run
+from analysis.runs.files import RunError
+from analysis.runs.run import Run, load_run
 
 
 class Format(StrEnum):

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from analysis.plots.panels import accuracy_panels
 from analysis.plots.style import curve_style, note_surrogate, styled
-from analysis.runs.run import Run, RunError
+from analysis.runs.files import RunError
+from analysis.runs.run import Run
 from analysis.tables import FUSED, accuracy_by_round, accuracy_summary, energy_by_category
 
 NO_SETTINGS = {"seed", "name", "description", "jobs"}  # jobs: places where the real work runs

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs.run import SPENT, Run, RunError, load_run
+from analysis.runs.files import LONGEST, RunError
+from analysis.runs.run import SPENT, Run, load_run
 
 CHECKSUMS = "checksums.sha256"
 """Written at the end of a run: a line a file, as ``sha256sum`` writes and reads them."""
@@ -69,7 +70,9 @@ def _of_files(folder: Path) -> Iterator[str]:
         yield f"{CHECKSUMS}: missing; it is written when a run ends, by this version or a later one"
         return
     names = set()
-    for number, line in enumerate((folder / CHECKSUMS).read_bytes().split(b"\n")[:-1], 1):
+    with (folder / CHECKSUMS).open("rb") as file_of_all:
+        *lines, end = file_of_all.read(LONGEST).split(b"\n")
+    for number, line in enumerate(lines, 1):
         said, _, name = line.decode("utf-8", "replace").partition("  ")
         names.add(name)
         file = folder / name
@@ -79,7 +82,7 @@ def _of_files(folder: Path) -> Iterator[str]:
             yield f"{name}: missing"
         else:
             yield from _of_file(file, said)
-    if not (folder / CHECKSUMS).read_bytes().endswith(b"\n"):
+    if end or not lines:
         yield f"{CHECKSUMS}: its end is damaged"
     for name in sorted({"scenario.yaml", "metadata.json", "summary.json", "rounds.parquet"} - names):
         yield f"{name}: has no checksum"

@@ -19,8 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import typer
+from differences import error_of
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from analysis.compare import compare, comparison_figure
@@ -136,6 +140,38 @@ def paired(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["difference", "points"])
 
 
+def energy_figure(runs: list[Run], paper_j: Sequence[float]) -> Figure:
+    """Draw what a device spends in each run, with the mean ± standard error of each learner.
+
+    Args:
+        runs: Of any learners and seeds.
+        paper_j: What the paper says [J]; a line each.
+    """
+    found: dict[str, list[float]] = {}
+    for one in runs:
+        spent = one.rounds[["compute_j", "sending_j", "receiving_j", "idle_j"]].to_numpy().sum()
+        found.setdefault(one.learner, []).append(float(spent) / len(one.devices))
+    figure, axes = plt.subplots(figsize=(7, 1.4 + 0.6 * len(found)), layout="constrained")
+    for place, own in enumerate(found.values()):
+        axes.plot(own, [place] * len(own), "o", color="tab:gray", alpha=0.5, label="a seed" * (not place))
+        mean = float(np.mean(own))
+        axes.errorbar(
+            *(mean, place + 0.2),
+            xerr=error_of(own),
+            fmt="D",
+            color="tab:blue",
+            capsize=3,
+            label="mean ± standard error" * (not place),
+        )
+    for number, value in enumerate(paper_j):
+        axes.axvline(value, color="tab:red", linestyle="--", label="the paper's" * (not number))
+    axes.set_yticks(range(len(found)), list(found))
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_xlabel("energy per device [J]")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)
+    return figure
+
+
 def main(
     scenario: Annotated[str, typer.Argument(help="Name of a scenario in scenarios/, without .yaml.")],
     learners: Annotated[str, typer.Option(help="Names, separated by commas.")] = LEARNERS,
@@ -144,6 +180,8 @@ def main(
     runs: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/reproduction"),
     workers: Annotated[int, typer.Option(help="Runs at a time.")] = os.cpu_count() or 1,
     figure: Annotated[Path | None, typer.Option(help="Where the figure goes.")] = None,
+    energy: Annotated[Path | None, typer.Option(help="Where the figure of energies goes.")] = None,
+    paper_j: Annotated[list[float] | None, typer.Option(help="The paper's energy per device [J].")] = None,
 ) -> None:
     """Run, compare, and print tables."""
     cases = [(learner, seed) for seed in range(seeds) for learner in learners.split(",")]
@@ -159,6 +197,8 @@ def main(
     drawn = comparison_figure(loaded)
     if figure and drawn is not None:
         drawn.savefig(figure, dpi=150)
+    if energy:
+        energy_figure(loaded, paper_j or []).savefig(energy, dpi=110)
 
 
 if __name__ == "__main__":

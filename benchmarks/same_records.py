@@ -83,6 +83,9 @@ ALLOWED: tuple[Allowed, ...] = (
     Allowed("*", "outside", "*_j", 1e-12, ROUNDING),
     Allowed("mhd*", "metrics", "value", 1e-6, FUSED),
     Allowed("fedzkt*", "metrics", "value", 1e-6, FUSED),
+    Allowed(
+        "fednova*", "metrics", "value", 1e-6, "the mean of models and that of steps are sums of their own"
+    ),
     Allowed("fedasync*", "*", "*", math.inf, "the server computes for the uploads that it uses"),
     Allowed("fedbuff*", "*", "*", math.inf, "the server computes for the uploads that it uses"),
     Allowed("centralized", "rounds", "*", math.inf, "devices that compute nothing end in one moment"),

@@ -1,13 +1,27 @@
-"""Many devices: wall time and memory.
+"""Many devices: time and memory.
 
 python benchmarks/scale.py
+python benchmarks/scale.py --simulation 100 1000 10000 100000 --figure docs/figures/scale.png
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
 
 from measured import run
+
+from netsim.app.build import build
+from netsim.app.recorded import recorder_in, run_recorded
+from netsim.records.totals import Totals
+from netsim.scenario import load_plan
 
 SCENARIO = """
 rounds: {rounds}
@@ -30,9 +44,85 @@ CASES = {
 }
 
 
+SIMULATION = """
+rounds: {rounds}
+devices: {{count: {devices}}}
+topology:
+  placement: {{name: disc, diameter_m: {diameter_m}}}
+  links: {{name: range, range_m: 141.4}}
+  require_connected: false
+learner: {{name: stub}}
+"""
+"""Devices with six neighbours in the mean, but for those at the edge."""
+
+
+class Cost(NamedTuple):
+    """Processor time [s], peak memory [GiB] and number of transfers of a simulation without learning."""
+
+    devices: int
+    rounds: int
+    build_s: float
+    run_s: float
+    peak_gib: float
+    transfers: int
+
+
+def simulate(devices: int) -> Cost:
+    """Simulate rounds of ``devices`` devices; all records are written."""
+    rounds = max(3, min(100, 100_000 // devices)) if devices < 1_000_000 else 2
+    text = SIMULATION.format(rounds=rounds, devices=devices, diameter_m=115.5 * math.sqrt(devices))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "scale.yaml").write_text(text)
+        begin_s = time.process_time()
+        simulation = build(load_plan(folder / "scale.yaml"), folder, print)
+        totals = Totals(devices)
+        recorder = recorder_in(folder, "scale", simulation)
+        simulation.watch(totals, recorder)
+        built_s = time.process_time()
+        ended = run_recorded(simulation, totals, recorder, nullcontext(), False, 0.0)
+    return Cost(
+        devices,
+        rounds,
+        built_s - begin_s,
+        time.process_time() - built_s,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        sum(ended.summary["transfers"].values()),
+    )
+
+
+def simulations(sizes: Sequence[int], figure: Path | None) -> None:
+    """Print a table of simulations without learning, and draw their cost per transfer over the number of devices."""
+    print("| devices | rounds | building [s] | a round [s] | per transfer | peak memory |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    simulate(2)  # imports
+    costs = []
+    for devices in sorted(sizes):
+        costs.append(
+            cost := min((simulate(devices) for _ in range(3 if devices < 1e5 else 1)), key=lambda c: c.run_s)
+        )
+        print(
+            f"| {devices:,} | {cost.rounds} | {cost.build_s:.2f} | {cost.run_s / cost.rounds:.3g} "
+            f"| {1e6 * cost.run_s / cost.transfers:.1f} µs | {cost.peak_gib:.2f} GiB |",
+            flush=True,
+        )
+    if figure:
+        import matplotlib.pyplot as plt
+
+        axes = plt.figure(figsize=(5, 3), layout="constrained").gca()
+        axes.loglog([c.devices for c in costs], [1e6 * c.run_s / c.transfers for c in costs], "o-")
+        axes.set(xlabel="devices", ylabel="processor time a transfer [µs]", ylim=(1, 100))
+        plt.savefig(figure, dpi=120)
+
+
 def main() -> None:
     """Print a table."""
-    argparse.ArgumentParser(description="Wall time and memory of many devices.").parse_args()
+    parser = argparse.ArgumentParser(description="Time and memory of many devices.")
+    parser.add_argument("--simulation", type=int, nargs="+", help="numbers of devices that learn nothing")
+    parser.add_argument("--figure", type=Path, help="where the cost per transfer is drawn")
+    asked = parser.parse_args()
+    if asked.simulation:
+        return simulations(asked.simulation, asked.figure)
     print("| case | network | executor | seconds | outside training | peak memory | transfers | accuracy |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, sizes in CASES.items():

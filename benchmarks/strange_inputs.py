@@ -1,25 +1,36 @@
-"""Many mutated scenarios and run folders: which end in more than a line, in a traceback, or after more than 5 s?
+"""Many mutated scenarios and run folders: which end in more than a line, in a traceback, or take too much?
 
     python benchmarks/strange_inputs.py scenarios 1000
-    python benchmarks/strange_inputs.py folders 200
+    python benchmarks/strange_inputs.py folders 200 5000    # those of the seeds 5000 to 5199
 
-A scenario is checked, and run if that finds nothing; keys get extreme values, and characters change. In a run folder,
-bytes change. Each draw has a seed, which is printed with what was found. Nothing is left behind.
+A scenario is checked, and run if that finds nothing; keys get extreme values, and characters and words change. In a run
+folder, bytes, values of JSON and YAML, or columns of a table change; it is shown and verified. Each draw has a seed,
+which is printed with what was found. Too much is more than 5 s of processor time or 1 GiB of memory, or a file that is
+written outside the folders for runs and the cache. Nothing is left behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
+import os
 import random
+import re
+import resource
 import shutil
+import signal
+import string
 import sys
 import tempfile
-import time
 import traceback
+import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from typer.testing import CliRunner
 
 from analysis.__main__ import app as analysis
@@ -27,15 +38,21 @@ from netsim.app.cli import app as netsim
 from netsim.scenario.model import Scenario
 from netsim.scenario.yaml_file import write_yaml
 
-LONGEST_S = 5.0
+LONGEST_S, MOST_MIB = 5.0, 1024
 NUMBERS = (0, 1, 2, 50, 2**62, 1e308, 1e-308, 1e9, 0.5)
 VALUES = (-1, -1e308, "", "x", "é", True, None, [], {}, [1, 2], {"name": "none"})
+WORDS = ("null", "-1", "1e308", ".nan", "[]", "{}", "!!int", "!!merge <<: ", "&a ", "*a", "é", "\x00", "true")
 BASE: dict[str, Any] = {
     "rounds": 2,
     "devices": {"count": 3},
     "topology": {"placement": {"name": "disc", "diameter_m": 20}},
     "learner": {"name": "stub", "flops": 4e9, "bits": 1e6},
 }
+BASES = (
+    BASE,
+    BASE | {"protocol": {"name": "server_rounds"}, "jobs": {"executor": "inline"}},
+    BASE | {"devices": {"count": 3, "classes": {"phone": {"share": 0.5}, "watch": {"share": 0.5}}}},
+)
 
 
 def keys(model: Any = Scenario, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -48,8 +65,8 @@ def keys(model: Any = Scenario, before: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def scenario(draw: random.Random) -> str:
-    """Return a mutated scenario."""
-    tree = copy.deepcopy(BASE)
+    """Return a mutated scenario; what it asks for takes no longer than moments."""
+    tree = copy.deepcopy(draw.choice(BASES))
     for _ in range(draw.randint(1, 3)):
         *path, last = draw.choice(ALL_KEYS)
         block = tree
@@ -61,25 +78,33 @@ def scenario(draw: random.Random) -> str:
     if tree.get("rounds") in (2**62, 1e9):
         tree["rounds"] = 3  # it would run for ever, as asked
     text = write_yaml(tree)
-    if draw.random() < 0.3:
+    return changed(text, draw) if draw.random() < 0.3 else text
+
+
+def changed(text: str, draw: random.Random) -> str:
+    """Return ``text`` with one to three changes of a few characters, none known to be harmful to anything."""
+    for _ in range(draw.randint(1, 3)):
         place = draw.randrange(len(text))
-        text = text[:place] + draw.choice("{}[]:,&*!|>'\"%@#- \n\té") + text[place + draw.randint(0, 2) :]
-    return text
+        new = draw.choice(["", draw.choice(string.printable), draw.choice(WORDS)])
+        text = text[:place] + new + text[place + draw.randint(0, 4) :]
+    return re.sub(r"^rounds: .*", "rounds: 2", text)
 
 
 def try_scenario(draw: random.Random, folder: Path) -> list[Any]:
     """Check a mutated scenario, and run it if nothing was found."""
     path = folder / "s.yaml"
-    path.write_text(scenario(draw))
+    path.write_text(scenario(draw), encoding="utf-8")
     checked = CliRunner().invoke(netsim, ["check", str(path)])
     if checked.exit_code:
         return [checked]
     words = ["run", path, "--runs", folder / "runs", "--cache", folder / "cache", "--no-plots", "--quiet"]
-    return [checked, CliRunner().invoke(netsim, [str(word) for word in words])]
+    done = CliRunner().invoke(netsim, [str(word) for word in words])
+    shutil.rmtree(folder / "runs", ignore_errors=True)
+    return [checked, done]
 
 
 def try_folder(draw: random.Random, folder: Path) -> list[Any]:
-    """Show a run folder in which bytes of one file changed."""
+    """Show and verify a run folder in which something changed; half have no checksums, and one in five is drawn."""
     whole, run = folder / "whole" / "s" / "a", folder / "run"
     if not whole.is_dir():
         (folder / "s.yaml").write_text(write_yaml(BASE))
@@ -87,11 +112,59 @@ def try_folder(draw: random.Random, folder: Path) -> list[Any]:
         CliRunner().invoke(netsim, [str(word) for word in words])
     shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(whole, run)
+    if draw.random() < 0.5:
+        (run / "checksums.sha256").unlink()
     path = draw.choice([file for file in sorted(run.iterdir()) if file.is_file()])
+    draw.choice((change_bytes, change_values))(path, draw)
+    drawn = unittest.mock.patch("analysis.__main__.save_plots", return_value=[])
+    with (
+        contextlib.nullcontext() if draw.random() < 0.2 else drawn
+    ):  # plots take ten times as long as all the rest
+        shown = CliRunner().invoke(analysis, [str(run)])
+    return [shown, CliRunner().invoke(netsim, ["verify", str(run)])]
+
+
+def change_bytes(path: Path, draw: random.Random) -> None:
+    """Change a few bytes of a file."""
     right = path.read_bytes()
     place = draw.randrange(len(right))
     path.write_bytes(right[:place] + draw.randbytes(draw.randint(0, 3)) + right[place + draw.randint(1, 3) :])
-    return [CliRunner().invoke(analysis, [str(run)])]
+
+
+def change_values(path: Path, draw: random.Random) -> None:
+    """Change a value of a JSON file, a column of a table, or characters of another text."""
+    if path.suffix == ".parquet":
+        rows = pd.read_parquet(path)
+        column = draw.choice(list(rows))
+        kind = draw.randrange(5)
+        value = draw.choice([0, -1, 2**62, 2.5, np.nan, np.inf, -1e308, "x", "$\\frac$", None, b"x"])
+        if kind == 0:
+            rows = rows.drop(columns=column)
+        elif kind == 1:
+            rows = rows.iloc[: draw.randint(0, 1)]
+        elif kind == 2:
+            rows = pd.concat([rows, rows.sample(frac=0.5, random_state=draw.randrange(99))])
+        elif kind == 3 or not len(rows):
+            rows[column] = value
+        else:
+            rows[column] = [value, *rows[column].iloc[1:].astype(object)]
+        try:
+            rows.to_parquet(path)
+        except (ValueError, TypeError, OverflowError):  # Arrow has no such column
+            change_bytes(path, draw)
+    elif path.suffix == ".json":
+        tree = json.loads(path.read_text())
+        block: Any = tree
+        while isinstance(block[key := draw.choice(list(block))], dict) and block[key] and draw.random() < 0.7:
+            block = block[key]
+        block[key] = draw.choice([*VALUES, *NUMBERS, "finished", "running", "$\\frac$", "[/]"])
+        path.write_text(json.dumps(tree))
+    else:
+        path.write_text(changed(path.read_text(), draw), encoding="utf-8")
+
+
+class TooLong(BaseException):
+    """Taking minutes."""
 
 
 def main(kind: str, count: int, first: int = 0) -> int:
@@ -99,23 +172,73 @@ def main(kind: str, count: int, first: int = 0) -> int:
     attempt: Callable[[random.Random, Path], list[Any]] = {"scenarios": try_scenario, "folders": try_folder}[
         kind
     ]
-    wrong, slowest_s = 0, 0.0
+    wrong, slowest_s, most_mib = 0, 0.0, mib()
     with tempfile.TemporaryDirectory() as name:
+        os.chdir(name)
+        outside = written_outside(name)
         for seed in range(first, first + count):
-            begin_s = time.perf_counter()
-            for result in attempt(random.Random(seed), Path(name)):
-                took_s = time.perf_counter() - begin_s
-                slowest_s = max(slowest_s, took_s)
-                error = result.exception
-                lines = result.stderr.splitlines()
-                bad = error is not None and not isinstance(error, SystemExit)
-                if bad or took_s > LONGEST_S or (result.exit_code and not lines):
-                    wrong += 1
-                    place = traceback.extract_tb(error.__traceback__)[-1] if bad else ""
-                    print(f"seed {seed}: {took_s:.1f} s, {error!r:.200} {place} {lines[:1]}", flush=True)
-        left = sorted(path.name for path in Path(name).iterdir())
-    print(f"{count} {kind}: {wrong} wrong, the slowest {slowest_s:.1f} s; written: {', '.join(left)}")
+            begin_s = processor_s()
+            signal.alarm(300)
+            results = attempt(random.Random(seed), Path(name))
+            signal.alarm(0)
+            took_s, before_mib, most_mib = processor_s() - begin_s, most_mib, max(most_mib, mib())
+            slowest_s = max(slowest_s, took_s)
+            found = [text for result in results if (text := wrong_with(result))] + outside
+            found += [f"{took_s:.1f} s"] if took_s > LONGEST_S else []
+            found += [f"{most_mib} MiB"] if most_mib > max(MOST_MIB, before_mib) else []
+            if found:
+                wrong += 1
+                print(f"seed {seed}: {'; '.join(found)}", flush=True)
+            outside.clear()
+            if (seed + 1) % 1000 == 0:
+                print(f"up to seed {seed}: {wrong} wrong, {slowest_s:.1f} s, {most_mib} MiB", flush=True)
+    print(f"{count} {kind}: {wrong} wrong, the slowest {slowest_s:.1f} s, the largest {most_mib} MiB")
     return wrong
+
+
+def wrong_with(result: Any) -> str:
+    """Return what is wrong with the end of a command; empty if it is as it must be."""
+    error = result.exception
+    if error is not None and not isinstance(error, SystemExit):
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return (
+            f"{type(error).__name__}: {str(error)[:200]} ({Path(place.filename).name}, line {place.lineno})"
+        )
+    if "report this" in result.stderr or (result.exit_code and not result.stderr.strip()):
+        return f"exit code {result.exit_code}: {result.stderr[:400]}"
+    return ""
+
+
+def processor_s() -> float:
+    """Return the processor time of this process and of those that it waited for [s]."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def mib() -> int:
+    """Return the most memory that this process, or one that it waited for, ever had [MiB]."""
+    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in both) >> 10
+
+
+def written_outside(folder: str) -> list[str]:
+    """Return a list that will have what Python writes outside ``folder``, bytecode and shared memory excepted."""
+    found: list[str] = []
+    harmless = (folder, os.devnull, "/dev/shm/netsim.", tempfile.gettempdir() + "/netsim.")
+
+    def see(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event in ("os.mkdir", "os.rename", "os.symlink", "os.link", "os.truncate") or (
+            event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
+        path = arguments[1 if event in ("os.rename", "os.symlink", "os.link") else 0] if writes else 0
+        if not isinstance(path, int) and "__pycache__" not in (text := os.path.abspath(os.fsdecode(path))):
+            found.extend([f"wrote {text}"] if not text.startswith(harmless) else [])
+
+    sys.addaudithook(see)
+    return found
+
+
+def _too_long(number: int, frame: Any) -> None:
+    raise TooLong
 
 
 OPTIONS = (
@@ -126,4 +249,5 @@ OPTIONS = (
 ALL_KEYS = [*keys(), *(tuple(key.split(".")) for key in OPTIONS.split() * 8)]
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, _too_long)
     sys.exit(main(sys.argv[1], int(sys.argv[2]), *map(int, sys.argv[3:])) > 0)

@@ -5,8 +5,8 @@ Each column has a type and a description, from which ``docs/records.md`` is writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -156,8 +156,72 @@ class TransferRow(NamedTuple):
     outcome: Annotated[str, "'delivered', 'outage', 'sender_died', 'receiver_died' or 'cut_off'"]
 
 
-SINGLE = (str, int, float)
-"""Types of a value that is the same for all transfers of a batch."""
+SINGLE = (str, int, float, np.generic)
+"""Types of a value that is the same for all rows of a batch."""
+
+
+def each(column: Any, count: int) -> Sequence[Any]:
+    """Return the ``count`` values of a column of a batch: one value for all, an array, or a sequence of texts."""
+    if isinstance(column, np.ndarray):
+        return list(column.tolist())
+    return [column] * count if isinstance(column, SINGLE) else list(column)
+
+
+@dataclass(eq=False)
+class RowBatch:
+    """Rows of a table that are recorded together, stored by column.
+
+    Attributes:
+        columns: A row that has an array [rows] in place of each value that is not the same for all.
+        count: Number of rows.
+    """
+
+    columns: Any
+    count: int = 1
+
+    def rows(self) -> Iterator[Any]:
+        """Return the rows, one after the other."""
+        values = [each(column, self.count) for column in self.columns]
+        return map(type(self.columns)._make, zip(*values, strict=True))
+
+
+@dataclass(eq=False)
+class RoundBatch(RowBatch):
+    """Rounds that are recorded together; they have one outcome.
+
+    Attributes:
+        iterations: Iterations by modality: one number that is the same for all, or an array [rows].
+    """
+
+    iterations: Mapping[str, Any] = field(default_factory=dict)
+
+    def iterations_of_each(self) -> Iterator[dict[str, int]]:
+        """Return the iterations of each round by modality."""
+        columns = [each(column, self.count) for column in self.iterations.values()]
+        for own in zip(*columns, strict=True) if columns else [()] * self.count:
+            yield dict(zip(self.iterations, own, strict=True))
+
+    def at(self, places: slice | NDArray[np.int64]) -> RoundBatch:
+        """Return the rounds at some places of a batch whose rounds have different times."""
+        row, by_modality = self.columns, self.iterations
+        columns: list[Any] = [column[places] if isinstance(column, np.ndarray) else column for column in row]
+        iterations = {name: column[places] for name, column in by_modality.items()}
+        return RoundBatch(RoundRow(*columns), len(row.end_s[places]), iterations)
+
+    def followed_by(self, other: RoundBatch) -> RoundBatch:
+        """Return these rounds and then those of ``other``, which has one value for all where this batch has."""
+        columns: list[Any] = [
+            np.concatenate(two) if isinstance(two[0], np.ndarray) else two[0]
+            for two in zip(self.columns, other.columns, strict=True)
+        ]
+        iterations = {
+            name: np.concatenate([self._iterations(name), other._iterations(name)])
+            for name in {**self.iterations, **other.iterations}
+        }
+        return RoundBatch(RoundRow(*columns), self.count + other.count, iterations)
+
+    def _iterations(self, modality: str) -> Any:
+        return self.iterations.get(modality, np.zeros(self.count, dtype=np.int64))
 
 
 @dataclass(eq=False)
@@ -193,10 +257,7 @@ class TransferBatch:
 
     def each(self, column: str) -> Sequence[Any]:
         """Return the values of ``column``, one for each transfer."""
-        value = getattr(self, column)
-        if isinstance(value, np.ndarray):
-            return list(value.tolist())
-        return [value] * len(self) if isinstance(value, SINGLE) else list(value)
+        return each(getattr(self, column), len(self))
 
     def of_rounds(self, every: int) -> TransferBatch | None:
         """Return the transfers of every so-many-th round; None if there are none."""
@@ -259,6 +320,15 @@ class MetricRow(NamedTuple):
     value: Annotated[float, "the value"]
 
 
+class AnswerRow(NamedTuple):
+    """A learnt value that the clock waited for (table ``answers``; only runs whose learner asks ``work.value``)."""
+
+    round: Annotated[int, "round of the task that computed it"]
+    value: Annotated[
+        str, "the value as JSON; empty if it is not made of numbers and texts alone, or very long"
+    ]
+
+
 TABLES: dict[str, type] = {
     "devices": DeviceRow,
     "links": LinkRow,
@@ -267,6 +337,7 @@ TABLES: dict[str, type] = {
     "server": ServerRow,
     "transfers": TransferRow,
     "metrics": MetricRow,
+    "answers": AnswerRow,
 }
 
 
@@ -297,11 +368,26 @@ class Observer:
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
         """Receive the measurements of a round, in the order of simulated time."""
 
+    def on_rounds(self, batch: RoundBatch) -> None:
+        """Receive rounds that devices have ended: several where they are computed as arrays, otherwise one."""
+        if type(self).on_round_end is not Observer.on_round_end:
+            for row, iterations in zip(batch.rows(), batch.iterations_of_each(), strict=True):
+                self.on_round_end(row, iterations)
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Receive the learnt values that the clock has waited for."""
+
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Receive the record of a round that one device has ended."""
 
     def on_server_round(self, row: ServerRow) -> None:
         """Receive the record of a round that the edge server has ended."""
+
+    def on_outsides(self, batch: RowBatch) -> None:
+        """Receive rows of table ``outside``: several where rounds are computed as arrays, otherwise one."""
+        if type(self).on_outside is not Observer.on_outside:
+            for row in batch.rows():
+                self.on_outside(row)
 
     def on_outside(self, row: OutsideRow) -> None:
         """Receive the record of time and energy that a device or the server spent outside its rounds."""
@@ -329,20 +415,33 @@ class Observers(Observer):
         for observer in self.observers:
             observer.on_metrics(rows)
 
+    def on_rounds(self, batch: RoundBatch) -> None:
+        """Pass the rounds on to each observer."""
+        for observer in self.observers:
+            observer.on_rounds(batch)
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Pass the values on to each observer."""
+        for observer in self.observers:
+            observer.on_answers(rows)
+
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Pass the record on to each observer."""
-        for observer in self.observers:
-            observer.on_round_end(row, iterations)
+        self.on_rounds(RoundBatch(row, 1, iterations))
 
     def on_server_round(self, row: ServerRow) -> None:
         """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_server_round(row)
 
+    def on_outsides(self, batch: RowBatch) -> None:
+        """Pass the rows on to each observer."""
+        for observer in self.observers:
+            observer.on_outsides(batch)
+
     def on_outside(self, row: OutsideRow) -> None:
         """Pass the record on to each observer."""
-        for observer in self.observers:
-            observer.on_outside(row)
+        self.on_outsides(RowBatch(row))
 
     def on_death(self, device: int, time_s: float) -> None:
         """Pass the time on to each observer."""

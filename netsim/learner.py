@@ -11,7 +11,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -37,7 +36,7 @@ class Cost:
     iterations: Mapping[str, int] = field(default_factory=dict)
     flops: Mapping[str, float] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def total_flops(self) -> float:
         """Return the FLOPs of the whole round."""
         return float(sum(self.flops.values()))

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "netsim.learner": ("netsim.core",),
     "netsim.work": ("netsim.core", "netsim.events", "netsim.learner"),
     "netsim.protocols": ("netsim.core", "netsim.events", "netsim.learner", "netsim.world", "netsim.work"),
+    "netsim.replay": ("netsim.core", "netsim.events", "netsim.learner", "netsim.work", "netsim.protocols"),
     "netsim.records": ("netsim.core", "netsim.events"),
     "netsim.scenario": ("netsim.core", "netsim.world"),
     "netsim.app": ("netsim", "analysis"),

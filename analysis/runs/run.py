@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
+
+from analysis.runs.files import RunError, read_json, read_yaml
 
 TEXT_COLUMNS = {"outcome", "kind", "name", "modality", "role", "device_class", "modalities"}
 NUMBER_COLUMNS = {"round", "device", "sender", "receiver", "a", "b"}
@@ -78,13 +78,6 @@ METADATA: dict[str, Any] = {
     "work_wall_s": int | float,
 }
 """Types of what is read of ``metadata.json``; null is always allowed."""
-
-
-class RunError(Exception):
-    """A folder that cannot be read: the message says what was searched, the path, and the way out."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -177,6 +170,12 @@ class Run:
         rows = pd.concat([self.rounds, outside]) if len(outside) else self.rounds
         return rows.sort_values(["device", "end_s", "round"], kind="stable", ignore_index=True)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was run, how it ended, and its curves of accuracy."""
+        from analysis.runs.page import page
+
+        return page(self)
+
 
 def load_run(folder: str | Path) -> Run:
     """Read a run folder, also that of a run that is not finished or was killed.
@@ -191,14 +190,18 @@ def load_run(folder: str | Path) -> Run:
     metadata = folder / "metadata.json"
     if not metadata.is_file():
         raise RunError(_no_run(folder))
-    summary = folder / "summary.json"
+    summary, scenario = folder / "summary.json", folder / "scenario.yaml"
+    if not scenario.is_file():
+        raise RunError(f"{scenario}: missing, though metadata.json is there; a run folder keeps its scenario")
     nodes = _read_table(folder, "devices")
+    if not len(nodes) or nodes["device"].duplicated().any():
+        raise RunError(f"{folder}/devices.parquet: must have a row for each device, and no more: damaged")
     is_server = nodes["role"] == "server" if "role" in nodes else pd.Series(False, index=nodes.index)
     return Run(
         folder=folder,
         metadata=_read_metadata(metadata),
-        summary=_read_json(summary) if summary.is_file() else None,
-        scenario=_read_scenario(folder / "scenario.yaml"),
+        summary=read_json(summary) if summary.is_file() else None,
+        scenario=read_yaml(scenario),
         devices=nodes[~is_server],
         server=nodes[is_server],
         links=_read_table(folder, "links"),
@@ -235,43 +238,14 @@ def _no_run(folder: Path) -> str:
     return f"{folder}: not a run folder (no metadata.json); give a folder like runs/<scenario>/<run id>"
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: cannot be read as text ({error}); the run may have been damaged") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path}: not readable as JSON ({error}); the run may have been damaged") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: must hold a JSON object, found a {type(content).__name__}")
-    return content
-
-
 def _read_metadata(path: Path) -> dict[str, Any]:
-    content = _read_json(path)
+    content = read_json(path)
     for key, kind in METADATA.items():
         value = content.get(key)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise RunError(
                 f"{path}: {key}: must be of type {kind}, found {str(value)[:80]!r}; the run may have been damaged"
             )
-    return content
-
-
-def _read_scenario(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise RunError(f"{path}: missing, though metadata.json is there; a run folder keeps its scenario")
-    try:
-        content = yaml.safe_load(_read_text(path)) or {}
-    except (yaml.YAMLError, ValueError, AttributeError, KeyError, RecursionError) as error:
-        raise RunError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: must hold a mapping of keys, found a {type(content).__name__}")
     return content
 
 
@@ -308,17 +282,24 @@ def _check_columns(frame: pd.DataFrame, path: Path, needed: list[str]) -> None:
     for name in needed:
         if name not in frame:
             has = ", ".join(map(str, frame.columns))[:300]
-            raise RunError(f"{path}: has no column {name!r}; it has {has or 'none'}: damaged, or of another version")
+            raise RunError(
+                f"{path}: has no column {name!r}; it has {has or 'none'}: damaged, or of another version"
+            )
     for name in frame.columns:
         values = frame[name]
         if name in TEXT_COLUMNS:
             kind, fits = "text", all(isinstance(one, str) for one in values.dropna().unique())
         elif name in NUMBER_COLUMNS:
-            kind, fits = "whole numbers", bool(pd.api.types.is_integer_dtype(values) and (values.abs() < 2**40).all())
+            kind, fits = (
+                "whole numbers",
+                bool(pd.api.types.is_integer_dtype(values) and (values.abs() < 2**40).all()),
+            )
         else:
             kind, fits = "numbers", pd.api.types.is_numeric_dtype(values)
-        if not fits and len(frame):
-            raise RunError(f"{path}: {name}: must be {kind}, found {values.dtype}: damaged, or of another version")
+        if not fits:
+            raise RunError(
+                f"{path}: {name}: must be {kind}, found {values.dtype}: damaged, or of another version"
+            )
 
 
 def _empty(table: str) -> pd.DataFrame:

@@ -10,7 +10,8 @@ import networkx as nx
 import numpy as np
 
 from learners.algorithms.baseline import Baseline, unlinked
-from learners.data.dataset import DataSource, MultimodalDataset, Partition, Share, Split
+from learners.data.dataset import DataSource, MultimodalDataset, Share
+from learners.data.split import Partition, Split
 from netsim.core.options import NoOptions
 
 if TYPE_CHECKING:  # a scenario is checked without it

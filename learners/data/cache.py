@@ -8,6 +8,7 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def fingerprint(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
 
 def _state(path: Path) -> tuple[int, int]:
     """Return the number of bytes and the time of the last change [ns] of a file or of all files of a folder."""
-    stats = [entry.stat() for entry in (path.iterdir() if path.is_dir() else (path,))]
+    own = path.stat()
+    stats = [entry.stat() for entry in path.iterdir()] if S_ISDIR(own.st_mode) else [own]
     return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 

@@ -16,7 +16,7 @@ from learners.networks.network import Trunk
 from learners.networks.randomness import DrawingFrom
 from learners.networks.state import Layout, Lent, Part, Row, State
 from learners.training.stack import stacked
-from netsim.work.batching import in_words
+from netsim.work.measurement import in_words
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-2}
 """Largest error that counts as rounding, relative to the largest number; real errors are far larger."""

@@ -1,4 +1,4 @@
-"""Work of analysis for the commands: figures of a run and of a partition, and verification of a run."""
+"""Work of analysis for the commands: records, figures and verification of a run, and the figure of a partition."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ from netsim.core.errors import ScenarioError
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+
+    from analysis.runs.run import Run
+
+
+def loaded(folder: Path) -> Run:
+    """Return the records of the run in ``folder``.
+
+    Raises:
+        ScenarioError: It is no run's folder, or a file in it cannot be read.
+    """
+    from analysis.runs.run import RunError, load_run
+
+    try:
+        return load_run(folder)
+    except RunError as error:
+        raise ScenarioError(str(error)) from None
 
 
 def draw_run(folder: Path, errors: Console) -> None:
@@ -44,7 +60,7 @@ def wrong_with(folder: Path) -> list[str]:
     Raises:
         ScenarioError: It is no run's folder.
     """
-    from analysis.runs.run import RunError
+    from analysis.runs.files import RunError
     from analysis.verify import verify
 
     try:

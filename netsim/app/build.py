@@ -8,7 +8,8 @@ from pathlib import Path
 import simpy
 
 from netsim.app.build_network import build_devices, build_network, build_topology
-from netsim.app.checks import check_data, check_executor, check_memory, check_owners
+from netsim.app.checks import check_data, check_executor, check_memory, check_owners, check_room
+from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import Observers
@@ -21,6 +22,7 @@ from netsim.work.operator_threads import Inside
 from netsim.work.torch_device import choose_torch_device, free_memory_bytes, set_precision
 
 
+@patient_collector()
 def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation:
     """Make everything that the scenario names. Whatever can be wrong shows here, before the first event.
 
@@ -33,6 +35,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
         ScenarioError: Data, partition or topology cannot be made as asked.
     """
     scenario, parts = plan.scenario, plan.parts
+    check_room(plan)
     check_executor(plan)  # before data takes its time
     check_data(plan)
     torch_device = _torch_device(plan)

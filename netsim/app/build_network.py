@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 
 import simpy
 
-from netsim.core.errors import ScenarioError
+from netsim.app.path_losses import losses_db
 from netsim.core.options import NoOptions
 from netsim.events import Observer
 from netsim.scenario.classes import class_by_device
@@ -19,7 +18,7 @@ from netsim.world.edge_server import EdgeServer
 from netsim.world.network import Network
 from netsim.world.radio import Air, Radio
 from netsim.world.radio.access import Access, Shared, Uplink
-from netsim.world.radio.units import LARGEST_DB, db_to_power, dbm_to_w
+from netsim.world.radio.units import db_to_power, dbm_to_w
 from netsim.world.topology.star import draw_star
 from netsim.world.topology.topology import Topology, draw_topology
 
@@ -45,9 +44,10 @@ def build_network(
     channel = parts["radio.channel"].make(scenario.seed)
 
     def radio_of(path_loss_key: str, access: Access, bandwidth_hz: float) -> Radio:
-        losses_db = _losses_db(plan, path_loss_key, topology)
         air = _air(scenario.radio, bandwidth_hz)
-        return Radio(env, air, channel, access, losses_db, observer.on_transfers)
+        return Radio(
+            env, air, channel, access, losses_db(plan, path_loss_key, topology), observer.on_transfers
+        )
 
     radio = radio_of("radio.path_loss", parts["radio.access"].make(env), scenario.radio.bandwidth_hz)
     server = _server(plan, env, radio_of) if parts["protocol"].cls.needs_server else None
@@ -102,30 +102,6 @@ def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
         db_to_power(threshold_db) if threshold_db is not None else 0.0,
         options.acknowledgement_bits,
     )
-
-
-def _losses_db(plan: Plan, key: str, topology: Topology) -> dict[tuple[int, int], float]:
-    """Compute the path loss of each link [dB], by (lower, higher) number, with the component that ``key`` names.
-
-    Raises:
-        ScenarioError: One of them is no loss, or a link is outside what the component is valid for.
-    """
-    part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
-    path_loss = part.make(plan.scenario.seed)
-    losses_db: dict[tuple[int, int], float] = {}
-    links = topology.links()
-    try:
-        all_found = path_loss.losses_db(list(links.values()), carrier_hz)
-    except ScenarioError as error:
-        raise ScenarioError(f"{plan.file}: {key}: {error}") from error
-    for (pair, link), found in zip(links.items(), all_found, strict=True):
-        if not isinstance(found, Real) or not float(found) >= -LARGEST_DB:
-            raise ScenarioError(
-                f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
-                f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
-            )
-        losses_db[pair] = float(found)
-    return losses_db
 
 
 def _server(

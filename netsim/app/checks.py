@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from netsim.core.errors import ScenarioError
+from netsim.core.streams import stream
 from netsim.learner import Learner
 from netsim.scenario.classes import class_by_device, class_networks
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices
+from netsim.work.torch_device import free_memory_bytes
 
 
 def check_data(plan: Plan) -> None:
@@ -75,6 +77,39 @@ def check_executor(plan: Plan) -> None:
         raise ScenarioError(
             f"{plan.file}: jobs.executor: {executor.name!r} cannot be used here: {reason}; use auto or inline"
         )
+
+
+def check_room(plan: Plan) -> None:
+    """Check that devices and links fit into the memory that is free; what they learn is not counted.
+
+    Raises:
+        ScenarioError: They do not.
+    """
+    scenario, parts = plan.scenario, plan.parts
+    count, free_bytes = scenario.devices.count, free_memory_bytes(None, "cpu")
+    most_links = count if parts["protocol"].cls.needs_server else count * (count - 1) / 2
+    if _world_bytes(count, most_links) <= free_bytes:
+        return
+    rule, links = parts["topology.links"], float(most_links)
+    if not parts["protocol"].cls.needs_server and _world_bytes(count, 0) <= free_bytes:
+        with plan.named():
+            positions = (
+                parts["topology.placement"].make().positions(count, stream(scenario.seed, "placement", 0))
+            )
+            links = rule.make().count(positions)
+    needed_bytes = _world_bytes(count, links)
+    if needed_bytes > free_bytes:
+        fewer = {"range": "topology.links.range_m", "regular": "topology.links.degree"}.get(rule.name)
+        raise ScenarioError(
+            f"{plan.file}: devices.count: {count:,} devices with {links:,.0f} links take about "
+            f"{needed_bytes / 2**30:.3g} GiB of memory, and {free_bytes / 2**30:.3g} GiB can be had; "
+            f"lower devices.count{f' or {fewer}' if fewer else ''}"
+        )
+
+
+def _world_bytes(devices: float, links: float) -> float:
+    """Return about how much memory a simulated world takes [byte]; ``docs/performance.md`` has the measurement."""
+    return 5000.0 * devices + 1500.0 * links
 
 
 def check_memory(options: Devices, learner: Learner) -> None:

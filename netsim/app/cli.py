@@ -1,4 +1,4 @@
-"""The command line: run, check, partition, list, keys. It alone prints.
+"""The command line: run, retime, check, verify, partition, list, keys. It alone prints.
 
 Commands import what they need themselves: the records bring pyarrow with them, learners PyTorch, and who asks for help
 or checks a scenario waits for neither.
@@ -7,7 +7,6 @@ or checks a scenario waits for neither.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-import netsim
 from netsim.core import registry
 from netsim.core.errors import ScenarioError, reason, too_much
 from netsim.core.interrupts import INTERRUPTED, come, heard
@@ -53,6 +51,9 @@ Cache = Annotated[
         envvar="NETSIM_CACHE", help="Folder for pre-processed and generated data.", show_default=True
     ),
 ]
+Runs = Annotated[Path, typer.Option(help="Folder that run folders are made in.")]
+Plots = Annotated[bool, typer.Option(help="Draw the run's plots at the end.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run's folder and nothing else.")]
 
 
 MOST_LINES = 50
@@ -92,7 +93,9 @@ def _said_in_short(console: Console) -> Iterator[None]:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"netsim {netsim.__version__}")
+        from importlib.metadata import version
+
+        typer.echo(f"netsim {version('netsim')}")
         raise typer.Exit
 
 
@@ -106,13 +109,15 @@ def _before_any_command(
     pass
 
 
-def _plan(file: Path, settings: list[str] | None, seed: int | None, rounds: int | None) -> Plan:
+def _plan(
+    file: Path, settings: list[str] | None, seed: int | None, rounds: int | None, screen: Console
+) -> Plan:
     from netsim.scenario.loading import load_plan
 
     changes = list(settings or [])
     changes += [f"seed={seed}"] if seed is not None else []
     changes += [f"rounds={rounds}"] if rounds is not None else []
-    return load_plan(file, changes)
+    return load_plan(file, changes, lambda text: screen.print(text, markup=False, soft_wrap=True))
 
 
 @app.command()
@@ -121,15 +126,13 @@ def run(
     settings: Settings = None,
     seed: Seed = None,
     rounds: Rounds = None,
-    runs: Annotated[Path, typer.Option(help="Folder that run folders are made in.")] = Path("runs"),
+    runs: Runs = Path("runs"),
     run_id: Annotated[
         str | None, typer.Option(help="Name of the run's folder; default: time and seed.")
     ] = None,
     cache: Cache = Path(".cache"),
-    plots: Annotated[bool, typer.Option(help="Draw the run's plots at the end.")] = True,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the run's folder and nothing else.")
-    ] = False,
+    plots: Plots = True,
+    quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per round, and one at the end, for scripts.")
     ] = False,
@@ -144,34 +147,22 @@ def run(
         errors.out("error: --quiet and --json exclude each other")
         raise typer.Exit(2)
     with _said_in_short(errors):
-        plan = _plan(file, settings, seed, rounds)
+        plan = _plan(file, settings, seed, rounds, out)
 
         from netsim.app.analysed import draw_run
-        from netsim.app.build import build
         from netsim.app.progress import JsonLines, Screen
-        from netsim.app.recorded import recorder_in, run_recorded
+        from netsim.app.running import Running
         from netsim.app.summary import print_summary
-        from netsim.records.totals import Totals
 
-        begin = time.perf_counter()
         out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
-        try:
-            simulation = build(plan, cache, lambda text: out.print(text, markup=False))
-        except OSError as error:
-            raise ScenarioError(
-                f"{error.filename or cache}: {reason(error)}; --cache names the folder for prepared data"
-            ) from error
-        surrogate = bool(simulation.learner.facts().get("data", {}).get("surrogate"))
-        if surrogate:
+        running = Running(plan, cache, runs, run_id, lambda text: out.print(text, markup=False))
+        simulation, totals, folder = running.simulation, running.totals, running.folder
+        if running.surrogate:
             out.print(
                 "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
             )
-        recorder = recorder_in(runs, run_id, simulation)
-        folder = recorder.folder
-        totals = Totals(plan.scenario.devices.count)
-        simulation.watch(totals, recorder)
         json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
         screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if as_json:
@@ -179,34 +170,8 @@ def run(
         elif not quiet:
             screen = Screen(out, totals, plan.scenario.rounds)
             simulation.watch(screen)
-        ended = run_recorded(simulation, totals, recorder, screen, surrogate, time.perf_counter() - begin)
-        far = f"round {ended.safe_rounds} of {plan.scenario.rounds}"
-        if recorder.problem is not None and not folder.is_dir():
-            raise ScenarioError(f"{folder}: was removed while the run went on; run it again")
-        if recorder.problem is not None and ended.status != "finished":
-            raise ScenarioError(
-                f"{folder}: cannot be written ({reason(recorder.problem)}); the records there are "
-                f"readable up to {far}; make room, or choose another disk with --runs, and run again"
-            )
-        if ended.status == "failed" and ended.error:
-            raise ended.error
-        if recorder.problem is not None:
-            errors.out(
-                f"note: {folder}: no room to merge the tables ({reason(recorder.problem)}); they "
-                "stay folders of parts, which are complete and are read like files",
-                highlight=False,
-            )
-        if (
-            ended.status == "finished"
-            and not totals.rounds_closed
-            and any(d.alive for d in simulation.network.devices)
-        ):
-            errors.out(
-                f"note: protocol {plan.parts['protocol'].name!r} closed no round, so none counts as finished; it "
-                "should call self.work.close(round, self.network.env.now) for each, when nobody is in it any more",
-                highlight=False,
-            )
-        for note in ended.notes:
+        ended = running.run(screen)
+        for note in running.notes(ended):
             errors.out(f"note: {note}", highlight=False)
         if plots and ended.error is None and not come():
             draw_run(folder, errors)
@@ -218,9 +183,85 @@ def run(
             print_summary(out, ended, folder, simulation.execution, simulation.learner.METRICS)
         if come() or ended.error is not None:
             errors.out(
-                f"interrupted after {far}; the records in {folder} are readable up to there", highlight=False
+                f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there",
+                highlight=False,
             )
             raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def retime(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that has finished.")],
+    settings: Settings = None,
+    runs: Runs = Path("runs"),
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the new run's folder; default: that of RUN, and -retimed.")
+    ] = None,
+    cache: Cache = Path(".cache"),
+    plots: Plots = True,
+    quiet: Quiet = False,
+) -> None:
+    """Replay a run's clock with other bandwidths, processors or batteries, without training again.
+
+    It stops where what is learnt would change, and then writes nothing.
+    """
+    errors, out = Console(stderr=True), Console(quiet=quiet, highlight=False)
+    with _said_in_short(errors):
+        from netsim.app.analysed import draw_run
+        from netsim.app.retime import retime
+        from netsim.app.summary import print_changes, print_summary
+
+        done = retime(folder, settings or [], runs, run_id, cache, lambda text: out.print(text, markup=False))
+        for note in (*done.simulation.plan.notes, *done.ended.notes):
+            errors.out(f"note: {note}", highlight=False)
+        if plots:
+            draw_run(done.folder, errors)
+        print_changes(out, done.changed, done.summary, done.ended.summary)
+        facts, explained = done.simulation.execution, done.simulation.learner.METRICS
+        print_summary(out, done.ended, done.folder, facts, explained)
+        if quiet:
+            typer.echo(done.folder)
+
+
+@app.command()
+def sweep(
+    file: Annotated[
+        Path, typer.Argument(metavar="SWEEP", help="The file of a sweep; see docs/guides/sweep.md.")
+    ],
+    runs: Runs = Path("runs"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; default: as many as cores and memory allow.")
+    ] = None,
+    cache: Cache = Path(".cache"),
+    quiet: Quiet = False,
+) -> None:
+    """Run a scenario with other values of some keys and other seeds, several at a time.
+
+    Runs that are there already are not done again, so a sweep that was stopped or killed goes on where it was.
+    """
+    errors, out = Console(stderr=True), Console(quiet=quiet, highlight=False)
+    with _said_in_short(errors):
+        from netsim.scenario.sweep import load_sweep
+
+        cases = load_sweep(file, lambda text: out.print(text, markup=False, soft_wrap=True))
+
+        from netsim.app.sweeping import Sweeping, compared, default_workers
+
+        sweeping = Sweeping(cases, runs, cache, workers or default_workers(), out)
+        try:
+            rows = sweeping.run()
+        except KeyboardInterrupt:
+            errors.out(
+                f"interrupted; finished runs stay in {sweeping.place.folder}, and the same command does the rest",
+                highlight=False,
+            )
+            raise typer.Exit(INTERRUPTED) from None
+        out.print(compared(rows))
+        out.print(f"wrote {sweeping.place.folder / 'sweep.csv'}", markup=False)
+        if quiet:
+            typer.echo(sweeping.place.folder)
+        if sweeping.problems:
+            raise ScenarioError("\n".join(f"{name}: {text}" for name, text in sweeping.problems.items()))
 
 
 @app.command()
@@ -228,9 +269,10 @@ def check(file: ScenarioFile, settings: Settings = None, seed: Seed = None, roun
     """Check a scenario without running it: keys, values, names, and whether its data is there."""
     errors, out = Console(stderr=True), Console(highlight=False, soft_wrap=True)
     with _said_in_short(errors):
-        from netsim.app.checks import check_data
+        from netsim.app.checks import check_data, check_room
 
-        plan = _plan(file, settings, seed, rounds)
+        plan = _plan(file, settings, seed, rounds, out)
+        check_room(plan)
         check_data(plan)
     for note in plan.notes:
         errors.out(f"note: {note}", highlight=False)
@@ -279,7 +321,7 @@ def partition(
     with _said_in_short(errors):
         if image is not None and image.suffix.lower() not in IMAGES:
             raise ScenarioError(f"--out: must end in {', '.join(IMAGES)} (got {str(image)!r})")
-        plan = _plan(file, settings, seed, None)
+        plan = _plan(file, settings, seed, None, errors)
 
         from netsim.app.analysed import draw_partition
         from netsim.app.dealing import deal

@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, made patient while a simulation runs."""
+"""Python's cyclic garbage collector, made patient while a simulation is built and while it runs."""
 
 from __future__ import annotations
 

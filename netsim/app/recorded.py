@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, reason
-from netsim.core.interrupts import Interrupted, come, held, listen
+from netsim.core.interrupts import Interrupted, come, held
 from netsim.records.checksums import write_checksums
 from netsim.records.metadata import commit, hardware, versions
 from netsim.records.run_folder import Recorder, new_folder
@@ -42,16 +43,30 @@ class Ended:
     safe_rounds: int
 
 
-def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recorder:
-    """Return a recorder of ``simulation`` in a new folder, which has all that is known before the first event.
+@patient_collector()
+def recorder_in(
+    runs: Path,
+    run_id: str | None,
+    simulation: Simulation,
+    default_id: str = "",
+    facts: Mapping[str, Any] | None = None,
+) -> tuple[Totals, Recorder]:
+    """Let totals and a recorder watch ``simulation``; its new folder has all that is known before the first event.
+
+    Args:
+        runs: Folder that run folders are made in.
+        run_id: Name of the run's folder, if one is given.
+        simulation: What is recorded.
+        default_id: Its name otherwise; by default time and seed.
+        facts: More for the metadata.
 
     Raises:
         ScenarioError: The folder cannot be made or written.
     """
     scenario = simulation.plan.scenario
-    folder = new_folder(runs, scenario.name, scenario.seed, run_id)
+    folder = new_folder(runs, scenario.name, scenario.seed, run_id, default_id)
     try:
-        return Recorder(
+        recorder = Recorder(
             folder,
             simulation.plan.resolved(),
             {
@@ -65,9 +80,10 @@ def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recor
                 "data": None,
                 "metrics": dict(simulation.learner.METRICS),
                 **simulation.learner.facts(),
+                **(facts or {}),
             },
-            simulation.device_rows(),
-            simulation.link_rows(),
+            simulation.devices(),
+            simulation.links(),
             simulation.modalities,
             scenario.records.transfers,
         )
@@ -75,6 +91,9 @@ def recorder_in(runs: Path, run_id: str | None, simulation: Simulation) -> Recor
         raise ScenarioError(
             f"{folder}: {reason(error)}; make room, or choose a folder on another disk with --runs"
         ) from error
+    totals = Totals(scenario.devices.count)
+    simulation.watch(totals, recorder)
+    return totals, recorder
 
 
 def run_recorded(
@@ -98,7 +117,6 @@ def run_recorded(
     begin = time.perf_counter()
     status: Status = "failed"
     error: BaseException | None = None
-    listen()  # Ray has put a handler of its own in place
     try:
         with screen:
             simulation.run()

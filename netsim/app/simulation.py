@@ -9,7 +9,7 @@ from typing import Any
 from netsim.app.collector import patient_collector
 from netsim.app.declared import Declared
 from netsim.core.interrupts import held
-from netsim.events import DeviceRow, LinkRow, Observer, Observers
+from netsim.events import DeviceRow, LinkRow, Observer, Observers, RowBatch
 from netsim.learner import Learner
 from netsim.protocols.asked import Asked
 from netsim.protocols.protocol import Protocol
@@ -59,7 +59,7 @@ class Simulation:
         rounds = self.plan.scenario.rounds
         self.watch(Declared(self.learner))
         work.portable = True
-        learner = Asked(self.learner, len(self.network.devices))
+        learner = self._asked(work)
         protocol: Protocol = part.cls(part.options, self.network, learner, work, rounds, self.observer)
         try:
             with self.plan.named(), patient_collector(), self.executor.inside.during_a_run():
@@ -82,40 +82,42 @@ class Simulation:
             return ForkableGraph(self.executor, self.observer, 4 * pending, scenario.rounds, behind)
         return TaskGraph(self.executor, self.observer, 4 * pending)
 
+    def _asked(self, work: TaskGraph) -> Learner:
+        """Return the learner as the protocol asks it."""
+        return Asked(self.learner, len(self.network.devices))
+
     @property
     def modalities(self) -> list[str]:
         """Return the modalities of the data, in the learner's order."""
         return list(self.learner.owners())
 
-    def device_rows(self) -> list[DeviceRow]:
+    def devices(self) -> RowBatch:
         """Describe the devices as they are now, for the records."""
         owners: Mapping[str, frozenset[int]] = self.learner.owners()
         classes = class_by_device(self.plan.scenario.devices)
         samples = self.learner.sample_counts()
-        return [
-            DeviceRow(
-                device=d.number,
-                role="device" if d.number < len(self.network.devices) else "server",
-                device_class=classes.get(d.number, ""),
-                x_m=float(self.network.topology.positions[d.number][0]),
-                y_m=float(self.network.topology.positions[d.number][1]),
-                degree=self.network.graph.degree[d.number],
-                modalities="+".join(m for m in owners if d.number in owners[m]),
-                samples=samples.get(d.number, 0),
-                frequency_hz=d.processor.frequency_hz,
-                flops_per_cycle=d.processor.flops_per_cycle,
-                effective_capacitance_f=d.processor.effective_capacitance_f,
-                tx_power_w=d.tx_power_w,
-                battery_j=d.battery.remaining_j,
-            )
-            for d in self.network.nodes
-        ]
+        nodes, topology = self.network.nodes, self.network.topology
+        numbers = [d.number for d in nodes]
+        columns: dict[str, Any] = {
+            "device": numbers,
+            "role": ["device" if k < len(self.network.devices) else "server" for k in numbers],
+            "device_class": [classes.get(k, "") for k in numbers],
+            "x_m": topology.positions[:, 0],
+            "y_m": topology.positions[:, 1],
+            "degree": topology.degree,
+            "modalities": ["+".join(m for m in owners if k in owners[m]) for k in numbers],
+            "samples": [samples.get(k, 0) for k in numbers],
+            "frequency_hz": [d.processor.frequency_hz for d in nodes],
+            "flops_per_cycle": [d.processor.flops_per_cycle for d in nodes],
+            "effective_capacitance_f": [d.processor.effective_capacitance_f for d in nodes],
+            "tx_power_w": [d.tx_power_w for d in nodes],
+            "battery_j": [d.battery.remaining_j for d in nodes],
+        }
+        return RowBatch(DeviceRow(**columns), len(nodes))
 
-    def link_rows(self) -> list[LinkRow]:
+    def links(self) -> RowBatch:
         """Describe the links for the records; those of an edge server have the loss of the uplink."""
-        server = self.network.server
-        radio = server.uplink if server else self.network.radio
-        return [
-            LinkRow(a, b, distance_m, radio.path_loss_db[a, b])
-            for (a, b), distance_m in self.network.topology.distance_m.items()
-        ]
+        server, distance_m = self.network.server, self.network.topology.distance_m
+        losses_db = (server.uplink if server else self.network.radio).path_loss_db
+        columns: list[Any] = [*distance_m.ends.T, distance_m.numbers, losses_db.numbers]
+        return RowBatch(LinkRow(*columns), len(distance_m))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,28 @@ def print_summary(
         table.add_row("", f"learning in a process of its own from round {forked['after_round'] + 1}{times}")
     table.add_row("records", escape(str(folder)))
     out.print(table)
+
+
+def print_changes(
+    out: Console, changed: Mapping[str, Sequence[Any]], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Print which keys of a run were changed, and its time and energy before and after.
+
+    Args:
+        out: The terminal.
+        changed: Old and new value, by key.
+        before: The summary of the run.
+        after: That of the run as it would be.
+    """
+    from netsim.app.progress import hours, joules
+
+    for key, (old, new) in changed.items():
+        out.print(f"{key}: {old} → {new}", markup=False)
+    spent = [one["energy_per_device_j"]["mean"] for one in (before, after)]
+    out.print(
+        f"simulated time: {hours(before['simulated_s'])} → {hours(after['simulated_s'])}, "
+        f"energy a device: {joules(spent[0])} → {joules(spent[1])}"
+    )
 
 
 def _median_and_tail(spread_s: Mapping[str, float]) -> str:

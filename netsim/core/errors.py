@@ -52,7 +52,7 @@ def too_much(error: BaseException) -> str:
             f"memory ran out ({text[:200] or type(error).__name__}); use fewer or smaller devices, networks, "
             "batches or jobs.executor.workers, or a lower jobs.memory_gib, or a machine with more"
         )
-    if isinstance(error, ArithmeticError) or (isinstance(error, ValueError) and "overflow" in text):
+    if isinstance(error, ArithmeticError) or (isinstance(error, ValueError) and "overflow" in text.lower()):
         *_, last = traceback.extract_tb(error.__traceback__)
         return (
             f"a number is too large or too small to compute with ({type(error).__name__}: {text[:200]}; "

@@ -33,7 +33,7 @@ def heard() -> Generator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     hook = sys.unraisablehook
     sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Interrupted) else hook(lost)
-    listen()
+    _listen()
     try:
         yield
     finally:
@@ -43,8 +43,23 @@ def heard() -> Generator[None]:
                 signal.signal(number, handler)
 
 
-def listen() -> None:
-    """Put the handlers in place, again after a library that may have put its own there."""
+@contextmanager
+def heard_still() -> Generator[None]:
+    """Let the signals do in the block, and after it, what they did before, though a library puts a handler there.
+
+    Ray's ends the program at the first SIGTERM, without a word.
+    """
+    ours = signal.getsignal(signal.SIGTERM) is _heard
+    try:
+        yield
+    except SystemExit as end:
+        raise (Interrupted if ours else end) from None
+    finally:
+        if ours:
+            _listen()
+
+
+def _listen() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:

@@ -6,17 +6,30 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from netsim.core.errors import ScenarioError, with_its_place
 from netsim.core.options import Options
 
 _folders: list[str] = []
+
+
+class Found(NamedTuple):
+    """A module that a scenario names.
+
+    Attributes:
+        file: Its code; a folder if it is a package without code of its own.
+        folder: The folder of a user's own that it is in; None if it is installed.
+    """
+
+    file: Path
+    folder: Path | None
 
 
 class _Finder(MetaPathFinder):
@@ -46,11 +59,8 @@ def looked_in() -> list[str]:
     return list(_folders)
 
 
-def find(name: str) -> str | None:
+def find(name: str) -> Found:
     """Find the module of ``package.module:Class`` without running it, which takes no time whatever it imports.
-
-    Returns:
-        The folder of a user's own that it is in; None if it is installed.
 
     Raises:
         ScenarioError: There is no such module, another one has its name, or it is not Python.
@@ -65,7 +75,7 @@ def find(name: str) -> str | None:
             "give your own another name"
         )
     if spec is None:
-        raise ScenarioError(f"cannot load {name!r}: no module {top!r} {_places()}.{_near(top)}")
+        raise ScenarioError(f"cannot load {name!r}: no module {top!r} {_places()}.{_hint(top)}")
     path = top
     _compile(name, spec)
     for part in inner:
@@ -76,7 +86,9 @@ def find(name: str) -> str | None:
             raise ScenarioError(f"cannot load {name!r}: no module {path!r} {where}")
         spec = found
         _compile(name, spec)
-    return folder if own is not None and (own.origin is not None or spec.origin is None) else None
+    is_own = own is not None and (own.origin is not None or spec.origin is None)
+    file = spec.origin or next(iter(spec.submodule_search_locations or ()), top)
+    return Found(Path(file), Path(folder) if is_own else None)
 
 
 def load_class(name: str) -> Any:
@@ -134,7 +146,13 @@ def _places() -> str:
     return f"in {', '.join(_folders)} or among installed packages" if _folders else "among installed packages"
 
 
-def _near(top: str) -> str:
+def _hint(top: str) -> str:
+    here = os.getcwd()
+    if here not in _folders and PathFinder.find_spec(top, [here]):
+        return (
+            f" There is one in the current folder, where none is looked for: put it beside the scenario, or write "
+            f"modules: [{here}]."
+        )
     there = {path.stem for folder in _folders for path in Path(folder).glob("*.py")}
     near = difflib.get_close_matches(top, sorted(there), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 LARGEST = 2**63
 """Whole numbers are smaller than this, as in tables."""
 
+MOST_AT_ONCE = 1024
+"""Threads or workers, at most."""
+
 
 class Options(BaseModel):
     """Base of every block of options; unknown keys are refused, values are checked once, here."""

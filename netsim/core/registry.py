@@ -34,7 +34,7 @@ KINDS = {
 BASES = {
     "learners": "netsim.learner:Learner",
     "datasets": "learners.data.dataset:DataSource",
-    "partitions": "learners.data.dataset:Partition",
+    "partitions": "learners.data.split:Partition",
     "networks": "learners.networks.network:Network",
     "channels": "netsim.world.radio.fading:Channel",
     "path_losses": "netsim.world.radio.path_loss:PathLoss",
@@ -61,7 +61,7 @@ def names(kind: str) -> list[str]:
     return sorted(_entries(kind))
 
 
-def find(kind: str, name: str, where: str = "") -> str | None:
+def find(kind: str, name: str, where: str = "") -> modules.Found | None:
     """Find ``name`` without importing anything.
 
     Args:
@@ -70,7 +70,7 @@ def find(kind: str, name: str, where: str = "") -> str | None:
         where: File and key, for the error.
 
     Returns:
-        The folder of a user's own that it is in; None if it is installed.
+        Its module if it is a class by its full name; None if the name is registered.
 
     Raises:
         ScenarioError: Nothing of that name can be found; says where it was looked for.

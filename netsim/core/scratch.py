@@ -33,8 +33,8 @@ def new_scratch(parent: Path, prefix: str) -> Path:
     while True:
         folder = tempfile.mkdtemp(dir=parent, prefix=prefix)
         file = os.open(folder, os.O_RDONLY)
-        with suppress(OSError):  # somebody clears it away, or the disk has no locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):  # the disk has no locks
+            fcntl.flock(file, fcntl.LOCK_EX)  # waits for somebody who clears it away
         if os.path.isdir(folder):
             _open[folder] = file
             return Path(folder)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
-from itertools import repeat
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 import simpy
 
 from netsim.core.clock import succeed_at
-from netsim.events import Observer, RoundRow
+from netsim.events import Observer, RoundBatch, RoundRow
 from netsim.learner import Cost, Learner, Message, Step
 from netsim.protocols.ledger import Ledger
 from netsim.work.graph import TaskGraph
-from netsim.world.devices.meter import Account
 from netsim.world.mesh import Exchange, Floats, Mesh
 from netsim.world.network import Network
 
@@ -91,7 +89,7 @@ class RoundsAtOnce:
         self._neighbours = [network.living_neighbours(device) for device in network.devices]
         self._mesh = Mesh(network.radio, network.devices, self._neighbours, network.env.now)
         self._before = np.zeros((8, len(network.devices)))  # accounts
-        self._ended: list[tuple[RoundRow, Mapping[str, int]]] = []  # to be reported, by time
+        self._ended: list[RoundBatch] = []  # to be reported, each by time
         self._open = dict.fromkeys(range(1, rounds + 1), len(network.devices))
 
     def life(self) -> Process:
@@ -109,14 +107,15 @@ class RoundsAtOnce:
             self._aggregate(t, steps, exchange)
             iterations = [cost.iterations for cost in costs]
             before = _Round(t, exchange, [begin_s, exchange.end_s, ready_s], flops, slowdown, iterations)
-        account = mesh.account()
+        account = mesh.account(mesh.begin_s)
         if before:
             self._end(before, account)
-        yield from self._until(float(mesh.begin_s.max()))
+        end_s = float(mesh.begin_s.max())
+        yield from self._until(end_s)
+        self.ledger.settle(
+            mesh.account(np.full_like(mesh.begin_s, end_s)) - account, mesh.begin_s, self.rounds
+        )
         mesh.close()
-        accounts = map(Account._make, account.T.tolist())
-        for device, spent, end_s in zip(self.network.devices, accounts, mesh.begin_s.tolist(), strict=True):
-            self.ledger.turn(device, spent, end_s, self.rounds)
 
     def _train(self, t: int) -> tuple[Sequence[Cost], Sequence[Step], Sequence[float]]:
         """Ask for each device's local update; return costs, results and straggler factors, by device."""
@@ -125,7 +124,8 @@ class RoundsAtOnce:
         asked: list[Any] = [None] * len(network.devices)
         work.trace()
         for k in self._mesh.order.tolist():
-            cost = learner.cost(k, t, self._neighbours[k], budget(network.devices[k], gains), None)
+            peers = self._neighbours[k]
+            cost = learner.cost(k, t, peers, budget(network.devices[k], gains, peers), None)
             asked[k] = cost, learner.train(work, k, t, states[k], cost), factor(k, t)
         costs, steps, slowdown = zip(*asked, strict=True)
         return costs, steps, slowdown
@@ -138,7 +138,8 @@ class RoundsAtOnce:
         messages: list[Sequence[Message]] = [()] * len(order)
         for k in order:
             states[k] = steps[k].state
-            work.measure(k, t, ready_s[k], steps[k].metrics)
+            if steps[k].metrics:
+                work.measure(k, t, ready_s[k], steps[k].metrics)
             messages[k] = learner.messages(k, t, self._neighbours[k])
         return messages
 
@@ -153,20 +154,21 @@ class RoundsAtOnce:
                 learner.acknowledged(k, t, answers)
             step = learner.aggregate(work, k, t, states[k], {n: outbox[n] for n in heard[k]})
             states[k] = step.state
-            work.measure(k, t, end_s[k], step.metrics)
-            work.measure(k, t, end_s[k], learner.evaluate(work, k, t, step.state))
+            for metrics in (step.metrics, learner.evaluate(work, k, t, step.state)):
+                if metrics:
+                    work.measure(k, t, end_s[k], metrics)
 
     def _end(self, round: _Round, account: Floats) -> None:
         """Keep the rows of a round at whose end devices had spent ``account`` [8, devices]."""
         exchange, order = round.exchange, round.exchange.order
         spent, self._before = account - self._before, account
-        floats = np.vstack([*round.times_s, spent, round.flops, round.slowdown])[:, order].tolist()
-        counts = np.vstack(self._mesh.counts(exchange))[:, order].tolist()
-        devices: list[int] = order.tolist()
-        columns = (*floats[:11], repeat(math.inf), *floats[11:], *counts, repeat(0))
-        rows = map(RoundRow, repeat(round.number), devices, repeat("finished"), *columns)
-        self._ended += zip(rows, map(round.iterations.__getitem__, devices), strict=True)
-        self._ended.sort(key=lambda one: one[0].end_s)
+        numbers = np.full_like(order, round.number), np.arange(len(order))
+        last: list[Any] = [math.inf, np.array(round.flops), np.array(round.slowdown)]
+        columns = [*numbers, "finished", *round.times_s, *spent, *last, *self._mesh.counts(exchange)]
+        modalities = dict.fromkeys(name for own in round.iterations for name in own)
+        iterations = {m: np.array([own.get(m, 0) for own in round.iterations]) for m in modalities}
+        ended = RoundBatch(RoundRow(*columns), len(order), iterations).at(order)
+        self._ended.append(ended)
 
     def _until(self, time_s: float) -> Process:
         """Let the clock go on to ``time_s`` [s], and report what has ended by then (a SimPy process)."""
@@ -174,10 +176,29 @@ class RoundsAtOnce:
         succeed_at(then, time_s)
         yield then
         self._mesh.report(time_s)
-        number = bisect_right(self._ended, time_s, key=lambda one: one[0].end_s)
-        for row, iterations in self._ended[:number]:
-            self.observer.on_round_end(row, iterations)
-            self._open[row.round] -= 1
-            if not self._open[row.round]:
-                self.work.close(row.round, row.end_s)
-        del self._ended[:number]
+        by_round, left = [], []
+        for one in self._ended:
+            count = int(np.searchsorted(one.columns.end_s, time_s, side="right"))
+            if count:
+                by_round.append(one.at(slice(count)))
+                one = one.at(np.arange(count, one.count))
+            if one.count:
+                left.append(one)
+        self._ended = left
+        if by_round:
+            ended = reduce(RoundBatch.followed_by, by_round)
+            self._tell(ended.at(np.argsort(ended.columns.end_s, kind="stable")))
+
+    def _tell(self, ended: RoundBatch) -> None:
+        """Pass ended rounds on to the observers; close each round after the last device to end it."""
+        of_round, end_s, since = ended.columns.round, ended.columns.end_s, 0
+        for t, count in zip(*np.unique(of_round, return_counts=True), strict=True):
+            self._open[t] -= count
+        for t in [t for t, left in self._open.items() if not left]:
+            last = int(np.flatnonzero(of_round == t)[-1])
+            self.observer.on_rounds(ended.at(slice(since, last + 1)))
+            self.work.close(t, float(end_s[last]))
+            del self._open[t]
+            since = last + 1
+        if since < ended.count:
+            self.observer.on_rounds(ended.at(slice(since, None)))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
-from netsim.events import Observer, OutsideRow
+import numpy as np
+
+from netsim.core.arrays import Floats
+from netsim.events import Observer, OutsideRow, RowBatch
 from netsim.world.devices.device import Device
 from netsim.world.devices.meter import Account
 from netsim.world.network import Network
@@ -30,24 +34,44 @@ class Ledger:
     def __init__(self, network: Network, observer: Observer) -> None:
         self._network = network
         self._observer = observer
-        self._pages = {node.number: self._page(node, 0) for node in network.nodes}
+        self._begin = _Page(Account(*[0.0] * 8), network.env.now, 0, True)
+        self._pages: dict[int, _Page] = {}
+        self._settled = False
 
     def take(self, node: Device, round: int) -> Account:
         """Return what ``node`` spent since its last row, for the row of its ``round``, which ends now."""
-        page = self._pages[node.number]
+        page = self._pages.get(node.number, self._begin)
         self._pages[node.number] = after = self._page(node, round)
         return after.account.since(page.account)
 
-    def turn(self, node: Device, account: Account, time_s: float, round: int) -> None:
-        """Note that what ``node`` had spent until ``time_s`` [s], the end of its ``round``, is recorded."""
-        self._pages[node.number] = _Page(account, time_s, round, node.alive)
+    def settle(self, spent: Floats, since_s: Floats, round: int) -> None:
+        """Record what all devices, on unlimited power, spent since they ended ``round``, their last; the run ends now.
+
+        Args:
+            spent: Seconds and joules of each, as rows of an account [8, devices].
+            since_s: Time at which each ended the round [s].
+            round: The round.
+        """
+        devices = np.flatnonzero(spent.any(axis=0))
+        columns: list[Any] = [
+            devices,
+            round,
+            "waited",
+            since_s[devices],
+            self._network.env.now,
+            *spent[:, devices],
+            math.inf,
+        ]
+        if len(devices):
+            self._observer.on_outsides(RowBatch(OutsideRow(*columns), len(devices)))
+        self._settled = True
 
     def outside(self, node: Device) -> None:
         """Record what ``node`` spent since its last row, if anything, outside its rounds.
 
         It must not be called during a round of the node.
         """
-        page = self._pages[node.number]
+        page = self._pages.get(node.number, self._begin)
         spent = self.take(node, page.round)
         died = page.alive and not node.alive
         if any(spent) or died:
@@ -66,7 +90,7 @@ class Ledger:
 
     def close(self) -> None:
         """Record, at the end of the run, what all nodes have spent since their last rows."""
-        for node in self._network.nodes:
+        for node in () if self._settled else self._network.nodes:
             self.outside(node)
 
     def _page(self, node: Device, round: int) -> _Page:

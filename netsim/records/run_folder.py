@@ -16,14 +16,14 @@ from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import held, raise_again
 from netsim.core.names import file_name
 from netsim.events import (
-    DeviceRow,
-    LinkRow,
+    AnswerRow,
     MetricRow,
     Observer,
-    OutsideRow,
-    RoundRow,
+    RoundBatch,
+    RowBatch,
     ServerRow,
     TransferBatch,
+    TransferRow,
 )
 from netsim.records.writer import BatchWriter, TableWriter
 from netsim.scenario.yaml_file import write_yaml
@@ -50,15 +50,15 @@ def plain_json(value: Any) -> str:
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None) -> Path:
-    """Make the folder of a new run, ``runs/<scenario>/<run id>``; by default the id is time and seed."""
+def new_folder(runs: Path, scenario: str, seed: int, run_id: str | None, default: str = "") -> Path:
+    """Make the folder of a new run, ``runs/<scenario>/<run id>``; the default id is time and seed."""
     for word, text in (("--run-id", run_id), ("the scenario's name, or that of its file,", scenario)):
         if text is not None:
             try:
                 file_name(text)
             except ValueError as error:
                 raise ScenarioError(f"{word} {error}") from None
-    base = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-seed{seed}"
+    base = run_id or default or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-seed{seed}"
     for number in range(1, 1000):
         folder = runs / scenario / (base if number == 1 else f"{base}-{number}")
         try:
@@ -92,6 +92,8 @@ class Recorder(Observer):
     PAUSE_S = 1.0
     LONGEST_PAUSE_S = 10.0
     SHARE = 0.02
+    WAITING = 2_000_000
+    """Transfers that are kept in memory at most, where rounds are long in closing."""
     RESERVED_BYTES = 1 << 18
     """Room that is kept from the start, for the summary and the last records of a run whose disk is full."""
 
@@ -100,8 +102,8 @@ class Recorder(Observer):
         folder: Path,
         scenario: Mapping[str, Any],
         metadata: Mapping[str, Any],
-        devices: Sequence[DeviceRow],
-        links: Sequence[LinkRow],
+        devices: RowBatch,
+        links: RowBatch,
         modalities: Sequence[str],
         transfers: Literal["all", "summary"] | int = "all",
     ) -> None:
@@ -111,18 +113,17 @@ class Recorder(Observer):
         self.write_metadata()
         self._reserve = folder / ".reserve"
         self._reserve.write_bytes(bytes(self.RESERVED_BYTES))
-        for table, rows in (("devices", devices), ("links", links)):
-            writer = TableWriter(folder, table)
-            for row in rows:
-                writer.add(row)
+        for table, batch in (("devices", devices), ("links", links)):
+            writer = BatchWriter(folder, table)
+            writer.add_batch(batch.columns, batch.count)
             writer.close()
         self._modalities = list(modalities)
         self._every = {"all": 1, "summary": 0}[transfers] if isinstance(transfers, str) else transfers
-        self._rounds = TableWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
-        self._outside = TableWriter(folder, "outside")
+        self._rounds = BatchWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
+        self._outside = BatchWriter(folder, "outside")
         self._transfers = BatchWriter(folder, "transfers")
         self._metrics = TableWriter(folder, "metrics")
-        self._server: TableWriter | None = None
+        self._of_some_runs: dict[str, TableWriter] = {}
         self._writers: tuple[TableWriter, ...] = (
             self._rounds,
             self._outside,
@@ -142,40 +143,60 @@ class Recorder(Observer):
         """Add rows to ``transfers``, those that the scenario asks for."""
         kept = batch.of_rounds(self._every) if self._every else None
         if kept is not None:
-            self._transfers.add_batch(kept)
+            self._transfers.add_batch([getattr(kept, name) for name in TransferRow._fields], len(kept))
+            if self._transfers.waiting > self.WAITING:
+                self._write_rows()
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
         """Add rows to ``metrics``."""
         self._metrics.add_all(rows)
 
-    def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """Add a row to ``rounds``."""
-        self._rounds.add(row, [iterations.get(m, 0) for m in self._modalities])
+    def on_rounds(self, batch: RoundBatch) -> None:
+        """Add rows to ``rounds``."""
+        iterations = [batch.iterations.get(m, 0) for m in self._modalities]
+        self._rounds.add_batch([*batch.columns, *iterations], batch.count)
 
-    def on_outside(self, row: OutsideRow) -> None:
-        """Add a row to ``outside``."""
-        self._outside.add(row)
+    def on_outsides(self, batch: RowBatch) -> None:
+        """Add rows to ``outside``."""
+        self._outside.add_batch(batch.columns, batch.count)
 
     def on_server_round(self, row: ServerRow) -> None:
         """Add a row to ``server``; only runs with a server have this table."""
-        if self._server is None:
-            self._server = TableWriter(self.folder, "server")
-            self._writers = (*self._writers, self._server)
-        self._server.add(row)
+        self._writer("server").add(row)
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Add rows to ``answers``; only runs whose clock has waited for learning have this table."""
+        if rows:
+            self._writer("answers").add_all(rows)
+
+    def _writer(self, table: str) -> TableWriter:
+        """Return the writer of a table that only some runs have."""
+        if table not in self._of_some_runs:
+            self._of_some_runs[table] = TableWriter(self.folder, table)
+            self._writers = (*self._writers, self._of_some_runs[table])
+        return self._of_some_runs[table]
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Write all records so far to disk, unless that was done recently."""
         raise_again()
-        now_s = time.monotonic()
-        if now_s >= self._due_s:
-            with held():
-                written = self._all_written(TableWriter.flush)
-            if not written:
-                raise ScenarioError(f"{self.folder}: {self.problem}")
+        if time.monotonic() >= self._due_s:
+            self._write_rows()
             self.safe_rounds = round
-            end_s = time.monotonic()
-            pause_s = min((end_s - now_s) / self.SHARE, self.LONGEST_PAUSE_S)
-            self._due_s = end_s + max(self.PAUSE_S, pause_s)
+
+    def _write_rows(self) -> None:
+        """Write all records so far to disk.
+
+        Raises:
+            ScenarioError: They cannot be written.
+        """
+        now_s = time.monotonic()
+        with held():
+            written = self._all_written(TableWriter.flush)
+        if not written:
+            raise ScenarioError(f"{self.folder}: {self.problem}")
+        end_s = time.monotonic()
+        pause_s = min((end_s - now_s) / self.SHARE, self.LONGEST_PAUSE_S)
+        self._due_s = end_s + max(self.PAUSE_S, pause_s)
 
     def close(self, status: str, summary: Mapping[str, Any], **metadata: Any) -> bool:
         """Write the last records, the summary and the metadata, in this order, then merge the parts of each table.

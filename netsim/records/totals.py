@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from netsim.events import MetricRow, Observer, OutsideRow, RoundRow, ServerRow, TransferBatch, joined
+from netsim.core.arrays import Floats, Whole
+from netsim.events import (
+    MetricRow,
+    Observer,
+    OutsideRow,
+    RoundBatch,
+    RoundRow,
+    RowBatch,
+    ServerRow,
+    TransferBatch,
+    joined,
+)
 from netsim.world.devices.meter import CATEGORIES
 
 
@@ -72,9 +83,9 @@ class Totals(Observer):
 
     def __init__(self, device_count: int) -> None:
         self._device_count = device_count
-        self.energy_j = {c: [0.0] * device_count for c in CATEGORIES}
-        self.iterations: dict[str, list[int]] = {}
-        self.round_s: list[float] = []
+        self.energy_j = {c: np.zeros(device_count) for c in CATEGORIES}
+        self.iterations: dict[str, Whole] = {}
+        self.round_s: list[Floats] = []
         self.airtime_s: list[np.ndarray] = []
         self.sent_bits: list[np.ndarray | float] = []
         self.transfers: Counter[str] = Counter()
@@ -86,38 +97,37 @@ class Totals(Observer):
         self.rounds_closed = 0
         self.closed_energy_j = 0.0
         self.closed_dead = 0
-        self._ended: deque[tuple[float, float]] = deque()  # ends of rounds and their energies
+        self._ended: list[tuple[Any, Any]] = []  # ends of rounds and their energies
         self.time_s = 0.0
 
-    def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
-        """Add the energy, the iterations and the outcome of a round."""
-        device = row.device
+    def on_rounds(self, batch: RoundBatch) -> None:
+        """Add the energies, the iterations and the outcome of rounds."""
+        row = batch.columns
         self._add(row)
-        for modality, count in iterations.items():
-            counts = self.iterations.get(modality)
-            if counts is None:
-                counts = self.iterations[modality] = [0] * self._device_count
-            counts[device] += count
+        for modality, counts in batch.iterations.items():
+            if modality not in self.iterations:
+                self.iterations[modality] = np.zeros(self._device_count, dtype=np.int64)
+            np.add.at(self.iterations[modality], row.device, counts)
         if row.asked:
-            self.round_s.append(row.end_s - row.start_s if row.outcome == "finished" else math.inf)
-        self.outcomes[row.outcome] += 1
+            length_s = row.end_s - row.start_s if row.outcome == "finished" else math.inf
+            self.round_s.append(np.atleast_1d(length_s))
+        self.outcomes[row.outcome] += batch.count
 
-    def on_outside(self, row: OutsideRow) -> None:
-        """Add the energy of a device or of the server."""
-        if row.device < self._device_count:
+    def on_outsides(self, batch: RowBatch) -> None:
+        """Add the energy of devices or of the server, which comes alone."""
+        row = batch.columns
+        if np.all(row.device < self._device_count):
             self._add(row)
         else:
             self._add_of_server(row)
 
     def _add(self, row: RoundRow | OutsideRow) -> None:
-        """Add the energy of a device's row."""
-        device, energy_j = row.device, self.energy_j
-        energy_j["compute"][device] += row.compute_j
-        energy_j["sending"][device] += row.sending_j
-        energy_j["receiving"][device] += row.receiving_j
-        energy_j["idle"][device] += row.idle_j
-        self._ended.append((row.end_s, row.compute_j + row.sending_j + row.receiving_j + row.idle_j))
-        self.time_s = max(self.time_s, row.end_s)
+        """Add the energy of a device's row, or of rows of several by column."""
+        energies_j = [row.compute_j, row.sending_j, row.receiving_j, row.idle_j]
+        for total_j, energy_j in zip(self.energy_j.values(), energies_j, strict=True):
+            np.add.at(total_j, row.device, energy_j)
+        self._ended.append((row.end_s, sum(energies_j)))
+        self.time_s = max(self.time_s, float(np.max(row.end_s)))
 
     def _add_of_server(self, row: ServerRow | OutsideRow) -> None:
         """Add the energy of a row of the server."""
@@ -154,8 +164,13 @@ class Totals(Observer):
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Count a closed round, and bring the mean energy up to its end."""
         self.rounds_closed = max(self.rounds_closed, round)
-        while self._ended and self._ended[0][0] <= time_s:
-            self.closed_energy_j += self._ended.popleft()[1] / self._device_count
+        later = []
+        for end_s, energy_j in self._ended:
+            ended = end_s <= time_s
+            self.closed_energy_j += float(np.sum(energy_j, where=ended)) / self._device_count
+            if not np.all(ended):
+                later.append((end_s, np.where(ended, 0.0, energy_j)))
+        self._ended = later
         self.closed_dead = sum(death_s <= time_s for _, death_s in self.dead)
 
     @property
@@ -219,7 +234,7 @@ class Totals(Observer):
                 **{c: float(np.mean(self.energy_j[c])) for c in CATEGORIES},
             },
             "iterations_per_device": {m: float(np.mean(v)) for m, v in sorted(self.iterations.items())},
-            "round_s": spread(self.round_s),
+            "round_s": spread(np.concatenate([[], *self.round_s])),
             "round_outcomes": dict(sorted(self.outcomes.items())),
             "transfers": dict(sorted(self.transfers.items())),
             "airtime_s": spread(joined(self.airtime_s, transfers)),

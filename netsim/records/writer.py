@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +133,19 @@ class TableWriter:
 class BatchWriter(TableWriter):
     """A writer of a table of batches: each column is an array, a sequence of texts, or one value for all rows."""
 
-    def __init__(self, folder: Path, table: str) -> None:
-        super().__init__(folder, table)
-        self._values = attrgetter(*(column.name for column in columns(table)))
+    def __init__(self, folder: Path, table: str, extra: Sequence[str] = ()) -> None:
+        super().__init__(folder, table, extra)
         self._lengths: list[int] = []
 
-    def add_batch(self, batch: Any) -> None:
-        """Keep ``batch`` until the next flush. It has an attribute for each column, and a length."""
-        self._rows.append(self._values(batch))
-        self._lengths.append(len(batch))
+    def add_batch(self, columns: Sequence[Any], count: int) -> None:
+        """Keep a batch of ``count`` rows until the next flush."""
+        self._rows.append(tuple(columns))
+        self._lengths.append(count)
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of rows that wait for the next flush."""
+        return sum(self._lengths)
 
     def _columns(self) -> list[Any]:
         lengths, self._lengths = self._lengths, []

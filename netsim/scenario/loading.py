@@ -128,12 +128,15 @@ def _absolute(options: Options, folder: Path) -> Options:
     return options.model_copy(update=changed) if changed else options
 
 
-def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
+def load_plan(
+    path: Path, settings: Iterable[str] = (), say: Callable[[str], None] = lambda text: None
+) -> Plan:
     """Read, change and check a scenario, and find all that it names.
 
     Args:
         path: The scenario file.
         settings: ``key=value`` texts that change it, as given with ``--set``.
+        say: Is told of each module that is not this program's, before it is run.
 
     Raises:
         ScenarioError: Anything that is wrong with it, one line per finding.
@@ -158,7 +161,7 @@ def load_plan(path: Path, settings: Iterable[str] = ()) -> Plan:
     if not scenario.name:
         scenario = scenario.model_copy(update={"name": path.stem})
 
-    found_in = _find_all(scenario, path.parent.resolve(), where)
+    found_in = _find_all(scenario, path.parent.resolve(), where, say)
     parts: dict[str, Part] = {}
     findings: list[str] = []
     notes: list[str] = []
@@ -255,8 +258,10 @@ def _made_for(
         raise ScenarioError(f"{where((*key, option))}: {'.'.join(map(str, key))}.{error}") from error
 
 
-def _find_all(scenario: Scenario, folder: Path, where: Callable[[Location], str]) -> tuple[Path, ...]:
-    """Find all that the scenario names before anything is imported, for modules of a user's own may take seconds.
+def _find_all(
+    scenario: Scenario, folder: Path, where: Callable[[Location], str], say: Callable[[str], None]
+) -> tuple[Path, ...]:
+    """Find all that the scenario names before anything is imported, and say whose code will be run.
 
     Returns:
         Folders of the modules of a user's own.
@@ -265,21 +270,28 @@ def _find_all(scenario: Scenario, folder: Path, where: Callable[[Location], str]
         ScenarioError: Something is not there, one line each.
     """
     folders = [(folder / given).resolve() for given in scenario.modules]
-    modules.look_in([*folders, folder, Path.cwd()])
+    modules.look_in([*folders, folder])
     findings = [
         f"{where(('modules', number))}: modules.{number}: no such folder: {given}"
         for number, given in enumerate(folders)
         if not given.is_dir()
     ]
-    own = set()
+    own: dict[modules.Found, list[str]] = {}
     for place, kind, name in _names_in(scenario):
+        key = ".".join(place)
         try:
-            own.add(registry.find(kind, name, f"{where(place)}: {'.'.join(place)}"))
+            found = registry.find(kind, name, f"{where(place)}: {key}")
+            if found and (found.folder or name.partition(".")[0] not in ("netsim", "learners")):
+                own.setdefault(found, []).append(key)
         except ScenarioError as error:
             findings.append(str(error))
     if findings:
         raise ScenarioError("\n".join(findings))
-    return tuple(sorted(Path(found) for found in own if found))
+    for found, keys in own.items():
+        beside = found.file.is_relative_to(folder)
+        file = f"{found.file.relative_to(folder)} beside the scenario" if beside else found.file
+        say(f"own code: {', '.join(keys)} from {file}")
+    return tuple(sorted({found.folder for found in own if found.folder}))
 
 
 def _names_in(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, str]]:
@@ -299,7 +311,7 @@ def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tu
             yield from (((key, *inner), name) for inner, name in _own_names_in(value, key == "networks"))
         elif (
             isinstance(value, str)
-            and (named or key in ("name", "of"))
+            and (named or key in ("name", "of", "public"))
             and re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", value)
         ):
             yield (key,), value

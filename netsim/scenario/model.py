@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from netsim.core.names import file_name
-from netsim.core.options import Options
+from netsim.core.options import MOST_AT_ONCE, Options
 from netsim.world.devices.processor import Processor
 from netsim.world.radio.units import LARGEST_DB
 
@@ -257,6 +257,7 @@ class Jobs(Options):
     threads: int | None = Field(
         None,
         gt=0,
+        le=MOST_AT_ONCE,
         description="CPU threads inside operators of PyTorch and of NumPy's BLAS; null: one, or as many as there are, "
         "whichever is faster for each kind of work. Results with several differ by rounding",
     )
@@ -310,8 +311,7 @@ class Scenario(Options):
     rounds: int = Field(ge=1, description="rounds of learning T")
     modules: tuple[Path, ...] = Field(
         (),
-        description="folders in which modules of your own are looked for, before the scenario's folder and the "
-        "current one",
+        description="folders in which modules of your own are looked for, before the scenario's own",
     )
     devices: Devices = Field(description="who takes part")
     topology: TopologyOptions = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import yaml
 from netsim.core.errors import ScenarioError
 from netsim.core.options import LARGEST
 
+LONGEST = 2_000_000
+"""Characters that a file may have; so many values as it may have, written out, have fewer."""
+
 DEEPEST = 50
 """Levels of blocks within blocks that a file may have."""
 
-MOST_VALUES = 100_000
+MOST_VALUES = 50_000
 """Values that a file may have, those of aliases counted wherever they are used."""
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -45,7 +49,7 @@ class _Loader(yaml.SafeLoader):
             self._values_in[id(node)] = self._values - before
         if self._values > MOST_VALUES:
             raise _at(
-                event, f"more than {MOST_VALUES} values, those of aliases counted wherever they are used"
+                event, f"more than {MOST_VALUES:,} values, those of aliases counted wherever they are used"
             )
         return node
 
@@ -91,10 +95,13 @@ def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for (key_node, _), key in zip(node.value, keys, strict=True):
-        if keys.count(key) > 1:
-            raise _at(key_node, f"key {key!r} stands twice in one block")
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, Hashable):  # else it is refused below
+            if key in seen:
+                raise _at(key_node, f"key {key!r} stands twice in one block")
+            seen.add(key)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
@@ -117,16 +124,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file.
 
     Raises:
-        ScenarioError: The file is missing, is no text, is not YAML, or holds no mapping.
+        ScenarioError: The file is missing, is too long, is no text, is not YAML, or holds no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
     except FileNotFoundError:
         near = sorted(str(p) for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         hint = f" Scenarios there: {', '.join(near[:8])}." if near else ""
         raise ScenarioError(f"{path}: no such file.{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: cannot be read as text: {error}") from None
+    if len(text) > LONGEST:
+        raise ScenarioError(
+            f"{path}: has more than {LONGEST:,} characters, the most that a scenario may have; long lists can have "
+            "files of their own, like those of topology.links.file"
+        )
     value = _parse(text, str(path))
     if not isinstance(value, dict):
         raise ScenarioError(
@@ -163,3 +176,28 @@ def write_yaml(value: dict[str, Any]) -> str:
 
     Dumper.add_representer(float, number)
     return str(yaml.dump(plain(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+def as_yaml(value: Any, where: str = "") -> str:
+    """Write one value as :func:`parse_value` reads it, on one line; NumPy's numbers and arrays as Python's.
+
+    Raises:
+        ScenarioError: A scenario has no such values; ``where`` says where it stands.
+    """
+    try:
+        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=math.inf)
+    except yaml.YAMLError:
+        raise ScenarioError(
+            f"{where}: a scenario has numbers, texts, truth values, lists and mappings (got {value!r})"
+        ) from None
+    return text.removesuffix("...\n").strip()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -51,6 +51,10 @@ class Future:
             self._value = value
         return self._value
 
+    def answer(self, value: Any) -> None:
+        """Take ``value`` for the value, though the task is not done: it was done in another run."""
+        self._value = value
+
 
 class Shared:
     """A value that many tasks use, such as data; a worker in another process receives it once and keeps it.
@@ -84,17 +88,21 @@ def awaited(value: Any) -> list[Task]:
 
     Futures may also lie in nested dictionaries, lists and tuples.
     """
-    found: list[Task] = []
+    return [future.task for future in futures(value) if not future.task.done]
+
+
+def futures(value: Any) -> list[Future]:
+    """Return the futures in ``value``, also those in nested dictionaries, lists and tuples."""
+    found: list[Future] = []
     _collect((value,), found)
     return found
 
 
-def _collect(values: Iterable[Any], found: list[Task]) -> None:
+def _collect(values: Iterable[Any], found: list[Future]) -> None:
     for value in values:
         kind = type(value)
         if kind is Future:
-            if not value.task.done:
-                found.append(value.task)
+            found.append(value)
         elif kind is dict:
             _collect(value.values(), found)
         elif kind is list or isinstance(value, tuple):

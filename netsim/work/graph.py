@@ -17,9 +17,10 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from netsim.core.errors import ScenarioError, code_of_ones_own
-from netsim.events import MetricRow, Observer
+from netsim.events import AnswerRow, MetricRow, Observer
+from netsim.work.answers import text_of
 from netsim.work.executor import Executor
-from netsim.work.future import Future, Shared, awaited, opened
+from netsim.work.future import Future, Shared, awaited, futures, opened
 from netsim.work.job import Inputs, Stack, TrainingJob, check_function, name_of
 from netsim.work.task import NOTHING, Task, any_left
 
@@ -110,6 +111,8 @@ class TaskGraph:
         self._need(tasks)
         while any_left(tasks):
             self._must_advance()
+        asked = futures(future)
+        self.observer.on_answers([AnswerRow(one.task.round, text_of(one.opened())) for one in asked])
         return opened(future)
 
     # For protocols.

@@ -107,10 +107,13 @@ def run_jobs(jobs: Sequence[TrainingJob]) -> list[Any]:
     """Do one job as it is, or several of one kind as one batch; return the results in the order of ``jobs``.
 
     Raises:
-        ScenarioError: A function of a user's own ended with an error; names it, the round and the line.
+        ScenarioError: A function of a user's own ended with an error; names it, the round, the devices that its inputs
+            call ``device``, and the line.
     """
-    round = jobs[0].round
+    round, devices = jobs[0].round, [job.inputs.get("device") for job in jobs]
     when = "" if round is None else f", round {round}"
+    if all(isinstance(device, int) for device in devices):
+        when += f", device {' '.join(map(str, devices))}"
     with code_of_ones_own(f"learner: task {jobs[0].name}{when}", jobs[0].function):
         if len(jobs) == 1:
             return [jobs[0].function(**jobs[0].inputs)]

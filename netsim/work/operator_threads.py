@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from netsim.work.batching import HOPELESS, SLOW_S, WORTHWHILE
+from netsim.work.measurement import HOPELESS, SLOW_S, WORTHWHILE
 
 T = TypeVar("T")
 

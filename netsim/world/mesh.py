@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -82,22 +82,22 @@ class Mesh:
         self, radio: Radio, devices: Sequence[Device], neighbours: Sequence[Sequence[int]], now_s: float
     ) -> None:
         self._radio = radio
-        self._neighbours = [tuple(own) for own in neighbours]
+        self._neighbours = neighbours
         degree = np.array([len(own) for own in neighbours], dtype=np.int64)
         self.sender = np.repeat(np.arange(len(devices)), degree)
         self.receiver = np.array([n for own in neighbours for n in own], dtype=np.int64)
         self.inward = np.argsort(self.receiver, kind="stable")
         self.first = np.append(0, np.cumsum(degree))
         self._linked = degree > 0
-        self._links = radio.steady_links([devices[k] for k in self.sender.tolist()], self.receiver.tolist())
-        self._last_gain = np.full(len(self.sender), np.nan)
         self._tx_power_w = np.array([device.tx_power_w for device in devices])
+        self._links = radio.steady_links(self.sender, self.receiver, self._tx_power_w[self.sender])
+        self._last_gain = np.full(len(self.sender), np.nan)
         self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
         self._joules_per_flop = np.array([device.processor.joules_per_flop for device in devices])
         self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
-        self._sorting = Sorting(self._neighbours)
+        self._sorting = Sorting(self.sender, self.receiver)
         self._receptions = Receptions(self.sender[:0], *np.zeros((2, 0)))  # begun after their receiver's own
-        self._numbers, self._columns = np.zeros((3, 0), dtype=np.int64), np.zeros((9, 0))  # to be reported
+        self._unreported: list[list[Any]] = []  # transfers of a round, by column; see report
         self._known = np.zeros((2, len(devices)))  # when it was that their rounds begin, and in which order
         self.begin_s = np.full(len(devices), now_s)
         self.order = np.arange(len(devices))
@@ -146,11 +146,9 @@ class Mesh:
         )
         rank = _places(self._ready)
         known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db]
-        self._keep(
-            transfers.in_order_of(np.lexsort((rank[by], sent_s))),
-            np.array([np.full_like(link, round), sender, receiver]),
-            np.array([sent_s[message], *known]),
-        )
+        columns = [sent_s[message], np.full_like(link, round), sender, receiver, *known]
+        order = transfers.in_order_of(np.lexsort((rank[by], sent_s)))
+        self._unreported.append([column[order] for column in columns])
         self.order = self._in_order(transfers, sent_s, out_s, in_s, rank)
         self.begin_s = np.maximum(out_s, in_s)
         return Exchange(self.begin_s, self.order, told, arrives, spent)
@@ -183,36 +181,47 @@ class Mesh:
 
     def report(self, until_s: float) -> None:
         """Pass transfers of messages that are out by ``until_s`` [s] on to the observers, in the order of events."""
-        count = int(np.searchsorted(self._columns[0], until_s, side="right"))
-        round, sender, receiver = self._numbers[:, :count]
-        _, size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db = self._columns[:, :count]
-        self._numbers, self._columns = self._numbers[:, count:], self._columns[:, count:]
+        ended, left = [], []
+        for columns in self._unreported:
+            count = int(np.searchsorted(columns[0], until_s, side="right"))
+            if count:
+                ended.append([column[:count] for column in columns])
+                columns = [column[count:].copy() for column in columns]  # a view would keep all in memory
+            if len(columns[0]):
+                left.append(columns)
+        self._unreported = left
+        if not ended:
+            return
+        order = np.argsort(np.concatenate([columns[0] for columns in ended]), kind="stable")
+        joined = (np.concatenate(pieces)[order] for pieces in zip(*ended, strict=True))
+        _, round, sender, receiver, size_bits, on_air, *others = joined
+        start_s, end_s, airtime_s, energy_j, gain, snr_db = others
         all_delivered = bool(on_air.all())
-        if count:
-            self._radio.record(
-                TransferBatch(
-                    round=round,
-                    kind="model",
-                    sender=sender,
-                    receiver=receiver,
-                    size_bits=size_bits,
-                    sent_bits=size_bits if all_delivered else size_bits * on_air,
-                    start_s=start_s,
-                    end_s=end_s,
-                    airtime_s=airtime_s,
-                    energy_j=energy_j,
-                    gain=gain,
-                    snr_db=snr_db,
-                    outcome="delivered"
-                    if all_delivered
-                    else ["delivered" if arrived else "outage" for arrived in on_air.tolist()],
-                )
+        self._radio.record(
+            TransferBatch(
+                round=round,
+                kind="model",
+                sender=sender,
+                receiver=receiver,
+                size_bits=size_bits,
+                sent_bits=size_bits if all_delivered else size_bits * on_air,
+                start_s=start_s,
+                end_s=end_s,
+                airtime_s=airtime_s,
+                energy_j=energy_j,
+                gain=gain,
+                snr_db=snr_db,
+                outcome="delivered"
+                if all_delivered
+                else ["delivered" if arrived else "outage" for arrived in on_air.tolist()],
             )
+        )
 
-    def account(self) -> Floats:
-        """Return what each device has spent until its present round, in which nobody sends, as rows of an account."""
+    def account(self, now_s: Floats) -> Floats:
+        """Return what each device has spent until ``now_s`` [s], as rows of an account; nobody sends any more."""
         self._meters.receive(*self._receptions)
-        return self._meters.account(self.begin_s)
+        self._receptions = _some(self._receptions, np.zeros(len(self._receptions.device), dtype=bool))
+        return self._meters.account(now_s)
 
     def close(self) -> None:
         """Bring the devices' own meters up to the last :meth:`account`."""
@@ -257,13 +266,6 @@ class Mesh:
         found[:, own] = shannon_rates_bps(self._radio.air.bandwidth_hz, ratios), powers_to_db(ratios)
         found[:, ~own] = found[:, self.inward[~own]]
         return found
-
-    def _keep(self, order: Whole, numbers: Whole, columns: Floats) -> None:
-        """Keep transfers, in this order, until they are reported; the first column is when their messages are out."""
-        self._numbers = np.hstack([self._numbers, numbers[:, order]])
-        self._columns = np.hstack([self._columns, columns[:, order]])
-        merged = np.argsort(self._columns[0], kind="stable")
-        self._numbers, self._columns = self._numbers[:, merged], self._columns[:, merged]
 
     def _in_order(
         self, transfers: Transfers, sent_s: Floats, out_s: Floats, in_s: Floats, rank: Whole

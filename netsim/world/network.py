@@ -96,22 +96,28 @@ class Network:
     @cached_property
     def _neighbours(self) -> list[list[int]]:
         """Return the neighbours by device, in the order of their numbers; links never change."""
-        return [sorted(self.graph[device.number]) for device in self.devices]
+        return self.topology.neighbours()
 
     def living_graph(self) -> nx.Graph:
         """Return the links between living devices."""
         return self.graph.subgraph([d.number for d in self.devices if d.alive])
 
     def budget(
-        self, device: Device, last_gains: Callable[[int], Mapping[int, float]] | None = None
+        self,
+        device: Device,
+        last_gains: Callable[[int], Mapping[int, float]] | None = None,
+        neighbours: Sequence[int] | None = None,
     ) -> Budget:
         """Return the energy that ``device`` knows of before a round.
 
         Args:
             device: The device.
             last_gains: Tells the power gains at the last use of a sender's links, by receiver; by default the radio.
+            neighbours: Its living neighbours, if they are known already.
         """
-        neighbours, last_gains = self.living_neighbours(device), last_gains or self.radio.power_gains
+        if neighbours is None:
+            neighbours = self.living_neighbours(device)
+        last_gains = last_gains or self.radio.power_gains
         return Budget(
             device.battery.remaining_j,
             device.processor.joules_per_flop,

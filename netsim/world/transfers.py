@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,42 +46,43 @@ class Sorting:
     """Sorts the messages of a round; where nothing but sizes has changed, the transfers are those of the round before.
 
     Args:
-        neighbours: The neighbours of each device, in the order of numbers. Links are numbered in this order.
+        sender: Sender of each link.
+        receiver: Receiver of each link; links are in the order of their senders and then of their receivers.
     """
 
-    def __init__(self, neighbours: Sequence[Sequence[int]]) -> None:
-        self._neighbours = neighbours
-        *self._first, self._links = accumulate(map(len, neighbours), initial=0)
-        self._shapes: list[list[tuple[tuple[int, ...], bool]]] | None = None
+    def __init__(self, sender: Whole, receiver: Whole) -> None:
+        self._nodes = int(receiver.max(initial=0)) + 1
+        self._codes = sender * self._nodes + receiver
+        self._shape: tuple[Any, ...] | None = None
 
     def sort(self, messages: Messages) -> tuple[Transfers, Floats]:
         """Return what goes over which link, and the sizes of messages [bit]; one of no bits is no transfer."""
-        shapes = [[(receivers, bits > 0) for receivers, bits in own] for own in messages]
-        if shapes != self._shapes:
-            self._shapes, self._transfers = shapes, self._sorted(shapes)
-        sizes = [bits for own in messages for receivers, bits in own if receivers and bits > 0]
-        return self._transfers, np.array(sizes, dtype=float)
+        count = list(map(len, messages))
+        receivers = [receivers for own in messages for receivers, _ in own]
+        size_bits = np.array([bits for own in messages for _, bits in own], dtype=float)
+        shape = count, receivers, (size_bits > 0).tobytes()
+        if shape != self._shape:
+            self._shape = shape
+            self._sort(np.array(count, dtype=np.int64), receivers, size_bits > 0)
+        return self._transfers, size_bits[self._is_transfer]
 
-    def _sorted(self, shapes: Sequence[Sequence[tuple[tuple[int, ...], bool]]]) -> Transfers:
-        """Return what goes over which link where ``shapes`` are receivers, and whether messages have bits."""
-        links: list[int] = []
-        first, senders, main = [0], [], []
-        told = np.zeros(self._links, dtype=bool)
-        for k, (own, known, begin) in enumerate(zip(shapes, self._neighbours, self._first, strict=True)):
-            for number, (receivers, has_bits) in enumerate(own):
-                places = [begin + bisect_left(known, n) for n in receivers]
-                told[places] = True
-                if has_bits and places:
-                    links += places
-                    first.append(len(links))
-                    senders.append(k)
-                    main.append(number == 0)
-        return Transfers(
-            np.array(links, dtype=np.int64),
-            np.repeat(np.arange(len(senders)), np.diff(first)),
-            first,
-            np.array(senders, dtype=np.int64),
-            np.array(main, dtype=bool),
+    def _sort(self, messages: Whole, receivers: Sequence[tuple[int, ...]], has_bits: Truths) -> None:
+        """Sort messages: how many each device has, to whom each is, and whether it has bits."""
+        count = np.fromiter(map(len, receivers), dtype=np.int64, count=len(receivers))
+        sender = np.repeat(np.arange(len(messages)), messages)
+        main = np.arange(len(sender)) == np.repeat(np.cumsum(messages) - messages, messages)
+        receiver = np.fromiter(chain.from_iterable(receivers), dtype=np.int64, count=count.sum())
+        link = np.searchsorted(self._codes, np.repeat(sender, count) * self._nodes + receiver)
+        told = np.zeros(len(self._codes), dtype=bool)
+        told[link] = True
+        self._is_transfer = has_bits & (count > 0)
+        link, count = link[np.repeat(self._is_transfer, count)], count[self._is_transfer]
+        self._transfers = Transfers(
+            link,
+            np.repeat(np.arange(len(count)), count),
+            [0, *np.cumsum(count).tolist()],
+            sender[self._is_transfer],
+            main[self._is_transfer],
             told,
-            np.array([len(own) for own in shapes]),
+            messages,
         )

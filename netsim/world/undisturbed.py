@@ -74,9 +74,12 @@ class StarLinks:
         self.numbers = np.array([device.number for device in devices], dtype=np.int64)
         self.meters = [device.unlimited for device in devices if device.unlimited is not None]
         self._unreported: list[TransferBatch] = []
-        node, count = server.node, len(devices)
-        self._down = server.downlink.steady_links([node] * count, [device.number for device in devices])
-        self._up = server.uplink.steady_links(devices, [node.number] * count)
+        node, powers_w = server.node, np.array([device.tx_power_w for device in devices])
+        itself = np.full_like(self.numbers, node.number)
+        self._down = server.downlink.steady_links(
+            itself, self.numbers, np.full_like(powers_w, node.tx_power_w)
+        )
+        self._up = server.uplink.steady_links(self.numbers, itself, powers_w)
 
     def undisturbed(self, round: int) -> bool:
         """Return whether nothing can disturb transfers of ``round`` over these links if nothing cuts them off."""

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.plots.metrics import metrics_figure
 from analysis.plots.save import save_figure
-from analysis.runs.run import RunError, load_run
+from analysis.runs import files
+from analysis.runs.files import RunError
+from analysis.runs.run import load_run
 
 
 @pytest.fixture
@@ -55,11 +57,41 @@ def test_a_table_that_no_run_writes_is_refused_at_the_door(folder, table, column
         ("scenario.yaml", b"\xff", "scenario.yaml: cannot be read as text"),
         ("scenario.yaml", b"seed: !!int x", "scenario.yaml: not readable as YAML"),
         ("scenario.yaml", b"[1]", "scenario.yaml: must hold a mapping"),
+        ("scenario.yaml", b"a: !!int ''", "scenario.yaml: not readable as YAML"),
+        (
+            "scenario.yaml",
+            b"{a: &a [1], b: *a}",
+            "has aliases or more than 12 values, and no run writes such",
+        ),
+        ("scenario.yaml", b"[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]", "has aliases or more than 12 values"),
+        (
+            "scenario.yaml",
+            b" " * 101,
+            "scenario.yaml: has more than 100 characters, and no run writes so many",
+        ),
+        ("summary.json", b" " * 401, "summary.json: has more than 400 characters"),
     ],
 )
-def test_a_file_that_no_run_writes_is_refused_at_the_door(folder, file, content, said):
+def test_a_file_that_no_run_writes_is_refused_at_the_door(folder, monkeypatch, file, content, said):
+    monkeypatch.setattr(files, "LONGEST", 400 if file != "metadata.json" else files.LONGEST)
+    monkeypatch.setattr(files, "MOST_VALUES", 12)
     (folder / file).write_bytes(content)
     with pytest.raises(RunError, match=said):
+        load_run(folder)
+
+
+def test_an_empty_table_has_its_types(folder):
+    path = folder / "metrics.parquet"
+    pd.read_parquet(path).iloc[:0].astype({"value": "str"}).to_parquet(path)
+    with pytest.raises(RunError, match=r"metrics.parquet: value: must be numbers"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("devices", [[], [0, 0], [0, 1, 1]])
+def test_a_table_of_devices_has_each_of_them_once(folder, devices):
+    path = folder / "devices.parquet"
+    pd.read_parquet(path).iloc[devices].to_parquet(path)
+    with pytest.raises(RunError, match=r"devices.parquet: must have a row for each device, and no more"):
         load_run(folder)
 
 

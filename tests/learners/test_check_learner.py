@@ -13,7 +13,8 @@ import pytest
 from tiny_task import Deal, make_setup
 
 from learners.checks import BrokenPromise, check_learner
-from learners.data.dataset import MultimodalDataset, Split
+from learners.data.dataset import MultimodalDataset
+from learners.data.split import Split
 from netsim.core.registry import load, names
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
 from netsim.work.future import Shared

@@ -10,7 +10,8 @@ import networkx as nx
 import numpy as np
 import torch
 
-from learners.data.dataset import DataSource, MultimodalDataset, Partition, Share
+from learners.data.dataset import DataSource, MultimodalDataset, Share
+from learners.data.split import Partition
 from netsim.core.budget import Budget
 from netsim.core.options import NoOptions
 from netsim.core.registry import load

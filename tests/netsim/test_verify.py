@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from analysis.runs.run import RunError
+from analysis.runs.files import RunError
 from analysis.verify import verify
 from netsim.app.cli import app
 from netsim.records.checksums import CHECKSUMS, write_checksums

@@ -131,6 +131,6 @@ def test_the_world_with_a_server_is_the_one_without(seed, cache):
     worlds = []
     for name in ("fedhgb_ravdess", "decentralized_ravdess"):
         plan = load_plan(ROOT / "scenarios" / f"{name}.yaml", (*SHORT[name], f"seed={seed}"))
-        rows = build(plan, cache, lambda text: None).device_rows()
+        rows = build(plan, cache, lambda text: None).devices().rows()
         worlds.append([row._replace(degree=0) for row in rows if row.role == "device"])
     assert len(worlds[0]) == 20 and worlds[0] == worlds[1]

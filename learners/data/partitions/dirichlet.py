@@ -8,8 +8,9 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.data.dataset import MultimodalDataset, Share
 from learners.data.partitions.partition import OwnerOptions, owners
+from learners.data.split import Partition
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.data.dataset import MultimodalDataset, Share
 from learners.data.partitions.partition import OwnerOptions, owners
+from learners.data.split import Partition
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from learners.data.broken import BrokenModality, WrongLabels
-from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.data.dataset import MultimodalDataset, Share
+from learners.data.split import Partition
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream

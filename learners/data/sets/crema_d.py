@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -307,7 +308,7 @@ def _by_clip(folder: Path, endings: tuple[str, ...]) -> dict[Clip, Path]:
     if not folder.is_dir():
         return {}
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=attrgetter("name")):
         clip = parse(path.stem)
         if clip is not None and path.suffix.lower() in endings and (path.suffix != "" or path.is_dir()):
             found[clip] = path

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from netsim.core.options import Options
-from netsim.work.batching import Measurement, Stacking, measure
+from netsim.work.batching import Stacking
 from netsim.work.executor import Executor
 from netsim.work.executors.inline import Inline, kind_of
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
 from netsim.work.job import Stack, TrainingJob
+from netsim.work.measurement import Measurement, measure
 from netsim.work.operator_threads import Fixed
 
 WORTHWHILE_S = 6.0

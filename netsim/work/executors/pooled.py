@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from netsim.core.interrupts import come
-from netsim.core.options import Options
+from netsim.core.options import MOST_AT_ONCE, Options
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executor import Executor
 from netsim.work.job import TrainingJob
@@ -22,7 +22,7 @@ from netsim.work.job import TrainingJob
 class PooledOptions(Options):
     """Block ``jobs.executor`` of an executor with workers."""
 
-    workers: int | None = Field(None, gt=0, description="workers; null: one per core")
+    workers: int | None = Field(None, gt=0, le=MOST_AT_ONCE, description="workers; null: one per core")
 
     @property
     def count(self) -> int:

@@ -16,8 +16,9 @@ import numpy as np
 from pydantic import Field
 
 from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import heard_still
 from netsim.core.modules import look_in, looked_in
-from netsim.core.options import Options
+from netsim.core.options import MOST_AT_ONCE, Options
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executors.pooled import Pooled, PooledOptions
 from netsim.work.executors.remote import Receiver, Sender, results
@@ -34,7 +35,9 @@ class RayOptions(PooledOptions):
         None,
         description="a cluster, as ray://host:port or host:port; null: Ray is started on this machine, for this run",
     )
-    workers: int | None = Field(None, gt=0, description="jobs at the same time; null: one per core")
+    workers: int | None = Field(
+        None, gt=0, le=MOST_AT_ONCE, description="jobs at the same time; null: one per core"
+    )
     timeout_s: float = Field(30.0, gt=0, description="how long a cluster may take to answer [s]")
 
 
@@ -67,7 +70,7 @@ class Ray(Pooled):
     def _run(self, unit: Unit) -> list[Any]:
         buffers, places = self._sender.pack(unit)
         # One thread waits for each answer, so that the object store holds few states at a time.
-        answer = self._do.remote(_arrays(buffers), places, sys.path, looked_in())
+        answer = self._do.remote(_arrays(buffers), places, sys.path, looked_in(), os.getcwd())
         self._asked.add(answer)
         try:
             return results(self._ray.get(answer))
@@ -90,8 +93,9 @@ class Ray(Pooled):
 
 
 def _import() -> Any:
-    # Ray reads both variables when it is imported. The first one switches off its usage reports.
+    # Ray reads these variables when it is imported. The first one switches off its usage reports.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")  # waits at a SIGTERM while it starts
     # This is the default of later versions of Ray; without it Ray warns of the change.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -111,7 +115,8 @@ def _connect(ray: Any, options: RayOptions) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     if options.address is None:
         # "local", because Ray would otherwise connect to a cluster that it finds by itself.
-        ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
+        with heard_still():
+            ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
         return
     try:
         _knock(options.address, options.timeout_s)
@@ -169,13 +174,17 @@ def _arrays(buffers: Sequence[memoryview]) -> list[np.ndarray]:
 
 
 def _do(
-    buffers: Sequence[np.ndarray], places: Mapping[int, Any], path: Sequence[str], folders: Sequence[str]
+    buffers: Sequence[np.ndarray],
+    places: Mapping[int, Any],
+    path: Sequence[str],
+    folders: Sequence[str],
+    current: str,
 ) -> list[np.ndarray]:
     """Run a packed unit in a worker and return its packed results; modules are found as in the simulator."""
     if folders != looked_in():
         look_in(folders)
         # Ray puts the simulator's current folder and its script's folder before all others.
-        first = {*folders, str(Path(__file__).parents[3])} - set(path)
+        first = {*folders, current, str(Path(__file__).parents[3])} - set(path)
         sys.path[:] = [folder for folder in sys.path if folder not in first]
     sys.path += [folder for folder in path if folder not in sys.path]
     # PyTorch warns that Ray's store is read-only; jobs do not change their inputs.

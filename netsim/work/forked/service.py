@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from netsim.events import MetricRow, Observer
+from netsim.events import AnswerRow, MetricRow, Observer
 from netsim.work.executors.remote import portable
 from netsim.work.forked.orders import Reader
 from netsim.work.forked.process import Answer
@@ -123,6 +123,9 @@ class _Notes(Observer):
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
         self._told.append(("on_metrics", (rows,)))
+
+    def on_answers(self, rows: Sequence[AnswerRow]) -> None:
+        self._told.append(("on_answers", (rows,)))
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         self._told.append(("on_round_closed", (round, time_s)))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from netsim.core.arrays import Floats, Whole
 from netsim.core.options import NoOptions, Options
-from netsim.core.streams import stream, streams
+from netsim.core.philox import Draws
 
 
 class Channel(ABC):
@@ -43,16 +42,18 @@ class Channel(ABC):
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """Return the power gain of the link now, relative to path loss, and the time until which it holds [s]."""
 
-    def powers(self, links: Sequence[tuple[int, int]], round: int) -> tuple[int, NDArray[np.float64]]:
+    def powers(self, senders: Whole, receivers: Whole, round: int) -> tuple[int, Floats]:
         """Return the gains of several links for some rounds, as ``power`` gives them (steady channels).
 
         Args:
-            links: Sender and receiver of each.
+            senders: Number of each link's sender.
+            receivers: Number of each link's receiver.
             round: One of the rounds.
 
         Returns:
             The first of these rounds, and the gains [rounds, links].
         """
+        links = zip(senders.tolist(), receivers.tolist(), strict=True)
         return round, np.array([[self.power(*link, round, 0.0)[0] for link in links]])
 
 
@@ -74,8 +75,8 @@ class Rayleigh(Channel):
     the *amplitude* has mean :math:`10^{-PL/20}`, so :math:`E[g^2] = (4/\pi) 10^{-PL/10}`, 1.05 dB more power) or
     ``unit_power`` (most other work: :math:`E[g^2] = 10^{-PL/10}`).
 
-    A link's gains come from its own stream, in blocks, so they depend on link and time, not on the order of calls. With
-    ``reciprocal`` both directions share them.
+    A gain is a function of the run's seed, the link's ends and the number of the round or of the coherence time
+    (:class:`netsim.core.philox.Draws`), not of the order of calls. With ``reciprocal`` both directions share it.
     """
 
     class Options(Options):
@@ -92,10 +93,13 @@ class Rayleigh(Channel):
 
     options: Rayleigh.Options
     CHUNK = 64
+    MANY = 32
+    """Links from which on it is faster to draw for all of them at once than for one after the other."""
 
     def __init__(self, options: Any, seed: int) -> None:
         super().__init__(options, seed)
-        self._chunks: dict[tuple[int, int], tuple[int, NDArray[np.float64]]] = {}
+        self._draws = Draws(seed, "fading")
+        self._chunks: dict[tuple[int, int], tuple[int, Floats]] = {}
 
     @property
     def steady(self) -> bool:
@@ -122,35 +126,31 @@ class Rayleigh(Channel):
             until_s = (block + 1) * coherence_s
             if until_s <= now_s:  # rounding: now_s is the boundary itself
                 block, until_s = block + 1, (block + 2) * coherence_s
-        number, place = divmod(block, self.CHUNK)
-        return float(self._chunk(sender, receiver, number)[place]), until_s
+        place = block % self.CHUNK
+        return float(self._chunk(sender, receiver, block - place)[place]), until_s
 
-    def powers(self, links: Sequence[tuple[int, int]], round: int) -> tuple[int, NDArray[np.float64]]:
-        """Return the draws of the chunk of rounds that contains ``round``."""
-        number = round // self.CHUNK
-        owners = [self._owner(*link) for link in links]
-        missing = list(dict.fromkeys(owner for owner in owners if not self._has(owner, number)))
-        drawing = streams(self.seed, [("fading", *owner, number) for owner in missing])
-        for owner, rng in zip(missing, drawing, strict=True):
-            self._draw(owner, number, rng)
-        chunks = np.array([self._chunks[owner][1] for owner in owners]).reshape(-1, self.CHUNK)
-        return number * self.CHUNK, np.ascontiguousarray(chunks.T)
+    def powers(self, senders: Whole, receivers: Whole, round: int) -> tuple[int, Floats]:
+        """Return the draws of some rounds: a chunk of them for few links, four rounds for many."""
+        if len(senders) < self.MANY:
+            first = round - round % self.CHUNK
+            links = zip(senders.tolist(), receivers.tolist(), strict=True)
+            chunks = [self._chunk(*link, first) for link in links]
+            return first, np.ascontiguousarray(np.reshape(chunks, (-1, self.CHUNK)).T)
+        if self.options.reciprocal:
+            senders, receivers = np.minimum(senders, receivers), np.maximum(senders, receivers)
+        first = round - round % 4
+        return first, self._exponential(self._draws.of_many(senders, receivers, first, 4))
 
-    def _chunk(self, sender: int, receiver: int, number: int) -> NDArray[np.float64]:
-        """Return the draws of one link for the blocks of chunk ``number`` [CHUNK]."""
-        owner = self._owner(sender, receiver)
-        if not self._has(owner, number):
-            self._draw(owner, number, stream(self.seed, "fading", *owner, number))
-        return self._chunks[owner][1]
-
-    def _owner(self, sender: int, receiver: int) -> tuple[int, int]:
-        """Return the link whose draws this one has: with ``reciprocal`` the one from the lower number."""
+    def _chunk(self, sender: int, receiver: int, first: int) -> Floats:
+        """Return the draws of one link for the blocks from ``first`` on [CHUNK]."""
         swapped = self.options.reciprocal and sender > receiver
-        return (receiver, sender) if swapped else (sender, receiver)
-
-    def _has(self, owner: tuple[int, int], number: int) -> bool:
+        owner = (receiver, sender) if swapped else (sender, receiver)
         known = self._chunks.get(owner)
-        return known is not None and known[0] == number
+        if known is None or known[0] != first:
+            drawn = self._draws.of_one(*owner, first, self.CHUNK)
+            known = self._chunks[owner] = first, self._exponential(drawn)
+        return known[1]
 
-    def _draw(self, owner: tuple[int, int], number: int, rng: np.random.Generator) -> None:
-        self._chunks[owner] = (number, rng.exponential(self.mean_power, self.CHUNK))
+    def _exponential(self, uniform: Floats) -> Floats:
+        """Return the power gains that exceed a share ``uniform`` of all gains."""
+        return -self.mean_power * np.log1p(-uniform)

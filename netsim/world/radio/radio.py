@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import simpy
 
+from netsim.core.arrays import Floats, Whole
+from netsim.core.pairs import Pairs
 from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.devices.unlimited import receive_all
@@ -33,7 +35,7 @@ class Radio:
     that reacts to every change. Both ways give the same numbers.
 
     Attributes:
-        path_loss_db: Path loss of each link [dB], by (lower, higher) device number.
+        path_loss_db: Path loss of each link [dB].
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Radio:
         air: Air,
         channel: Channel,
         access: Access,
-        path_loss_db: Mapping[tuple[int, int], float],
+        path_loss_db: Pairs,
         on_transfers: Callable[[TransferBatch], None],
     ) -> None:
         self.env = env
@@ -50,14 +52,18 @@ class Radio:
         self.channel = channel
         self.access = access
         self.path_loss_db = path_loss_db
-        self._path_power = {link: db_to_power(-loss) for link, loss in path_loss_db.items()}
+        self._path_power: dict[tuple[int, int], float] = {}
         self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
         self._on_transfers = on_transfers
 
     def _mean_power(self, a: int, b: int) -> float:
-        return self._path_power[(a, b) if a < b else (b, a)]
+        link = (a, b) if a < b else (b, a)
+        known = self._path_power.get(link)
+        if known is None:
+            known = self._path_power[link] = db_to_power(-self.path_loss_db[link])
+        return known
 
     def mean_gain(self, a: int, b: int) -> float:
         """Return the power gain of a link, path loss included, averaged over the fading."""
@@ -146,7 +152,8 @@ class Radio:
     ) -> TransferBatch:
         """Book undisturbed transfers, call ``tell`` for them, and return their records."""
         if fan.precomputed is None or not fan.precomputed.covers(round):
-            first_round, faded = self.channel.powers([(sender.number, n) for n in fan.numbers], round)
+            senders = np.full_like(fan.receivers, sender.number)
+            first_round, faded = self.channel.powers(senders, fan.receivers, round)
             fan.precomputed = PrecomputedLinks(
                 self.air, sender.tx_power_w, fan.mean_power * faded, first_round
             )
@@ -343,16 +350,16 @@ class Radio:
         gain = math.sqrt(power_gain)
         return snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz), gain, until_s
 
-    def steady_links(self, senders: Sequence[Device], receivers: Sequence[int]) -> SteadyLinks:
-        """Return the links from each of ``senders`` to the one of ``receivers`` at its place."""
-        numbers = [device.number for device in senders]
-        mean_power = list(map(self._mean_power, numbers, receivers))
-        powers_w = [device.tx_power_w for device in senders]
-        return SteadyLinks(self.air, self.channel, numbers, receivers, powers_w, mean_power)
+    def steady_links(self, senders: Whole, receivers: Whole, tx_power_w: Floats) -> SteadyLinks:
+        """Return the links from each of ``senders``, whose powers are given [W], to each of ``receivers``."""
+        path_power = np.array([db_to_power(-loss_db) for loss_db in self.path_loss_db.numbers.tolist()])
+        places = self.path_loss_db.places(np.minimum(senders, receivers), np.maximum(senders, receivers))
+        return SteadyLinks(self.air, self.channel, senders, receivers, tx_power_w, path_power[places])
 
     def note_use(self, links: SteadyLinks, power_gain: Sequence[float]) -> None:
         """Note that ``links`` are used now, with the power gains ``power_gain``."""
-        for sender, receiver, gain in zip(links.senders, links.receivers, power_gain, strict=True):
+        ends = links.senders.tolist(), links.receivers.tolist()
+        for sender, receiver, gain in zip(*ends, power_gain, strict=True):
             self._heard.setdefault(sender, {})[receiver] = gain
 
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from netsim.core.options import Options
-from netsim.core.streams import stream, streams
+from netsim.core.streams import stream
 from netsim.world.topology.topology import Link
 
 Decibels = NDArray[np.float64]
@@ -77,8 +77,8 @@ class Shadowing:
         sigma_db = sigma_db if given.sigma_db is None else given.sigma_db
         decorrelation_m = decorrelation_m if given.decorrelation_m is None else given.decorrelation_m
         if given.decorrelation_m == 0:
-            names = [("shadowing", *link.ends) for link in links]
-            return sigma_db * np.array([rng.standard_normal() for rng in streams(self.seed, names)])
+            own = [stream(self.seed, "shadowing", *link.ends).standard_normal() for link in links]
+            return sigma_db * np.array(own)
         places = np.array([link.positions_m for link in links]).reshape(-1, 2, 2)
         places /= np.reshape(decorrelation_m, (-1, 1, 1))
         parts = [self._unit(places[first : first + AT_ONCE]) for first in range(0, len(places), AT_ONCE)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from netsim.core.arrays import Floats
+from netsim.core.arrays import Floats, Whole
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.rate import snr
@@ -43,28 +42,24 @@ class SteadyLinks:
         self,
         air: Air,
         channel: Channel,
-        senders: Sequence[int],
-        receivers: Sequence[int],
-        tx_power_w: Sequence[float],
-        mean_power: Sequence[float],
+        senders: Whole,
+        receivers: Whole,
+        tx_power_w: Floats,
+        mean_power: Floats,
     ) -> None:
-        self.senders = tuple(senders)
-        self.receivers = tuple(receivers)
+        self.senders = senders
+        self.receivers = receivers
         self._air = air
         self._channel = channel
-        self._tx_power_w = np.array(tx_power_w)
-        self._mean_power = np.array(mean_power)
+        self._tx_power_w = tx_power_w
+        self._mean_power = mean_power
         self._first_round = 0
-        self._table: Gains | None = None  # [rounds, links]
+        self._faded: Floats | None = None  # power gains relative to path loss [rounds, links]
 
     def gains(self, round: int) -> Gains:
         """Return the gains of ``round``; no use of the links is noted."""
-        if self._table is None or not 0 <= round - self._first_round < len(self._table.gain):
-            links = list(zip(self.senders, self.receivers, strict=True))
-            self._first_round, faded = self._channel.powers(links, round)
-            power_gain = self._mean_power * faded
-            gain = np.sqrt(power_gain)
-            air = self._air
-            ratio = snr(self._tx_power_w, gain, air.bandwidth_hz, air.noise_w_per_hz)
-            self._table = Gains(power_gain, gain, ratio)
-        return Gains(*(column[round - self._first_round] for column in self._table))
+        if self._faded is None or not 0 <= round - self._first_round < len(self._faded):
+            self._first_round, self._faded = self._channel.powers(self.senders, self.receivers, round)
+        power_gain = self._mean_power * self._faded[round - self._first_round]
+        gain, air = np.sqrt(power_gain), self._air
+        return Gains(power_gain, gain, snr(self._tx_power_w, gain, air.bandwidth_hz, air.noise_w_per_hz))

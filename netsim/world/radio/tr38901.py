@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
-from netsim.core.streams import streams
+from netsim.core.streams import stream
 from netsim.world.radio.path_loss import SPEED_OF_LIGHT_M_PER_S, PathLoss, heights_m
 from netsim.world.radio.shadowing import Shadowing, ShadowingOptions
 from netsim.world.topology.topology import Link
@@ -167,8 +167,8 @@ class TR38901(PathLoss):
         base_m, device_m = np.array([heights_m(link, *height_m) for link in links]).reshape(-1, 2).T
         ground_m = np.array([link.distance_m for link in links])
         length_m = np.maximum(np.hypot(ground_m, base_m - device_m), 1.0)
-        owners = streams(self.seed, [("line_of_sight", *link.ends) for link in links])
-        draws = np.array([rng.random(3) for rng in owners]).reshape(-1, 3).T
+        own = [stream(self.seed, "line_of_sight", *link.ends).random(3) for link in links]
+        draws = np.array(own).reshape(-1, 3).T
         return Paths(ground_m, length_m, base_m, device_m, carrier_hz / 1e9, draws)
 
     def _check(self, links: Sequence[Link], paths: Paths) -> None:

@@ -42,6 +42,10 @@ class LinkRule(ABC):
             ScenarioError: It cannot; the message names the key.
         """
 
+    def count(self, positions: Positions) -> float:
+        """Return about how many links there will be between devices at ``positions``; 0 where that is not known."""
+        return 0.0
+
     @abstractmethod
     def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
         """Return the links [links, 2]; neither their order nor that of a link's ends matters.
@@ -71,6 +75,13 @@ class Range(LinkRule):
         range_m: float = Field(50.0, gt=0, description="longest distance of a link [m]")
 
     options: Range.Options
+
+    def count(self, positions: Positions) -> float:
+        """Count the pairs within the range; none of them is kept."""
+        from scipy.spatial import cKDTree
+
+        tree = cKDTree(positions)
+        return float(tree.count_neighbors(tree, self.options.range_m) - len(positions)) / 2
 
     def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
         """Link all pairs with distance <= range_m, up to rounding; distances are those of the table ``links``."""
@@ -135,6 +146,10 @@ class Regular(LinkRule):
 
     random = True
     options: Regular.Options
+
+    def count(self, positions: Positions) -> float:
+        """Return half of the links' ends."""
+        return len(positions) * self.options.degree / 2
 
     def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
         """Draw a regular graph with uniform probability; see :func:`netsim.world.topology.regular.regular_links`."""

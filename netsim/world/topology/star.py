@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import networkx as nx
 import numpy as np
 
+from netsim.core.pairs import Pairs
 from netsim.core.streams import stream
 from netsim.world.topology.placement import Placement
 from netsim.world.topology.topology import Topology
@@ -19,7 +19,6 @@ def draw_star(placement: Placement, count: int, server_m: tuple[float, float], s
     positions.
     """
     positions = placement.positions(count, stream(seed, "placement", 0))
-    graph = nx.star_graph([count, *range(count)])
-    graph.add_nodes_from(range(count + 1))
-    distance_m = {(k, count): math.dist(positions[k], server_m) for k in range(count)}
-    return Topology(np.vstack([positions, np.asarray(server_m)]), graph, distance_m, 1, server=count)
+    ends = np.stack([np.arange(count), np.full(count, count)], axis=1)
+    distance_m = Pairs(ends, np.array([math.dist(position, server_m) for position in positions]))
+    return Topology(np.vstack([positions, np.asarray(server_m)]), distance_m, 1, server=count)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from netsim.core.arrays import Whole
 from netsim.core.errors import ScenarioError
+from netsim.core.pairs import Pairs
 from netsim.core.streams import stream
 from netsim.world.topology.links import Ends, LinkRule, distance_m
 from netsim.world.topology.placement import Placement, Positions
@@ -42,25 +46,46 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Topology:
-    """Positions [m], graph of links and their lengths [m], and the number of placements drawn for it.
+    """Positions of nodes, links and their lengths.
 
     Attributes:
+        positions: Positions [m], shape [nodes, 2].
+        distance_m: Length of each link [m], by its (lower, higher) number, in ascending order.
+        draws: Number of placements drawn for it.
         server: Number of the edge server, where there is one.
     """
 
     positions: Positions
-    graph: nx.Graph
-    distance_m: Mapping[tuple[int, int], float]
+    distance_m: Pairs
     draws: int
     server: int | None = None
 
-    def links(self) -> dict[tuple[int, int], Link]:
-        """Return each link, by (lower, higher) number."""
-        places = [(float(x), float(y)) for x, y in self.positions]
-        return {
-            (a, b): Link((a, "server" if b == self.server else b), distance_m, (places[a], places[b]))
-            for (a, b), distance_m in self.distance_m.items()
-        }
+    @cached_property
+    def graph(self) -> nx.Graph:
+        """Return nodes and links as a graph."""
+        graph = nx.Graph()
+        graph.add_nodes_from(range(len(self.positions)))
+        graph.add_edges_from(self.distance_m)
+        return graph
+
+    @cached_property
+    def degree(self) -> Whole:
+        """Return the number of links of each node [nodes]."""
+        return np.bincount(self.distance_m.ends.ravel(), minlength=len(self.positions))
+
+    def neighbours(self) -> list[list[int]]:
+        """Return the neighbours of each node, in the order of their numbers."""
+        a, b = self.distance_m.ends.T
+        senders, receivers = np.append(a, b), np.append(b, a)
+        listed = receivers[np.lexsort((receivers, senders))].tolist()
+        return [listed[since:until] for since, until in pairwise([0, *np.cumsum(self.degree).tolist()])]
+
+    def links(self) -> Iterator[Link]:
+        """Return the links, one after the other."""
+        places = list(map(tuple, self.positions.tolist()))
+        lengths_m = zip(self.distance_m, self.distance_m.numbers.tolist(), strict=True)
+        for (a, b), length_m in lengths_m:
+            yield Link((a, "server" if b == self.server else b), length_m, (places[a], places[b]))
 
 
 def disconnected_part(count: int, links: Ends, owners: Mapping[str, frozenset[int]]) -> str | None:
@@ -83,17 +108,6 @@ def _is_connected(devices: NDArray[np.int64], links: Ends) -> bool:
         return False
     matrix = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(devices), len(devices)))
     return bool(connected_components(matrix, directed=False, return_labels=False) == 1)
-
-
-def _topology(positions: Positions, links: Ends, draws: int) -> Topology:
-    """Return the network of ``links``, the lower end first, whose graph has them in their order."""
-    pairs = list(map(tuple, links.tolist()))
-    graph = nx.Graph()
-    graph.add_nodes_from(range(len(positions)))
-    graph.add_edges_from(pairs)
-    return Topology(
-        positions, graph, dict(zip(pairs, distance_m(positions, links).tolist(), strict=True)), draws
-    )
 
 
 def draw_topology(
@@ -127,7 +141,7 @@ def draw_topology(
         ends = np.unique(np.sort(links.links(positions, stream(seed, "links", draw)), axis=1), axis=0)
         part = disconnected_part(count, ends, owners) if require_connected else None
         if part is None:
-            return _topology(positions, ends, draw + 1)
+            return Topology(positions, Pairs(ends, distance_m(positions, ends)), draw + 1)
     tried = "in the placement given"
     if placement.random or links.random:
         tried = f"in any of {draws} {'placements' if placement.random else 'graphs'} drawn"

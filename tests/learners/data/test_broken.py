@@ -11,8 +11,9 @@ import torch
 from data_examples import dataset
 
 from learners.data.broken import BrokenModality, WrongLabels
-from learners.data.dataset import MultimodalDataset, Split
+from learners.data.dataset import MultimodalDataset
 from learners.data.partitions.partition import IID, OwnerOptions
+from learners.data.split import Split
 from netsim.core.errors import ScenarioError
 
 DEVICES = 6

@@ -6,7 +6,7 @@ from data_examples import dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.data.dataset import MultimodalDataset, Share
 from learners.data.partitions.label_skew import (
     ClassesPerDevice,
     ClassesPerDeviceOptions,
@@ -16,6 +16,7 @@ from learners.data.partitions.label_skew import (
     drawn_classes,
     drawn_labels,
 )
+from learners.data.split import Partition
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 

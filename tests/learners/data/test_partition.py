@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from data_examples import dataset
 
-from learners.data.dataset import Partition
 from learners.data.partitions.partition import (
     IID,
     Dominant,
@@ -14,6 +13,7 @@ from learners.data.partitions.partition import (
     owners,
     table,
 )
+from learners.data.split import Partition
 from netsim.core.errors import ScenarioError
 
 # Training clips of CREMA-D's published split: NEU HAP SAD FEA DIS ANG, 6,698 in all.

@@ -30,7 +30,8 @@ from torch.nn import functional as F
 
 from learners.algorithms.fedmd import Upload, mean_scores
 from learners.checks import fingerprint
-from learners.data.dataset import MultimodalDataset, Partition, Share
+from learners.data.dataset import MultimodalDataset, Share
+from learners.data.split import Partition
 from learners.networks.state import Part
 from learners.training.batches import mini_batches
 from learners.training.distillation.fedmd_update import Consensus, Steps, update

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 import netsim.protocols.decentralized
 from learners.algorithms.stub import Stub
+from netsim.app.build import build
 from netsim.core.streams import stream
 from netsim.learner import Cost, Message, Metric, Step
 from netsim.protocols.decentralized_at_once import RoundsAtOnce
+from netsim.records.totals import Totals
+from netsim.scenario import load_plan
 
 WORLDS = settings(
     max_examples=int(os.environ.get("NETSIM_WORLDS", "30")),
@@ -70,6 +73,13 @@ class Acknowledged(Parcels):
 
     def evaluate(self, work, node, round, state):
         return [Metric("known", float(self.delivered.get((node, round), -1)))]
+
+
+class TwoKinds(Stub):
+    """Every device has one of two modalities."""
+
+    def cost(self, node, round, peers, budget, plan):
+        return Cost({"odd": 7} if node % 2 else {"even": 1}, {"any": self.options.flops * (node + 1)})
 
 
 @st.composite
@@ -192,3 +202,25 @@ def test_which_rounds_are_computed_at_once(simulate, monkeypatch, blocks, at_onc
     monkeypatch.setattr(RoundsAtOnce, "life", lambda rounds: begun.append(rounds) or life(rounds))
     assert len(simulate(**blocks)[1].rounds) == 2 * 3
     assert len(begun) == at_once
+
+
+def test_totals_are_those_of_events(write_scenario, tmp_path):
+    """Rows come as arrays there and one by one here; two modalities, of which each device trains one."""
+    summaries = []
+    for at_once in (True, False):
+        path = write_scenario(
+            rounds=5,
+            devices={"count": 9, "rx_power_w": 0.3, "idle_power_w": 0.05},
+            topology={"links": {"name": "range", "range_m": 60.0}},
+            learner={"name": f"{__name__}:TwoKinds"},
+        )
+        simulation = build(load_plan(path), tmp_path, lambda text: None)
+        totals = Totals(9)
+        simulation.watch(totals)
+        with pytest.MonkeyPatch.context() as patch:
+            if not at_once:
+                patch.setattr(netsim.protocols.decentralized, "undisturbed", lambda *_: False)
+            simulation.run()
+        summaries.append(totals.summary())
+    assert summaries[0] == summaries[1]
+    assert summaries[0]["iterations_per_device"] == {"even": 25 / 9, "odd": 20 * 7 / 9}

@@ -26,6 +26,24 @@ def test_power_is_exponential_with_the_stated_mean(normalisation, mean):
     assert power.mean() == pytest.approx(mean, abs=4 * mean / math.sqrt(DRAWS))
 
 
+def test_gains_of_neighbouring_links_and_rounds_are_independent():
+    """Correlation of 20,000 pairs that differ by one in sender, receiver or round: noise is 1/√20000 = 0.007."""
+    channel, ends = (
+        Rayleigh(Rayleigh.Options(normalisation="unit_power", reciprocal=False), 0),
+        np.arange(200),
+    )
+    senders, receivers = (side.ravel() for side in np.meshgrid(ends[:100], 1000 + ends))
+    table = channel.powers(senders, receivers, 4)[1].reshape(4, 200, 100)
+    assert stats.kstest(table.ravel(), "expon").statistic < 1.95 / math.sqrt(table.size)  # p = 1e-3
+    for before, after in (
+        (table[:-1], table[1:]),
+        (table[:, :-1], table[:, 1:]),
+        (table[..., :-1], table[..., 1:]),
+    ):
+        ranks = stats.rankdata(before), stats.rankdata(after)
+        assert abs(np.corrcoef(*ranks)[0, 1]) < 4 / math.sqrt(before.size)
+
+
 def test_the_papers_amplitude_has_mean_one():
     """Amplitude normalisation: E[g] = 1 relative to path loss; its power is then 1.049 dB above 1."""
     amplitude = np.sqrt(draws(normalisation="mean_amplitude"))
@@ -111,16 +129,29 @@ def test_without_fading_there_is_path_loss_alone():
 
 
 @pytest.mark.parametrize("reciprocal", [True, False])
-def test_gains_of_many_links_are_those_of_each(reciprocal):
+@pytest.mark.parametrize("others", [3, 40])  # fewer and more than from where on they are drawn at once
+def test_gains_of_many_links_are_those_of_each(reciprocal, others):
     """Whoever is asked about, and in whatever order; 63, 64 and 130 are in three chunks."""
     many, single = (Rayleigh(Rayleigh.Options(reciprocal=reciprocal), 3) for _ in range(2))
-    for sender, receivers in ((4, (0, 9, 2)), (0, (4,)), (4, (9, 0, 2)), (4, (0,))):
+    links = [(4, k) for k in range(5, 5 + others)] + [(k, 4) for k in range(5, 5 + others)] + [(7, 2)]
+    for some in (links, links[::-1], links[1::3]):
         for t in (1, 63, 64, 130, 2):
-            first, table = many.powers([(sender, r) for r in receivers], t)
-            assert table[t - first].tolist() == [single.power(sender, r, t, 0.0)[0] for r in receivers]
+            first, table = many.powers(*np.array(some).T, t)
+            assert table[t - first].tolist() == [single.power(*link, t, 0.0)[0] for link in some]
+
+
+def test_further_links_change_no_gain():
+    """Links of a sixth device and later ones, before and between those of five."""
+    channel = Rayleigh(Rayleigh.Options(), 0)
+    few = np.array([(a, b) for a in range(5) for b in range(5) if a != b])
+    more = np.array([(a, b) for b in range(50) for a in range(50) if a != b])
+    old = (more < 5).all(axis=1)
+    assert sorted(channel.powers(*few.T, 9)[1][9 % channel.CHUNK]) == sorted(
+        channel.powers(*more.T, 9)[1][9 % 4][old]
+    )
 
 
 def test_gains_with_a_coherence_time_are_not_steady():
     assert not Rayleigh(Rayleigh.Options(coherence_time_s=1.0), 0).steady
     assert Rayleigh(Rayleigh.Options(), 0).steady and NoFading(None, 0).steady
-    assert NoFading(None, 0).powers([(0, 1), (0, 2)], 1)[1].tolist() == [[1.0, 1.0]]
+    assert NoFading(None, 0).powers(np.array([0, 0]), np.array([1, 2]), 1)[1].tolist() == [[1.0, 1.0]]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from analysis import load_run
 from netsim.app.cli import app
-from netsim.events import MetricRow
+from netsim.events import MetricRow, RowBatch
 from netsim.records.run_folder import Recorder
 from netsim.records.writer import TableWriter
 
@@ -109,7 +109,10 @@ def test_a_full_disk_ends_a_run_in_one_line_and_keeps_its_rounds(
     assert 1 <= summary["rounds_finished"] <= last and set(rounds.groupby("round").size()[:-1]) == {3}
 
 
-def test_tables_stay_in_parts_where_there_is_no_room_to_merge_them(small_disk, tmp_path, write_scenario):
+def test_tables_stay_in_parts_where_there_is_no_room_to_merge_them(
+    small_disk, tmp_path, write_scenario, monkeypatch
+):
+    monkeypatch.setattr(Recorder, "PAUSE_S", 1e9)  # two parts, however slow the machine is
     (small_disk / "other").write_bytes(bytes(660_000))
     result, folder = run(write_scenario(rounds=800), tmp_path, runs="disk")
     assert result.exit_code == 0, result.output
@@ -149,7 +152,8 @@ def test_a_slow_disk_stops_the_records_for_ten_seconds_at_most(tmp_path, monkeyp
     """Each write takes 60 s, a share of 2 % would be a pause of 3,000 s; nothing is written before 10 s are over."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    recorder = Recorder(tmp_path, {}, {}, [], [], [])
+    none = RowBatch((), 0)
+    recorder = Recorder(tmp_path, {}, {}, none, none, [])
     written = []
 
     def flush(self):

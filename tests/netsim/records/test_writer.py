@@ -49,9 +49,9 @@ def test_batches_become_rows(tmp_path):
     single = TransferRow(2, "report", 0, 1, 9.0, 9.0, 5.0, 6.0, 1.0, 1.0, 1.0, 0.0, "cut_off")
     assert TransferBatch.of(single).rows() == [single]
     writer = BatchWriter(tmp_path, "transfers")
-    writer.add_batch(pair)
-    writer.flush()
-    writer.add_batch(TransferBatch.of(single))
+    for batch in (pair, TransferBatch.of(single)):
+        writer.add_batch([getattr(batch, name) for name in TransferRow._fields], len(batch))
+        writer.flush()
     writer.close()
     table = pq.read_table(tmp_path / "transfers.parquet")
     assert table.schema.equals(writer.schema)

@@ -56,6 +56,15 @@ class Line(Placement):
 """
 
 
+LOSS = """
+from netsim.world.radio.path_loss import FreeSpace
+
+
+class Mine(FreeSpace):
+    pass
+"""
+
+
 @pytest.fixture
 def folder(tmp_path):
     """The scenario's folder, with a learner beside it; another folder to run from; and what is put there."""
@@ -112,15 +121,53 @@ def test_a_run_can_be_repeated_from_its_folder_wherever_that_is(folder):
     assert set(metrics(folder / "runs", again, cwd=folder.parent).loc["beside"]) == {1.0}
 
 
-def test_found_in_the_current_folder_and_in_folders_that_the_scenario_names(folder):
+def test_found_in_folders_that_the_scenario_names_and_not_in_the_current_one(folder):
     inner = folder / "inner"
     inner.mkdir()
     done = netsim(folder, "check", scenario(inner), cwd=folder)
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert (
+        f"no module 'mine' in {inner} or among installed packages. There is one in the current folder" in line
+    )
+    assert line.endswith(f"put it beside the scenario, or write modules: [{folder}].")
+    done = netsim(folder, "check", scenario(inner), "--set", f"modules=[{folder}]", cwd=folder)
     assert done.returncode == 0, done.stderr
     done = netsim(folder, "check", scenario(inner, modules=[".."]))
     assert done.returncode == 0, done.stderr
+    assert f"own code: learner.name from {folder / 'mine.py'}\n" in done.stdout
     done = netsim(folder, "check", scenario(inner, modules=["../nowhere"]))
     assert "modules.0: no such folder: " in done.stderr and "cannot load 'mine:Mine'" in done.stderr
+
+
+def test_the_screen_names_code_before_it_is_run(folder, tmp_path):
+    """Each file once, with all keys that name it; of installed packages too, but not what is this program's own."""
+    (folder / "mine.py").write_text("raise RuntimeError('is run')")
+    (folder / "world.py").write_text(PHYSICS)
+    package = tmp_path / "installed" / "theirs"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "loss.py").write_text(LOSS)
+    topology = {"placement": "world:Line", "links": {"name": "range", "range_m": 10}}
+    radio = {"path_loss": "theirs.loss:Mine", "channel": "netsim.world.radio.fading:NoFading"}
+    path = scenario(folder, topology=topology, radio=radio, data="mine:Data", partition="iid")
+    code = f"import sys; sys.path.append({str(package.parent)!r}); from netsim.__main__ import main; main()"
+    lines = [
+        "own code: data.name, learner.name from mine.py beside the scenario",
+        f"own code: radio.path_loss.name from {package / 'loss.py'}",
+        "own code: topology.placement.name from world.py beside the scenario",
+    ]
+    for command in ("check", "run"):
+        done = python("-c", code, command, path, cwd=tmp_path)
+        assert sorted(done.stdout.splitlines()) == lines
+        assert "RuntimeError: is run" in done.stderr
+    runs = ("--runs", tmp_path / "runs", "--no-plots")
+    done = python("-c", code, "run", path, "--set", "learner=stub", "--set", "data=null", *runs, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(line for line in done.stdout.splitlines() if "own code" in line) == lines[1:]
+    for quiet in ("--quiet", "--json"):
+        words = (path, "--set", "learner=stub", "--set", "data=null", *runs, quiet)
+        assert "own code" not in python("-c", code, "run", *words, cwd=tmp_path).stdout
 
 
 def test_names_of_libraries_stay_theirs(folder):
@@ -197,7 +244,7 @@ def test_what_is_not_found_is_said_before_pytorch_is_loaded(folder):
     for path, key, line in zip(paths, NOT_FOUND, done.stdout.splitlines(), strict=True):
         assert line.startswith(f"{path}: {key}: cannot load 'nine:")
         assert line.endswith(
-            f"no module 'nine' in {folder}, {elsewhere} or among installed packages. Did you mean 'mine'?"
+            f"no module 'nine' in {folder} or among installed packages. Did you mean 'mine'?"
         )
 
 

@@ -1,9 +1,14 @@
 """Scenarios from somebody else: each mistake is one short line, and nothing is written outside the runs folder."""
 
+import json
 import random
 import string
+import time
 
 import pytest
+from every_key import scenario_keys
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from netsim.app.cli import app
@@ -75,8 +80,33 @@ def test_aliases_are_counted_wherever_they_are_used(monkeypatch):
         parse_value(text, "--set")
 
 
-def test_there_is_a_limit_on_devices(said):
+def test_a_long_file_is_not_read(said, monkeypatch):
+    monkeypatch.setattr(yaml_file, "LONGEST", len(START))
+    assert said(START).exit_code == 0
+    assert f"s.yaml: has more than {len(START)} characters" in line_of(said(START + " "))
+
+
+def test_all_that_a_file_may_have_is_read_in_seconds():
+    """Each key is compared with those before it at once, and not with one after the other."""
+    keys = {f"k{number}": 1 for number in range(20_000)}
+    text = "".join(f"{key}: 1\n" for key in keys)
+    begin_s = time.process_time()
+    assert parse_value(text, "--set") == keys
+    assert time.process_time() - begin_s < 5
+
+
+def test_a_key_that_cannot_be_one_is_named(said):
+    assert "1:2: not readable as YAML: found unhashable key" in line_of(said("{[1]: 2, [1]: 2}"))
+
+
+def test_there_is_a_limit_on_devices_threads_and_workers(said):
     assert "devices.count: must be at most 1e+06" in line_of(said(START.replace("3}", "1e9}")))
+    assert "jobs.threads: must be at most 1024" in line_of(
+        said(START + "jobs: {threads: 4611686018427387904}")
+    )
+    for name in ("threads", "processes", "ray"):
+        text = f"{START}jobs: {{executor: {{name: {name}, workers: 1025}}}}"
+        assert "jobs.executor.workers: must be at most 1024" in line_of(said(text))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,6 +137,29 @@ def test_mutated_scenarios_end_in_lines_and_never_in_a_traceback(said):
     for _ in range(150):
         result = said(mutated(START + "radio: {bandwidth_hz: 5e5, channel: rayleigh}\n", draw))
         assert result.exit_code in (0, 2)
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PLACES = [key.name for key in scenario_keys() if key.name.replace(".", "").isidentifier()]
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(changes=st.dictionaries(st.sampled_from(PLACES), VALUES, min_size=1, max_size=3))
+def test_any_values_of_any_keys_are_checked_in_lines(said, changes):
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    result = said(START, "check", *words)
+    assert result.exit_code in (0, 2)
+    if result.exit_code:
+        assert all(line.startswith("error: ") for line in result.stderr.splitlines())
 
 
 def mutated(text, draw):

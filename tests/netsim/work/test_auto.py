@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from netsim.core.errors import ScenarioError
-from netsim.work.batching import Measurement, Stacking
+from netsim.work.batching import Stacking
 from netsim.work.executors.auto import WORTHWHILE_S, Auto
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.job import Stack, TrainingJob
+from netsim.work.measurement import Measurement
 from netsim.work.operator_threads import Inside
 
 
@@ -84,7 +85,7 @@ class Tape(Inline):
 def timed(monkeypatch):
     """Makes an Auto whose ways take the stated seconds a job."""
     clock = [0.0]
-    monkeypatch.setattr("netsim.work.batching.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("netsim.work.measurement.time.perf_counter", lambda: clock[0])
 
     def make(mode="auto", torch_device="cpu", expected_jobs=0, inside=None, **seconds):
         auto = Auto(PooledOptions(workers=2), Stacking(mode))

@@ -20,7 +20,7 @@ def add(value, n):
     return value + n
 
 
-def fail(value, n):
+def fail(value, n, device):
     raise KeyError("no such luck")
 
 
@@ -115,7 +115,8 @@ class Broken(Learner):
             "task exits": leave,
         }.get(self.where, add)
         inputs = {"value": state, "n": threading.Lock() if self.where == "lock" else 1}
-        done = work.do(function, {**inputs, "m": 1} if self.where == "unknown input" else inputs, round)
+        inputs |= {"task raises": {"device": node}, "unknown input": {"m": 1}}.get(self.where, {})
+        done = work.do(function, inputs, round)
         if self.where == "field":
             done = done["weights"]
         return self._answer("train", Step(done, done))
@@ -152,7 +153,7 @@ CASES = {
     "no list": r"must return a list of Message",
     "lambda": r"<lambda> cannot be a task, .*module's top level",
     "method": r"Broken\.cost cannot be a task, .*a method",
-    "task raises": r"task fail, round 1: .*\.py, line \d+: KeyError: 'no such luck'",
+    "task raises": r"task fail, round 1, device \d: .*\.py, line \d+: KeyError: 'no such luck'",
     "task exits": r"task leave, round 1: .*\.py, line \d+: SystemExit: 3",
     "unknown input": r"task add, round 1: TypeError: .*unexpected keyword argument 'm'",
     "field": r"the result of task add has no field 'weights'; it is of type float",
@@ -183,7 +184,7 @@ def test_a_broken_contract_is_one_line(where, executor, simulate, monkeypatch):
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
-def test_workers_name_the_task_and_the_round_too(executor, simulate):
+def test_workers_name_the_task_the_round_and_the_device_too(executor, simulate):
     with pytest.raises(ScenarioError, match=CASES["task raises"]):
         run(simulate, "task raises", executor)
 

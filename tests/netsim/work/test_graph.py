@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer
 from netsim.learner import Metric
-from netsim.work.batching import Measurement, Stacking
+from netsim.work.batching import Stacking
 from netsim.work.executor import Executor
 from netsim.work.executors.auto import Auto
 from netsim.work.executors.inline import Inline
 from netsim.work.future import Shared, awaited, opened
 from netsim.work.graph import TaskGraph
 from netsim.work.job import Stack, TrainingJob
+from netsim.work.measurement import Measurement
 
 PRIME = 1_000_003
 

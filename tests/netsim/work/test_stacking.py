@@ -5,11 +5,12 @@ import time
 import pytest
 
 from netsim.core.errors import ScenarioError
-from netsim.work.batching import OUTGROWN, Stacking, measure
+from netsim.work.batching import OUTGROWN, Stacking
 from netsim.work.executors.auto import Auto
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.threads import Threads
 from netsim.work.job import Stack, TrainingJob
+from netsim.work.measurement import measure
 
 
 def slow(x, steps, alone_s, stacked_s):
@@ -107,7 +108,7 @@ def test_stacking_must_be_clearly_faster(monkeypatch, share, chosen):
 
         return run
 
-    monkeypatch.setattr("netsim.work.batching.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("netsim.work.measurement.time.perf_counter", lambda: now[0])
     measured = measure({"loop": taking(1.0), "stacked": taking(share)}, jobs(8))
     assert measured.chosen == chosen
     assert measured.seconds_per_job == pytest.approx({"loop": 1.0, "stacked": share})
@@ -124,7 +125,7 @@ def test_a_hopeless_way_is_tried_once_more_and_left(monkeypatch):
 
         return run
 
-    monkeypatch.setattr("netsim.work.batching.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("netsim.work.measurement.time.perf_counter", lambda: now[0])
     ways = {
         "loop": taking("loop", 0.002),
         "stacked": taking("stacked", 0.001),
@@ -154,7 +155,7 @@ def test_ways_that_lie_close_count_with_the_median_of_six_tries_whatever_startin
         asked.append("processes")
         now[0] += 0.01 * next(tries) * len(work)
 
-    monkeypatch.setattr("netsim.work.batching.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("netsim.work.measurement.time.perf_counter", lambda: now[0])
     measured = measure({"threads": threads, "processes": processes}, jobs(2))
     assert measured.chosen == chosen
     assert asked.count("processes") == 7

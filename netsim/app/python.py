@@ -1,0 +1,86 @@
+"""The simulator from Python: ``netsim.run`` and ``netsim.load``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from netsim.app.analysed import loaded
+from netsim.app.progress import Screen
+from netsim.app.running import Running
+from netsim.core.interrupts import heard
+from netsim.scenario.loading import load_plan
+from netsim.scenario.yaml_file import as_yaml
+
+if TYPE_CHECKING:
+    from analysis.runs.run import Run
+
+
+def run(
+    scenario: str | Path,
+    *,
+    rounds: int | None = None,
+    seed: int | None = None,
+    set: Mapping[str, Any] | None = None,
+    runs: str | Path = "runs",
+    run_id: str | None = None,
+    cache: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Run a scenario, record it in ``runs/<scenario>/<run id>``, and return its records.
+
+    It is what ``netsim run`` does, with its progress line and without plots.
+
+    Args:
+        scenario: The file.
+        rounds: Number of rounds in place of the scenario's.
+        seed: Seed in place of the scenario's.
+        set: Other keys of it, with dots: ``{"learner.alpha_kd": 0.5, "radio": {"channel": "none"}}``.
+        runs: Folder that run folders are made in.
+        run_id: Name of the run's folder; default: time and seed.
+        cache: Folder for pre-processed data; default: what ``NETSIM_CACHE`` says, or ``.cache``.
+        quiet: Show nothing.
+
+    Returns:
+        The run, with ``rounds``, ``transfers``, ``metrics``, ``devices``, ``links`` as pandas frames, and ``summary``.
+
+    Raises:
+        ScenarioError: Something is wrong with the scenario, or the run cannot be recorded: a line for each finding.
+        KeyboardInterrupt: The run was interrupted; its folder is readable up to there.
+    """
+    changes = {"rounds": rounds, "seed": seed}
+    given = {key: value for key, value in changes.items() if value is not None} | dict(set or {})
+    out, errors = Console(quiet=quiet, highlight=False), Console(stderr=True, quiet=quiet)
+
+    def say(text: str) -> None:
+        out.print(text, markup=False, soft_wrap=True)
+
+    folder = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
+    with heard():
+        settings = [f"{key}={as_yaml(value, f'set: {key}')}" for key, value in given.items()]
+        plan = load_plan(Path(scenario), settings, say)
+        running = Running(plan, folder, Path(runs), run_id, say)
+        screen = Screen(out, running.totals, plan.scenario.rounds)
+        running.simulation.watch(screen)
+        ended = running.run(screen)
+        for note in [*plan.notes, *running.notes(ended)]:
+            errors.out(f"note: {note}", highlight=False)
+        if ended.error is not None:
+            raise ended.error
+    return loaded(running.folder)
+
+
+def load(folder: str | Path) -> Run:
+    """Return the records of a run, also of one that goes on or was killed.
+
+    Args:
+        folder: ``runs/<scenario>/<run id>``.
+
+    Raises:
+        ScenarioError: It is no run's folder, or a file in it cannot be read.
+    """
+    return loaded(Path(folder))

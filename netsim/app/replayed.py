@@ -1,0 +1,103 @@
+"""A simulation that trains nothing: what would be learnt is in the records of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from netsim.app.build import build
+from netsim.app.simulation import Simulation
+from netsim.replay.course import Course
+from netsim.replay.followed import Followed
+from netsim.replay.graph import ReplayGraph
+from netsim.replay.results import Results
+from netsim.scenario.loading import Part, Plan
+from netsim.work.graph import TaskGraph
+
+
+@dataclass
+class Replay(Simulation):
+    """A simulation of a run that was recorded.
+
+    Attributes:
+        course: What is asked of the learner.
+        results: What was learnt.
+        same_costs: Whether a task costs as many FLOPs as in the run.
+    """
+
+    course: Course = field(kw_only=True)
+    results: Results = field(kw_only=True)
+    same_costs: bool = field(kw_only=True, default=True)
+
+    def run(self) -> None:
+        """Run to the end of the last round.
+
+        Raises:
+            ScenarioError: What is learnt would not be what was learnt in the run.
+        """
+        self.watch(self.course)
+        super().run()
+        self.course.end()
+
+    def _work(self) -> TaskGraph:
+        return ReplayGraph(self.observer, self.course, self.results)
+
+    def _asked(self, work: TaskGraph) -> Followed:
+        assert isinstance(work, ReplayGraph)
+        return Followed(self.learner, len(self.network.devices), work, self.course, self.same_costs)
+
+
+def replay(
+    plan: Plan, quiet: Plan, course: Course, results: Results, cache: Path, say: Callable[[str], None]
+) -> Replay:
+    """Build the simulation of ``plan`` with the jobs and the data of ``quiet``."""
+    jobs = {key: quiet.parts[key] for key in ("data", "jobs.executor") if key in quiet.parts}
+    scenario = plan.scenario.model_copy(update={"jobs": quiet.scenario.jobs})
+    built = build(replace(plan, scenario=scenario, parts={**plan.parts, **jobs}), cache, say)
+    return Replay(
+        plan,
+        built.learner,
+        built.network,
+        built.executor,
+        "cpu",
+        built.observer,
+        course=course,
+        results=results,
+    )
+
+
+class _Once:
+    """A data source that loads its data once."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._loaded: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def load(self, *given: Any) -> Any:
+        """Load the data, or return it."""
+        if self._loaded is None:
+            self._loaded = self._source.load(*given)
+        return self._loaded
+
+
+@dataclass(frozen=True)
+class _Made(Part):
+    """A component that is made already."""
+
+    made: Any = None
+
+    def make(self, *arguments: Any) -> Any:
+        return self.made
+
+
+def loaded_once(plan: Plan) -> dict[str, Part]:
+    """Return the part of ``plan`` that is its data, if it has any; two simulations of it load it once."""
+    if "data" not in plan.parts:
+        return {}
+    part = plan.parts["data"]
+    return {"data": _Made(part.name, part.entry, part.options, _Once(part.make()))}

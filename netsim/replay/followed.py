@@ -1,0 +1,66 @@
+"""A learner of which it is noted what it is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from netsim.learner import Cost, Learner
+from netsim.protocols.asked import Asked
+from netsim.replay.course import Course
+from netsim.replay.graph import Question, ReplayGraph
+from netsim.work.future import futures
+
+T = TypeVar("T")
+
+
+class Followed(Asked):
+    """Passes each question on, and notes those that decide what is learnt.
+
+    Args:
+        learner: The learner.
+        devices: Number of devices.
+        work: Is told at which question tasks are ordered.
+        course: Is told of the questions.
+        same_costs: Whether FLOPs have to be the same, too.
+    """
+
+    def __init__(
+        self, learner: Learner, devices: int, work: ReplayGraph, course: Course, same_costs: bool
+    ) -> None:
+        super().__init__(learner, devices)
+        self._work = work
+        self._course = course
+        self._same_costs = same_costs
+
+    def _ask(self, method: Callable[..., T], node: int, round: int, *given: Any) -> T:
+        name = method.__name__
+        if told := _told(name, node, round, given):
+            self._course.note(name, node, round, *told)
+        self._work.question = Question(name, node, round)
+        answer = super()._ask(method, node, round, *given)
+        self._work.question = None
+        if isinstance(answer, Cost):
+            inputs = [getattr(answer, one.name) for one in dataclasses.fields(answer) if one.name != "flops"]
+            iterations = tuple(answer.iterations.items())
+            self._course.note(
+                "cost", node, round, iterations, [inputs, answer.flops if self._same_costs else 0]
+            )
+        return answer
+
+
+def _told(method: str, node: int, round: int, given: Sequence[Any]) -> tuple[Any, Any] | None:
+    """Return what a person is told of a question, and what it is about; None if it decides nothing by itself."""
+    match method, given:
+        case "train" | "evaluate", (_, _, _, state, *_):
+            return None, state
+        case "aggregate", (_, _, _, state, arrived):
+            first = next(iter(futures(state)), None)
+            trained = first is not None and first.task.result.question == Question("train", node, round)
+            return (tuple(arrived), trained), [state, arrived]
+        case "decide", (_, _, _, reports):
+            return tuple(reports), None
+        case "acknowledged", (_, _, delivered):
+            return tuple(delivered.items()), None
+    return None

@@ -1,0 +1,208 @@
+"""A sweep: one scenario many times, with other values of some keys and other seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
+from netsim.core.streams import stream
+from netsim.scenario.explain import explain
+from netsim.scenario.loading import Plan, load_plan
+from netsim.scenario.yaml_file import as_yaml, read_yaml
+
+LONGEST_LABEL = 80
+"""Characters of a run folder's name that say what was changed."""
+
+ONE_CORE = {"jobs.executor": "inline", "jobs.threads": 1, "jobs.stacking": "off"}
+"""How each run works unless the sweep or its scenario says otherwise: on one core, and to the same bytes every time."""
+
+
+class Range(Options):
+    """Numbers between two ends."""
+
+    low: float = Field(description="lowest value")
+    high: float = Field(description="highest value")
+    log: bool = Field(False, description="whether values are spread evenly in their logarithm")
+    whole: bool = Field(False, description="whether values are whole numbers")
+
+    @model_validator(mode="after")
+    def _ends(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("low must be below high, and above 0 where log is true")
+        return self
+
+    def at(self, place: float) -> float | int:
+        """Return the value at ``place``, from 0 to 1."""
+        if self.log:
+            value = math.exp(math.log(self.low) + place * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + place * (self.high - self.low)
+        return round(value) if self.whole else float(f"{value:.6g}")
+
+
+class Sample(Options):
+    """Points drawn from ranges and lists."""
+
+    count: int = Field(ge=1, description="number of points")
+    keys: dict[str, Range | list[Any]] = Field(description="by key, a range or a list of values")
+    how: Literal["sobol", "random"] = Field(
+        "sobol", description="points that fill the space evenly (scrambled Sobol), or independent ones"
+    )
+    seed: int = Field(0, ge=0, description="seed of the points; has nothing to do with the runs'")
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return the points: values by key."""
+        if self.how == "sobol":
+            from scipy.stats.qmc import Sobol
+
+            power = math.ceil(math.log2(self.count))
+            drawn = Sobol(len(self.keys), rng=self.seed).random_base2(power)[: self.count]
+        else:
+            drawn = stream(self.seed, "sweep").random((self.count, len(self.keys)))
+        return [
+            {key: _chosen(of, place) for (key, of), place in zip(self.keys.items(), row, strict=True)}
+            for row in drawn.tolist()
+        ]
+
+
+class Sweep(Options):
+    """The file of a sweep. Its runs are all combinations of ``points``, ``grid``, ``sample`` and ``seeds``."""
+
+    scenario: Path = Field(description="the scenario, beside the file of the sweep")
+    set: dict[str, Any] = Field({}, description="keys of the scenario with other values in all runs")
+    points: list[dict[str, Any]] = Field(
+        [{}], min_length=1, description="values by key, that go together; each entry is a point"
+    )
+    grid: dict[str, list[Any]] = Field({}, description="by key the values that are combined with all others")
+    sample: Sample | None = Field(None, description="points drawn from ranges")
+    seeds: int | list[int] = Field(1, description="how many seeds, from 0, or a list of them")
+
+    @model_validator(mode="after")
+    def _something(self) -> Sweep:
+        listed = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
+        if not listed or min(listed) < 0:
+            raise ValueError(
+                "seeds: must be a number of seeds, at least 1, or a list of seeds, each at least 0"
+            )
+        if empty := [key for key, values in self.grid.items() if not values]:
+            raise ValueError(f"grid.{empty[0]}: must have at least one value")
+        return self
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a sweep.
+
+    Attributes:
+        changed: Values of the keys that differ between runs.
+        seed: Its seed.
+        settings: All that the run changes, as ``key=value``.
+        name: Its folder's name: what was changed, a hash of all it depends on, and the seed.
+    """
+
+    changed: Mapping[str, Any]
+    seed: int
+    settings: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A sweep, checked.
+
+    Attributes:
+        name: The file's name without its suffix.
+        plan: The scenario as its first run has it.
+        cases: Its runs, seed by seed, so that an interrupted sweep has compared all points on some seeds.
+    """
+
+    name: str
+    plan: Plan
+    cases: Sequence[Case]
+
+
+def load_sweep(file: Path, say: Callable[[str], None] = lambda text: None) -> Cases:
+    """Read a sweep, and check every point of it before anything runs.
+
+    Args:
+        file: The sweep.
+        say: Shows the user which files of code of their own the scenario brings in, once each.
+
+    Raises:
+        ScenarioError: Anything that is wrong with it, or with the scenario at any of its points; a line a finding.
+    """
+    tree = read_yaml(file)
+    try:
+        sweep = Sweep.model_validate(tree)
+    except ValidationError as error:
+        raise ScenarioError(explain(error, Sweep, (), lambda _: str(file))) from None
+    path = (file.parent / sweep.scenario).resolve()
+    if not path.is_file():
+        raise ScenarioError(f"{file}: scenario: no such file: {path}")
+    written, text = read_yaml(path), path.read_bytes()
+    jobs: Any = written.get("jobs")
+    jobs = jobs if isinstance(jobs, dict) else {}
+    alone = {key: value for key, value in ONE_CORE.items() if key.partition(".")[2] not in jobs}
+    fixed = alone | sweep.set
+    listed = sweep.seeds if isinstance(sweep.seeds, list) else list(range(sweep.seeds))
+    points = list(_points(sweep))
+    found: dict[str, None] = {}
+    plans = []
+    said: set[str] = set()
+
+    def say_once(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    for point in points:
+        settings = [f"{key}={as_yaml(value)}" for key, value in (fixed | point).items()]
+        try:
+            plans.append(load_plan(path, settings, say_once))
+        except ScenarioError as error:
+            found |= {
+                f"{file}: with {_label(point) or 'no change'}: {line}": None
+                for line in str(error).splitlines()
+            }
+    if found:
+        raise ScenarioError("\n".join(found))
+    cases = []
+    for seed, point in itertools.product(dict.fromkeys(listed), points):
+        settings = [f"{key}={as_yaml(value)}" for key, value in (fixed | point | {"seed": seed}).items()]
+        digest = hashlib.sha256(text + json.dumps(sorted(settings)).encode()).hexdigest()[:8]
+        label = re.sub(r"[^A-Za-z0-9._=+-]+", "_", _label(point))[:LONGEST_LABEL].strip("._ ")
+        name = "-".join(part for part in (label, digest, f"seed{seed}") if part)
+        cases.append(Case(point, seed, tuple(settings), name))
+    return Cases(file.stem, plans[0], cases)
+
+
+def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    drawn = sweep.sample.points() if sweep.sample else [{}]
+    for listed, sampled in itertools.product(sweep.points, drawn):
+        for values in itertools.product(*sweep.grid.values()):
+            yield {**listed, **sampled, **dict(zip(sweep.grid, values, strict=True))}
+
+
+def _chosen(of: Range | list[Any], place: float) -> Any:
+    return of.at(place) if isinstance(of, Range) else of[min(int(place * len(of)), len(of) - 1)]
+
+
+def _label(point: Mapping[str, Any]) -> str:
+    """Say what a point changes, in short."""
+    return ",".join(f"{key.rpartition('.')[2]}={short(value)}" for key, value in point.items())
+
+
+def short(value: Any) -> str:
+    """Write a value for people: 1e+06, not 1000000.0."""
+    return f"{value:.6g}" if isinstance(value, float) else as_yaml(value)
