@@ -17,17 +17,18 @@ def losses_db(plan: Plan, key: str, topology: Topology) -> Pairs:
     """Compute the path loss of each link [dB] with the component that ``key`` names.
 
     Raises:
-        ScenarioError: One of them is no loss.
+        ScenarioError: One of them is no loss, or a link is outside what the component is valid for.
     """
     part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
-    path_loss = part.make(plan.scenario.seed)
-    found_db: list[float] = []
-    for link in topology.links():
-        found = path_loss.loss_db(link, carrier_hz)
+    path_loss, links = part.make(plan.scenario.seed), list(topology.links())
+    try:
+        found_db = path_loss.losses_db(links, carrier_hz)
+    except ScenarioError as error:
+        raise ScenarioError(f"{plan.file}: {key}: {error}") from error
+    for link, found in zip(links, found_db, strict=True):
         if not isinstance(found, (float, Real)) or not float(found) >= -LARGEST_DB:
             raise ScenarioError(
                 f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
                 f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
             )
-        found_db.append(float(found))
-    return Pairs(topology.distance_m.ends, np.array(found_db))
+    return Pairs(topology.distance_m.ends, np.array(found_db, dtype=float))

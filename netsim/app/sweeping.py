@@ -44,7 +44,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sweep's runs are.
+    """The folders of a sweep's runs.
 
     Attributes:
         folder: The sweep's folder, ``<runs>/<sweep>``.

@@ -87,6 +87,11 @@ DISTILLING: dict[str, Tree] = {
 REQUIRED: dict[str, Tree] = {
     "links.edges": {"edges": [[0, 1], [1, 2], [2, 3]]},
     "links.regular": {"degree": 2},
+    **{
+        f"path_losses.{name}": {"extrapolate": True}
+        for name in names("path_losses")
+        if "extrapolate" in load("path_losses", name).Options.model_fields
+    },
     "placements.coordinates": {"positions_m": [[0, 0], [40, 0], [0, 40], [40, 40]]},
     "placements.grid": {"spacing_m": 30.0},
     "stragglers.constant": {"factor": 3.0, "share": 0.5},
@@ -125,6 +130,8 @@ GIVEN: dict[str, list[Any]] = {
     "costs.stated.bits": [{"features": 1e4}],
     "links.edges.edges": [[[0, 1], [1, 2], [2, 3], [3, 0]]],
     "links.range.range_m": [120.0],
+    "path_losses.free_space.shadowing": [{"sigma_db": 3.0}],
+    "path_losses.inf_dh.shadowing": [None, {"sigma_db": 3.0, "decorrelation_m": 0}],
     "placements.coordinates.positions_m": [[[0, 0], [30, 0], [0, 30], [30, 30]]],
     "stragglers.exponential.mean": [3.0],
     "stragglers.given.factors": [{1: 2.0}],
@@ -341,7 +348,7 @@ def of_pairs() -> Iterator[tuple[str, Tree]]:
     for key in scenario_keys():
         if key.name.startswith(("radio.", "devices.battery.")):
             yield from ((f"{key.name}={value}"[:50], nest(key.name, value)) for value in values(key))
-    for kind in ("channels", "path_losses", "accesses", "protocols"):
+    for kind in ("channels", "accesses", "protocols"):  # keys of a path loss change its number alone
         place = next(place for place in places(kind) if not place.startswith("server"))
         for key in component_keys(kind):
             for value in values(key):

@@ -140,7 +140,11 @@ def test_a_retimed_run_can_be_retimed(first: Callable[..., Path]) -> None:
             "devices.battery.capacity_j=0.35",
             "round 2, device 1: would run out of battery; in the run it did not",
         ),
-        (DYING, "devices.battery.capacity_j=1", "round 2, device 2: would combine what devices 0, 1 sent; in the run it did combine nothing"),
+        (
+            DYING,
+            "devices.battery.capacity_j=1",
+            "round 2, device 2: would combine what devices 0, 1 sent; in the run it did combine nothing",
+        ),
         (
             {"protocol": {"name": "decentralized_rounds", "deadline_s": 5.0}},
             "protocol.deadline_s=0.9",  # 4 GFLOP at 4 GFLOP/s take a second

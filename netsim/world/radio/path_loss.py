@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from netsim.core.options import NoOptions, Options
+from netsim.world.radio.shadowing import Shadowing, ShadowingOptions
 from netsim.world.topology.topology import Link
 
 SPEED_OF_LIGHT_M_PER_S = 299_792_458.0
@@ -38,6 +41,14 @@ def log_distance_db(
     return reference_loss_db + 10 * exponent * math.log10(distance_m / reference_m)
 
 
+def heights_m(link: Link, base_m: float, device_m: float) -> tuple[float, float]:
+    """Return the antenna heights of a link's base and of its other end [m].
+
+    The edge server is the base. Of two devices the one with the lower number counts as the base, at a device's height.
+    """
+    return (base_m if link.ends[1] == "server" else device_m), device_m
+
+
 class PathLoss(ABC):
     """A model of the path loss of a link: of its distance, its positions, or chance (shadowing, line of sight).
 
@@ -60,18 +71,54 @@ class PathLoss(ABC):
     def loss_db(self, link: Link, carrier_hz: float) -> float:
         """Return the path loss of ``link`` at ``carrier_hz`` [Hz], equal in both directions [dB]; inf: no signal."""
 
+    def losses_db(self, links: Sequence[Link], carrier_hz: float) -> Sequence[float]:
+        """Return the path loss of each link, as ``loss_db`` does; for models that compute many at once [dB]."""
+        return [self.loss_db(link, carrier_hz) for link in links]
 
-class OverDistance(PathLoss):
-    """A path loss that depends on the distance alone; a distance below ``minimum_m`` counts as ``minimum_m``."""
+
+class Shadowed(PathLoss):
+    """A mean loss and, if the scenario says so, log-normal shadowing; derive from it and say what the mean is."""
 
     class Options(Options):
+        """Options of all path losses with shadowing."""
+
+        shadowing: ShadowingOptions | None = Field(
+            None, description="log-normal shadowing; `{}`: 4 dB, correlated over 10 m; null: none"
+        )
+
+    options: Shadowed.Options
+
+    def __init__(self, options: Any, seed: int) -> None:
+        super().__init__(options, seed)
+        self._shadowing = Shadowing(options.shadowing, seed) if options.shadowing is not None else None
+
+    @abstractmethod
+    def mean_db(self, link: Link, carrier_hz: float) -> float:
+        """Return the loss of ``link`` without its shadowing [dB]."""
+
+    def loss_db(self, link: Link, carrier_hz: float) -> float:
+        """Return mean and shadowing [dB]."""
+        return self.losses_db([link], carrier_hz)[0]
+
+    def losses_db(self, links: Sequence[Link], carrier_hz: float) -> Sequence[float]:
+        """Return mean and shadowing of each link [dB]."""
+        means_db = [self.mean_db(link, carrier_hz) for link in links]
+        if self._shadowing is None:
+            return means_db
+        return (np.array(means_db) + self._shadowing.values_db(links)).tolist()
+
+
+class OverDistance(Shadowed):
+    """A path loss that depends on the distance alone; a distance below ``minimum_m`` counts as ``minimum_m``."""
+
+    class Options(Shadowed.Options):
         """Options of all path losses over distance."""
 
         minimum_m: float = Field(1.0, gt=0, description="shorter distances count as this [m]")
 
     options: OverDistance.Options
 
-    def loss_db(self, link: Link, carrier_hz: float) -> float:
+    def mean_db(self, link: Link, carrier_hz: float) -> float:
         """Return the loss at the link's distance [dB]."""
         return self.at_db(max(link.distance_m, self.options.minimum_m), carrier_hz)
 

@@ -505,7 +505,7 @@ def test_an_asynchronous_server_is_refused(write_scenario: Callable[..., Path]) 
         simulate(write_scenario, "fedmd", protocol={"name": "asynchronous_server"})
 
 
-@pytest.mark.parametrize("blocks", [{}, {"radio": {"outage_snr_db": 12.0, "channel": "rayleigh"}}])
+@pytest.mark.parametrize("blocks", [{}, {"radio": {"outage_snr_db": 20.0, "channel": "rayleigh"}}])
 def test_workers_give_the_same_records(write_scenario: Callable[..., Path], blocks: dict[str, Any]) -> None:
     jobs = {"device": "cpu", "threads": 1, "stacking": "off"}
     inline, threads = (

@@ -528,7 +528,7 @@ def test_without_a_server_there_is_nobody_to_distil(write_scenario: Callable[...
         simulate(write_scenario, "fedzkt", protocol={"name": "decentralized_rounds"}, links=True)
 
 
-@pytest.mark.parametrize("blocks", [{}, {"radio": {"outage_snr_db": 12.0, "channel": "rayleigh"}}])
+@pytest.mark.parametrize("blocks", [{}, {"radio": {"outage_snr_db": 20.0, "channel": "rayleigh"}}])
 def test_workers_give_the_same_records(write_scenario: Callable[..., Path], blocks: dict[str, Any]) -> None:
     jobs = {"device": "cpu", "threads": 1, "stacking": "off"}
     inline, threads = (

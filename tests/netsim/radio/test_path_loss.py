@@ -13,6 +13,7 @@ from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.streams import stream
 from netsim.world.radio.path_loss import FreeSpace, LogDistance, PathLoss, friis_constant_db
+from netsim.world.radio.two_ray import TwoRay, plane_earth_db, two_ray_db
 from netsim.world.radio.units import db_to_power, dbm_to_w, power_to_db
 from netsim.world.topology import Link
 
@@ -68,6 +69,41 @@ def test_a_distance_of_zero_counts_as_the_least_distance(model):
 def test_log_distance_of_exponent_two_is_free_space():
     free, log = free_space(), log_distance(exponent=2)
     assert log.loss_db(apart(37.0), 2.6e9) == pytest.approx(free.loss_db(apart(37.0), 2.6e9))
+
+
+def test_two_rays_by_hand():
+    """At 2.6 GHz from 10 m to 1.5 m: 0.03 m of detour at 1 km, so |1 - e^(-j 1.6347)| = 1.4586, 3.28 dB of gain."""
+    assert two_ray_db(1000, 10, 1.5, 2.6e9) == pytest.approx(
+        100.7474 - 20 * math.log10(2 * math.sin(0.81734)), abs=2e-3
+    )
+    assert two_ray_db(100, 10, 1.5, 2.6e9) == pytest.approx(75.1117, abs=5e-5)
+    assert plane_earth_db(1e4, 10, 1.5, 2.6e9) == pytest.approx(160 - 20 * math.log10(15))
+
+
+def test_two_rays_without_reflection_are_free_space_between_the_antennas():
+    d3_m = math.hypot(40, 8.5)
+    expected_db = friis_constant_db() + 20 * math.log10(2.6 * d3_m)
+    assert two_ray_db(40, 10, 1.5, 2.6e9, reflection=0.0) == pytest.approx(expected_db)
+
+
+def test_both_forms_meet_far_out_and_the_asymptotes_at_the_crossover():
+    """The exact sum is 40 dB a decade there; its nulls and peaks lie around free space before, 6 dB above at most."""
+    assert two_ray_db(1e5, 10, 1.5, 2.6e9) == pytest.approx(plane_earth_db(1e5, 10, 1.5, 2.6e9), abs=0.01)
+    crossover_m = 4 * math.pi * 15 * 2.6e9 / 299792458
+    before, after = (plane_earth_db(crossover_m * by, 10, 1.5, 2.6e9) for by in (1 - 1e-6, 1 + 1e-6))
+    assert abs(after - before) < 1e-4
+    ripple_db = [
+        plane_earth_db(d, 10, 1.5, 2.6e9) - two_ray_db(d, 10, 1.5, 2.6e9) for d in np.arange(100, 500, 0.1)
+    ]
+    assert 5.5 < max(ripple_db) < 6.03 and min(ripple_db) < -20
+
+
+def test_the_server_stands_at_the_height_of_the_base_and_devices_at_theirs():
+    loss = TwoRay(TwoRay.Options(base_height_m=20, device_height_m=2), 0)
+    assert loss.loss_db(apart(70.0), 2.6e9) == two_ray_db(70, 2, 2, 2.6e9)
+    assert loss.loss_db(apart(70.0)._replace(ends=(0, "server")), 2.6e9) == two_ray_db(70, 20, 2, 2.6e9)
+    asymptotic = TwoRay(TwoRay.Options(form="asymptotic"), 0)
+    assert asymptotic.loss_db(apart(0.0), 2.6e9) == pytest.approx(friis_constant_db() + 20 * math.log10(2.6))
 
 
 def test_decibels():
