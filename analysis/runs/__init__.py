@@ -1,0 +1,1 @@
+"""Run folders: reading, units, and how they are shown."""
