@@ -18,9 +18,7 @@ from typing import NamedTuple
 
 from measured import run
 
-from netsim.app.build import build
-from netsim.app.recorded import recorder_in, run_recorded
-from netsim.records.totals import Totals
+from netsim.app.running import Running
 from netsim.scenario import load_plan
 
 SCENARIO = """
@@ -75,12 +73,9 @@ def simulate(devices: int) -> Cost:
         folder = Path(name)
         (folder / "scale.yaml").write_text(text)
         begin_s = time.process_time()
-        simulation = build(load_plan(folder / "scale.yaml"), folder, print)
-        totals = Totals(devices)
-        recorder = recorder_in(folder, "scale", simulation)
-        simulation.watch(totals, recorder)
+        running = Running(load_plan(folder / "scale.yaml"), folder, folder, "scale", print)
         built_s = time.process_time()
-        ended = run_recorded(simulation, totals, recorder, nullcontext(), False, 0.0)
+        ended = running.run(nullcontext())
     return Cost(
         devices,
         rounds,
