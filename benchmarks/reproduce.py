@@ -30,17 +30,10 @@ from typer.testing import CliRunner
 from analysis.compare import compare, comparison_figure
 from analysis.runs.run import Run, load_run
 from netsim.app.cli import app
+from netsim.app.sweeping import finished
 
 ROOT = Path(__file__).parent.parent
 LEARNERS = "isolated,dmml,dmml_kd,dmml_kd_balance"
-
-
-def finished(folder: Path) -> bool:
-    """Whether a run is there and got to its end."""
-    try:
-        return json.loads((folder / "metadata.json").read_text())["status"] == "finished"
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def run(

@@ -239,6 +239,11 @@ class Part(Mapping[str, Tensor]):
 State = Mapping[str, Part]
 
 
+def identity(part: Part) -> tuple[int, int]:
+    """Return what only parts with the same row have, as long as it is there."""
+    return id(part.row.bank), part.row.index
+
+
 def modality_parts(modality: str) -> tuple[str, str]:
     """Return the names of a modality's parts: its feature extractor w^m and its specific classifier w̌^m."""
     return f"trunk/{modality}", f"specific/{modality}"

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from learners.networks.folded import DUAL
 from learners.networks.network import Trunk
-from learners.networks.state import Entry, Layout, Part, Row, gather
+from learners.networks.state import Entry, Layout, Part, Row, gather, identity
 from learners.training.optimizers import Rule
 
 Key = TypeVar("Key")
@@ -228,8 +228,3 @@ def _replaced(layout: Layout, name: str, shape: tuple[int, ...]) -> Layout:
         )
     }
     return Layout(entries, layout.weights + more, layout.sent + more, layout.size + more)
-
-
-def identity(part: Part) -> tuple[int, int]:
-    """Return what only the same row has, as long as it is there."""
-    return id(part.row.bank), part.row.index

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from learners.networks.state import Part, Row, State
-from learners.training.dual_form import identity, late_sources
+from learners.networks.state import Part, Row, State, identity
+from learners.training.dual_form import late_sources
 from learners.training.late_fusion.weights import attention_step
 from learners.training.mixing import Mixing
 
