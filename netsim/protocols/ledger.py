@@ -58,7 +58,7 @@ class Ledger:
             round,
             "waited",
             since_s[devices],
-            self._network.env.now,
+            np.full(len(devices), self._network.env.now),
             *spent[:, devices],
             math.inf,
         ]

@@ -116,10 +116,10 @@ class Totals(Observer):
     def on_outsides(self, batch: RowBatch) -> None:
         """Add the energy of devices or of the server, which comes alone."""
         row = batch.columns
-        if np.all(row.device < self._device_count):
-            self._add(row)
-        else:
+        if batch.count == 1 and row.device == self._device_count:
             self._add_of_server(row)
+        else:
+            self._add(row)
 
     def _add(self, row: RoundRow | OutsideRow) -> None:
         """Add the energy of a device's row, or of rows of several by column."""
@@ -127,7 +127,8 @@ class Totals(Observer):
         for total_j, energy_j in zip(self.energy_j.values(), energies_j, strict=True):
             np.add.at(total_j, row.device, energy_j)
         self._ended.append((row.end_s, sum(energies_j)))
-        self.time_s = max(self.time_s, float(np.max(row.end_s)))
+        latest_s = row.end_s.max() if isinstance(row.end_s, np.ndarray) else row.end_s
+        self.time_s = max(self.time_s, float(latest_s))
 
     def _add_of_server(self, row: ServerRow | OutsideRow) -> None:
         """Add the energy of a row of the server."""
@@ -164,13 +165,11 @@ class Totals(Observer):
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Count a closed round, and bring the mean energy up to its end."""
         self.rounds_closed = max(self.rounds_closed, round)
-        later = []
-        for end_s, energy_j in self._ended:
+        if self._ended:
+            end_s, energy_j = map(np.hstack, zip(*self._ended, strict=True))
             ended = end_s <= time_s
-            self.closed_energy_j += float(np.sum(energy_j, where=ended)) / self._device_count
-            if not np.all(ended):
-                later.append((end_s, np.where(ended, 0.0, energy_j)))
-        self._ended = later
+            self.closed_energy_j += float(energy_j[ended].sum()) / self._device_count
+            self._ended = [] if ended.all() else [(end_s[~ended], energy_j[~ended])]
         self.closed_dead = sum(death_s <= time_s for _, death_s in self.dead)
 
     @property
