@@ -1,4 +1,4 @@
-"""The command line: run, retime, check, verify, partition, list, keys. It alone prints.
+"""The command line: run, retime, sweep, check, verify, partition, list, keys. It alone prints.
 
 Commands import what they need themselves: the records bring pyarrow with them, learners PyTorch, and who asks for help
 or checks a scenario waits for neither.

@@ -14,7 +14,7 @@ from netsim.app.progress import Screen
 from netsim.app.running import Running
 from netsim.core.interrupts import heard
 from netsim.scenario.loading import load_plan
-from netsim.scenario.yaml_file import as_yaml
+from netsim.scenario.yaml_file import as_settings
 
 if TYPE_CHECKING:
     from analysis.runs.run import Run
@@ -61,8 +61,7 @@ def run(
 
     folder = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
     with heard():
-        settings = [f"{key}={as_yaml(value, f'set: {key}')}" for key, value in given.items()]
-        plan = load_plan(Path(scenario), settings, say)
+        plan = load_plan(Path(scenario), as_settings(given, "set: "), say)
         running = Running(plan, folder, Path(runs), run_id, say)
         screen = Screen(out, running.totals, plan.scenario.rounds)
         running.simulation.watch(screen)

@@ -19,7 +19,7 @@ from netsim.core.options import Options
 from netsim.core.streams import stream
 from netsim.scenario.explain import explain
 from netsim.scenario.loading import Plan, load_plan
-from netsim.scenario.yaml_file import as_yaml, read_yaml
+from netsim.scenario.yaml_file import as_settings, as_yaml, read_yaml
 
 LONGEST_LABEL = 80
 """Characters of a run folder's name that say what was changed."""
@@ -94,7 +94,7 @@ class Sweep(Options):
     seeds: int | list[int] = Field(1, description="how many seeds, from 0, or a list of them")
 
     @model_validator(mode="after")
-    def _something(self) -> Sweep:
+    def _its_runs(self) -> Sweep:
         listed = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
         if not listed or (isinstance(listed, list) and min(listed) < 0):
             raise ValueError(
@@ -186,9 +186,8 @@ def load_sweep(file: Path, say: Callable[[str], None] = lambda text: None) -> Ca
             say(text)
 
     for point in points:
-        settings = [f"{key}={as_yaml(value)}" for key, value in (fixed | point).items()]
         try:
-            plans.append(load_plan(path, settings, say_once))
+            plans.append(load_plan(path, as_settings(fixed | point), say_once))
         except ScenarioError as error:
             found |= {
                 f"{file}: with {_label(point) or 'no change'}: {line}": None
@@ -198,7 +197,7 @@ def load_sweep(file: Path, say: Callable[[str], None] = lambda text: None) -> Ca
         raise ScenarioError("\n".join(found))
     cases = []
     for seed, point in itertools.product(dict.fromkeys(listed), points):
-        settings = [f"{key}={as_yaml(value)}" for key, value in (fixed | point | {"seed": seed}).items()]
+        settings = as_settings(fixed | point | {"seed": seed})
         digest = hashlib.sha256(text + json.dumps(sorted(settings)).encode()).hexdigest()[:8]
         label = re.sub(r"[^A-Za-z0-9._=+-]+", "_", _label(point))[:LONGEST_LABEL].strip("._ ")
         name = "-".join(part for part in (label, digest, f"seed{seed}") if part)

@@ -156,15 +156,6 @@ def parse_value(text: str, where: str) -> Any:
 def write_yaml(value: dict[str, Any]) -> str:
     """Write YAML text that :func:`read_yaml` reads back to the same value."""
 
-    def plain(item: Any) -> Any:
-        if isinstance(item, dict):
-            return {key: plain(one) for key, one in item.items()}
-        if isinstance(item, list | tuple):
-            return [plain(one) for one in item]
-        if isinstance(item, Path):
-            return str(item)
-        return item
-
     def number(dumper: yaml.SafeDumper, item: float) -> yaml.Node:
         text = repr(item)
         if math.isinf(item):
@@ -175,7 +166,20 @@ def write_yaml(value: dict[str, Any]) -> str:
         yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers  # what to quote, so that "5e5" stays text
 
     Dumper.add_representer(float, number)
-    return str(yaml.dump(plain(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110))
+    return str(yaml.dump(_plain(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+class _OneLine(yaml.SafeDumper):
+    """The safe dumper, which also quotes a text that would be read as a number here, such as 5e5."""
+
+
+for _tag, _pattern, _first in _SCALARS:
+    _OneLine.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def as_settings(values: Mapping[str, Any], where: str = "") -> list[str]:
+    """Write keys and values as ``--set`` has them; see :func:`as_yaml` for ``where``."""
+    return [f"{key}={as_yaml(value, f'{where}{key}')}" for key, value in values.items()]
 
 
 def as_yaml(value: Any, where: str = "") -> str:
@@ -185,17 +189,18 @@ def as_yaml(value: Any, where: str = "") -> str:
         ScenarioError: A scenario has no such values; ``where`` says where it stands.
     """
     try:
-        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=math.inf)
+        text = yaml.dump(_plain(value), Dumper=_OneLine, default_flow_style=True, width=math.inf)
     except yaml.YAMLError:
         raise ScenarioError(
             f"{where}: a scenario has numbers, texts, truth values, lists and mappings (got {value!r})"
         ) from None
-    return text.removesuffix("...\n").strip()
+    return str(text).removesuffix("...\n").strip()
 
 
 def _plain(value: Any) -> Any:
+    """Return ``value`` of the types that YAML has."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(own) for key, own in value.items()}
+        return {key: _plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(own) for own in value]
     if isinstance(value, Path):

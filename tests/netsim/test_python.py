@@ -11,6 +11,7 @@ import pytest
 
 import netsim
 from netsim.core.errors import ScenarioError
+from netsim.scenario.yaml_file import as_yaml, parse_value
 
 STUB = """
 rounds: 4
@@ -68,6 +69,16 @@ def test_a_killed_run_says_how_far_its_records_go(scenario: Path, tmp_path: Path
 def test_wrong_words_are_told_as_by_the_command(scenario: Path, changes: dict, told: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ScenarioError, match=told):
         netsim.run(scenario, **changes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["5e5", "010", "off", "null", "12:30", "a: b", ".inf", True, None, 1e20, 1e-7, {"a": ["1e2", 2, {}]}],
+)
+def test_values_are_written_as_they_are_read(value: object) -> None:
+    """A text that looks like a number stays a text, and a number a number."""
+    read = parse_value(as_yaml(value), "")
+    assert read == value and type(read) is type(value)
 
 
 def test_no_scenario_and_no_run(tmp_path: Path) -> None:
