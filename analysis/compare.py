@@ -110,14 +110,15 @@ def group_by_scenario(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(_settings(run), sort_keys=True, default=str), []).append(run)
+        groups.setdefault(json.dumps(settings_of(run), sort_keys=True, default=str), []).append(run)
     for group in groups.values():
-        _refuse_repeats(group)
+        refuse_repeats(group)
     firsts = [group[0] for group in groups.values()]
     return dict(zip(_labels(firsts), groups.values(), strict=True))
 
 
-def _refuse_repeats(group: Sequence[Run]) -> None:
+def refuse_repeats(group: Sequence[Run]) -> None:
+    """Raise a RunError if two of the runs are one scenario with one seed."""
     seen: dict[object, Run] = {}
     for run in group:
         if run.seed in seen:
@@ -132,9 +133,9 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     labels = []
     for run in runs:
         namesakes = [other for other in runs if other.learner == run.learner]
-        mine = _settings(run)
+        mine = settings_of(run)
         differing = [
-            key for key in mine if any(_settings(other).get(key) != mine[key] for other in namesakes)
+            key for key in mine if any(settings_of(other).get(key) != mine[key] for other in namesakes)
         ]
         # Only the last word of a key: a legend needs "lr", not "learner.lr".
         told = ", ".join(f"{key.split('.')[-1]}={mine[key]}" for key in differing[:3])
@@ -144,7 +145,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def settings_of(run: Run) -> dict[str, Any]:
     """Return the settings of a run but the seed: the resolved scenario as one level of dotted keys."""
     flat = _flat({"learner_name": run.learner} | run.scenario)
     return {key: value for key, value in flat.items() if key.split(".")[0] not in NO_SETTINGS}

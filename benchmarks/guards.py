@@ -77,7 +77,7 @@ def without() -> Iterator[None]:
         pass
 
     with contextlib.ExitStack() as stack:
-        for name in ("netsim.app.cli.heard", "netsim.app.recorded.held", "netsim.records.run_folder.held"):
+        for name in ("netsim.app.said.heard", "netsim.app.recorded.held", "netsim.records.run_folder.held"):
             stack.enter_context(patch(name, contextlib.nullcontext))
         stack.enter_context(patch("netsim.app.recorded.write_checksums", nothing))
         stack.enter_context(patch("netsim.records.run_folder.Recorder.on_round_closed", nothing))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.panels import accuracy_panels
+from analysis.plots.panels import accuracy_panel, accuracy_panels
 from analysis.plots.style import modality_styles, note_surrogate, styled
 from analysis.runs.run import Run
 from analysis.tables import accuracy_by_round
@@ -13,10 +15,23 @@ from analysis.tables import accuracy_by_round
 @styled
 def accuracy_figure(run: Run) -> Figure | None:
     """Draw the mean accuracy over devices, with a band from the lowest device to the highest."""
-    table = accuracy_by_round(run).rename(columns={"min": "low", "max": "high"})
-    if table.empty:
+    curves = _curves(run)
+    if not curves:
         return None
-    curves = {str(modality): curve for modality, curve in table.groupby("modality", sort=False)}
     figure = accuracy_panels(curves, modality_styles(list(curves)), "lowest to highest device")
     note_surrogate(figure, run)
     return figure
+
+
+def accuracy_axes(run: Run, axes: Axes, over: str = "round") -> Axes:
+    """Draw the accuracy of a run into ``axes``, over ``round``, ``time`` or ``energy``, and return ``axes``."""
+    curves = _curves(run)
+    if curves:
+        accuracy_panel(axes, curves, modality_styles(list(curves)), over)
+    axes.set_ylabel("Accuracy [%]")
+    return axes
+
+
+def _curves(run: Run) -> dict[str, pd.DataFrame]:
+    table = accuracy_by_round(run).rename(columns={"min": "low", "max": "high"})
+    return {str(modality): curve for modality, curve in table.groupby("modality", sort=False)}

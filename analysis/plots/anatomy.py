@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import ACTIVITY, PAGE_IN, count_axis, new_figure, styled
+from analysis.plots.style import ACTIVITY, count_axis, new_panels, styled
 from analysis.runs.run import Run
 from analysis.runs.units import energy_unit, largest, time_unit
 from analysis.tables import ENERGY, energy_by_category, time_by_category
@@ -22,28 +22,43 @@ def anatomy_figure(run: Run) -> Figure | None:
     """
     if run.rounds.empty:
         return None
-    energy, time = energy_by_category(run), time_by_category(run)
-    joules, energy_name = energy_unit(largest(energy["total_j"]))
-    seconds, time_name = time_unit(largest(time["total_s"]))
-    figure = new_figure(PAGE_IN, 2.5)
-    left, right = figure.subplots(1, 2)
-    _stack(left, energy, ENERGY, joules)
-    left.set_ylabel(f"Energy [{energy_name}]")
-    _stack(right, time, {"computing": "compute_s", "radio": "radio_s", "idle": "idle_s"}, seconds)
-    right.set_ylabel(f"Simulated time [{time_name}]")
-    for axes, total, factor in ((left, energy["total_j"], joules), (right, time["total_s"], seconds)):
-        axes.set_xlabel("Device" + (" (†: battery ran out)" if run.dead else ""))
-        axes.set_ylim(0, 1.1 * largest(total / factor))
-        axes.grid(axis="x", visible=False)
-        axes.set_xlim(energy["device"].min() - 0.7, energy["device"].max() + 0.7)
-        if len(energy) <= 20:
-            axes.set_xticks(energy["device"])
-        else:
-            count_axis(axes)
-        for device, height in zip(energy["device"], total / factor, strict=True):
-            if device in run.dead:
-                axes.annotate("†", (device, height), ha="center", va="bottom", fontsize=8)
+    figure, (left, right) = new_panels(2, 2.5)
+    energy_axes(run, left)
+    time_axes(run, right)
     return figure
+
+
+def energy_axes(run: Run, axes: Axes) -> Axes:
+    """Draw the energy of each device by category, stacked, into ``axes``, and return it."""
+    table = energy_by_category(run)
+    factor, unit = energy_unit(largest(table["total_j"]))
+    _stack(axes, table, ENERGY, factor)
+    axes.set_ylabel(f"Energy [{unit}]")
+    return _label(run, axes, table, table["total_j"] / factor)
+
+
+def time_axes(run: Run, axes: Axes) -> Axes:
+    """Draw the time of each device by category, stacked, into ``axes``, and return it."""
+    table = time_by_category(run)
+    factor, unit = time_unit(largest(table["total_s"]))
+    _stack(axes, table, {"computing": "compute_s", "radio": "radio_s", "idle": "idle_s"}, factor)
+    axes.set_ylabel(f"Simulated time [{unit}]")
+    return _label(run, axes, table, table["total_s"] / factor)
+
+
+def _label(run: Run, axes: Axes, table: pd.DataFrame, heights: pd.Series) -> Axes:
+    axes.set_xlabel("Device" + (" (†: battery ran out)" if run.dead else ""))
+    axes.set_ylim(0, 1.1 * largest(heights))
+    axes.grid(axis="x", visible=False)
+    axes.set_xlim(table["device"].min() - 0.7, table["device"].max() + 0.7)
+    if len(table) <= 20:
+        axes.set_xticks(table["device"])
+    else:
+        count_axis(axes)
+    for device, height in zip(table["device"], heights, strict=True):
+        if device in run.dead:
+            axes.annotate("†", (device, height), ha="center", va="bottom", fontsize=8)
+    return axes
 
 
 def _stack(axes: Axes, table: pd.DataFrame, categories: dict[str, str], factor: float) -> None:

@@ -9,15 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.style import (
-    COLUMN_IN,
-    PAGE_IN,
     band_handles,
     count_axis,
     draw_band,
     draw_line,
     legend_below,
     modality_styles,
-    new_figure,
+    new_panels,
     note_surrogate,
     styled,
 )
@@ -41,9 +39,8 @@ def iterations_figure(run: Run) -> Figure | None:
     panels = [(_over_devices(table), label) for table, label in panels if not table.empty]
     if iterations.empty:
         return None
-    figure = new_figure(PAGE_IN if len(panels) > 1 else COLUMN_IN, 2.5)
+    figure, all_axes = new_panels(len(panels), 2.5)
     styles = modality_styles([*run.modalities, *iterations["modality"].unique()])
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (table, label) in zip(all_axes, panels, strict=True):
         _draw(axes, table, styles)
         axes.set_xlabel("Round")

@@ -20,6 +20,7 @@ from analysis.plots.style import (
     modality_styles,
     new_figure,
     note_surrogate,
+    panels_across,
     styled,
 )
 from analysis.runs.run import Run
@@ -41,7 +42,7 @@ def metrics_figure(run: Run) -> Figure | None:
     names = metric_names(run)
     if not names:
         return None
-    columns = min(len(names), ACROSS)
+    columns = min(len(names), panels_across(ACROSS))
     rows = -(-len(names) // columns)
     figure = new_figure(COLUMN_IN if columns == 1 else PAGE_IN, 2.4 * rows + 0.2)
     grid = figure.subplots(rows, columns, squeeze=False)

@@ -29,7 +29,12 @@ def network_figure(run: Run) -> Figure | None:
     if run.devices.empty:
         return None
     figure = new_figure(COLUMN_IN, 3.3)
-    axes = figure.subplots()
+    network_axes(run, figure.subplots())
+    return figure
+
+
+def network_axes(run: Run, axes: Axes) -> Axes:
+    """Draw the map of the network into ``axes``, with a bar of colours beside it, and return ``axes``."""
     places = run.devices.set_index("device")[["x_m", "y_m"]]
     nodes = pd.concat([places, run.server.set_index("device")[["x_m", "y_m"]]])
     _draw_links(axes, run.links, nodes)
@@ -63,9 +68,11 @@ def network_figure(run: Run) -> Figure | None:
     axes.margins(0.12)
     axes.set_xlabel("x [m]")
     axes.set_ylabel("y [m]")
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.colorbar(colours, ax=axes, label=label, shrink=0.85, aspect=25, pad=0.02)
     _legend(axes, shapes, bool(len(dead)))
-    return figure
+    return axes
 
 
 def _draw_links(axes: Axes, links: pd.DataFrame, places: pd.DataFrame) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from analysis.plots.anatomy import anatomy_figure
 from analysis.plots.iterations import iterations_figure
 from analysis.plots.metrics import metrics_figure
 from analysis.plots.network import network_figure
+from analysis.plots.style import for_paper
 from analysis.plots.transfers import transfers_figure
 from analysis.runs.run import Run
 
@@ -25,21 +27,31 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
 }
 
 
-def save_plots(run: Run, suffix: str = "png") -> list[Path]:
+def save_plots(
+    run: Run,
+    suffix: str = "png",
+    names: Sequence[str] | None = None,
+    columns: int | None = None,
+    folder: Path | None = None,
+) -> list[Path]:
     """Write every figure for which the run has records into ``<run>/plots/``.
 
     Args:
         run: The run.
         suffix: ``png``, ``pdf`` or ``svg``.
+        names: Names of figures; None for all of :data:`FIGURES`.
+        columns: Draw them for so many columns of an IEEE journal, 1 or 2; None: in the plain style.
+        folder: Where to, instead.
 
     Returns:
         The files written.
     """
     written = []
-    for name, draw in FIGURES.items():
-        figure = draw(run)
-        if figure is not None:
-            written.append(save_figure(figure, run.folder / "plots" / f"{name}.{suffix}"))
+    with nullcontext() if columns is None else for_paper(columns):
+        for name in FIGURES if names is None else names:
+            figure = FIGURES[name](run)
+            if figure is not None:
+                written.append(save_figure(figure, (folder or run.folder / "plots") / f"{name}.{suffix}"))
     return written
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -69,15 +71,64 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+IEEE: dict[Any, Any] = {
+    "font.family": "serif",
+    "font.serif": [
+        "Times New Roman",
+        "Times",
+        "Nimbus Roman",
+        "TeX Gyre Termes",
+        "STIXGeneral",
+        "DejaVu Serif",
+    ],
+    "mathtext.fontset": "stix",
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+"""What an IEEE journal asks of a figure: Times, 8 points, and the width of one column or of two."""
+
+_columns: ContextVar[int | None] = ContextVar("columns", default=None)
+
+
+@contextmanager
+def for_paper(columns: int) -> Iterator[None]:
+    """Draw figures in the block for ``columns`` columns of an IEEE journal, 1 or 2.
+
+    In one column, panels stand below each other.
+    """
+    token = _columns.set(columns)
+    try:
+        yield
+    finally:
+        _columns.reset(token)
+
+
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Make ``draw`` use this style, and leave the user's own settings unchanged."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.rc_context(STYLE | (IEEE if _columns.get() else {})):
             return draw(*args, **kwargs)
 
     return drawn
+
+
+def panels_across(most: int) -> int:
+    """Return how many panels stand side by side: ``most``, but one in a single column of a journal."""
+    return 1 if _columns.get() == 1 else most
+
+
+def new_panels(count: int, height_in: float, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of the page's width with ``count`` panels side by side, each ``height_in`` high.
+
+    In a single column of a journal they stand below each other.
+    """
+    across = panels_across(count)
+    rows = count // across
+    figure = new_figure(PAGE_IN if across > 1 else COLUMN_IN, height_in * (1 if rows == 1 else 0.85 * rows))
+    return figure, list(figure.subplots(rows, across, squeeze=False, **shared).flat)
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -130,9 +181,8 @@ def _power(value: float, _: object) -> str:
 def note_surrogate(figure: Figure, *runs: Run) -> None:
     """Write on the figure that its learner was trained on surrogate data, if that is so."""
     if any(run.surrogate for run in runs):
-        text = (
-            "SURROGATE DATA, generated in place of the real set: what is learned here says nothing about it"
-        )
+        break_ = "\n" if figure.get_figwidth() <= COLUMN_IN else " "
+        text = f"SURROGATE DATA, generated in place of the real set:{break_}what is learned here says nothing about it"
         figure.suptitle(text, color=VERMILION, fontsize=7, fontweight="bold")
 
 

@@ -35,15 +35,26 @@ def transfers_figure(run: Run) -> Figure | None:
     large t, so the mean does not converge; the legend shows the median beside it. Both are those of
     :func:`analysis.tables.latency_quantiles`.
     """
-    transfers = run.transfers.assign(time_s=run.transfers["end_s"] - run.transfers["start_s"])
-    arrived = transfers[(transfers["outcome"] == "delivered") & (transfers["time_s"] > 0)]
-    if arrived.empty:
+    kinds = _arrived(run)["kind"].nunique()
+    if not kinds:
         return None
+    figure = new_figure(COLUMN_IN, 2.5 + LABEL_IN * kinds)
+    axes = transfers_axes(run, figure.subplots())
+    legend_below(figure, axes, columns=1)
+    return figure
+
+
+def _arrived(run: Run) -> pd.DataFrame:
+    transfers = run.transfers.assign(time_s=run.transfers["end_s"] - run.transfers["start_s"])
+    return transfers[(transfers["outcome"] == "delivered") & (transfers["time_s"] > 0)]
+
+
+def transfers_axes(run: Run, axes: Axes) -> Axes:
+    """Draw the times of a run's transfers into ``axes``, as :func:`transfers_figure` does, and return ``axes``."""
+    arrived, lowest = _arrived(run), 1.0
     factor, unit = time_unit(arrived["time_s"].median())
-    figure = new_figure(COLUMN_IN, 2.5 + LABEL_IN * arrived["kind"].nunique())
-    axes, lowest = figure.subplots(), 1.0
     for place, (kind, times) in enumerate(arrived.groupby("kind")):
-        sent = transfers[transfers["kind"] == kind]
+        sent = run.transfers[run.transfers["kind"] == kind]
         t, late = not_within(times["time_s"] / factor, len(sent))
         _, lost, mean_s, median_s, *_ = transfer_times(sent)
         label = f"{kind}: {len(sent):,} sent" + (f", {lost:,} lost" if lost else "")
@@ -61,8 +72,7 @@ def transfers_figure(run: Run) -> Figure | None:
     _guides(axes)
     axes.set_xlabel(f"t [{unit}]")
     axes.set_ylabel("P(not delivered within t)")
-    legend_below(figure, axes, columns=1)
-    return figure
+    return axes
 
 
 def not_within(times_s: pd.Series, sent: int) -> tuple[np.ndarray, np.ndarray]:

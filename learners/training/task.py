@@ -16,6 +16,9 @@ from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 from netsim.learner import Setup
 
+MOST_COUNTS = 20_000
+"""More numbers of samples, by device and class, are not written into a run's metadata."""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -104,8 +107,11 @@ class Task:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return a description for a run's metadata."""
+        """Return a description for a run's metadata; samples by device and class unless they are very many."""
+        few = len(self.shares) * len(self.dataset.classes) <= MOST_COUNTS
+        counts = self.dataset.table(self.shares)[list(self.dataset.classes)] if few else None
         return {
+            **({} if counts is None else {"by_class": counts.to_numpy().tolist()}),
             "name": self.dataset.name,
             "surrogate": self.dataset.surrogate,
             "modalities": list(self.modalities),

@@ -68,3 +68,115 @@ def wrong_with(folder: Path) -> list[str]:
         return [f"{folder}: {line}" for line in verify(folder)]
     except RunError as error:
         raise ScenarioError(str(error)) from None
+
+
+def write_report(runs: list[Run], path: Path) -> None:
+    """Write the page about ``runs`` to ``path``.
+
+    Raises:
+        ScenarioError: The file cannot be written, or two runs are one scenario with one seed.
+    """
+    from analysis.page.write import write_page
+    from analysis.runs.files import RunError
+
+    try:
+        write_page(runs, path)
+    except RunError as error:
+        raise ScenarioError(str(error)) from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror or error}; --out names another file") from error
+
+
+def compared(
+    runs: list[Run],
+    by: list[str],
+    targets: list[float],
+    against: str | None,
+    modality: str,
+    format: str,
+    figure: Path | None,
+    out: Console,
+) -> None:
+    """Print groups of runs side by side and their paired differences; draw the Pareto front if ``figure`` says where.
+
+    Raises:
+        ScenarioError: The runs cannot be grouped so, a name is unknown, or the figure cannot be written.
+    """
+    from analysis.comparison.formats import Format, written
+    from analysis.comparison.groups import groups_by
+    from analysis.comparison.pareto import pareto_figure
+    from analysis.comparison.tables import difference_table, differences, side_by_side
+    from analysis.plots.save import save_figure
+    from analysis.runs.files import RunError
+    from analysis.runs.terminal import show_table
+
+    try:
+        groups = groups_by(runs, by)
+    except RunError as error:
+        raise ScenarioError(str(error)) from None
+    reference = against or next(iter(groups))
+    if reference not in groups:
+        raise ScenarioError(f"--against {reference}: no such group; there are {', '.join(groups)}")
+    known = sorted({str(m or "fused") for run in runs for m in run.metrics["modality"].unique()})
+    if known and modality not in known:
+        raise ScenarioError(f"--modality {modality}: not measured; there are {', '.join(known)}")
+    tables = [("Groups", side_by_side(groups, targets, modality))]
+    if len(groups) > 1:
+        found = differences(groups, reference, targets, modality)
+        tables.append(("Paired by seed", difference_table(found, reference)))
+    for caption, table in tables:
+        if format == "screen":
+            show_table(out, table, caption)
+        else:
+            out.out(written(table, Format(format), caption), highlight=False)
+    surrogates = [run for run in runs if run.surrogate]
+    if surrogates and format == "screen":
+        out.out("surrogate data: accuracies say nothing about the real data set", highlight=False)
+    if figure is not None:
+        if figure.suffix not in (".png", ".pdf", ".svg"):
+            raise ScenarioError(f"--figure: must end in .png, .pdf or .svg (got {str(figure)!r})")
+        try:
+            save_figure(pareto_figure(groups, modality), figure)
+        except OSError as error:
+            raise ScenarioError(f"--figure: {figure}: {error.strerror or error}") from error
+        out.out(f"wrote {figure}", highlight=False)
+
+
+def draw_figures(
+    folder: Path, names: list[str], suffix: str, columns: int | None, out: Path | None
+) -> list[Path]:
+    """Draw figures of a run, by name or all; ``columns`` of a journal, or None for the plain style.
+
+    Raises:
+        ScenarioError: It is no run's folder, a name is unknown, or a file cannot be written.
+    """
+    from analysis.plots.save import FIGURES, save_plots
+
+    run = loaded(folder)
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        raise ScenarioError(f"{unknown[0]}: no such figure; there are {', '.join(FIGURES)}")
+    try:
+        written = save_plots(run, suffix, names or None, columns, out)
+    except OSError as error:
+        raise ScenarioError(
+            f"{error.filename or out}: {error.strerror or error}; --out names a folder"
+        ) from error
+    if names and not written:
+        raise ScenarioError(f"{folder}: has no records for {', '.join(names)}")
+    return written
+
+
+def watched(folder: Path, out: Console, every_s: float, once: bool) -> None:
+    """Show the run in ``folder`` until it ends, looking every ``every_s`` seconds; with ``once`` show it once.
+
+    Raises:
+        ScenarioError: It is no run's folder.
+    """
+    from analysis.runs.files import RunError
+    from analysis.watch import watch
+
+    try:
+        watch(folder, out, every_s, once)
+    except RunError as error:
+        raise ScenarioError(str(error)) from None

@@ -1,0 +1,1 @@
+"""Comparison of methods: groups of runs, paired differences with tests, the Pareto front."""

@@ -1,0 +1,1 @@
+"""Commands, a file for those that belong together. They alone print."""

@@ -1,0 +1,126 @@
+"""Runs a scenario, or replays a run's clock under other physics."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from netsim.app.commands.options import (
+    Cache,
+    Plots,
+    Quiet,
+    Rounds,
+    Runs,
+    ScenarioFile,
+    Seed,
+    Settings,
+    planned,
+)
+from netsim.app.said import said_in_short
+from netsim.core.interrupts import INTERRUPTED, come
+
+
+def run(
+    file: ScenarioFile,
+    settings: Settings = None,
+    seed: Seed = None,
+    rounds: Rounds = None,
+    runs: Runs = Path("runs"),
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run's folder; default: time and seed.")
+    ] = None,
+    cache: Cache = Path(".cache"),
+    plots: Plots = True,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per round, and one at the end, for scripts.")
+    ] = False,
+) -> None:
+    """Run a scenario and record it in runs/<scenario>/<run id>/.
+
+    Ctrl-C or SIGTERM ends a run early; what was recorded by then stays readable. Twice ends it at once.
+    """
+    errors = Console(stderr=True)
+    out = Console(quiet=quiet or as_json, highlight=False)
+    if quiet and as_json:
+        errors.out("error: --quiet and --json exclude each other")
+        raise typer.Exit(2)
+    with said_in_short(errors):
+        plan = planned(file, settings, seed, rounds, out)
+
+        from netsim.app.analysed import draw_run
+        from netsim.app.progress import JsonLines, Screen
+        from netsim.app.running import Running
+        from netsim.app.summary import print_summary
+
+        out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
+        for note in plan.notes:
+            errors.out(f"note: {note}", highlight=False)
+        running = Running(plan, cache, runs, run_id, lambda text: out.print(text, markup=False))
+        simulation, totals, folder = running.simulation, running.totals, running.folder
+        if running.surrogate:
+            out.print(
+                "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
+            )
+        json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
+        screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if as_json:
+            simulation.watch(json_lines)
+        elif not quiet:
+            screen = Screen(out, totals, plan.scenario.rounds)
+            simulation.watch(screen)
+        ended = running.run(screen)
+        for note in running.notes(ended):
+            errors.out(f"note: {note}", highlight=False)
+        if plots and ended.error is None and not come():
+            draw_run(folder, errors)
+        if as_json:
+            json_lines.say({"event": "end", "folder": str(folder), **ended.summary, "status": ended.status})
+        elif quiet:
+            typer.echo(folder)
+        else:
+            print_summary(out, ended, folder, simulation.execution, simulation.learner.METRICS)
+        if come() or ended.error is not None:
+            errors.out(
+                f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there",
+                highlight=False,
+            )
+            raise typer.Exit(INTERRUPTED)
+
+
+def retime(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that has finished.")],
+    settings: Settings = None,
+    runs: Runs = Path("runs"),
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the new run's folder; default: that of RUN, and -retimed.")
+    ] = None,
+    cache: Cache = Path(".cache"),
+    plots: Plots = True,
+    quiet: Quiet = False,
+) -> None:
+    """Replay a run's clock with other bandwidths, processors or batteries, without training again.
+
+    It stops where what is learnt would change, and then writes nothing.
+    """
+    errors, out = Console(stderr=True), Console(quiet=quiet, highlight=False)
+    with said_in_short(errors):
+        from netsim.app.analysed import draw_run
+        from netsim.app.retime import retime
+        from netsim.app.summary import print_changes, print_summary
+
+        done = retime(folder, settings or [], runs, run_id, cache, lambda text: out.print(text, markup=False))
+        for note in (*done.simulation.plan.notes, *done.ended.notes):
+            errors.out(f"note: {note}", highlight=False)
+        if plots:
+            draw_run(done.folder, errors)
+        print_changes(out, done.changed, done.summary, done.ended.summary)
+        facts, explained = done.simulation.execution, done.simulation.learner.METRICS
+        print_summary(out, done.ended, done.folder, facts, explained)
+        if quiet:
+            typer.echo(done.folder)
