@@ -40,6 +40,17 @@ def draw_run(folder: Path, errors: Console) -> None:
         errors.out(f"note: no plots: {type(error).__name__}: {error}", highlight=False)
 
 
+def sentence_of(folder: Path) -> str:
+    """Return what came out of the run in ``folder``, in two or three sentences; nothing if its records are strange."""
+    from analysis.runs.run import load_run
+    from analysis.sentence import sentence
+
+    try:
+        return sentence(load_run(folder))
+    except Exception:  # the run is recorded, and its numbers are shown: a sentence less is no loss
+        return ""
+
+
 def draw_partition(frame: pd.DataFrame, data: Any, heading: str, image: Path) -> None:
     """Draw what each device holds into the file ``image``.
 

@@ -24,6 +24,9 @@ from netsim.app.commands.options import (
 from netsim.app.said import said_in_short
 from netsim.core.interrupts import INTERRUPTED, come
 
+SAID = 2000
+"""With more devices a run ends without a sentence about it: reading its records again takes long."""
+
 
 def run(
     file: ScenarioFile,
@@ -53,7 +56,7 @@ def run(
     with said_in_short(errors):
         plan = planned(file, settings, seed, rounds, out)
 
-        from netsim.app.analysed import draw_run
+        from netsim.app.analysed import draw_run, sentence_of
         from netsim.app.progress import JsonLines, Screen
         from netsim.app.running import Running
         from netsim.app.summary import print_summary
@@ -85,6 +88,9 @@ def run(
             typer.echo(folder)
         else:
             print_summary(out, ended, folder, simulation.execution, simulation.learner.METRICS)
+            if plan.scenario.devices.count <= SAID and not come():
+                out.print(sentence_of(folder), markup=False, soft_wrap=True)
+                out.print(f"next: python -m netsim report {folder}", markup=False, soft_wrap=True)
         if come() or ended.error is not None:
             errors.out(
                 f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there",

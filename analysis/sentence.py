@@ -1,0 +1,85 @@
+"""A run in two sentences."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.runs.run import Run
+from analysis.runs.terminal import cell
+from analysis.runs.units import energy_unit, time_unit
+from analysis.tables import (
+    ENERGY,
+    FUSED,
+    accuracy_summary,
+    energy_by_category,
+    straggler_counts,
+    time_by_category,
+)
+
+FAR = 0.03
+"""A modality whose accuracy is so much below another's is said to be behind."""
+
+OFTEN = 1.5
+"""A device that ended rounds last so many times as often as an equal share would be is said to be slow."""
+
+
+def sentence(run: Run) -> str:
+    """Return what came out of a run: which modality is ahead, what it cost, who was slow, who died."""
+    parts = [_learnt(run), _spent(run), _slow(run), _dead(run)]
+    return " ".join(part for part in parts if part)
+
+
+def _learnt(run: Run) -> str:
+    table = accuracy_summary(run)
+    if table.empty:
+        return ""
+    values = {str(row["modality"]): float(row["last"]) for row in table.to_dict("records")}
+    alone = {name: value for name, value in values.items() if name != FUSED}
+    shown = values.get(FUSED, max(values.values()))
+    said = f"Devices end at an accuracy of {100 * shown:.1f} %"
+    if len(alone) > 1:
+        best, worst = max(alone, key=lambda m: alone[m]), min(alone, key=lambda m: alone[m])
+        if alone[best] - alone[worst] >= FAR:
+            said += (
+                f"; alone, {best} gives {100 * alone[best]:.1f} % and {worst} only {100 * alone[worst]:.1f} %"
+            )
+    return f"{said}{' (surrogate data)' if run.surrogate else ''}."
+
+
+def _spent(run: Run) -> str:
+    if run.spending.empty:
+        return ""
+    table = energy_by_category(run)
+    mean_j, length_s = float(table["total_j"].mean()), float(run.spending["end_s"].max())
+    hours, hour = time_unit(length_s)
+    said = f"It took {cell(length_s / hours)} {hour}"
+    if mean_j > 0:
+        joules, joule = energy_unit(mean_j)
+        sums = {name: float(table[column].sum()) for name, column in ENERGY.items()}
+        most = max(sums, key=lambda name: sums[name])
+        share = 100 * sums[most] / sum(sums.values())
+        said += f" and {cell(mean_j / joules)} {joule} a device, {share:.0f} % of it for {most}"
+    return f"{said}."
+
+
+def _slow(run: Run) -> str:
+    counts = straggler_counts(run)
+    last = pd.concat([counts["times_last_ending"], counts["times_last_computing"]], axis=1).max(axis=1)
+    rounds = int(run.rounds["round"].nunique())
+    if len(counts) < 2 or not last.any() or last.max() < OFTEN * rounds / len(counts):
+        return ""
+    slowest = int(counts["device"].iloc[int(last.argmax())])
+    idle = time_by_category(run)
+    waited = 100 * float(idle["idle_s"].sum()) / max(float(idle["total_s"].sum()), 1e-300)
+    more = f"; devices waited {waited:.0f} % of their time" if waited >= 1 else ""
+    return f"Device {slowest} was slow: the last one in {int(last.max())} of {rounds} rounds{more}."
+
+
+def _dead(run: Run) -> str:
+    dead = run.dead
+    if not dead:
+        return ""
+    first = run.spending[run.spending["outcome"] == "died"]["end_s"].min()
+    factor, unit = time_unit(float(first))
+    who = f"device {dead[0]}" if len(dead) == 1 else f"{len(dead)} devices, the first"
+    return f"The battery of {who} ran out after {cell(first / factor)} {unit}."
