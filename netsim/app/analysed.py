@@ -113,44 +113,13 @@ def compared(
     Raises:
         ScenarioError: The runs cannot be grouped so, a name is unknown, or the figure cannot be written.
     """
-    from analysis.comparison.formats import Format, written
-    from analysis.comparison.groups import groups_by
-    from analysis.comparison.pareto import pareto_figure
-    from analysis.comparison.tables import difference_table, differences, side_by_side
-    from analysis.plots.save import save_figure
+    from analysis.comparison.shown import show
     from analysis.runs.files import RunError
-    from analysis.runs.terminal import show_table
 
     try:
-        groups = groups_by(runs, by)
+        show(runs, by, targets, against, modality, format, figure, out)
     except RunError as error:
         raise ScenarioError(str(error)) from None
-    reference = against or next(iter(groups))
-    if reference not in groups:
-        raise ScenarioError(f"--against {reference}: no such group; there are {', '.join(groups)}")
-    known = sorted({str(m or "fused") for run in runs for m in run.metrics["modality"].unique()})
-    if known and modality not in known:
-        raise ScenarioError(f"--modality {modality}: not measured; there are {', '.join(known)}")
-    tables = [("Groups", side_by_side(groups, targets, modality))]
-    if len(groups) > 1:
-        found = differences(groups, reference, targets, modality)
-        tables.append(("Paired by seed", difference_table(found, reference)))
-    for caption, table in tables:
-        if format == "screen":
-            show_table(out, table, caption)
-        else:
-            out.out(written(table, Format(format), caption), highlight=False)
-    surrogates = [run for run in runs if run.surrogate]
-    if surrogates and format == "screen":
-        out.out("surrogate data: accuracies say nothing about the real data set", highlight=False)
-    if figure is not None:
-        if figure.suffix not in (".png", ".pdf", ".svg"):
-            raise ScenarioError(f"--figure: must end in .png, .pdf or .svg (got {str(figure)!r})")
-        try:
-            save_figure(pareto_figure(groups, modality), figure)
-        except OSError as error:
-            raise ScenarioError(f"--figure: {figure}: {error.strerror or error}") from error
-        out.out(f"wrote {figure}", highlight=False)
 
 
 def draw_figures(
