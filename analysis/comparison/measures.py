@@ -1,4 +1,4 @@
-"""Numbers that runs are compared by: accuracy, hours, joules, and what it took to reach an accuracy."""
+"""Numbers that runs are compared by: accuracy, time, energy, and what it took to reach an accuracy."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ class Measure(NamedTuple):
     """A number of a run.
 
     Attributes:
-        name: Column of tables, with the unit.
+        name: Name in tables.
         heavy: Whether its mean may not exist: times and joules of transfers over fading links have no expectation, and
             a target that is never reached takes infinitely long. Then medians and ratios are compared.
-        more_is_better: Whether a higher value is better.
+        units: Units to choose from for a table, as in :mod:`analysis.runs.units`; values here are SI.
     """
 
     name: str
     heavy: bool
-    more_is_better: bool
+    units: str = ""
 
 
-LAST = Measure("accuracy [%]", False, True)
-BEST = Measure("best accuracy [%]", False, True)
-HOURS = Measure("hours", True, False)
-JOULES = Measure("joules of a device", True, False)
+LAST = Measure("accuracy [%]", False)
+BEST = Measure("best accuracy [%]", False)
+TIME = Measure("time", True, "_s")
+ENERGY = Measure("energy of a device", True, "_j")
 
 
-def hours_to(target: float) -> Measure:
-    """Return the measure of simulated hours to an accuracy from 0 to 1."""
-    return Measure(f"hours to {100 * target:g} %", True, False)
+def time_to(target: float) -> Measure:
+    """Return the measure of simulated time to an accuracy from 0 to 1."""
+    return Measure(f"time to {100 * target:g} %", True, "_s")
 
 
-def joules_to(target: float) -> Measure:
-    """Return the measure of joules of an average device to an accuracy from 0 to 1."""
-    return Measure(f"joules to {100 * target:g} %", True, False)
+def energy_to(target: float) -> Measure:
+    """Return the measure of the energy of an average device to an accuracy from 0 to 1."""
+    return Measure(f"energy to {100 * target:g} %", True, "_j")
 
 
 def measured(run: Run, targets: Sequence[float] = (), modality: str = FUSED) -> dict[Measure, float]:
@@ -49,14 +49,14 @@ def measured(run: Run, targets: Sequence[float] = (), modality: str = FUSED) -> 
     found = {
         LAST: 100 * float(summary.loc[modality, "last"]) if known else np.nan,  # type: ignore[arg-type]
         BEST: 100 * float(summary.loc[modality, "best"]) if known else np.nan,  # type: ignore[arg-type]
-        HOURS: float(run.spending["end_s"].max()) / 3600,
-        JOULES: float(energy_by_category(run)["total_j"].mean()),
+        TIME: float(run.spending["end_s"].max()),
+        ENERGY: float(energy_by_category(run)["total_j"].mean()),
     }
     reached = to_target(run, targets)
     reached = reached[reached["modality"] == modality].set_index("target")[["time_s", "energy_j"]]
     costs = {float(str(target)): row for target, row in zip(reached.index, reached.to_numpy(), strict=True)}
     for target in targets:
         time_s, energy_j = np.nan_to_num(costs.get(target, np.array([np.nan, np.nan])), nan=np.inf)
-        found[hours_to(target)] = float(time_s) / 3600
-        found[joules_to(target)] = float(energy_j)
+        found[time_to(target)] = float(time_s)
+        found[energy_to(target)] = float(energy_j)
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.comparison.measures import HOURS, JOULES, LAST, measured
+from analysis.comparison.measures import ENERGY, LAST, TIME, measured
 from analysis.plots.style import PAGE_IN, curve_style, legend_below, new_figure, note_surrogate, styled
 from analysis.runs.run import Run
 from analysis.runs.units import energy_unit, largest, time_unit
@@ -25,8 +25,8 @@ def pareto(groups: Mapping[str, Sequence[Run]], modality: str = FUSED) -> pd.Dat
     rows = []
     for label, runs in groups.items():
         found = [measured(run, (), modality) for run in runs]
-        middle = [float(np.median([one[measure] for one in found])) for measure in (HOURS, JOULES)]
-        rows.append((label, float(np.mean([one[LAST] for one in found])), 3600 * middle[0], middle[1]))
+        middle = [float(np.median([one[measure] for one in found])) for measure in (TIME, ENERGY)]
+        rows.append((label, float(np.mean([one[LAST] for one in found])), middle[0], middle[1]))
     table = pd.DataFrame(rows, columns=["group", "accuracy", "time_s", "energy_j"])
     costs = table[["accuracy", "time_s", "energy_j"]].to_numpy() * [-1.0, 1.0, 1.0]
     beaten = [any(bool((other <= own).all() and (other < own).any()) for other in costs) for own in costs]
@@ -47,7 +47,7 @@ def pareto_figure(groups: Mapping[str, Sequence[Run]], modality: str = FUSED) ->
     for place, row in enumerate(table.itertuples(index=False)):
         found = [measured(run, (), modality) for run in groups[str(row.group)]]
         colour = curve_style(place)["color"]
-        for axes, measure, scale in zip(panels, (HOURS, JOULES), (seconds / 3600, joules), strict=True):
+        for axes, measure, scale in zip(panels, (TIME, ENERGY), (seconds, joules), strict=True):
             x = np.array([one[measure] for one in found]) / scale
             y = np.array([one[LAST] for one in found])
             middle, mean = float(np.median(x)), float(y.mean())

@@ -14,6 +14,7 @@ from analysis.comparison.groups import pairs
 from analysis.comparison.measures import Measure, measured
 from analysis.runs.run import Run
 from analysis.runs.terminal import cell, with_error
+from analysis.runs.units import UNITS, choose
 from analysis.tables import FUSED
 
 LEVEL = 0.95
@@ -23,20 +24,32 @@ LEVEL = 0.95
 def side_by_side(
     groups: Mapping[str, Sequence[Run]], targets: Sequence[float] = (), modality: str = FUSED
 ) -> pd.DataFrame:
-    """Return a row a group: accuracies as mean ± standard error over seeds, hours and joules as median (range).
+    """Return a row a group: accuracies as mean ± standard error over seeds, time and energy as median (range).
 
     Returns:
         Columns ``group``, ``seeds`` and one of text a measure, such as ``accuracy [%]``.
     """
+    found = {label: [measured(run, targets, modality) for run in runs] for label, runs in groups.items()}
+    scales = _scales([one for own in found.values() for one in own])
     rows = []
-    for label, runs in groups.items():
-        found = [measured(run, targets, modality) for run in runs]
-        values = {measure: np.array([one[measure] for one in found]) for measure in found[0]}
-        rows.append(
-            {"group": label, "seeds": len(runs)}
-            | {measure.name: _told(measure, own) for measure, own in values.items()}
-        )
+    for label, own in found.items():
+        row: dict[str, object] = {"group": label, "seeds": len(own)}
+        for measure in own[0]:
+            factor, unit = scales[measure.units]
+            values = np.array([one[measure] for one in own]) / factor
+            row[f"{measure.name} [{unit}]" if unit else measure.name] = _told(measure, values)
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _scales(found: Sequence[Mapping[Measure, float]]) -> dict[str, tuple[float, str]]:
+    """Return factor and name of the unit of times and of energies, which suits the typical value."""
+    scales = {"": (1.0, "")}
+    for units, choice in UNITS.items():
+        values = [value for one in found for measure, value in one.items() if measure.units == units]
+        known = [value for value in values if np.isfinite(value) and value > 0]
+        scales[units] = choose(choice, float(np.median(known)) if known else 1.0)
+    return scales
 
 
 def _told(measure: Measure, values: np.ndarray) -> str:
@@ -89,7 +102,7 @@ def differences(
     """Return how each group differs from ``reference``, paired by seed.
 
     Runs of one seed have the same partition, positions and fading, so much of what differs between seeds cancels.
-    Accuracies are compared by differences. Hours and joules are compared by ratios, as differences of logarithms,
+    Accuracies are compared by differences. Times and energies are compared by ratios, as differences of logarithms,
     for these have a variance even where the values have no mean. p values are corrected for their number (Holm 1979).
     """
     known = {id(run): measured(run, targets, modality) for runs in groups.values() for run in runs}

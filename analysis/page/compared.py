@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from analysis.compare import group_by_scenario, mean_curve
-from analysis.comparison.measures import HOURS, JOULES, LAST, measured
+from analysis.comparison.measures import ENERGY, LAST, TIME, measured
 from analysis.comparison.pareto import pareto
 from analysis.comparison.tables import side_by_side
 from analysis.page.figure import DASHES, Figure, band, layout, numbers
@@ -84,8 +84,8 @@ def _front(groups: Mapping[str, Sequence[Run]]) -> Figure | None:
     for place, row in enumerate(table.itertuples(index=False)):
         found = [measured(run) for run in groups[str(row.group)]]
         xs = {
-            "time": numbers(3600 * one[HOURS] / seconds for one in found),
-            "energy": numbers(one[JOULES] / joules for one in found),
+            "time": numbers(one[TIME] / seconds for one in found),
+            "energy": numbers(one[ENERGY] / joules for one in found),
         }
         traces.append(
             {

@@ -14,12 +14,12 @@ UNITS = {"_s": TIME_UNITS, "_j": ENERGY_UNITS}
 
 def time_unit(largest_s: float) -> tuple[float, str]:
     """Return the factor [s] and the name of a unit of time for values up to ``largest_s``."""
-    return _choose(TIME_UNITS, largest_s)
+    return choose(TIME_UNITS, largest_s)
 
 
 def energy_unit(largest_j: float) -> tuple[float, str]:
     """Return the factor [J] and the name of a unit of energy for values up to ``largest_j``."""
-    return _choose(ENERGY_UNITS, largest_j)
+    return choose(ENERGY_UNITS, largest_j)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         names = [name for name in table.columns if str(name).endswith(suffix)]
         values = np.abs(table[names].to_numpy(dtype=float)).ravel() if names else np.array([])
         values = values[np.isfinite(values) & (values > 0)]
-        factor, unit = _choose(units, float(np.median(values)) if len(values) else 1.0)
+        factor, unit = choose(units, float(np.median(values)) if len(values) else 1.0)
         for name in names:
             table[name] = table[name] / factor
         table = table.rename(columns={name: f"{name.removesuffix(suffix)} [{unit}]" for name in names})
@@ -46,5 +46,6 @@ def largest(values: Iterable[float]) -> float:
     return max(finite, default=1.0) or 1.0
 
 
-def _choose(units: tuple[tuple[float, float, str], ...], value: float) -> tuple[float, str]:
+def choose(units: tuple[tuple[float, float, str], ...], value: float) -> tuple[float, str]:
+    """Return factor and name of the unit that suits a value, of those in ``units``."""
     return next((factor, name) for below, factor, name in units if value < below)

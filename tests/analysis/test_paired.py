@@ -11,7 +11,7 @@ from scipy import stats
 from analysis import Run, RunError
 from analysis.comparison.formats import Format, written
 from analysis.comparison.groups import groups_by, pairs
-from analysis.comparison.measures import HOURS, JOULES, LAST, hours_to, joules_to, measured
+from analysis.comparison.measures import ENERGY, LAST, TIME, energy_to, measured, time_to
 from analysis.comparison.pareto import pareto, pareto_figure
 from analysis.comparison.tables import difference_table, differences, holm, side_by_side
 
@@ -58,9 +58,9 @@ def test_groups_are_told_apart_by_a_key_and_may_differ_in_nothing_else(make: Cal
 
 def test_a_target_that_is_not_reached_takes_for_ever(make: Callable[..., Run]) -> None:
     found = measured(make("a", 1, [0.2, 0.6], hours=2, joules=5), [0.5, 0.9])
-    assert (found[LAST], found[HOURS], found[JOULES]) == (pytest.approx(60.0), 4.0, 10.0)
-    assert (found[hours_to(0.5)], found[joules_to(0.5)]) == (4.0, 10.0)
-    assert (found[hours_to(0.9)], found[joules_to(0.9)]) == (math.inf, math.inf)
+    assert (found[LAST], found[TIME], found[ENERGY]) == (pytest.approx(60.0), 14400.0, 10.0)
+    assert (found[time_to(0.5)], found[energy_to(0.5)]) == (14400.0, 10.0)
+    assert (found[time_to(0.9)], found[energy_to(0.9)]) == (math.inf, math.inf)
 
 
 def test_differences_are_paired_by_seed(make: Callable[..., Run]) -> None:
@@ -70,13 +70,13 @@ def test_differences_are_paired_by_seed(make: Callable[..., Run]) -> None:
     groups = {"a": a, "b": b}
     assert [(one.seed, other.seed) for one, other in pairs(b, a)] == [(1, 1), (2, 2), (3, 3)]
     found = {one.measure: one for one in differences(groups, "a")}
-    points, hours = found[LAST], found[HOURS]
+    points, hours = found[LAST], found[TIME]
     assert (points.pairs, points.value) == (3, pytest.approx(2.0))
     assert points.p == pytest.approx(2 * stats.t.sf(2 * math.sqrt(3), df=2))
     half = stats.t.ppf(0.975, df=2) / math.sqrt(3)
     assert (points.low, points.high) == (pytest.approx(2 - half), pytest.approx(2 + half))
     assert (hours.value, hours.p) == (pytest.approx(2.0), 0.0)
-    assert found[JOULES].value == pytest.approx(1.0) and found[JOULES].p == 1.0
+    assert found[ENERGY].value == pytest.approx(1.0) and found[ENERGY].p == 1.0
     told = difference_table(list(found.values()), "a")
     assert told.iloc[0]["against a, 95 % interval"].startswith("+2.00 (")
     assert told.iloc[2]["against a, 95 % interval"] == "× 2 (2 to 2)"
@@ -91,9 +91,9 @@ def test_p_values_are_corrected_as_holm_did() -> None:
 def test_side_by_side_shows_medians_of_what_has_no_mean(make: Callable[..., Run]) -> None:
     runs = [make("a", seed, [0.5], hours=h) for seed, h in ((1, 1.0), (2, 2.0), (3, 90.0))]
     row = side_by_side({"a": runs}, [0.4, 0.6]).iloc[0]
-    assert row["hours"] == "2 (1 to 90)"
-    assert row["hours to 60 %"] == "never"
-    assert row["hours to 40 %"] == "2 (1 to 90)"
+    assert row["time [h]"] == "2 (1 to 90)"
+    assert row["time to 60 % [h]"] == "never"
+    assert row["time to 40 % [h]"] == "2 (1 to 90)"
 
 
 def test_the_front_is_what_nobody_beats(make: Callable[..., Run]) -> None:
