@@ -29,7 +29,7 @@ MADE = r"beta_(priv|sh)_\w+|\w+_aux1|a1_s1_t1"
 """Names that are put together while the program runs, or of files of a data set."""
 
 SOURCE = r"py|ipynb|ya?ml|toml|md"
-DATA = r"parquet|json|sha256|csv|npz|txt|png|mat|wav|gz|ogg|mp4|graphml"
+DATA = r"html|parquet|json|sha256|csv|npz|txt|png|mat|wav|gz|ogg|mp4|graphml"
 ELSEWHERE = {
     "np": "numpy",
     "torch": "torch",
