@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from netsim.app.build import build
 from netsim.app.recorded import Ended, recorder_in, run_recorded
+from netsim.app.trackers import TRACKERS, Tracker
 from netsim.core.errors import ScenarioError, reason
 from netsim.scenario.loading import Plan
 
@@ -52,6 +53,22 @@ class Running:
         self.totals, self._recorder = recorder_in(runs, run_id, self.simulation)
         self.folder = self._recorder.folder
         self._build_s = time.perf_counter() - begin
+
+    def track(self, names: Sequence[str]) -> list[Tracker]:
+        """Make trackers watch the run, and return them; who calls this closes them.
+
+        Raises:
+            ScenarioError: One cannot begin.
+        """
+        settings = self.plan.scenario.model_dump(mode="json")
+        trackers: list[Tracker] = []
+        for name in names:
+            try:
+                trackers.append(TRACKERS[name](self.totals, self.folder, settings))
+            except Exception as error:
+                raise ScenarioError(f"--track {name}: {' '.join(str(error).split())}") from error
+            self.simulation.watch(trackers[-1])
+        return trackers
 
     def run(self, screen: AbstractContextManager[Any]) -> Ended:
         """Run it with ``screen`` open, and end its records whatever it ends with.

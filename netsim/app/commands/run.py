@@ -40,6 +40,14 @@ def run(
     cache: Cache = Path(".cache"),
     plots: Plots = True,
     quiet: Quiet = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Pass numbers of each round on to tensorboard, mlflow or wandb (offline); may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per round, and one at the end, for scripts.")
     ] = False,
@@ -56,6 +64,10 @@ def run(
     with said_in_short(errors):
         plan = planned(file, settings, seed, rounds, out)
 
+        from netsim.app.trackers import check_trackers
+
+        check_trackers(track or [])
+
         from netsim.app.analysed import draw_run, sentence_of
         from netsim.app.progress import JsonLines, Screen
         from netsim.app.running import Running
@@ -70,6 +82,7 @@ def run(
             out.print(
                 "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
             )
+        trackers = running.track(track or [])
         json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
         screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if as_json:
@@ -77,8 +90,12 @@ def run(
         elif not quiet:
             screen = Screen(out, totals, plan.scenario.rounds)
             simulation.watch(screen)
-        ended = running.run(screen)
-        for note in running.notes(ended):
+        try:
+            ended = running.run(screen)
+        finally:
+            for tracker in trackers:
+                tracker.close()
+        for note in [*running.notes(ended), *(tracker.problem for tracker in trackers if tracker.problem)]:
             errors.out(f"note: {note}", highlight=False)
         if plots and ended.error is None and not come():
             draw_run(folder, errors)
