@@ -1,7 +1,6 @@
 """Numbers of a run passed on to other programs."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
