@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -34,6 +34,9 @@ from rich.table import Table
 
 from netsim.core.errors import ScenarioError, reason
 from netsim.scenario.sweep import Case, Cases, short
+
+if TYPE_CHECKING:
+    from netsim.app.sweeping_ray import OnRay
 
 MEMORY_BYTES = 1.5e9
 """Memory that a run is expected to need; no more runs at a time than have it."""
@@ -77,7 +80,9 @@ class Sweeping:
         problems: What the runs that failed have said, by name.
     """
 
-    def __init__(self, cases: Cases, runs: Path, cache: Path, workers: int, out: Console) -> None:
+    def __init__(
+        self, cases: Cases, runs: Path, cache: Path, workers: int, out: Console, ray: OnRay | None = None
+    ) -> None:
         """Find what is done already.
 
         Args:
@@ -86,7 +91,9 @@ class Sweeping:
             cache: Folder for pre-processed and generated data.
             workers: Runs at a time.
             out: Where the progress is shown.
+            ray: Does the runs on Ray; None: they are processes of this machine.
         """
+        self._ray = ray
         self._cases, self._cache, self._workers, self._out = cases, cache, workers, out
         self.place = Place(runs / cases.name, cases.plan.scenario.name)
         self.problems: dict[str, str] = {}
@@ -172,6 +179,9 @@ class Sweeping:
         words = [sys.executable, "-m", "netsim", "run", str(self._cases.plan.file), "--json", "--no-plots"]
         words += ["--runs", str(self.place.folder), "--run-id", case.name, "--cache", str(self._cache)]
         words += [word for setting in case.settings for word in ("--set", setting)]
+        if self._ray is not None:
+            code, told = self._ray.run(words, {"OMP_NUM_THREADS": "1"})
+            return _complaint(code, told)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with tempfile.TemporaryFile("w+") as complaints:
             with self._lock:
@@ -198,12 +208,12 @@ class Sweeping:
             with self._lock:
                 self._children.discard(child)
             complaints.seek(0)
-            told = [text.strip() for text in complaints if text.strip()] or [
-                f"ended with status {child.returncode}"
-            ]
-        return told[-1].removeprefix("error: ") if child.returncode else ""
+            told = [text.strip() for text in complaints if text.strip()]
+        return _complaint(child.returncode, told)
 
     def _stop(self) -> None:
+        if self._ray is not None:
+            self._ray.close()
         with self._lock:
             self._stopped = True
             for child in self._children:
@@ -223,6 +233,11 @@ class Sweeping:
             for modality, own in (summary.get("accuracy") or {}).items():
                 row[f"accuracy {modality}"] = own["final"]
         return row
+
+
+def _complaint(code: int, told: list[str]) -> str:
+    """Return why a run failed, its last line; nothing if it did not."""
+    return (told or [f"ended with status {code}"])[-1].removeprefix("error: ") if code else ""
 
 
 def finished(folder: Path) -> bool:

@@ -198,3 +198,29 @@ def test_two_sweeps_do_not_share_a_folder(sweep: Any, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["sweep", str(sweep()), "--runs", str(tmp_path / "r")])
     assert done.exit_code == 2 and "another sweep" in done.output
     assert not (tmp_path / "r" / "wide" / "three").exists()
+
+
+def test_ray_does_the_same_runs(sweep: Any, tmp_path: Path) -> None:
+    """Numbers of a sweep on Ray are those of one in processes; a run that fails there is named, too."""
+    pytest.importorskip("ray")
+    file = sweep(grid={"learner.bits": [1e5, 1e6]}, seeds=1)
+    tables = {}
+    for executor in ("processes", "ray"):
+        words = [
+            "sweep",
+            str(file),
+            "--runs",
+            str(tmp_path / executor),
+            "--executor",
+            executor,
+            "--workers",
+            "2",
+            "-q",
+        ]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        tables[executor] = pd.read_csv(tmp_path / executor / "wide" / "sweep.csv").drop(columns="folder")
+    assert tables["ray"].equals(tables["processes"])
+    assert list(tables["ray"]["status"]) == ["finished", "finished"]
+    code = CliRunner().invoke(app, ["sweep", str(file), "--executor", "paper"])
+    assert code.exit_code == 2 and "must be processes or ray" in code.output

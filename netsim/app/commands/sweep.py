@@ -22,6 +22,13 @@ def sweep(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; default: as many as cores and memory allow.")
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="processes of this machine, or ray: this machine or a cluster.")
+    ] = "processes",
+    address: Annotated[
+        str | None,
+        typer.Option(help="With ray: a cluster, as ray://host:port or host:port.", show_default=False),
+    ] = None,
     cache: Cache = Path(".cache"),
     quiet: Quiet = False,
 ) -> None:
@@ -37,7 +44,17 @@ def sweep(
 
         from netsim.app.sweeping import Sweeping, compared, default_workers
 
-        sweeping = Sweeping(cases, runs, cache, workers or default_workers(), out)
+        ray = None
+        if executor not in ("processes", "ray"):
+            raise ScenarioError(f"--executor: must be processes or ray (got {executor!r})")
+        if address is not None and executor != "ray":
+            raise ScenarioError("--address: goes with --executor ray")
+        if executor == "ray":
+            from netsim.app.sweeping_ray import OnRay
+
+            ray = OnRay(address)
+        count = workers or (ray.workers if ray else default_workers())
+        sweeping = Sweeping(cases, runs, cache, count, out, ray)
         try:
             rows = sweeping.run()
         except KeyboardInterrupt:
@@ -46,6 +63,9 @@ def sweep(
                 highlight=False,
             )
             raise typer.Exit(INTERRUPTED) from None
+        finally:
+            if ray:
+                ray.close()
         out.print(compared(rows))
         out.print(f"wrote {sweeping.place.folder / 'sweep.csv'}", markup=False)
         if quiet:

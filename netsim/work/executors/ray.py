@@ -52,10 +52,10 @@ class Ray(Pooled):
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         options = options or RayOptions()
-        self._ray = _import()
+        self._ray = import_ray()
         self._started = not self._ray.is_initialized()
         if self._started or options.address is not None:
-            _connect(self._ray, options)
+            connect(self._ray, options)
         cores = int(self._ray.cluster_resources().get("CPU", 1))
         super().__init__(options, stacking, workers=options.workers or max(1, cores))
         self._sender: Sender[Any] = Sender(lambda buffers: self._ray.put(_arrays(buffers)))
@@ -92,7 +92,12 @@ class Ray(Pooled):
             self._ray.shutdown()
 
 
-def _import() -> Any:
+def import_ray() -> Any:
+    """Return Ray, told to report nothing to anybody.
+
+    Raises:
+        ScenarioError: It is not installed.
+    """
     # Ray reads these variables when it is imported. The first one switches off its usage reports.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")  # waits at a SIGTERM while it starts
@@ -105,7 +110,7 @@ def _import() -> Any:
     return ray
 
 
-def _connect(ray: Any, options: RayOptions) -> None:
+def connect(ray: Any, options: RayOptions) -> None:
     """Start Ray on this machine, or find the cluster.
 
     Raises:
