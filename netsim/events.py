@@ -153,7 +153,14 @@ class TransferRow(NamedTuple):
     energy_j: Annotated[float, "energy that the sender spent on it [J]"]
     gain: Annotated[float, "amplitude gain g at the start"]
     snr_db: Annotated[float, "signal-to-noise ratio p g²/(B N0) at the start [dB]"]
-    outcome: Annotated[str, "'delivered', 'outage', 'sender_died', 'receiver_died' or 'cut_off'"]
+    outcome: Annotated[
+        str, "'delivered', 'lost' (a block of it), 'outage', 'sender_died', 'receiver_died' or 'cut_off'"
+    ]
+    lost_bits: Annotated[
+        float,
+        "bits on the air that brought the receiver nothing: of lost blocks, of repetitions for others, of a block cut "
+        "short [bit]; sent_bits and these are what was on the air; only where radio.rate loses blocks",
+    ] = 0.0
 
 
 SINGLE = (str, int, float, np.generic)
@@ -245,6 +252,7 @@ class TransferBatch:
     gain: NDArray[np.float64]
     snr_db: NDArray[np.float64]
     outcome: str | Sequence[str]
+    lost_bits: float | NDArray[np.float64] = 0.0
 
     def __len__(self) -> int:
         return len(self.receiver)

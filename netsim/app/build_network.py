@@ -8,19 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 import simpy
 
 from netsim.app.path_losses import losses_db
+from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.events import Observer
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
-from netsim.scenario.model import Devices, Difference, RadioOptions
+from netsim.scenario.model import Devices, Difference, RadioOptions, ServerOptions
 from netsim.world.devices import Device, Processor
 from netsim.world.edge_server import EdgeServer
 from netsim.world.network import Network
 from netsim.world.radio import Air, Radio
 from netsim.world.radio.access import Access, Shared, Uplink
-from netsim.world.radio.units import db_to_power, dbm_to_w
+from netsim.world.radio.rate import Rate
+from netsim.world.radio.units import db_to_power, dbm_to_w, power_to_db
 from netsim.world.topology.star import draw_star
 from netsim.world.topology.topology import Topology, draw_topology
+
+End = Devices | ServerOptions
+"""Both ends of a radio's links have antennas and receivers."""
 
 
 def build_network(
@@ -41,15 +46,18 @@ def build_network(
     scenario, parts = plan.scenario, plan.parts
     with plan.named():
         stragglers = parts["devices.stragglers"].make(scenario.devices.count, scenario.seed)
-    channel = parts["radio.channel"].make(scenario.seed)
+    channel, rate = parts["radio.channel"].make(scenario.seed, scenario.radio.carrier_hz), _rate(plan)
 
-    def radio_of(path_loss_key: str, access: Access, bandwidth_hz: float) -> Radio:
-        air = _air(scenario.radio, bandwidth_hz)
+    def radio_of(
+        path_loss_key: str, access: Access, bandwidth_hz: float, sender: End, receiver: End
+    ) -> Radio:
+        air = _air(scenario.radio, rate, bandwidth_hz, sender, receiver)
         return Radio(
             env, air, channel, access, losses_db(plan, path_loss_key, topology), observer.on_transfers
         )
 
-    radio = radio_of("radio.path_loss", parts["radio.access"].make(env), scenario.radio.bandwidth_hz)
+    access, ends = parts["radio.access"].make(env), scenario.devices
+    radio = radio_of("radio.path_loss", access, scenario.radio.bandwidth_hz, ends, ends)
     server = _server(plan, env, radio_of) if parts["protocol"].cls.needs_server else None
     return Network(env, devices, topology, radio, stragglers, server)
 
@@ -93,23 +101,44 @@ def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology
     )
 
 
-def _air(options: RadioOptions, bandwidth_hz: float) -> Air:
-    """Gather what all links of a radio with ``bandwidth_hz`` have in common."""
+def _rate(plan: Plan) -> Rate:
+    """Make the rate that the scenario names.
+
+    Raises:
+        ScenarioError: It is not positive where it says that it is.
+    """
+    part = plan.parts["radio.rate"]
+    rate: Rate = part.make(plan.scenario.seed)
+    least = rate.least_snr
+    for snr in [*([least] if least > 0 else []), *(10.0**k for k in range(-6, 13) if 10.0**k > least)]:
+        found = rate.rate_bps(1.0, snr)
+        if not 0 < found < math.inf:
+            raise ScenarioError(
+                f"{plan.file}: radio.rate: {part.name!r} gives {found!r} bit/s in 1 Hz at an SNR of "
+                f"{power_to_db(snr):.1f} dB; rate_bps must be positive, at least from least_snr on"
+            )
+    return rate
+
+
+def _air(options: RadioOptions, rate: Rate, bandwidth_hz: float, sender: End, receiver: End) -> Air:
+    """Gather what the links of a radio have in common, all from a ``sender`` to a ``receiver``."""
     threshold_db = options.outage_snr_db
     return Air(
         bandwidth_hz,
-        dbm_to_w(options.noise_dbm_per_hz),
-        db_to_power(threshold_db) if threshold_db is not None else 0.0,
+        dbm_to_w(options.noise_dbm_per_hz + receiver.noise_figure_db),
+        max(db_to_power(threshold_db) if threshold_db is not None else 0.0, rate.least_snr),
         options.acknowledgement_bits,
+        rate,
+        sender.antenna_gain_dbi + receiver.antenna_gain_dbi,
     )
 
 
 def _server(
-    plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float], Radio]
+    plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float, End, End], Radio]
 ) -> EdgeServer:
-    """Make the edge server, with radios that ``radio_of`` makes of path loss, access and bandwidth."""
+    """Make the edge server, with radios that ``radio_of`` makes of path loss, access, bandwidth and both ends."""
     scenario, options = plan.scenario, plan.scenario.server
-    uplink, downlink = options.uplink, options.downlink
+    uplink, downlink, devices = options.uplink, options.downlink, scenario.devices
     division = Uplink(env, uplink.division == "redivided")
     return EdgeServer(
         node=Device(
@@ -121,9 +150,11 @@ def _server(
             options.rx_power_w,
             options.idle_power_w,
         ),
-        uplink=radio_of("server.uplink.path_loss", division, uplink.bandwidth_hz),
+        uplink=radio_of("server.uplink.path_loss", division, uplink.bandwidth_hz, devices, options),
         division=division,
-        downlink=radio_of("server.downlink.path_loss", Shared(NoOptions(), env), downlink.bandwidth_hz),
+        downlink=radio_of(
+            "server.downlink.path_loss", Shared(NoOptions(), env), downlink.bandwidth_hz, options, devices
+        ),
         broadcasts=downlink.mode == "broadcast",
         selection=plan.parts["server.selection"].make(scenario.seed),
     )

@@ -86,6 +86,7 @@ def recorder_in(
             simulation.links(),
             simulation.modalities,
             scenario.records.transfers,
+            simulation.plan.parts["radio.rate"].cls.lossy,
         )
     except OSError as error:
         raise ScenarioError(

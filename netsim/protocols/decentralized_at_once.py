@@ -29,6 +29,7 @@ def undisturbed(network: Network, learner: Learner) -> bool:
         and all(device.unlimited is not None for device in network.devices)
         and radio.access.dedicated
         and radio.channel.steady
+        and not radio.air.rate.lossy
         and not radio.air.acknowledgement_bits
     )
 

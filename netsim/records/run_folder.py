@@ -106,6 +106,7 @@ class Recorder(Observer):
         links: RowBatch,
         modalities: Sequence[str],
         transfers: Literal["all", "summary"] | int = "all",
+        lossy: bool = False,
     ) -> None:
         self.folder = folder
         self.metadata: dict[str, Any] = {"schema": SCHEMA, "status": "running", **metadata}
@@ -121,7 +122,7 @@ class Recorder(Observer):
         self._every = {"all": 1, "summary": 0}[transfers] if isinstance(transfers, str) else transfers
         self._rounds = BatchWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
         self._outside = BatchWriter(folder, "outside")
-        self._transfers = BatchWriter(folder, "transfers")
+        self._transfers = BatchWriter(folder, "transfers", without=() if lossy else ("lost_bits",))
         self._metrics = TableWriter(folder, "metrics")
         self._of_some_runs: dict[str, TableWriter] = {}
         self._writers: tuple[TableWriter, ...] = (

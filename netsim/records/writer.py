@@ -22,9 +22,9 @@ _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 _WHOLE = ".whole"
 
 
-def schema_of(table: str, extra: Sequence[str] = ()) -> pa.Schema:
-    """Return the Arrow schema of ``table``, with the columns ``extra`` of whole numbers after its own."""
-    own = [(column.name, _ARROW[column.type]) for column in columns(table)]
+def schema_of(table: str, extra: Sequence[str] = (), without: Sequence[str] = ()) -> pa.Schema:
+    """Return the Arrow schema of ``table``, without some last columns and with ``extra`` ones of whole numbers."""
+    own = [(column.name, _ARROW[column.type]) for column in columns(table) if column.name not in without]
     return pa.schema([*own, *((name, pa.int64()) for name in extra)])
 
 
@@ -37,10 +37,12 @@ class TableWriter:
     it does not depend on the times of writing. Where a disk has no links, only ``analysis`` finds the parts.
     """
 
-    def __init__(self, folder: Path, table: str, extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, table: str, extra: Sequence[str] = (), without: Sequence[str] = ()
+    ) -> None:
         self.path = folder / f"{table}.parquet"
         self._folder = folder / f".{table}.parquet.parts"
-        self.schema = schema_of(table, extra)
+        self.schema = schema_of(table, extra, without)
         self._rows: list[tuple[Any, ...]] = []
         self._parts = 0
         self._unwritten: list[pa.Table] = []  # in no part yet
@@ -133,8 +135,10 @@ class TableWriter:
 class BatchWriter(TableWriter):
     """A writer of a table of batches: each column is an array, a sequence of texts, or one value for all rows."""
 
-    def __init__(self, folder: Path, table: str, extra: Sequence[str] = ()) -> None:
-        super().__init__(folder, table, extra)
+    def __init__(
+        self, folder: Path, table: str, extra: Sequence[str] = (), without: Sequence[str] = ()
+    ) -> None:
+        super().__init__(folder, table, extra, without)
         self._lengths: list[int] = []
 
     def add_batch(self, columns: Sequence[Any], count: int) -> None:

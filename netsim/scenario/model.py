@@ -18,6 +18,7 @@ from netsim.world.radio.units import LARGEST_DB
 
 Joules = Annotated[float, Field(gt=0, allow_inf_nan=True)]
 Decibels = Annotated[float, Field(ge=-LARGEST_DB, le=LARGEST_DB)]
+NoiseFigure = Annotated[float, Field(ge=0, le=LARGEST_DB)]
 
 
 class Component(BaseModel):
@@ -107,6 +108,12 @@ class Devices(Options):
     idle_power_w: float = Field(
         0.0, ge=0, description="power while neither computing, sending nor receiving [W]"
     )
+    antenna_gain_dbi: Decibels = Field(
+        0.0, description="gain of a device's antenna, sending and receiving [dBi]"
+    )
+    noise_figure_db: NoiseFigure = Field(
+        0.0, description="what a device's receiver adds to the noise density [dB]"
+    )
     stragglers: Named = Field(_component("none"), description="who is slow, and by how much")
     classes: dict[Annotated[str, Field(min_length=1)], DeviceClass] = Field(
         {}, description="kinds of devices by name: what each changes"
@@ -141,6 +148,7 @@ class RadioOptions(Options):
     )
     path_loss: Named = Field(_component("free_space"), description="loss without fading")
     channel: Named = Field(_component("rayleigh"), description="small-scale fading")
+    rate: Named = Field(_component("shannon"), description="rate of a transfer, and what is lost on the way")
     access: Named = Field(_component("dedicated"), description="how bandwidth is divided among transfers")
 
 
@@ -179,6 +187,8 @@ class ServerOptions(Options):
     idle_power_w: float = Field(
         0.0, ge=0, description="power while neither computing, sending nor receiving [W]"
     )
+    antenna_gain_dbi: Decibels = Field(0.0, description="gain of its antenna, sending and receiving [dBi]")
+    noise_figure_db: NoiseFigure = Field(0.0, description="what its receiver adds to the noise density [dB]")
     selection: Named = Field(_component("uniform"), description="which devices take part in a round")
     uplink: UplinkOptions = Field(UplinkOptions(), description="from the devices to the server")
     downlink: DownlinkOptions = Field(DownlinkOptions(), description="from the server to the devices")
@@ -337,6 +347,7 @@ COMPONENTS: dict[tuple[str, ...], str] = {
     ("topology", "links"): "links",
     ("radio", "path_loss"): "path_losses",
     ("radio", "channel"): "channels",
+    ("radio", "rate"): "rates",
     ("radio", "access"): "accesses",
     ("protocol",): "protocols",
     ("server", "selection"): "selections",

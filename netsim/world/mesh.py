@@ -19,7 +19,6 @@ from netsim.events import TransferBatch
 from netsim.world.devices.device import Device
 from netsim.world.devices.meters import Meters
 from netsim.world.radio.radio import Radio
-from netsim.world.radio.rate import shannon_rates_bps
 from netsim.world.radio.units import powers_to_db
 from netsim.world.transfers import Messages, Sorting, Transfers
 
@@ -261,9 +260,9 @@ class Mesh:
     def _both_ways(self, snr: Floats) -> Floats:
         """Return the rate [bit/s] and the SNR [dB] of each link, computed once for both ways of equal SNR."""
         own = (self.sender < self.receiver) | (snr != snr[self.inward])
-        ratios = snr[own].tolist()
+        ratios, air = snr[own].tolist(), self._radio.air
         found = np.empty((2, len(snr)))
-        found[:, own] = shannon_rates_bps(self._radio.air.bandwidth_hz, ratios), powers_to_db(ratios)
+        found[:, own] = air.rate.rates_bps(air.bandwidth_hz, ratios), powers_to_db(ratios)
         found[:, ~own] = found[:, self.inward[~own]]
         return found
 

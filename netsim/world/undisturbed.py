@@ -19,7 +19,7 @@ from netsim.world.devices.device import Device
 from netsim.world.devices.unlimited import UnlimitedMeter
 from netsim.world.edge_server import EdgeServer
 from netsim.world.radio.access import Band
-from netsim.world.radio.rate import shannon_rate_bps, shannon_rates_bps
+from netsim.world.radio.air import Air
 from netsim.world.radio.sharing import Sharing
 from netsim.world.radio.units import powers_to_db
 
@@ -88,7 +88,10 @@ class StarLinks:
             self.server.broadcasts
             and len(self.meters) == len(self.devices)
             and all(
-                radio.channel.steady and not radio.air.outage_snr and not radio.air.acknowledgement_bits
+                radio.channel.steady
+                and not radio.air.rate.lossy
+                and not radio.air.outage_snr
+                and not radio.air.acknowledgement_bits
                 for radio in radios
             )
             and all(float(links.gains(round).snr.min()) > 0 for links in (self._down, self._up))
@@ -98,7 +101,7 @@ class StarLinks:
         """Send ``size_bits`` to all devices in one transmission from ``begin_s`` [s] on; return its end [s]."""
         downlink, node, found = self.server.downlink, self.server.node, self._down.gains(round)
         downlink.note_use(self._down, found.power_gain.tolist())
-        rate_bps = shannon_rates_bps(downlink.air.bandwidth_hz, found.snr.tolist()).min()
+        rate_bps = downlink.air.rate.rates_bps(downlink.air.bandwidth_hz, found.snr.tolist()).min()
         duration_s = float(size_bits / rate_bps)
         end_s = begin_s + duration_s
         assert node.unlimited is not None
@@ -159,7 +162,7 @@ class StarLinks:
                 first.append(chain)
         first.sort(key=attrgetter("begin_s"))
         uplink, band = self.server.uplink, self.server.division.band(-1, self.server.number)
-        ended = (_sharing if band.shared else _apart)(first, band, uplink.air.bandwidth_hz)
+        ended = (_sharing if band.shared else _apart)(first, band, uplink.air)
         for upload in ended:
             upload.meter.add(
                 "sending", upload.sender.tx_power_w, upload.begin_s, upload.end_s, upload.duration_s
@@ -210,10 +213,10 @@ class StarLinks:
         )
 
 
-def _sharing(uploads: Sequence[Upload], band: Band, bandwidth_hz: float) -> list[Upload]:
+def _sharing(uploads: Sequence[Upload], band: Band, air: Air) -> list[Upload]:
     """Find the ends of uploads among which the band is redivided whenever one begins or ends; return all by ends."""
     coming, ended = deque(uploads), []
-    sharing: Sharing[Upload] = Sharing(bandwidth_hz, 0.0)
+    sharing: Sharing[Upload] = Sharing(air, 0.0)
     next_end_s = math.inf
 
     def join(upload: Upload, now_s: float) -> None:
@@ -237,14 +240,14 @@ def _sharing(uploads: Sequence[Upload], band: Band, bandwidth_hz: float) -> list
     return ended
 
 
-def _apart(uploads: Sequence[Upload], band: Band, bandwidth_hz: float) -> list[Upload]:
+def _apart(uploads: Sequence[Upload], band: Band, air: Air) -> list[Upload]:
     """Find the ends of uploads that each have an equal part of the band; return all by ends."""
     ended = []
     for first in uploads:
         upload: Upload | None = first
         while upload is not None:
             upload.density = band.density
-            rate_bps = shannon_rate_bps(bandwidth_hz * band.share, upload.snr * band.density)
+            rate_bps = air.rate.rate_bps(air.bandwidth_hz * band.share, upload.snr * band.density)
             upload.airtime_s = upload.duration_s = upload.size_bits / rate_bps
             upload.end_s = upload.begin_s + upload.duration_s
             ended.append(upload)

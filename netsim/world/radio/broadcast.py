@@ -13,7 +13,6 @@ import simpy
 from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.radio.radio import Radio
-from netsim.world.radio.rate import shannon_rate_bps
 from netsim.world.radio.units import power_to_db
 
 
@@ -21,6 +20,7 @@ from netsim.world.radio.units import power_to_db
 class _Reception:
     """The state of one receiver of a broadcast."""
 
+    number: int
     device: Device
     listening: ExitStack
     sent_bits: float = 0.0
@@ -28,6 +28,8 @@ class _Reception:
     energy_j: float = 0.0
     gain: float = math.nan
     snr: float = math.nan
+    snr_now: float = math.nan
+    lost_bits: float = 0.0
     outcome: str = ""
     end_s: float = field(default=math.nan)
 
@@ -43,7 +45,8 @@ def broadcast(
 ) -> Generator[simpy.Event, Any, dict[int, str]]:
     """Send ``size_bits`` to all ``receivers`` in one transmission (a SimPy process); return outcomes by number.
 
-    The rate is that of the worst link, so that every receiver can decode it; it follows the gains when they change.
+    The rate is that of the worst link, so that every receiver can decode it; it follows the gains when they change. A
+    block that any receiver misses is sent again, to all that still lack something.
     The sender draws its power once. A receiver that is in outage for the round is left out; one that dies is left out
     from then on. In the records each receiver has a row; the energy of a moment is divided equally among the
     receivers at that moment.
@@ -52,13 +55,16 @@ def broadcast(
     if size_bits <= 0 or not receivers:
         return {device.number: "delivered" for device in receivers}
     band = radio.access.band(sender.number, -1)
-    parties = [_Reception(device, ExitStack()) for device in receivers]
+    parties = [_Reception(number, device, ExitStack()) for number, device in enumerate(receivers)]
     listening = list(parties)
+    blocks = air.rate.blocks(size_bits, len(parties), kind, sender.number, -1, round)
     for party in parties:
         party.listening.enter_context(party.device.listening())
 
     def leave(party: _Reception, outcome: str) -> None:
         party.outcome, party.end_s = outcome, env.now
+        if blocks is not None:
+            party.lost_bits = blocks.lost_bits(party.number)
         party.listening.close()
         listening.remove(party)
 
@@ -74,6 +80,7 @@ def broadcast(
                     continue
                 ratio, gain, link_until_s = radio.look(sender, party.device.number, round)
                 ratio *= band.density
+                party.snr_now = ratio
                 if math.isnan(party.gain):
                     party.gain, party.snr = gain, ratio
                 on_air = ratio > 0 and ratio >= air.outage_snr
@@ -83,7 +90,7 @@ def broadcast(
                     leave(party, "outage")
                     continue
                 rate_bps = min(
-                    rate_bps, shannon_rate_bps(air.bandwidth_hz * band.share, ratio) if on_air else 0.0
+                    rate_bps, air.rate.rate_bps(air.bandwidth_hz * band.share, ratio) if on_air else 0.0
                 )
                 until_s = min(until_s, link_until_s)
             if not listening:
@@ -107,12 +114,20 @@ def broadcast(
                     size_bits if through else min(party.sent_bits + rate_bps * spent_s, size_bits)
                 )
             left_bits = 0.0 if through else max(left_bits - rate_bps * spent_s, 0.0)
+            if blocks is not None:
+                worst = min(party.snr_now for party in listening)
+                loss = {party.number: air.rate.loss(party.snr_now, worst) for party in listening}
+                left_bits = blocks.sent(left_bits, loss)
+                for party in list(listening):
+                    party.sent_bits = blocks.arrived_bits(party.number)
+                    if party.sent_bits == size_bits:
+                        leave(party, "delivered")
             if left_bits > 0 and (not sender.alive or (stop is not None and stop.processed)):
                 for party in list(listening):
                     leave(party, "cut_off" if sender.alive else "sender_died")
     sender.meter.stop(draw, duration_s)
     for party in list(listening):
-        leave(party, "delivered")
+        leave(party, "delivered" if blocks is None else "lost")
     for party in parties:
         radio.record(
             TransferBatch.of(
@@ -130,6 +145,7 @@ def broadcast(
                     gain=party.gain,
                     snr_db=power_to_db(party.snr) if not math.isnan(party.snr) else math.nan,
                     outcome=party.outcome,
+                    lost_bits=party.lost_bits,
                 )
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,13 +16,20 @@ from netsim.core.philox import Draws
 
 
 class Channel(ABC):
-    """A fading model: the power gain of a link at a moment, relative to path loss."""
+    """A fading model: the power gain of a link at a moment, relative to path loss.
+
+    Attributes:
+        Options: The model of the scenario's block.
+        seed: The run's seed.
+        carrier_hz: The carrier, for models of moving devices [Hz].
+    """
 
     Options: ClassVar[type[Options]] = NoOptions
 
-    def __init__(self, options: Any, seed: int) -> None:
+    def __init__(self, options: Any, seed: int, carrier_hz: float = 2.6e9) -> None:
         self.options = options
         self.seed = seed
+        self.carrier_hz = carrier_hz
 
     @property
     def mean_power(self) -> float:
@@ -68,19 +76,18 @@ class NoFading(Channel):
         return 1.0, math.inf
 
 
-class Rayleigh(Channel):
-    r"""Rayleigh block fading, drawn per round or per coherence time.
+class BlockFading(Channel):
+    r"""Fading whose gain holds for a round or for a coherence time; derive from it and say what a gain is.
 
-    The power gain is exponential. Its mean depends on the normalisation: ``mean_amplitude`` (the DMML-KD paper:
-    the *amplitude* has mean :math:`10^{-PL/20}`, so :math:`E[g^2] = (4/\pi) 10^{-PL/10}`, 1.05 dB more power) or
-    ``unit_power`` (most other work: :math:`E[g^2] = 10^{-PL/10}`).
+    Its mean power depends on the normalisation: ``mean_amplitude`` (the DMML-KD paper: the *amplitude* has mean
+    :math:`10^{-PL/20}`) or ``unit_power`` (most other work: :math:`E[g^2] = 10^{-PL/10}`).
 
     A gain is a function of the run's seed, the link's ends and the number of the round or of the coherence time
     (:class:`netsim.core.philox.Draws`), not of the order of calls. With ``reciprocal`` both directions share it.
     """
 
     class Options(Options):
-        """Block ``radio.channel`` with name ``rayleigh``."""
+        """Options of all fading in blocks."""
 
         normalisation: Literal["mean_amplitude", "unit_power"] = Field(
             "mean_amplitude",
@@ -91,34 +98,47 @@ class Rayleigh(Channel):
         )
         reciprocal: bool = Field(True, description="the same gain in both directions")
 
-    options: Rayleigh.Options
+    options: BlockFading.Options
     CHUNK = 64
     MANY = 32
     """Links from which on it is faster to draw for all of them at once than for one after the other."""
 
-    def __init__(self, options: Any, seed: int) -> None:
-        super().__init__(options, seed)
+    def __init__(self, options: Any, seed: int, carrier_hz: float = 2.6e9) -> None:
+        super().__init__(options, seed, carrier_hz)
         self._draws = Draws(seed, "fading")
         self._chunks: dict[tuple[int, int], tuple[int, Floats]] = {}
+
+    @abstractmethod
+    def of_one(self, a: int, b: int, first: int, count: int) -> Floats:
+        """Return the power gains of the link a, b in ``count`` blocks from ``first`` on; it divides by four [count]."""
+
+    @abstractmethod
+    def of_many(self, a: Whole, b: Whole, first: int, count: int) -> Floats:
+        """Return the same of many links at once [count, links]; ``count`` divides by four, too."""
+
+    @property
+    @abstractmethod
+    def power_of_unit_amplitude(self) -> float:
+        """Return the mean of the power if that of the amplitude is 1, E[g²] / E[g]²."""
+
+    @property
+    def coherence_s(self) -> float | None:
+        """Return the time for which a gain holds [s]; None for a round."""
+        return self.options.coherence_time_s
 
     @property
     def steady(self) -> bool:
         """Return whether there is no coherence time."""
-        return self.options.coherence_time_s is None
+        return self.coherence_s is None
 
-    @property
+    @cached_property
     def mean_power(self) -> float:
-        """Return 4/π for ``mean_amplitude``, 1 for ``unit_power``."""
-        return 4 / math.pi if self.options.normalisation == "mean_amplitude" else 1.0
-
-    @property
-    def rare_power(self) -> float:
-        """Return 13.8 times the mean, since the gain is exponential."""
-        return self.mean_power * math.log(1e6)
+        """Return 1 for ``unit_power``, and more for ``mean_amplitude``: 4/π with Rayleigh fading."""
+        return self.power_of_unit_amplitude if self.options.normalisation == "mean_amplitude" else 1.0
 
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
-        """Return an exponential draw for the block of ``round``, or of ``now_s`` if there is a coherence time."""
-        coherence_s = self.options.coherence_time_s
+        """Return the gain in the block of ``round``, or of ``now_s`` if there is a coherence time."""
+        coherence_s = self.coherence_s
         if coherence_s is None:
             block, until_s = round, math.inf
         else:
@@ -130,7 +150,7 @@ class Rayleigh(Channel):
         return float(self._chunk(sender, receiver, block - place)[place]), until_s
 
     def powers(self, senders: Whole, receivers: Whole, round: int) -> tuple[int, Floats]:
-        """Return the draws of some rounds: a chunk of them for few links, four rounds for many."""
+        """Return the gains of some rounds: a chunk of them for few links, four rounds for many."""
         if len(senders) < self.MANY:
             first = round - round % self.CHUNK
             links = zip(senders.tolist(), receivers.tolist(), strict=True)
@@ -139,18 +159,51 @@ class Rayleigh(Channel):
         if self.options.reciprocal:
             senders, receivers = np.minimum(senders, receivers), np.maximum(senders, receivers)
         first = round - round % 4
-        return first, self._exponential(self._draws.of_many(senders, receivers, first, 4))
+        return first, self.of_many(senders, receivers, first, 4)
 
     def _chunk(self, sender: int, receiver: int, first: int) -> Floats:
-        """Return the draws of one link for the blocks from ``first`` on [CHUNK]."""
+        """Return the gains of one link in the blocks from ``first`` on [CHUNK]."""
         swapped = self.options.reciprocal and sender > receiver
         owner = (receiver, sender) if swapped else (sender, receiver)
         known = self._chunks.get(owner)
         if known is None or known[0] != first:
-            drawn = self._draws.of_one(*owner, first, self.CHUNK)
-            known = self._chunks[owner] = first, self._exponential(drawn)
+            known = self._chunks[owner] = first, self.of_one(*owner, first, self.CHUNK)
         return known[1]
 
-    def _exponential(self, uniform: Floats) -> Floats:
+
+class IndependentBlocks(BlockFading):
+    """Fading whose blocks are independent of each other: one uniform draw each, of which a gain is made."""
+
+    @abstractmethod
+    def quantiles(self, uniform: Floats) -> Floats:
         """Return the power gains that exceed a share ``uniform`` of all gains."""
+
+    def of_one(self, a: int, b: int, first: int, count: int) -> Floats:
+        """Return the gains of one link's own draws [count]."""
+        return self.quantiles(self._draws.of_one(a, b, first, count))
+
+    def of_many(self, a: Whole, b: Whole, first: int, count: int) -> Floats:
+        """Return the same of many links [count, links]."""
+        return self.quantiles(self._draws.of_many(a, b, first, count))
+
+
+class Rayleigh(IndependentBlocks):
+    r"""Rayleigh block fading, drawn per round or per coherence time.
+
+    The power gain is exponential. With ``mean_amplitude`` :math:`E[g^2] = (4/\pi) 10^{-PL/10}`, 1.05 dB more power
+    than with ``unit_power``.
+    """
+
+    class Options(BlockFading.Options):
+        """Block ``radio.channel`` with name ``rayleigh``."""
+
+    power_of_unit_amplitude = 4 / math.pi
+
+    @property
+    def rare_power(self) -> float:
+        """Return 13.8 times the mean, since the gain is exponential."""
+        return self.mean_power * math.log(1e6)
+
+    def quantiles(self, uniform: Floats) -> Floats:
+        """Return the quantiles of the exponential distribution."""
         return -self.mean_power * np.log1p(-uniform)

@@ -10,7 +10,7 @@ import numpy as np
 from netsim.core.arrays import Floats
 from netsim.world.devices.device import Device
 from netsim.world.radio.air import Air
-from netsim.world.radio.rate import shannon_rates_bps, snr
+from netsim.world.radio.rate import snr
 from netsim.world.radio.units import powers_to_db
 
 
@@ -38,7 +38,7 @@ class PrecomputedLinks:
         ratio = snr(tx_power_w, self.gain, air.bandwidth_hz, air.noise_w_per_hz)
         ratios = ratio.ravel().tolist()
         self.snr_db = powers_to_db(ratios).reshape(ratio.shape)
-        self.rate_bps = shannon_rates_bps(air.bandwidth_hz, ratios).reshape(ratio.shape)
+        self.rate_bps = air.rate.rates_bps(air.bandwidth_hz, ratios).reshape(ratio.shape)
         self.delivered = np.asarray((ratio > 0) & (ratio >= air.outage_snr))
         self.all_delivered: list[bool] = np.all(self.delivered, axis=1).tolist()
         self._tx_power_w = tx_power_w

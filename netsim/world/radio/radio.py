@@ -18,7 +18,7 @@ from netsim.world.radio.access import Access, Band
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.precomputed import Fan, PrecomputedLinks
-from netsim.world.radio.rate import shannon_rate_bps, snr
+from netsim.world.radio.rate import snr
 from netsim.world.radio.shared_band import SharedTransfers
 from netsim.world.radio.steady import SteadyLinks
 from netsim.world.radio.units import db_to_power, power_to_db
@@ -62,7 +62,7 @@ class Radio:
         link = (a, b) if a < b else (b, a)
         known = self._path_power.get(link)
         if known is None:
-            known = self._path_power[link] = db_to_power(-self.path_loss_db[link])
+            known = self._path_power[link] = db_to_power(self.air.antenna_gain_db - self.path_loss_db[link])
         return known
 
     def mean_gain(self, a: int, b: int) -> float:
@@ -82,11 +82,14 @@ class Radio:
         return known.get(receiver)
 
     def joules_per_bit(self, sender: Device, receiver: int, power_gain: float | None = None) -> float:
-        """Return the energy of one bit at ``power_gain``, by default the link's mean gain [J/bit]."""
+        """Return the energy of one bit at ``power_gain``, by default the link's mean gain [J/bit].
+
+        Blocks that are lost count as often as they are sent on average.
+        """
         if power_gain is None:
             power_gain = self.mean_gain(sender.number, receiver)
         ratio = snr(sender.tx_power_w, math.sqrt(power_gain), self.air.bandwidth_hz, self.air.noise_w_per_hz)
-        rate_bps = shannon_rate_bps(self.air.bandwidth_hz, ratio)
+        rate_bps = self.air.rate.rate_bps(self.air.bandwidth_hz, ratio) * (1 - self.air.rate.loss(ratio))
         return sender.tx_power_w / rate_bps if rate_bps > 0 else math.inf
 
     def send_all(
@@ -196,6 +199,7 @@ class Radio:
         fan = fans.get(receivers)
         if fan is None:
             steady = sender.unlimited is not None and self.access.dedicated and self.channel.steady
+            steady = steady and not self.air.rate.lossy
             sure = [n for n in receivers if steady and devices[n].unlimited is not None]
             mean_power = np.array([self._mean_power(sender.number, n) for n in sure])
             fan = Fan(receivers, [devices[n] for n in sure], mean_power)
@@ -256,6 +260,7 @@ class Radio:
         env, air, start_s = self.env, self.air, self.env.now
         link = (sender.number, receiver.number)
         left_bits, airtime_s, outcome = size_bits, 0.0, "delivered"
+        blocks = air.rate.blocks(size_bits, 1, kind, *link, round) if size_bits > 0 else None
         first_gain, first_snr = math.nan, math.nan
         band = self.access.band(*link)
         endings = [*sender.endings(stop), *receiver.endings(None)]
@@ -285,7 +290,7 @@ class Radio:
                     outcome, duration_s = "outage", None
                     break
                 share = band.share
-                rate_bps = shannon_rate_bps(air.bandwidth_hz * share, ratio) if on_air else 0.0
+                rate_bps = air.rate.rate_bps(air.bandwidth_hz * share, ratio) if on_air else 0.0
                 power_w = sender.tx_power_w * band.power if on_air else 0.0
                 since_s, hold_s = env.now, until_s - env.now
                 need_s = left_bits / rate_bps if on_air else math.inf
@@ -301,17 +306,22 @@ class Radio:
                 left_bits = (
                     0.0 if piece.processed and need_s <= hold_s else max(left_bits - rate_bps * spent_s, 0.0)
                 )
+                if blocks is not None:
+                    left_bits = blocks.sent(left_bits, {0: air.rate.loss(ratio)})
                 if left_bits > 0 and (reason := _reason_to_stop(sender, receiver, stop)):
                     outcome = reason
                     break
             energy_j = sender.meter.stop(draw, duration_s)
+        sent_bits = size_bits - left_bits if blocks is None else blocks.arrived_bits()
+        if outcome == "delivered" and sent_bits < size_bits:
+            outcome = "lost"
         row = TransferRow(
             round=round,
             kind=kind,
             sender=sender.number,
             receiver=receiver.number,
             size_bits=size_bits,
-            sent_bits=size_bits - left_bits,
+            sent_bits=sent_bits,
             start_s=start_s,
             end_s=env.now,
             airtime_s=airtime_s,
@@ -319,6 +329,7 @@ class Radio:
             gain=first_gain,
             snr_db=power_to_db(first_snr) if not math.isnan(first_snr) else math.nan,
             outcome=outcome,
+            lost_bits=blocks.lost_bits() if blocks is not None else 0.0,
         )
         if size_bits > 0:
             self._on_transfers(TransferBatch.of(row))
@@ -332,13 +343,15 @@ class Radio:
         None if something but the others in the band can disturb it: an end of a battery, a new gain, an outage.
         """
         immortal = sender.unlimited is not None and receiver.unlimited is not None
-        if not (band.shared and band.senders_keep_power and immortal) or self.air.outage_snr > 0:
+        if not (band.shared and band.senders_keep_power and immortal):
+            return None
+        if self.air.outage_snr > 0 or self.air.rate.lossy:
             return None
         ratio, gain, until_s = self.look(sender, receiver.number, round)
         if not math.isinf(until_s) or not ratio > 0:
             return None
         if band not in self._shared:
-            self._shared[band] = SharedTransfers(self.env, band, self.air.bandwidth_hz)
+            self._shared[band] = SharedTransfers(self.env, band, self.air)
             band.watchers.append(self._shared[band].update)
         return self._shared[band], gain, ratio
 
@@ -352,7 +365,8 @@ class Radio:
 
     def steady_links(self, senders: Whole, receivers: Whole, tx_power_w: Floats) -> SteadyLinks:
         """Return the links from each of ``senders``, whose powers are given [W], to each of ``receivers``."""
-        path_power = np.array([db_to_power(-loss_db) for loss_db in self.path_loss_db.numbers.tolist()])
+        gain_db = self.air.antenna_gain_db
+        path_power = np.array([db_to_power(gain_db - loss) for loss in self.path_loss_db.numbers.tolist()])
         places = self.path_loss_db.places(np.minimum(senders, receivers), np.maximum(senders, receivers))
         return SteadyLinks(self.air, self.channel, senders, receivers, tx_power_w, path_power[places])
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from netsim.core.options import NoOptions, Options
+from netsim.world.radio.blocks import Blocks
+from netsim.world.radio.units import db_to_power
 
 FloatOrArray = TypeVar("FloatOrArray", float, NDArray[np.float64])
 
@@ -45,3 +51,82 @@ def shannon_rates_bps(bandwidth_hz: float, snr: Sequence[float]) -> NDArray[np.f
     take the same time in both computations.
     """
     return bandwidth_hz * np.array([*map(math.log1p, snr)]) / math.log(2)
+
+
+class Rate(ABC):
+    """A model of the rate of a transfer: of its bandwidth and its signal-to-noise ratio.
+
+    Attributes:
+        Options: The model of the scenario's block.
+        lossy: Whether parts of a message can get lost on the way; then it comes in :meth:`blocks`.
+        seed: The run's seed.
+    """
+
+    Options: ClassVar[type[Options]] = NoOptions
+    lossy: ClassVar[bool] = False
+
+    def __init__(self, options: Any, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @property
+    def least_snr(self) -> float:
+        """Return the signal-to-noise ratio below which nothing gets through; from there on the rate is positive."""
+        return 0.0
+
+    @abstractmethod
+    def rate_bps(self, bandwidth_hz: float, snr: float) -> float:
+        """Return the rate of one transfer [bit/s]."""
+
+    def rates_bps(self, bandwidth_hz: float, snr: Sequence[float]) -> NDArray[np.float64]:
+        """Return the rate of several transfers [bit/s], to the last bit as :meth:`rate_bps` does."""
+        return np.array([self.rate_bps(bandwidth_hz, ratio) for ratio in snr], dtype=float)
+
+    def loss(self, snr: float, worst: float | None = None) -> float:
+        """Return the probability that a block is lost, sent as suits the SNR ``worst``, by default ``snr`` itself."""
+        return 0.0
+
+    def blocks(self, size_bits: float, receivers: int, *name: str | int) -> Blocks | None:
+        """Return the blocks of the next message called ``name``, to so many receivers; None if it has none.
+
+        Its draws belong to kind, sender, receiver, round, which are the name, and the number of messages of that name.
+        """
+        return None
+
+
+class Shannon(Rate):
+    r"""Shannon's rate, :math:`B \log_2(1 + \mathrm{SNR}/\Gamma)`, with an optional gap :math:`\Gamma` and a cap.
+
+    3GPP TR 36.942, Annex A.2, approximates LTE with the like: 0.6 of Shannon's rate, at most 4.4 bit/s/Hz.
+    """
+
+    class Options(Options):
+        """Block ``radio.rate`` with name ``shannon``."""
+
+        gap_db: float = Field(
+            0.0, ge=0, le=1000, description="what the code lacks to capacity, as a loss of SNR Γ [dB]"
+        )
+        cap_bps_per_hz: float | None = Field(
+            None, gt=0, description="largest rate, of the densest modulation [bit/s/Hz]; null: unlimited"
+        )
+
+    options: Shannon.Options
+
+    def __init__(self, options: Any, seed: int) -> None:
+        super().__init__(options, seed)
+        self._gap = db_to_power(options.gap_db)
+        self._cap = math.inf if options.cap_bps_per_hz is None else options.cap_bps_per_hz
+
+    def rate_bps(self, bandwidth_hz: float, snr: float) -> float:
+        """Return the rate of one transfer [bit/s]."""
+        return min(shannon_rate_bps(bandwidth_hz, snr / self._gap), self._cap * bandwidth_hz)
+
+    def rates_bps(self, bandwidth_hz: float, snr: Sequence[float]) -> NDArray[np.float64]:
+        """Return the rate of several transfers [bit/s]."""
+        if self._gap != 1.0:
+            snr = [ratio / self._gap for ratio in snr]
+        return np.minimum(shannon_rates_bps(bandwidth_hz, snr), self._cap * bandwidth_hz)
+
+
+SHANNON = Shannon(Shannon.Options(), 0)
+"""Without gap and cap."""

@@ -6,6 +6,7 @@ import simpy
 
 from netsim.core.clock import at_the_end_of_this_moment, succeed_at
 from netsim.world.radio.access import Band
+from netsim.world.radio.air import Air
 from netsim.world.radio.sharing import Sharing
 
 
@@ -17,13 +18,13 @@ class SharedTransfers:
     Args:
         env: The clock.
         band: The band; it calls :meth:`update` when a transfer joins or leaves.
-        bandwidth_hz: Its width [Hz].
+        air: What the links have in common.
     """
 
-    def __init__(self, env: simpy.Environment, band: Band, bandwidth_hz: float) -> None:
+    def __init__(self, env: simpy.Environment, band: Band, air: Air) -> None:
         self.env = env
         self._band = band
-        self._sharing: Sharing[simpy.Event] = Sharing(bandwidth_hz, env.now)
+        self._sharing: Sharing[simpy.Event] = Sharing(air, env.now)
         self._wake: simpy.Event | None = None
         self._planned = True
 

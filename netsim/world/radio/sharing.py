@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from netsim.world.radio.rate import shannon_rates_bps
+from netsim.world.radio.air import Air
 
 Key = TypeVar("Key")
 
@@ -19,12 +19,12 @@ class Sharing(Generic[Key]):
     at its rate. The arithmetic is that of :meth:`netsim.world.radio.radio.Radio.send`, number by number.
 
     Args:
-        bandwidth_hz: Width of the band [Hz].
+        air: What the links have in common, such as the width of the band.
         now_s: The present time [s].
     """
 
-    def __init__(self, bandwidth_hz: float, now_s: float) -> None:
-        self._bandwidth_hz = bandwidth_hz
+    def __init__(self, air: Air, now_s: float) -> None:
+        self._air = air
         self._since_s = now_s
         self._count = 0
         self._keys: list[Key] = []  # also of those that have left, until all have
@@ -64,7 +64,7 @@ class Sharing(Generic[Key]):
         """
         self._take_in()
         snr, left_bits, airtime_s, rate_bps, end_s, airtime_at_end_s, _ = self._columns
-        rate_bps[:] = shannon_rates_bps(self._bandwidth_hz * share, (snr * density).tolist())
+        rate_bps[:] = self._air.rate.rates_bps(self._air.bandwidth_hz * share, (snr * density).tolist())
         need_s = left_bits / rate_bps
         np.add(self._since_s, need_s, out=end_s)
         np.add(airtime_s, need_s, out=airtime_at_end_s)

@@ -8,6 +8,7 @@ import pytest
 import simpy
 
 from netsim.world.radio.access import UplinkBand
+from netsim.world.radio.air import Air
 from netsim.world.radio.shared_band import SharedTransfers
 
 BLOCKS = {
@@ -68,7 +69,7 @@ def test_two_that_begin_together_share_and_the_longer_has_the_whole_band_then():
     """B = 1 Hz, snr so that log2(1 + snr n) = 1 alone and log2(3) of two: 3 and 6 bits."""
     env = simpy.Environment()
     band = UplinkBand(env)
-    transfers = SharedTransfers(env, band, 1.0)
+    transfers = SharedTransfers(env, band, Air(1.0, 1.0))
     band.watchers.append(transfers.update)
     ends = {}
 

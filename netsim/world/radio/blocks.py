@@ -1,0 +1,79 @@
+"""Messages in blocks that may be lost on the way and are sent again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class Blocks:
+    """The blocks of a message on their way to one or several receivers.
+
+    They are sent one after the other. When all have been sent, those that a receiver misses are sent once more
+    (selective repeat), and so on, up to ``retransmissions`` times. The message goes on to its end, be it that a block
+    of it is lost for good, for the physical layer does not know what belongs together.
+
+    Args:
+        size_bits: Size of the message [bit].
+        block_bits: Size of a block at most [bit]; all are equal.
+        retransmissions: How often a block is sent again, at most.
+        receivers: Number of receivers.
+        draws: Decides which blocks are lost.
+
+    Attributes:
+        on_air_bits: Bits that were sent, those of all repetitions and of blocks cut short included [bit].
+    """
+
+    def __init__(
+        self,
+        size_bits: float,
+        block_bits: float,
+        retransmissions: int,
+        receivers: int,
+        draws: np.random.Generator,
+    ) -> None:
+        count = math.ceil(size_bits / block_bits)
+        self._size_bits, self._block_bits = size_bits, size_bits / count
+        self._missing = np.ones((receivers, count), dtype=bool)
+        self._due = np.arange(count)  # blocks that are not through yet, now that all are sent once more
+        self._due_bits = size_bits
+        self._repeats = retransmissions
+        self._draws = draws
+        self.on_air_bits = 0.0
+
+    def sent(self, left_bits: float, loss: Mapping[int, float]) -> float:
+        """Note that bits were sent, of which ``left_bits`` were to be sent once more; return how many are now.
+
+        Args:
+            left_bits: What of the last answer, or at first of the message, is not sent yet [bit].
+            loss: Probability with which each receiver misses a block, by its number; who is not named hears no more.
+
+        Returns:
+            Bits that are still to be sent [bit]; 0 if all have arrived, or the last repetition is over.
+        """
+        self.on_air_bits += self._due_bits - left_bits
+        self._due_bits = left_bits
+        left = math.ceil(
+            left_bits / self._block_bits - 1e-6
+        )  # a part of a block is no block; a crumb of one is none
+        done, self._due = np.split(self._due, [len(self._due) - left])
+        who = list(loss)
+        if len(done):
+            lost = self._draws.random((len(who), len(done))) < np.array([*loss.values()])[:, np.newaxis]
+            self._missing[np.ix_(who, done)] &= lost
+        if not left and self._repeats:
+            self._repeats -= 1
+            self._due = np.flatnonzero(self._missing[who].any(axis=0))
+            self._due_bits = len(self._due) * self._block_bits
+        return self._due_bits
+
+    def arrived_bits(self, receiver: int = 0) -> float:
+        """Return what a receiver has of the message [bit]."""
+        missing = self._missing[receiver]
+        return self._size_bits * (1.0 - np.count_nonzero(missing) / len(missing))
+
+    def lost_bits(self, receiver: int = 0) -> float:
+        """Return what was sent and brought a receiver nothing [bit]."""
+        return max(self.on_air_bits - self.arrived_bits(receiver), 0.0)
