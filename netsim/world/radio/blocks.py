@@ -21,9 +21,6 @@ class Blocks:
         retransmissions: How often a block is sent again, at most.
         receivers: Number of receivers.
         draws: Decides which blocks are lost.
-
-    Attributes:
-        on_air_bits: Bits that were sent, those of all repetitions and of blocks cut short included [bit].
     """
 
     def __init__(
@@ -41,7 +38,7 @@ class Blocks:
         self._due_bits = size_bits
         self._repeats = retransmissions
         self._draws = draws
-        self.on_air_bits = 0.0
+        self._sent = 0  # whole blocks, with repetitions
 
     def sent(self, left_bits: float, loss: Mapping[int, float]) -> float:
         """Note that bits were sent, of which ``left_bits`` were to be sent once more; return how many are now.
@@ -53,16 +50,15 @@ class Blocks:
         Returns:
             Bits that are still to be sent [bit]; 0 if all have arrived, or the last repetition is over.
         """
-        self.on_air_bits += self._due_bits - left_bits
         self._due_bits = left_bits
         left = math.ceil(
             left_bits / self._block_bits - 1e-6
         )  # a part of a block is no block; a crumb of one is none
         done, self._due = np.split(self._due, [len(self._due) - left])
+        self._sent += len(done)
         who = list(loss)
-        if len(done):
-            lost = self._draws.random((len(who), len(done))) < np.array([*loss.values()])[:, np.newaxis]
-            self._missing[np.ix_(who, done)] &= lost
+        lost = self._draws.random((len(who), len(done))) < np.array([*loss.values()])[:, np.newaxis]
+        self._missing[np.ix_(who, done)] &= lost
         if not left and self._repeats:
             self._repeats -= 1
             self._due = np.flatnonzero(self._missing[who].any(axis=0))
@@ -71,9 +67,12 @@ class Blocks:
 
     def arrived_bits(self, receiver: int = 0) -> float:
         """Return what a receiver has of the message [bit]."""
-        missing = self._missing[receiver]
-        return self._size_bits * (1.0 - np.count_nonzero(missing) / len(missing))
+        return self._size_bits * (self._arrived(receiver) / len(self._missing[receiver]))
 
     def lost_bits(self, receiver: int = 0) -> float:
         """Return what was sent and brought a receiver nothing [bit]."""
-        return max(self.on_air_bits - self.arrived_bits(receiver), 0.0)
+        cut_short_bits = len(self._due) * self._block_bits - self._due_bits
+        return (self._sent - self._arrived(receiver)) * self._block_bits + max(cut_short_bits, 0.0)
+
+    def _arrived(self, receiver: int) -> int:
+        return len(self._missing[receiver]) - int(np.count_nonzero(self._missing[receiver]))

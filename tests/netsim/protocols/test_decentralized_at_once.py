@@ -33,6 +33,16 @@ channels = st.sampled_from(
         "rayleigh",
         {"name": "rayleigh", "reciprocal": False},
         {"name": "rayleigh", "coherence_time_s": 1},
+        "rician",
+        {"name": "nakagami", "m": 0.7},
+        {"name": "jakes", "coherence_time_s": 0.5},
+    ]
+)
+rates = st.sampled_from(
+    [
+        "shannon",
+        {"name": "shannon", "gap_db": 3.0, "cap_bps_per_hz": 4.4},
+        {"name": "mcs", "block_bits": 2e4, "retransmissions": 1},
     ]
 )
 
@@ -111,7 +121,11 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
             "links": {"name": "range", "range_m": draw(st.sampled_from([15.0, 25.0, 120.0, 300.0]))},
             "require_connected": False,
         },
-        "radio": {"channel": draw(channels), "outage_snr_db": draw(st.sampled_from([None, 25.0]))},
+        "radio": {
+            "channel": draw(channels),
+            "rate": draw(rates),
+            "outage_snr_db": draw(st.sampled_from([None, 25.0])),
+        },
         "protocol": {
             "name": "decentralized_rounds",
             "deadline_s": draw(st.sampled_from([None, None, None, 2.0])),
@@ -192,6 +206,11 @@ def test_rows_come_in_the_order_of_events(simulate):
         ({"devices": {"count": 3, "overrides": [{"devices": [1], "battery": {"capacity_j": 1e9}}]}}, False),
         ({"radio": {"access": "shared"}}, False),
         ({"radio": {"channel": {"name": "rayleigh", "coherence_time_s": 1.0}}}, False),
+        ({"radio": {"channel": "none", "rate": {"name": "shannon", "gap_db": 3, "cap_bps_per_hz": 5}}}, True),
+        ({"radio": {"channel": "rician"}}, True),
+        ({"radio": {"channel": "nakagami"}}, True),
+        ({"radio": {"channel": "jakes"}}, False),
+        ({"radio": {"rate": "mcs"}}, False),
         ({"radio": {"acknowledgement_bits": 100}}, False),
         ({"learner": {"name": "stub", "coordinated": True}}, False),
     ],

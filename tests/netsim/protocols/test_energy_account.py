@@ -63,7 +63,17 @@ def worlds(draw):
             "links": {"name": "range", "range_m": 60.0},
         },
         "radio": {
-            "channel": {"name": "rayleigh", "coherence_time_s": coherence_s},
+            "channel": draw(
+                st.sampled_from(
+                    [
+                        {"name": "rayleigh", "coherence_time_s": coherence_s},
+                        {"name": "jakes", "coherence_time_s": 0.2},
+                    ]
+                )
+            ),
+            "rate": draw(
+                st.sampled_from(["shannon", {"name": "mcs", "block_bits": 2e4, "retransmissions": 1}])
+            ),
             "outage_snr_db": draw(st.sampled_from([None, 15.0])),
             "access": draw(st.sampled_from(["dedicated", "shared"])),
         },

@@ -37,9 +37,16 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
                 "rayleigh",
                 {"name": "rayleigh", "reciprocal": False},
                 {"name": "rayleigh", "coherence_time_s": 0.5},
+                {"name": "rician", "k_db": 3.0},
+                "nakagami",
             ]
         )
     )
+    rates = [
+        "shannon",
+        {"name": "shannon", "gap_db": 3.0, "cap_bps_per_hz": 4.4},
+        {"name": "mcs", "block_bits": 2e4},
+    ]
     return {
         "seed": draw(st.integers(0, 99)),
         "rounds": 3,
@@ -50,7 +57,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
             **power,
         },
         "topology": {"placement": {"name": "disc", "diameter_m": 300}},
-        "radio": {"channel": channel},
+        "radio": {"channel": channel, "rate": draw(st.sampled_from(rates))},
         "protocol": {
             "name": "server_rounds",
             "participants": draw(st.sampled_from([None, 1, max(1, count - 1)])),
@@ -109,4 +116,8 @@ def test_such_rounds_are_computed_at_once_and_others_are_not(simulate, monkeypat
     monkeypatch.setattr(ServerRounds, "_undisturbed", lambda *words: found.append(holds(*words)) or found[-1])
     simulate(**blocks, devices={"count": 2})
     simulate(**blocks, devices={"count": 2, "overrides": [{"devices": [1], "battery": {"capacity_j": 1e9}}]})
-    assert found == [True, True, False, False]
+    simulate(
+        **blocks, devices={"count": 2}, radio={"channel": "rician", "rate": {"name": "shannon", "gap_db": 3}}
+    )
+    simulate(**blocks, devices={"count": 2}, radio={"rate": "mcs"})
+    assert found == [True, True, False, False, True, True, False, False]
