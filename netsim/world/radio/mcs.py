@@ -55,13 +55,13 @@ class MCS(Rate):
         """Block ``radio.rate`` with name ``mcs``."""
 
         table: tuple[Scheme, ...] | None = Field(
-            None, min_length=1, description="the schemes, from the slowest to the fastest; null: those of LTE"
+            None, description="the schemes, from the slowest to the fastest; null: those of LTE"
         )
         target_bler: float = Field(
             0.1, gt=0, lt=1, description="block error rate that a scheme has at most where it is chosen"
         )
         block_bits: float = Field(
-            6144.0, gt=0, description="size of a block at most [bit]; default: LTE's largest code block"
+            6144.0, ge=40, description="size of a block at most [bit]; LTE's code blocks have 40 to 6,144"
         )
         retransmissions: int = Field(
             3, ge=0, le=1000, description="how often a lost block is sent again, at most"
@@ -70,6 +70,8 @@ class MCS(Rate):
         @field_validator("table")
         @classmethod
         def _rises(cls, table: tuple[Scheme, ...] | None) -> tuple[Scheme, ...] | None:
+            if table is not None and not table:
+                raise ValueError("must have at least one scheme; null: those of LTE")
             for number, (one, next) in enumerate(pairwise(table or ())):
                 if not (one.efficiency_bps_per_hz < next.efficiency_bps_per_hz and one.snr_db < next.snr_db):
                     raise ValueError(
