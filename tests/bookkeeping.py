@@ -60,5 +60,5 @@ def check_transfers(transfers: Iterable[Any]) -> None:
     for row in transfers:
         assert 0 <= row.sent_bits <= row.size_bits, row
         assert (row.outcome == "delivered") == (row.sent_bits == row.size_bits), row
-        assert row.end_s >= row.start_s and row.energy_j >= 0 and row.lost_bits >= 0, row
+        assert row.end_s >= row.start_s and row.energy_j >= 0 and getattr(row, "lost_bits", 0.0) >= 0, row
         assert 0 <= row.airtime_s <= (row.end_s - row.start_s) * (1 + 1e-9) + 1e-12, row

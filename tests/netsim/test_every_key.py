@@ -132,6 +132,7 @@ GIVEN: dict[str, list[Any]] = {
     "links.range.range_m": [120.0],
     "path_losses.free_space.shadowing": [{"sigma_db": 3.0}],
     "path_losses.inf_dh.shadowing": [None, {"sigma_db": 3.0, "decorrelation_m": 0}],
+    "rates.mcs.table": [[{"efficiency_bps_per_hz": 1.0, "snr_db": 3.0}]],
     "placements.coordinates.positions_m": [[[0, 0], [30, 0], [0, 30], [30, 30]]],
     "stragglers.exponential.mean": [3.0],
     "stragglers.given.factors": [{1: 2.0}],
