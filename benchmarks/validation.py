@@ -17,6 +17,7 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 from scipy.stats import norm
+from validation_fading import fading, jakes, schemes
 
 from netsim.core.registry import load
 from netsim.world.radio.path_loss import SPEED_OF_LIGHT_M_PER_S, PathLoss
@@ -215,6 +216,7 @@ def shadowing() -> Figure:
 
 
 FIGURES = {one.__name__: one for one in (two_ray, tr38901, line_of_sight, shadowing)}
+FIGURES |= {one.__name__: one for one in (fading, jakes, schemes)}
 
 
 def main(

@@ -7,25 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 import simpy
 
+from netsim.app.air import End, air_of, rate_of
 from netsim.app.path_losses import losses_db
-from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.events import Observer
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
-from netsim.scenario.model import Devices, Difference, RadioOptions, ServerOptions
+from netsim.scenario.model import Devices, Difference
 from netsim.world.devices import Device, Processor
 from netsim.world.edge_server import EdgeServer
 from netsim.world.network import Network
-from netsim.world.radio import Air, Radio
+from netsim.world.radio import Radio
 from netsim.world.radio.access import Access, Shared, Uplink
-from netsim.world.radio.rate import Rate
-from netsim.world.radio.units import db_to_power, dbm_to_w, power_to_db
 from netsim.world.topology.star import draw_star
 from netsim.world.topology.topology import Topology, draw_topology
-
-End = Devices | ServerOptions
-"""Both ends of a radio's links have antennas and receivers."""
 
 
 def build_network(
@@ -46,12 +41,12 @@ def build_network(
     scenario, parts = plan.scenario, plan.parts
     with plan.named():
         stragglers = parts["devices.stragglers"].make(scenario.devices.count, scenario.seed)
-    channel, rate = parts["radio.channel"].make(scenario.seed, scenario.radio.carrier_hz), _rate(plan)
+    channel, rate = parts["radio.channel"].make(scenario.seed, scenario.radio.carrier_hz), rate_of(plan)
 
     def radio_of(
         path_loss_key: str, access: Access, bandwidth_hz: float, sender: End, receiver: End
     ) -> Radio:
-        air = _air(scenario.radio, rate, bandwidth_hz, sender, receiver)
+        air = air_of(scenario.radio, rate, bandwidth_hz, sender, receiver)
         return Radio(
             env, air, channel, access, losses_db(plan, path_loss_key, topology), observer.on_transfers
         )
@@ -98,38 +93,6 @@ def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology
         owners,
         scenario.seed,
         scenario.topology.require_connected,
-    )
-
-
-def _rate(plan: Plan) -> Rate:
-    """Make the rate that the scenario names.
-
-    Raises:
-        ScenarioError: It is not positive where it says that it is.
-    """
-    part = plan.parts["radio.rate"]
-    rate: Rate = part.make(plan.scenario.seed)
-    least = rate.least_snr
-    for snr in [*([least] if least > 0 else []), *(10.0**k for k in range(-6, 13) if 10.0**k > least)]:
-        found = rate.rate_bps(1.0, snr)
-        if not 0 < found < math.inf:
-            raise ScenarioError(
-                f"{plan.file}: radio.rate: {part.name!r} gives {found!r} bit/s in 1 Hz at an SNR of "
-                f"{power_to_db(snr):.1f} dB; rate_bps must be positive, at least from least_snr on"
-            )
-    return rate
-
-
-def _air(options: RadioOptions, rate: Rate, bandwidth_hz: float, sender: End, receiver: End) -> Air:
-    """Gather what the links of a radio have in common, all from a ``sender`` to a ``receiver``."""
-    threshold_db = options.outage_snr_db
-    return Air(
-        bandwidth_hz,
-        dbm_to_w(options.noise_dbm_per_hz + receiver.noise_figure_db),
-        max(db_to_power(threshold_db) if threshold_db is not None else 0.0, rate.least_snr),
-        options.acknowledgement_bits,
-        rate,
-        sender.antenna_gain_dbi + receiver.antenna_gain_dbi,
     )
 
 

@@ -58,7 +58,7 @@ class Blocks:
         self._sent += len(done)
         who = list(loss)
         lost = self._draws.random((len(who), len(done))) < np.array([*loss.values()])[:, np.newaxis]
-        self._missing[np.ix_(who, done)] &= lost
+        self._missing[np.ix_(np.array(who), done)] &= lost
         if not left and self._repeats:
             self._repeats -= 1
             self._due = np.flatnonzero(self._missing[who].any(axis=0))

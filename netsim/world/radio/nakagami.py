@@ -6,7 +6,6 @@ import math
 from functools import cached_property
 
 from pydantic import Field
-from scipy import special
 
 from netsim.core.arrays import Floats
 from netsim.world.radio.fading import BlockFading, IndependentBlocks
@@ -35,10 +34,14 @@ class Nakagami(IndependentBlocks):
     @cached_property
     def rare_power(self) -> float:
         """Return the gain that one of a million exceeds."""
+        from scipy import special  # takes longer to import than a scenario to check
+
         return self.mean_power * float(special.gammainccinv(self.options.m, 1e-6)) / self.options.m
 
     def quantiles(self, uniform: Floats) -> Floats:
         """Return the quantiles of the gamma distribution."""
+        from scipy import special
+
         scale = self.mean_power / self.options.m
         gains: Floats = scale * special.gammaincinv(self.options.m, uniform)
         return gains

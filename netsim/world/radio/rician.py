@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from scipy import special
 
 from netsim.core.arrays import Floats, Whole
 from netsim.core.philox import Draws
@@ -47,6 +46,8 @@ class Rician(BlockFading):
 
         With the Bessel functions scaled by :math:`e^{-K/2}`, :math:`L_{1/2}(-K) = (1 + K) I_0 + K I_1`.
         """
+        from scipy import special  # takes longer to import than a scenario to check
+
         k = self._k
         laguerre = float((1 + k) * special.ive(0, k / 2) + k * special.ive(1, k / 2))
         return 4 * (k + 1) / (math.pi * laguerre**2)
@@ -54,6 +55,8 @@ class Rician(BlockFading):
     @cached_property
     def rare_power(self) -> float:
         """Return the gain that one of a million exceeds: 2 (K + 1) g² is chi-squared, non-central by 2 K."""
+        from scipy import special
+
         return self.mean_power * float(special.chndtrix(1 - 1e-6, 2, 2 * self._k)) / (2 * (self._k + 1))
 
     def of_one(self, a: int, b: int, first: int, count: int) -> Floats:
