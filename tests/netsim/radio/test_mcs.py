@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from netsim.core.errors import ScenarioError
 from netsim.core.registry import load
 from netsim.world.radio.blocks import Blocks
 from netsim.world.radio.mcs import LTE, MCS
-from netsim.world.radio.rate import Shannon
+from netsim.world.radio.rate import Rate, Shannon
 
 TABLE = [{"efficiency_bps_per_hz": 1.0, "snr_db": 0.0}, {"efficiency_bps_per_hz": 3.0, "snr_db": 10.0}]
 
@@ -255,6 +256,33 @@ def test_antennas_and_receivers_are_part_of_the_link_budget(simulate):
     peers["radio"].pop("rate")
     _, log = simulate(**{**peers, "devices": {"count": 4, "antenna_gain_dbi": 3.0, "noise_figure_db": 5.0}})
     assert {round(row.snr_db, 5) for row in log.transfers} == {21.0}
+
+
+class Never(Rate):
+    """Gives no rate, whatever the SNR."""
+
+    def rate_bps(self, bandwidth_hz, snr):
+        return 0.0
+
+
+class Half(Rate):
+    """Half of one bit a second and hertz, from 10 dB on."""
+
+    least_snr = 10.0
+
+    def rate_bps(self, bandwidth_hz, snr):
+        return bandwidth_hz / 2 if snr >= 10 else 0.0
+
+
+def test_a_rate_of_ones_own_is_used_and_one_that_is_never_positive_is_named(simulate):
+    blocks = world("peers", 11.0)
+    blocks["radio"]["rate"] = {"name": f"{__name__}:Half"}
+    assert {row.airtime_s for row in simulate(**blocks)[1].transfers} == {2e5 / 2.5e5}
+    blocks["radio"]["rate"] = {"name": f"{__name__}:Never"}
+    with pytest.raises(
+        ScenarioError, match=r"radio.rate: '.*:Never' gives 0.0 bit/s in 1 Hz at an SNR of -60.0 dB"
+    ):
+        simulate(**blocks)
 
 
 def test_shannon_is_the_default():

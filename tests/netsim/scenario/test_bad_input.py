@@ -48,6 +48,29 @@ def complaint(path, *settings):
             "must be 'mean_amplitude' or 'unit_power' (got 'unit_pwoer')",
         ),
         ("radio.channel.coherence_time_s=0", "radio.channel.coherence_time_s: must be greater than 0"),
+        ("radio.channel={name: rician, k_db: 99}", "radio.channel.k_db: must be at most 60 (got 99)"),
+        ("radio.channel={name: nakagami, m: 0.4}", "radio.channel.m: must be at least 0.5 (got 0.4)"),
+        (
+            "radio.channel={name: jakes, speed_m_per_s: 0}",
+            "radio.channel.speed_m_per_s: must be greater than 0",
+        ),
+        ("radio.rate=shanon", "unknown name 'shanon'. Did you mean 'shannon'? Known rates: mcs, shannon"),
+        ("radio.rate.gap_db=-1", "radio.rate.gap_db: must be at least 0 (got -1)"),
+        ("radio.rate.cap_bps_per_hz=0", "radio.rate.cap_bps_per_hz: must be greater than 0 (got 0)"),
+        ("radio.rate={name: mcs, target_bler: 1}", "radio.rate.target_bler: must be less than 1 (got 1)"),
+        ("radio.rate={name: mcs, block_bits: 1}", "radio.rate.block_bits: must be at least 40 (got 1)"),
+        ("radio.rate={name: mcs, table: []}", "radio.rate.table: must have at least one scheme"),
+        (
+            "radio.rate={name: mcs, table: [{efficiency_bps_per_hz: 0, snr_db: 3}]}",
+            "radio.rate.table.0.efficiency_bps_per_hz: must be greater than 0 (got 0)",
+        ),
+        (
+            "radio.rate={name: mcs, table: [{efficiency_bps_per_hz: 2, snr_db: 3}, "
+            "{efficiency_bps_per_hz: 1, snr_db: 5}]}",
+            "radio.rate.table: must rise in efficiency_bps_per_hz and in snr_db from entry to entry; entry 1 does not",
+        ),
+        ("devices.noise_figure_db=-3", "devices.noise_figure_db: must be at least 0 (got -3)"),
+        ("server.antenna_gain_dbi=2000", "server.antenna_gain_dbi: must be at most 1000 (got 2000)"),
         ("radio.path_loss.exponent=2", "radio.path_loss.exponent: unknown key"),
         ("protocol.deadline=3", "protocol.deadline: unknown key. Did you mean 'deadline_s'?"),
         (
