@@ -50,10 +50,9 @@ class Blocks:
         Returns:
             Bits that are still to be sent [bit]; 0 if all have arrived, or the last repetition is over.
         """
-        self._due_bits = left_bits
-        left = math.ceil(
-            left_bits / self._block_bits - 1e-6
-        )  # a part of a block is no block; a crumb of one is none
+        # A part of a block is no block, but a crumb that rounding has left is nothing.
+        left = math.ceil(left_bits / self._block_bits - 1e-6)
+        self._due_bits = left_bits if left else 0.0
         done, self._due = np.split(self._due, [len(self._due) - left])
         self._sent += len(done)
         who = list(loss)

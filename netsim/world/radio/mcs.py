@@ -85,7 +85,8 @@ class MCS(Rate):
 
     def __init__(self, options: Any, seed: int) -> None:
         super().__init__(options, seed)
-        table = [tuple(dict(one).values()) for one in options.table] if options.table else LTE
+        given = options.table or ()
+        table = [(one.efficiency_bps_per_hz, one.snr_db, one.spread_db) for one in given] or LTE
         self._efficiency = [efficiency for efficiency, *_ in table]
         self._middle_db = [snr_db + spread_db * _quantile(AT_THRESHOLD) for _, snr_db, spread_db in table]
         self._spread_db = [spread_db for *_, spread_db in table]
@@ -110,10 +111,8 @@ class MCS(Rate):
         scheme = self._scheme(snr if worst is None else worst)
         if scheme < 0:
             return 1.0
-        return (
-            math.erfc((power_to_db(snr) - self._middle_db[scheme]) / self._spread_db[scheme] / math.sqrt(2))
-            / 2
-        )
+        beyond = (power_to_db(snr) - self._middle_db[scheme]) / self._spread_db[scheme]
+        return math.erfc(beyond / math.sqrt(2)) / 2
 
     def blocks(self, size_bits: float, receivers: int, *name: str | int) -> Blocks:
         """Return the blocks of the next message called ``name``."""
