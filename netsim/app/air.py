@@ -1,4 +1,4 @@
-"""What the links of a scenario's radios have in common."""
+"""Air and rate of a scenario's radios."""
 
 from __future__ import annotations
 
