@@ -50,19 +50,26 @@ class Channel(ABC):
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """Return the power gain of the link now, relative to path loss, and the time until which it holds [s]."""
 
-    def powers(self, senders: Whole, receivers: Whole, round: int) -> tuple[int, Floats]:
-        """Return the gains of several links for some rounds, as ``power`` gives them (steady channels).
+    def block(self, round: int, now_s: float) -> tuple[int, float] | None:
+        """Return the block of the present gains, and the time until which it lasts [s]; None: there are no blocks.
+
+        Gains hold for a block and are known ahead (:meth:`powers`). On a steady channel a round is a block.
+        """
+        return (round, math.inf) if self.steady else None
+
+    def powers(self, senders: Whole, receivers: Whole, block: int) -> tuple[int, Floats]:
+        """Return the gains of several links for some blocks, as ``power`` gives them.
 
         Args:
             senders: Number of each link's sender.
             receivers: Number of each link's receiver.
-            round: One of the rounds.
+            block: One of the blocks.
 
         Returns:
-            The first of these rounds, and the gains [rounds, links].
+            The first of these blocks, and the gains [blocks, links].
         """
         links = zip(senders.tolist(), receivers.tolist(), strict=True)
-        return round, np.array([[self.power(*link, round, 0.0)[0] for link in links]])
+        return block, np.array([[self.power(*link, block, 0.0)[0] for link in links]])
 
 
 class NoFading(Channel):
@@ -100,13 +107,13 @@ class BlockFading(Channel):
 
     options: BlockFading.Options
     CHUNK = 64
-    MANY = 32
+    MANY = 256
     """Links from which on it is faster to draw for all of them at once than for one after the other."""
 
     def __init__(self, options: Any, seed: int, carrier_hz: float = 2.6e9) -> None:
         super().__init__(options, seed, carrier_hz)
         self._draws = Draws(seed, "fading")
-        self._chunks: dict[tuple[int, int], tuple[int, Floats]] = {}
+        self._chunks: dict[tuple[int, int], dict[int, Floats]] = {}
 
     @abstractmethod
     def of_one(self, a: int, b: int, first: int, count: int) -> Floats:
@@ -138,37 +145,44 @@ class BlockFading(Channel):
 
     def power(self, sender: int, receiver: int, round: int, now_s: float) -> tuple[float, float]:
         """Return the gain in the block of ``round``, or of ``now_s`` if there is a coherence time."""
-        coherence_s = self.coherence_s
-        if coherence_s is None:
-            block, until_s = round, math.inf
-        else:
-            block = int(now_s // coherence_s)
-            until_s = (block + 1) * coherence_s
-            if until_s <= now_s:  # rounding: now_s is the boundary itself
-                block, until_s = block + 1, (block + 2) * coherence_s
+        block, until_s = self.block(round, now_s)
         place = block % self.CHUNK
         return float(self._chunk(sender, receiver, block - place)[place]), until_s
 
-    def powers(self, senders: Whole, receivers: Whole, round: int) -> tuple[int, Floats]:
-        """Return the gains of some rounds: a chunk of them for few links, four rounds for many."""
+    def block(self, round: int, now_s: float) -> tuple[int, float]:
+        """Return the round, or the number of the coherence time if there is one, and its end [s]."""
+        coherence_s = self.coherence_s
+        if coherence_s is None:
+            return round, math.inf
+        block = int(now_s // coherence_s)
+        until_s = (block + 1) * coherence_s
+        if until_s <= now_s:  # rounding: now_s is the boundary itself
+            return block + 1, (block + 2) * coherence_s
+        return block, until_s
+
+    def powers(self, senders: Whole, receivers: Whole, block: int) -> tuple[int, Floats]:
+        """Return the gains of some blocks: a chunk of them for few links or a coherence time, else four for many."""
         if len(senders) < self.MANY:
-            first = round - round % self.CHUNK
+            first = block - block % self.CHUNK
             links = zip(senders.tolist(), receivers.tolist(), strict=True)
             chunks = [self._chunk(*link, first) for link in links]
             return first, np.ascontiguousarray(np.reshape(chunks, (-1, self.CHUNK)).T)
         if self.options.reciprocal:
             senders, receivers = np.minimum(senders, receivers), np.maximum(senders, receivers)
-        first = round - round % 4
-        return first, self.of_many(senders, receivers, first, 4)
+        count = 4 if self.steady else self.CHUNK
+        first = block - block % count
+        return first, self.of_many(senders, receivers, first, count)
 
     def _chunk(self, sender: int, receiver: int, first: int) -> Floats:
         """Return the gains of one link in the blocks from ``first`` on [CHUNK]."""
         swapped = self.options.reciprocal and sender > receiver
         owner = (receiver, sender) if swapped else (sender, receiver)
-        known = self._chunks.get(owner)
-        if known is None or known[0] != first:
-            known = self._chunks[owner] = first, self.of_one(*owner, first, self.CHUNK)
-        return known[1]
+        known = self._chunks.setdefault(owner, {})
+        if first not in known:
+            if len(known) > 1:  # both ends of a link may be in different chunks
+                del known[min(known)]
+            known[first] = self.of_one(*owner, first, self.CHUNK)
+        return known[first]
 
 
 class IndependentBlocks(BlockFading):

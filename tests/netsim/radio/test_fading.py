@@ -129,7 +129,7 @@ def test_without_fading_there_is_path_loss_alone():
 
 
 @pytest.mark.parametrize("reciprocal", [True, False])
-@pytest.mark.parametrize("others", [3, 40])  # fewer and more than from where on they are drawn at once
+@pytest.mark.parametrize("others", [3, 140])  # fewer and more than from where on they are drawn at once
 def test_gains_of_many_links_are_those_of_each(reciprocal, others):
     """Whoever is asked about, and in whatever order; 63, 64 and 130 are in three chunks."""
     many, single = (Rayleigh(Rayleigh.Options(reciprocal=reciprocal), 3) for _ in range(2))
