@@ -107,8 +107,7 @@ class DMML(Learner):
 
     @property
     def _rule(self) -> Rule:
-        options = self._training_options
-        return Rule(options.optimizer, options.learning_rate, options.momentum)
+        return Rule.of(self._training_options)
 
     def _generator_iterations(self) -> int:
         return 0
@@ -225,7 +224,10 @@ class DMML(Learner):
             return Step(state, state)
         assert isinstance(cost, LocalCost)
         modalities, plan = self._shares[node].modalities, self._plan(round)
-        trained = self._tasks.train(work, node, round, modalities, state.parts, state.memories, cost, plan)
+        pace = self._training_options.schedule.factor(round - 1, self.setup.rounds)
+        trained = self._tasks.train(
+            work, node, round, modalities, state.parts, state.memories, cost, plan, pace
+        )
         memories: Any = trained["memories"] if self._training_options.optimizer_state == "keep" else {}
         parts = trained["state"]
         return Step(DeviceState(parts, memories, state.parts, state.balance), parts, trained["metrics"])

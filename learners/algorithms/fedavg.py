@@ -76,18 +76,7 @@ class FedAvg(Learner):
         return getattr(self._options, "losses", "mean") == "mean"
 
     def _make_plan(self) -> LocalPlan:
-        options = self._options
-        return LocalPlan(
-            options.batch_size,
-            options.learning_rate,
-            options.last_batch,
-            options.momentum,
-            options.weight_decay,
-            proximal=getattr(options, "mu", 0.0),
-            evaluation_batch_size=self.setup.evaluation.batch_size,
-            stops=self._options.on_nan == "stop",
-            bf16=self.setup.precision == "bf16",
-        )
+        return LocalPlan.of(self._options, self.setup)
 
     def _method(self) -> averaging.Averaging:
         """Return what the server does with uploads."""
@@ -220,6 +209,7 @@ class FedAvg(Learner):
             "plan": self._plan,
             "seed": derive_seed(self.setup.seed, "training", node, round),
             "torch_device": self.setup.torch_device,
+            "pace": self._pace(round, model),
         }
         stack = self._stack(client.modalities, inputs["steps"])
         trained = work.do(local_update.local_update, inputs, round, stack)
@@ -227,6 +217,10 @@ class FedAvg(Learner):
         if self.setup.server is not None:  # it will train from what it is sent then
             return Step(None, upload, trained["metrics"])
         return Step(Model(round, trained["state"], model.head_weights), upload, trained["metrics"])
+
+    def _pace(self, round: int, model: Model) -> float:
+        """Return the factor on the step size: by rounds, or by versions of a server that does not wait."""
+        return self._options.schedule.factor(max(round - 1, model.number), self.setup.rounds)
 
     def _stack(self, modalities: tuple[str, ...], steps: int) -> Stack:
         """Return how local updates of clients with these modalities are done as one."""

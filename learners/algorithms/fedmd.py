@@ -108,12 +108,13 @@ class FedMD(PerDeviceLearner):
     # The hooks.
 
     def training_memory_bytes(self, device: int) -> float:
-        """Training with Adam on the largest of its batches."""
+        """Training on the largest of its batches."""
         if device not in self._devices.samples:
             return 0.0
         options = self._options
+        remembered = len(Rule.of(options).memories)
         return self._devices.memory_bytes(
-            device, 2, max(options.batch_size, options.public_batch_size, options.digest_batch_size)
+            device, remembered, max(options.batch_size, options.public_batch_size, options.digest_batch_size)
         )
 
     def facts(self) -> Mapping[str, Any]:
@@ -238,6 +239,7 @@ class FedMD(PerDeviceLearner):
             "asked": self._places(round),
             "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", node, round),
+            "pace": self._options.schedule.factor(round - 1, self.setup.rounds),
         }
         trained = work.do(update, inputs, round, self._stack(node, plan, MANY, sum(steps)))
         trained = self._finite(work, trained, f"the training of device {node}", round)
@@ -252,7 +254,7 @@ class FedMD(PerDeviceLearner):
     def _plan(self) -> FedMDPlan:
         options = self._options
         return FedMDPlan(
-            Rule("adam", options.learning_rate),
+            Rule.of(options),
             options.batch_size,
             options.public_batch_size,
             options.digest_batch_size,

@@ -102,6 +102,11 @@ class FedZKT(PerDeviceLearner):
         assert isinstance(options, FedZKTOptions)
         return options
 
+    @property
+    def _rule(self) -> Rule:
+        """Return a device's optimizer; the derivative of λ‖w − w⁰‖² is twice λ times the difference."""
+        return Rule.of(self._options, proximal=2 * self._options.l2)
+
     def _first_generator(self) -> State:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.setup.seed, "initial weights", "generator"))
@@ -119,7 +124,7 @@ class FedZKT(PerDeviceLearner):
         if device not in self._devices.samples:
             return 0.0
         options = self._options
-        remembered = (1 if options.momentum else 0) + (1 if options.l2 else 0)
+        remembered = len(self._rule.memories) + (1 if options.l2 else 0)
         batch = min(options.batch_size, len(self._devices.samples[device]))
         return self._devices.memory_bytes(device, remembered, batch)
 
@@ -195,10 +200,7 @@ class FedZKT(PerDeviceLearner):
         options, steps = self._options, self._steps(node)
         plan = LocalPlan(
             options.batch_size,
-            options.learning_rate,
-            options.momentum,
-            options.weight_decay,
-            options.l2,
+            self._rule,
             options.last_batch,
             self.setup.precision == "bf16",
         )
@@ -210,6 +212,7 @@ class FedZKT(PerDeviceLearner):
             "steps": steps,
             "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", node, round),
+            "pace": options.schedule.factor(round - 1, self.setup.rounds),
         }
         trained = work.do(local_update, inputs, round, self._stack(node, plan, LOCAL_UPDATES, steps))
         if not self._drops:

@@ -197,7 +197,7 @@ class MHD(PerDeviceLearner):
             return 0.0
         options = self._options
         batch = min(options.batch_size, len(self._devices.samples[device])) + self._public_batch
-        own = self._devices.memory_bytes(device, 1 if options.momentum else 0, batch)
+        own = self._devices.memory_bytes(device, len(Rule.of(options).memories), batch)
         largest = max(self._devices.costs(k).numbers for k in self._devices.samples)
         return own + (BYTES_PER_NUMBER * largest * self._slots if options.transport == "checkpoint" else 0)
 
@@ -301,8 +301,10 @@ class MHD(PerDeviceLearner):
             options.nu_emb,
             options.nu_aux,
             options.confidence == "random",
-            Rule("sgd", options.learning_rate, options.momentum),
-            self.setup.rounds * options.local_steps if options.schedule == "cosine" else None,
+            Rule.of(options),
+            options.schedule,
+            self.setup.rounds,
+            options.local_steps,
             options.top_k,
             options.last_batch,
             self.setup.precision == "bf16",

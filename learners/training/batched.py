@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from learners.networks.state import Part, State, all_finite, lend
-from learners.training.optimizers import Memories, Rows, Rule, Single
+from learners.training.optimizers import Memories, Rows, Rule, Single, shortened
 from learners.training.stack import ALL, Bank, Devices
 
 Mask = bool | Tensor
@@ -68,14 +68,21 @@ class Alone:
 
     count = 1
 
-    def __init__(self, net: Any, state: State, rule: Rule | None, memories: Memories | None = None) -> None:
+    def __init__(
+        self,
+        net: Any,
+        state: State,
+        rule: Rule | None,
+        memories: Memories | None = None,
+        pace: float = 1.0,
+    ) -> None:
         """Lend ``net`` a copy of ``state``; the optimizer goes on from ``memories``, if there are any.
 
-        Without a ``rule`` nothing is trained.
+        Without a ``rule`` nothing is trained. ``pace`` is a factor on its step size.
         """
         self.net = net
         self.dtype = _dtype(state)
-        self._rule, self._modules = rule, net.parts()
+        self._rule, self._modules = rule and rule.at(pace), net.parts()
         self._layouts = {part: state[part].layout for part in self._modules}
         self._lent = lend(self._modules, state)
         self._optimizer: Single | None = None
@@ -137,16 +144,19 @@ class Together:
         states: Sequence[State],
         rule: Rule | None,
         memories: Sequence[Memories] | None = None,
+        paces: Sequence[float] = (1.0,),
     ) -> None:
         """Stack copies of ``states``; each device's optimizer goes on from its ``memories``, if there are any.
 
-        Without a ``rule`` nothing is trained.
+        Without a ``rule`` nothing is trained. ``paces`` are factors on its step size, of each device or of all.
         """
         self.net: Any = net
         self.count = len(states)
         self.dtype = _dtype(states[0])
-        self._rule = rule
+        alike = len(set(paces)) == 1
+        self._rule = rule and rule.at(paces[0] if alike else 1.0)
         self._bank = Bank.of(net.parts(), states, trains=rule is not None)
+        self._paces = None if alike else next(iter(states[0].values())).row.bank.new_tensor(paces)
         self._optimizers: dict[str, Rows] = {}
         self._devices: Devices = ALL
         self._some = self._bank
@@ -157,7 +167,7 @@ class Together:
         if self._rule is None:
             return
         self._optimizers = {
-            part: Rows(self._rule, stacked.weights, [own.get(part) for own in memories])
+            part: Rows(self._rule, stacked.weights, [own.get(part) for own in memories], self._paces)
             for part, stacked in self._bank.parts.items()
             if stacked.leaves  # a part without weights takes no steps
         }
@@ -206,12 +216,16 @@ class Together:
             rate: The step size, if it is not the rule's.
         """
         parts = [part for part in self._optimizers if taking.get(part, True) is not False]
-        for part, gradients in self._some.gradients(total, parts).items():
-            mask = taking.get(part, True)
+        masks = {part: mask if isinstance(mask := taking.get(part), Tensor) else None for part in parts}
+        found = {
+            part: self._optimizers[part].pulled_back(gradients, masks[part], self._devices)
+            for part, gradients in self._some.gradients(total, parts).items()
+        }
+        if self._rule is not None and self._rule.clip_norm is not None:
+            found = shortened(found, self._rule.clip_norm)
+        for part, gradients in found.items():
             if gradients:
-                self._optimizers[part].take_step(
-                    gradients, mask if isinstance(mask, Tensor) else None, self._devices, rate
-                )
+                self._optimizers[part].take_step(gradients, masks[part], self._devices, rate)
         if isinstance(self._devices, Tensor):  # copies from before the step
             self._devices, self._some = ALL, self._bank
 

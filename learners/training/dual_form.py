@@ -39,7 +39,7 @@ def has_dual_form(trunk: Trunk, layout: Layout, rule: Rule, samples: int) -> boo
         samples: n, training samples of the device that has most of them.
     """
     name = f"{trunk.first_linear}.weight"
-    if rule.name != "sgd" or name not in layout.trained or layout.twins:
+    if rule.name != "sgd" or rule.clip_norm is not None or name not in layout.trained or layout.twins:
         return False
     units, inputs = layout.entries[name].shape
     return inputs > 2 * (2 * samples + units)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -13,7 +13,8 @@ from torch import Tensor, nn, optim
 from learners.networks.state import Layout, Row, gather
 from learners.training.stack import ALL, Devices, Gradients
 
-Name = Literal["adam", "sgd"]
+if TYPE_CHECKING:
+    from learners.training.options import Optimizer, OptimizerOptions
 
 
 def _eager(kind: type[optim.Optimizer]) -> Any:
@@ -26,7 +27,7 @@ def _eager(kind: type[optim.Optimizer]) -> Any:
     return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(plain["step"])})
 
 
-SGD, Adam = _eager(optim.SGD), _eager(optim.Adam)
+SGD, Adam, AdamW = _eager(optim.SGD), _eager(optim.Adam), _eager(optim.AdamW)
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,41 @@ class Rule:
     """The choice of an optimizer with its settings; the others are PyTorch's defaults.
 
     Attributes:
-        name: ``adam`` (Kingma & Ba 2015) or ``sgd``.
+        name: ``sgd``, ``adam`` (Kingma & Ba 2015) or ``adamw`` (Loshchilov & Hutter 2019).
         learning_rate: Step size.
         momentum: Momentum of ``sgd``.
-        weight_decay: Weight decay of ``sgd``: this factor times the weights is added to the gradient.
-        proximal: μ of FedProx's term (μ/2)‖w − w⁰‖², for ``sgd``; w⁰ are the weights at the beginning of training.
+        weight_decay: This factor times the weights is added to the gradient, or with ``adamw`` to the step itself.
+        proximal: μ of FedProx's term (μ/2)‖w − w⁰‖²; w⁰ are the weights at the beginning of training.
+        clip_norm: Longest gradient of all a device's weights together; None for any length.
     """
 
-    name: Name
+    name: Optimizer
     learning_rate: float
     momentum: float = 0.0
     weight_decay: float = 0.0
     proximal: float = 0.0
+    clip_norm: float | None = None
+
+    @classmethod
+    def of(cls, options: OptimizerOptions, proximal: float = 0.0) -> Rule:
+        """Return what a scenario's ``options`` say, before any schedule."""
+        return cls(
+            options.optimizer,
+            options.learning_rate,
+            options.momentum if options.optimizer == "sgd" else 0.0,
+            options.weight_decay,
+            proximal,
+            options.clip_norm,
+        )
+
+    def at(self, pace: float) -> Rule:
+        """Return the rule with ``pace`` times its step size."""
+        return replace(self, learning_rate=pace * self.learning_rate)
 
     @property
     def memories(self) -> tuple[str, ...]:
         """Return PyTorch's names of the optimizer state that is kept for each weight."""
-        if self.name == "adam":
+        if self.name != "sgd":
             return ("exp_avg", "exp_avg_sq")
         return ("momentum_buffer",) if self.momentum else ()
 
@@ -102,7 +121,7 @@ class Single:
         }
         weights = [weight for named in trained.values() for weight in named.values()]
         self._optimizer = _optimizer(rule, weights) if weights else None
-        self._weights, self._strength = weights, rule.proximal
+        self._weights, self._strength, self._clip_norm = weights, rule.proximal, rule.clip_norm
         self._anchors = [weight.detach().clone() for weight in weights] if rule.proximal else []
         self._room = [torch.empty_like(anchor) for anchor in self._anchors]
         self._flat: dict[str, dict[str, Tensor]] = {}
@@ -147,6 +166,8 @@ class Single:
                     group["lr"] = learning_rate
             if self._strength:
                 pull_back(self._weights, self._anchors, self._strength, self._room)
+            if self._clip_norm is not None:
+                nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
 
@@ -165,8 +186,9 @@ class Single:
 def _optimizer(rule: Rule, weights: list[nn.Parameter]) -> Any:
     # Fused kernels read and write each number once. That halves the time of a small network's step, and takes a quarter
     # of a large one's.
-    if rule.name == "adam":
-        return Adam(weights, lr=rule.learning_rate, fused=True)
+    if rule.name != "sgd":
+        kind = Adam if rule.name == "adam" else AdamW
+        return kind(weights, lr=rule.learning_rate, weight_decay=rule.weight_decay, fused=True)
     return SGD(weights, rule.learning_rate, rule.momentum, weight_decay=rule.weight_decay, fused=True)
 
 
@@ -179,9 +201,12 @@ class Rows:
 
     BETAS, EPSILON = (0.9, 0.999), 1e-8
 
-    def __init__(self, rule: Rule, weights: Tensor, memories: list[Memory | None]) -> None:
+    def __init__(
+        self, rule: Rule, weights: Tensor, memories: list[Memory | None], paces: Tensor | None = None
+    ) -> None:
         self._rule = rule
         self._weights = weights
+        self._rates = None if paces is None else rule.learning_rate * paces[:, None]
         self._anchors = weights.clone() if rule.proximal else None
         self.step = torch.zeros(len(weights), device=weights.device)
         self._memory = {
@@ -207,23 +232,32 @@ class Rows:
             devices: The rows of these devices.
             learning_rate: The step size, where it is not the rule's.
         """
-        rate = self._rule.learning_rate if learning_rate is None else learning_rate
-        if self._rule.name == "adam":
+        rate: float | Tensor = self._rule.learning_rate if learning_rate is None else learning_rate
+        if learning_rate is None and self._rates is not None:
+            rate = self._rates[devices]
+        if self._rule.name != "sgd":
             self._adam(gradients, taking, devices, rate)
         else:  # one after the other: to bring them together would take as long as the step
             for columns, gradient in gradients:
                 self._sgd((devices, columns), gradient, taking, rate)
 
+    def pulled_back(self, gradients: Gradients, taking: Tensor | None, devices: Devices) -> Gradients:
+        """Return ``gradients`` with those of the proximal term (:func:`pull_back`), if there is one."""
+        if self._anchors is None:
+            return gradients
+        found = []
+        for columns, gradient in gradients:
+            place = devices, columns
+            more = gradient.add(self._weights[place] - self._anchors[place], alpha=self._rule.proximal)
+            found.append((columns, _of_those(taking, more)))
+        return found
+
     def _sgd(
-        self, place: tuple[Devices, slice], gradient: Tensor, taking: Tensor | None, rate: float
+        self, place: tuple[Devices, slice], gradient: Tensor, taking: Tensor | None, rate: float | Tensor
     ) -> None:
         rule, weights = self._rule, self._weights[place]
-        if self._anchors is not None:
-            gradient = gradient.add(weights - self._anchors[place], alpha=rule.proximal)
         if rule.weight_decay:
-            gradient = gradient.add(weights, alpha=rule.weight_decay)
-        if taking is not None and (rule.proximal or rule.weight_decay):
-            gradient = torch.where(taking[:, None], gradient, 0.0)
+            gradient = _of_those(taking, gradient.add(weights, alpha=rule.weight_decay))
         changed = [(self._weights, weights)]
         if rule.momentum:
             bank = self._memory["momentum_buffer"]
@@ -234,23 +268,37 @@ class Rows:
             else:
                 buffer.mul_((1 - (1 - rule.momentum) * taking.to(buffer.dtype))[:, None]).add_(gradient)
                 gradient = torch.where(taking[:, None], buffer, 0.0)
-        weights.add_(gradient, alpha=-rate)
+        if isinstance(rate, Tensor):
+            weights.sub_(gradient * rate)
+        else:
+            weights.add_(gradient, alpha=-rate)
         if isinstance(place[0], Tensor):  # copies were changed
             for bank, own in changed:
                 bank[place] = own
 
-    def _adam(self, gradients: Gradients, taking: Tensor | None, devices: Devices, rate: float) -> None:
+    def _adam(
+        self, gradients: Gradients, taking: Tensor | None, devices: Devices, rate: float | Tensor
+    ) -> None:
+        decay, decoupled = self._rule.weight_decay, self._rule.name == "adamw"
         first, second = self.BETAS
         banks = {"weights": self._weights, "step": self.step, **self._memory}
         own = {name: bank[devices] for name, bank in banks.items()}
         weights, step, mean, square = (own[name] for name in ("weights", "step", "exp_avg", "exp_avg_sq"))
+        if decay and not decoupled:
+            gradients = [
+                (columns, _of_those(taking, one.add(weights[:, columns], alpha=decay)))
+                for columns, one in gradients
+            ]
         gradient = _joined(gradients, weights)
         ones = weights.new_ones(len(step)) if taking is None else taking.to(weights.dtype)
+        rates = rate[:, 0] * ones if isinstance(rate, Tensor) else rate * ones
+        for columns, _ in gradients if decay and decoupled else ():
+            weights[:, columns] *= (1 - decay * rates)[:, None]
         step.add_(ones)
         mean.lerp_(gradient, ((1 - first) * ones)[:, None])
         square.mul_((1 - (1 - second) * ones)[:, None]).addcmul_(gradient, gradient, value=1 - second)
         steps = step.to(ones.dtype).clamp(min=1)
-        size = ones * rate / (1 - first**steps)
+        size = rates / (1 - first**steps)
         root = (square.sqrt() / (1 - second**steps).sqrt()[:, None]).add_(self.EPSILON)
         weights.sub_(mean / root * size[:, None])
         if isinstance(devices, Tensor):  # copies were changed
@@ -266,6 +314,20 @@ class Rows:
             Memory({name: Row(bank, index) for name, bank in banks.items()})
             for index in range(len(self.step))
         ]
+
+
+def _of_those(taking: Tensor | None, gradient: Tensor) -> Tensor:
+    """Return ``gradient`` with zeros in rows that do not take part."""
+    return gradient if taking is None else torch.where(taking[:, None], gradient, 0.0)
+
+
+def shortened(by_part: Mapping[str, Gradients], longest: float) -> dict[str, Gradients]:
+    """Shorten each device's gradient of all parts together to norm ``longest``, as ``clip_grad_norm_`` does."""
+    squares = [gradient.square().sum(1) for own in by_part.values() for _, gradient in own]
+    if not squares:
+        return dict(by_part)
+    factor = (longest / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1.0)[:, None]
+    return {part: [(columns, own * factor) for columns, own in some] for part, some in by_part.items()}
 
 
 def _joined(gradients: Gradients, weights: Tensor) -> Tensor:

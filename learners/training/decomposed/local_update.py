@@ -92,6 +92,7 @@ def local_update(
     plan: TrainingPlan,
     seed: int,
     torch_device: str,
+    pace: float = 1.0,
 ) -> Trained:
     """Train the network, then the generator; everything random comes from ``seed``.
 
@@ -106,14 +107,15 @@ def local_update(
         plan: Losses, optimizers, batch sizes.
         seed: This device's, this round's.
         torch_device: Where to work.
+        pace: Factor on the step sizes of network and generator.
     """
     model = architecture.model(torch_device)
     generator = None
     if model.generator is not None:
         rule = plan.generator.rule if plan.generator else None
-        generator = Alone(model.generator, state, rule, memories)
+        generator = Alone(model.generator, state, rule, memories, pace)
     own = Own(device, store.rows(device), iterations, total_iterations, seed)
-    way = Alone(model.net, state, plan.rule, memories)
+    way = Alone(model.net, state, plan.rule, memories, pace)
     return _updated(way, generator, store, [own], plan, plan.evaluation_batch_size)[0]
 
 
@@ -124,13 +126,15 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     owned = [Own(job["device"], store.rows(job["device"]), *(job[name] for name in names)) for job in jobs]
     # Those with most samples first: who takes full mini-batches longest are neighbours then, and nothing is copied.
     order = sorted(range(len(jobs)), key=lambda place: -owned[place].rows.shape[0])
-    states, memories = ([jobs[place][name] for place in order] for name in ("state", "memories"))
+    states, memories, paces = (
+        [jobs[place][name] for place in order] for name in ("state", "memories", "pace")
+    )
     model = architecture.model(jobs[0]["torch_device"])
     generator = None
     if model.generator is not None:
         rule = plan.generator.rule if plan.generator else None
-        generator = Together(model.generator, states, rule, memories)
-    way = Together(model.net, states, plan.rule, memories)
+        generator = Together(model.generator, states, rule, memories, paces)
+    way = Together(model.net, states, plan.rule, memories, paces)
     batch_size = max(MEANS_BATCH, plan.batch_size)  # for there are many devices
     found = _updated(way, generator, store, [owned[place] for place in order], plan, batch_size)
     places = {place: n for n, place in enumerate(order)}

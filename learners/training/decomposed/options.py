@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from learners.networks.choice import NetworkChoice
-from learners.training.options import LAST_BATCH, LastBatch
+from learners.training.options import LAST_BATCH, LastBatch, Optimizer, OptimizerOptions
 from netsim.core.entry import Entry
 from netsim.core.options import Options
 
 
-class TrainingOptions(Options):
+class TrainingOptions(OptimizerOptions):
     """Training of a device: shared by all learners that train a multi-modal network."""
 
     networks: dict[str, NetworkChoice] = Field(
@@ -22,11 +22,8 @@ class TrainingOptions(Options):
     modalities: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="use only these modalities; devices that own none sit out"
     )
-    optimizer: Literal["adam", "sgd"] = Field(
-        default="adam", description="optimizer of the network; the paper's is Adam"
-    )
+    optimizer: Optimizer = Field(default="adam", description="optimizer of the network; the paper's is Adam")
     learning_rate: float = Field(default=5e-4, gt=0, description="the optimizer's step size, η")
-    momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of optimizer 'sgd'")
     batch_size: PositiveInt = Field(default=16, description="samples per iteration")
     last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
     local_epochs: PositiveInt = Field(

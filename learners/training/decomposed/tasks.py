@@ -46,6 +46,7 @@ class Tasks:
         memories: object,
         cost: LocalCost,
         plan: TrainingPlan,
+        pace: float,
     ) -> Future:
         """Order a local update; return a future of :class:`learners.training.decomposed.local_update.Trained`."""
         inputs = {
@@ -59,6 +60,7 @@ class Tasks:
             "plan": plan,
             "seed": derive_seed(self.setup.seed, "training", device, round),
             "torch_device": self.setup.torch_device,
+            "pace": pace,
         }
         batch_size = min(plan.batch_size, len(self._store.value.shares[device]))
         stack = self._training_stack(modalities, plan, batch_size, max(1, cost.total_iterations))

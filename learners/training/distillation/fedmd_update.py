@@ -119,6 +119,7 @@ def update(
     plan: FedMDPlan,
     seed: int,
     torch_device: str,
+    pace: float = 1.0,
 ) -> Trained:
     """Public labels (first round), digest, own labels; then the scores of the samples that come next.
 
@@ -136,8 +137,9 @@ def update(
         plan: Step size and the like.
         seed: This party's, this round's.
         torch_device: Where to work.
+        pace: Factor on the step size.
     """
-    way = Alone(architecture.net(torch_device), state, plan.rule)
+    way = Alone(architecture.net(torch_device), state, plan.rule, pace=pace)
     private = Private(store, modality, [device], [seed], plan.batch_size, plan.last_batch)
     return _updated(way, private, public, [state], [memories], [steps], [consensus], [asked], plan)[0]
 
@@ -152,7 +154,7 @@ def _updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     states, memories, steps, consensus, asked = (
         [job[name] for job in jobs] for name in ("state", "memories", "steps", "consensus", "asked")
     )
-    way = Together(architecture.net(torch_device), states, plan.rule)
+    way = Together(architecture.net(torch_device), states, plan.rule, paces=[job["pace"] for job in jobs])
     private = Private.of(jobs)
     return _updated(way, private, jobs[0]["public"], states, memories, steps, consensus, asked, plan)
 

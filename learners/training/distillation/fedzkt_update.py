@@ -55,26 +55,15 @@ class LocalPlan:
 
     Attributes:
         batch_size: Samples per step.
-        learning_rate: η of SGD.
-        momentum: Of it.
-        weight_decay: Of it.
-        l2: λ of λ‖w − w⁰‖².
+        rule: The optimizer, which remembers nothing as a round begins, with λ‖w − w⁰‖² as its proximal term.
         last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
         bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
     """
 
     batch_size: int
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    l2: float
+    rule: Rule
     last_batch: LastBatch = "keep"
     bf16: bool = False
-
-    @property
-    def rule(self) -> Rule:
-        """Return the optimizer; the derivative of the distance is twice λ times the difference."""
-        return Rule("sgd", self.learning_rate, self.momentum, self.weight_decay, 2 * self.l2)
 
 
 @dataclass(frozen=True)
@@ -111,6 +100,7 @@ def local_update(
     plan: LocalPlan,
     seed: int,
     torch_device: str,
+    pace: float = 1.0,
 ) -> Trained:
     """Algorithm 2 with eq. (9): mean cross-entropy + λ‖w − w⁰‖², w⁰ being the received weights.
 
@@ -127,8 +117,9 @@ def local_update(
         plan: Step size and the like.
         seed: This device's, this round's.
         torch_device: Where to work.
+        pace: Factor on the step size.
     """
-    way = Alone(architecture.net(torch_device), state, plan.rule)
+    way = Alone(architecture.net(torch_device), state, plan.rule, pace=pace)
     private = Private(store, modality, [device], [seed], plan.batch_size, plan.last_batch)
     return _updated(way, private, [state], [steps], plan)[0]
 
@@ -141,7 +132,7 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
 def _local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     architecture, plan, torch_device = (jobs[0][name] for name in ("architecture", "plan", "torch_device"))
     states = [job["state"] for job in jobs]
-    way = Together(architecture.net(torch_device), states, plan.rule)
+    way = Together(architecture.net(torch_device), states, plan.rule, paces=[job["pace"] for job in jobs])
     return _updated(way, Private.of(jobs), states, [job["steps"] for job in jobs], plan)
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from learners.training.distillation.public import PublicSet
     from learners.training.optimizers import Memories, Rule
     from learners.training.options import LastBatch
+    from learners.training.schedules import ScheduleChoice
     from learners.training.task import Store
 
 BLOCK = 64
@@ -178,7 +179,9 @@ class MHDPlan:
         nu_aux: ν_aux.
         random_target: Whether targets are drawn instead of chosen by confidence.
         rule: Optimizer.
-        total_steps: Of the whole run, for the cosine; None for a constant step size.
+        schedule: How the step size changes from step to step.
+        rounds: Rounds of the run.
+        local_steps: Steps of a round.
         top_k: Classes of each prediction that are sent.
         last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
         bf16: Whether forward passes compute in bfloat16 where PyTorch holds that to be safe.
@@ -189,16 +192,16 @@ class MHDPlan:
     nu_aux: float
     random_target: bool
     rule: Rule
-    total_steps: int | None
+    schedule: ScheduleChoice
+    rounds: int
+    local_steps: int
     top_k: int
     last_batch: LastBatch = "keep"
     bf16: bool = False
 
     def rate(self, step: int) -> float:
         """Step size of step ``step`` of the run."""
-        if self.total_steps is None:
-            return self.rule.learning_rate
-        return 0.5 * self.rule.learning_rate * (1 + math.cos(math.pi * step / self.total_steps))
+        return self.rule.learning_rate * self.schedule.factor(step, self.rounds, self.local_steps)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from learners.data.choice import DataChoice
 from learners.networks.choice import NetworkChoice
 from learners.training.distillation.graphs import Choice, Named
-from learners.training.options import LAST_BATCH, LastBatch
+from learners.training.options import LAST_BATCH, LastBatch, Optimizer, OptimizerOptions
+from learners.training.schedules import ScheduleChoice
 from netsim.core.entry import Entry
-from netsim.core.options import Options
 
 Disagreement = Literal["sl", "kl", "l1"]
 MOST_HEADS = 8
 
 
-class DistillationOptions(Options):
+class DistillationOptions(OptimizerOptions):
     """Options that all learners by distillation have."""
 
     networks: dict[str, NetworkChoice] = Field(
@@ -59,10 +59,14 @@ class MHDOptions(DistillationOptions):
     public_batch_size: PositiveInt | None = Field(
         default=None, description="public samples per step; null: as many as private ones"
     )
-    learning_rate: float = Field(default=0.1, gt=0, description="step size of SGD at the start")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD, kept from round to round")
-    schedule: Literal["cosine", "constant"] = Field(
-        default="cosine", description="how the step size falls over all rounds: to zero as a cosine, or not"
+    learning_rate: float = Field(default=0.1, gt=0, description="step size η at the start")
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="momentum of optimizer sgd, kept from round to round"
+    )
+    schedule: ScheduleChoice = Field(
+        default=ScheduleChoice.model_construct(name="cosine"),
+        description="how the step size changes from step to step: cosine (to zero in the last round), constant, step, "
+        "warm_up, inverse",
     )
     targets: PositiveInt = Field(default=1, description="checkpoints or teachers per step, Δ")
     pool_size: PositiveInt | None = Field(
@@ -158,11 +162,10 @@ class FedMDOptions(DistillationOptions):
         default=256, description="samples per step of the digest, and per forward pass"
     )
     batch_size: PositiveInt = Field(default=32, description="samples per step on its own data")
-    learning_rate: float = Field(
-        default=1e-3,
-        gt=0,
-        description="step size of Adam; digest and own data have one each, kept between rounds",
+    optimizer: Optimizer = Field(
+        default="adam", description="optimizer; digest and own data have one each, kept between rounds"
     )
+    learning_rate: float = Field(default=1e-3, gt=0, description="step size η of both optimizers")
 
 
 FEDMD = Entry(
@@ -187,11 +190,9 @@ class FedZKTOptions(DistillationOptions):
     )
     local_epochs: PositiveInt = Field(default=5, description="passes over a device's data per round, T_l")
     batch_size: PositiveInt = Field(default=256, description="samples per step on a device")
-    learning_rate: float = Field(default=0.01, gt=0, description="step size η of SGD on a device")
-    momentum: float = Field(
-        default=0.0, ge=0, lt=1, description="momentum of it; forgotten as a round begins"
+    optimizer: Optimizer = Field(
+        default="sgd", description="optimizer of a device; what it remembers is forgotten as a round begins"
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="weight decay of it")
     l2: float = Field(
         default=1.0, ge=0, description="weight λ of ‖w − w⁰‖², w⁰ being what the device received (eq. 9)"
     )

@@ -168,8 +168,8 @@ class Federation:
     def training_memory_bytes(self, device: int, plan: LocalPlan) -> float:
         """Return the memory of a client's local update [byte]; see :func:`learners.training.costs.training_bytes`.
 
-        Beside each weight lie its velocity, where there is momentum, and what was received, where a proximal term pulls
-        back to it.
+        Beside each weight lie what the optimizer remembers, and what was received, where a proximal term pulls back to
+        it.
         """
         client = self.clients.get(device)
         if client is None:
@@ -179,7 +179,7 @@ class Federation:
         return training_bytes(
             weights,
             sum(layout.size for layout in layouts) - weights,
-            int(plan.momentum > 0) + int(plan.proximal > 0),
+            len(plan.rule.memories) + int(plan.rule.proximal > 0),
             sum(self._kept[key] for key in (*client.modalities, FUSION)),
             min(plan.batch_size, len(client.train)),
         )

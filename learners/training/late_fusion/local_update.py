@@ -87,8 +87,9 @@ def local_update(
     plan: LocalPlan,
     seed: int,
     torch_device: str,
+    pace: float = 1.0,
 ) -> Trained:
-    """Train for some steps of SGD on Σ z_m l_m; everything random comes from ``seed``.
+    """Train for some steps of the optimizer on Σ z_m l_m; everything random comes from ``seed``.
 
     A mini-batch without a single sample of a modality has no loss for it; the other weights stay as they are.
 
@@ -103,12 +104,13 @@ def local_update(
         plan: Step size and the like.
         seed: This device's, this round's.
         torch_device: Where to work.
+        pace: Factor on the step size.
 
     Raises:
         ScenarioError: The training diverged, and the plan says that this stops the run.
     """
-    way = Alone(architecture.net(torch_device), state, plan.rule)
-    found = _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed])
+    way = Alone(architecture.net(torch_device), state, plan.rule, pace=pace)
+    found = _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed], [pace])
     return _kept(found, [device], [round], [state], plan)[0]
 
 
@@ -116,17 +118,17 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     """Do :func:`local_update` for several clients of one architecture and plan at once, from the inputs of each."""
     # Longest first: those that still train are neighbours then, and nothing is copied.
     order = sorted(range(len(jobs)), key=lambda place: -jobs[place]["steps"])
-    devices, rounds, steps, head_weights, seeds, states = (
+    devices, rounds, steps, head_weights, seeds, states, paces = (
         [jobs[place][name] for place in order]
-        for name in ("device", "round", "steps", "head_weights", "seed", "state")
+        for name in ("device", "round", "steps", "head_weights", "seed", "state", "pace")
     )
     architecture, samples, plan = (jobs[0][name] for name in ("architecture", "samples", "plan"))
     net = architecture.net(jobs[0]["torch_device"])
     batches = partial(together, mixed=lambda: _mixes(net, states[0], samples))
     dual = Dual(net, Problem(states, samples, devices), plan)
-    way = Together(net, dual.problem.states, plan.rule)
+    way = Together(net, dual.problem.states, plan.rule, paces=paces)
     found = _updated(
-        way, batches, dual.problem.samples, dual.problem.devices, steps, head_weights, plan, seeds
+        way, batches, dual.problem.samples, dual.problem.devices, steps, head_weights, plan, seeds, paces
     )
     restored = dual.restored([one.state for one in found])
     found = [replace(one, state=state) for one, state in zip(found, restored, strict=True)]
@@ -180,9 +182,11 @@ def _updated(
     head_weights: Sequence[Mapping[str, float]],
     plan: LocalPlan,
     seeds: Sequence[int],
+    paces: Sequence[float],
 ) -> list[Trained]:
     """Update one client, or several at once; ``batches`` brings what each sees to the others'."""
     net: LateFusionNet = way.net
+    rule = plan.rule
     clients = [samples.clients[device] for device in devices]
     subsets = _subsets(clients, plan.measured, seeds)
     measure = partial(_measure, way, batches, samples, devices, batch_size=plan.evaluation_batch_size)
@@ -229,7 +233,7 @@ def _updated(
             minimised_loss := losses_of[k].pop(TOTAL, 0.0),
             losses_of[k],
             len(sizes[k]),
-            normaliser(len(sizes[k]), plan.momentum, plan.learning_rate * plan.proximal),
+            normaliser(len(sizes[k]), rule.momentum, paces[k] * rule.learning_rate * rule.proximal),
             before[k],
             after[k],
             math.isfinite(minimised_loss) and finite[k],
@@ -250,8 +254,8 @@ def _kept(
         if plan.stops and not trained.finite:
             raise ScenarioError(
                 f"learner.learning_rate: the training of device {device} diverged in round {round} (step size "
-                f"{plan.learning_rate:g}); lower it, or leave such devices out of the aggregation with learner.on_nan: "
-                "drop"
+                f"{plan.rule.learning_rate:g}); lower it, or leave such devices out of the aggregation with "
+                "learner.on_nan: drop"
             )
     return [
         one if one.finite else replace(one, state=state) for one, state in zip(found, states, strict=True)

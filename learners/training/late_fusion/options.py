@@ -7,15 +7,14 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from learners.networks.choice import NetworkChoice
-from learners.training.options import LAST_BATCH, LastBatch
+from learners.training.options import LAST_BATCH, LastBatch, Optimizer, OptimizerOptions
 from netsim.core.entry import Entry
-from netsim.core.options import Options
 
 Sign = Literal["clip", "abs", "signed"]
 Staleness = Literal["constant", "polynomial", "hinge"]
 
 
-class FederatedOptions(Options):
+class FederatedOptions(OptimizerOptions):
     """Training of clients and their weights: shared by all learners that average.
 
     Batch size, momentum and weight decay are those of FedHGB, Section VI-A; its step size of 1.25e-4 is meant for
@@ -46,11 +45,14 @@ class FederatedOptions(Options):
     )
     batch_size: PositiveInt = Field(default=24, description="samples per step")
     last_batch: LastBatch = Field(default="keep", description=LAST_BATCH)
-    learning_rate: float = Field(default=0.01, ge=0, description="step size η of SGD")
-    momentum: float = Field(
-        default=0.9, ge=0, lt=1, description="momentum of SGD; it is forgotten as a round begins"
+    optimizer: Optimizer = Field(
+        default="sgd", description="optimizer of a client; what it remembers is forgotten as a round begins"
     )
-    weight_decay: float = Field(default=1e-3, ge=0, description="weight decay of SGD")
+    learning_rate: float = Field(default=0.01, ge=0, description="step size η of the optimizer")
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="momentum of optimizer sgd; it is forgotten as a round begins"
+    )
+    weight_decay: float = Field(default=1e-3, ge=0, description="weight decay of the optimizer")
     aggregation_weights: Literal["samples", "uniform", "per_step"] = Field(
         default="samples",
         description="how much a client counts: by its training samples n, all the same, or by n/‖a‖, with FedNova's "
@@ -73,6 +75,16 @@ class FederatedOptions(Options):
                 )
             if self.local_steps is not None:
                 raise ValueError("epochs_range: cannot be used with local_steps; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_size_of_work(self) -> FederatedOptions:
+        needs = self.aggregation_weights == "per_step" or isinstance(self, FedNovaOptions)
+        if needs and self.optimizer != "sgd":
+            raise ValueError(
+                f"optimizer: the size of a client's work, ‖a‖, is known of sgd only (got {self.optimizer!r}); use sgd, "
+                "or fedavg with aggregation_weights samples"
+            )
         return self
 
 

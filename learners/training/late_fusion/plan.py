@@ -9,6 +9,8 @@ from learners.training.optimizers import Rule
 
 if TYPE_CHECKING:
     from learners.training.batches import LastBatch
+    from learners.training.late_fusion.options import FederatedOptions
+    from netsim.learner import Setup
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,8 @@ class LocalPlan:
 
     Attributes:
         batch_size: Samples per step.
-        learning_rate: η of SGD.
+        rule: The optimizer, which remembers nothing as a round begins.
         last_batch: What becomes of the samples that an epoch's full mini-batches leave over.
-        momentum: ρ; the velocity is zero as a round begins.
-        weight_decay: Added to the gradient, times the weights.
-        proximal: μ of FedProx's term (μ/2)‖w − w⁰‖².
         measured: S, which part of the training and of the validation samples each head's loss is measured on before
             and after; None to measure nothing.
         evaluation_batch_size: Samples per forward pass where nothing is trained.
@@ -30,17 +29,21 @@ class LocalPlan:
     """
 
     batch_size: int
-    learning_rate: float
+    rule: Rule
     last_batch: LastBatch = "keep"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    proximal: float = 0.0
     measured: float | None = None
     evaluation_batch_size: int = 256
     stops: bool = False
     bf16: bool = False
 
-    @property
-    def rule(self) -> Rule:
-        """Return the optimizer."""
-        return Rule("sgd", self.learning_rate, self.momentum, self.weight_decay, self.proximal)
+    @classmethod
+    def of(cls, options: FederatedOptions, setup: Setup) -> LocalPlan:
+        """Return what a scenario's ``options`` say; nothing is measured."""
+        return cls(
+            options.batch_size,
+            Rule.of(options, proximal=getattr(options, "mu", 0.0)),
+            options.last_batch,
+            evaluation_batch_size=setup.evaluation.batch_size,
+            stops=options.on_nan == "stop",
+            bf16=setup.precision == "bf16",
+        )

@@ -134,9 +134,9 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     begin = Together.__init__
 
-    def counted(self: Together, net: Any, states: Any, *others: Any) -> None:
+    def counted(self: Together, net: Any, states: Any, *others: Any, **named: Any) -> None:
         found.append(len(states))
-        begin(self, net, states, *others)
+        begin(self, net, states, *others, **named)
 
     monkeypatch.setattr(Together, "__init__", counted)
     return found

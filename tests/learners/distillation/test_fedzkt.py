@@ -268,11 +268,14 @@ def test_what_the_server_s_optimizers_remember_goes_on(learner: Any) -> None:
 # A device's training.
 
 
-def local_inputs(learner: Any, device: int = 0, steps: int = 2, **plan: Any) -> dict[str, Any]:
+def local_inputs(learner: Any, device: int = 0, steps: int = 2, **rule: Any) -> dict[str, Any]:
     rounds = Play(learner)
     rounds.rounds(1, participants={1: [device]})
     (inputs,) = rounds.work.inputs_of(local_update)
-    return {**inputs, "steps": steps, "plan": dataclasses.replace(inputs["plan"], **plan)}
+    if "l2" in rule:
+        rule["proximal"] = 2 * rule.pop("l2")
+    plan = dataclasses.replace(inputs["plan"], rule=dataclasses.replace(inputs["plan"].rule, **rule))
+    return {**inputs, "steps": steps, "plan": plan}
 
 
 @pytest.mark.parametrize("device", [0, 1])

@@ -49,6 +49,7 @@ from learners.training.distillation.mhd_update import (
     update,
 )
 from learners.training.optimizers import Rule
+from learners.training.schedules import ScheduleChoice
 from netsim.app.build import build
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
@@ -69,7 +70,9 @@ def plan(**changes: Any) -> MHDPlan:
         "nu_aux": 3.0,
         "random_target": False,
         "rule": Rule("sgd", 0.1),
-        "total_steps": None,
+        "schedule": ScheduleChoice(name="constant"),
+        "rounds": 1,
+        "local_steps": 1,
         "top_k": 5,
     }
     return MHDPlan(**{**options, **changes})

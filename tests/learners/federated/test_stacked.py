@@ -65,6 +65,17 @@ CASES: dict[str, dict[str, Any]] = {
         "local_epochs": 2,
     },
     "the fused loss alone": {"losses": "fused", "partition": Lacking()},
+    "adam, clipped, and slower in round 2": {
+        "partition": UNEVEN,
+        "optimizer": "adam",
+        "clip_norm": 0.5,
+        "schedule": {"name": "step", "every": 1, "factor": 0.5},
+    },
+    "adamw of clients that lack modalities": {
+        "partition": Lacking(),
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+    },
     "convolutions": {
         "modalities": ("visual",),
         "networks": {"visual": {"name": "cnn", "channels": [4], "hidden": 8}},
@@ -146,6 +157,12 @@ def test_so_they_are_with_decay_momentum_a_proximal_term_and_missing_modalities(
 ) -> None:
     assert_same("fedprox", TOLERANCE["float64"], precision="float64", **{**FEW, **changes})
     assert dual_forms == 2 * ["layers.0.weight"]
+
+
+def test_clipped_gradients_are_not_trained_in_dual_form(dual_forms: list[str]) -> None:
+    """The norm of a gradient of coefficients is not that of a gradient of weights."""
+    assert_same("fedavg", TOLERANCE["float64"], precision="float64", **FEW, clip_norm=0.1)
+    assert dual_forms == []
 
 
 def test_a_diverging_client_in_dual_form_is_dropped(dual_forms: list[str]) -> None:

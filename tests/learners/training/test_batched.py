@@ -97,7 +97,10 @@ def test_rows_step_as_torch_does(momentum: float, weight_decay: float, proximal:
     for n, gradient in enumerate(gradients):
         taking = torch.tensor([True, n % 2 == 0])
         moving = torch.where(taking[:, None], gradient, 0.0)[:, :4]
-        rows.take_step([(slice(0, 1), moving[:, :1]), (slice(1, 4), moving[:, 1:])], taking, devices)
+        pulled = rows.pulled_back(
+            [(slice(0, 1), moving[:, :1]), (slice(1, 4), moving[:, 1:])], taking, devices
+        )
+        rows.take_step(pulled, taking, devices)
     for k in range(2):
         own, idle = nn.Parameter(start[k, :4].clone()), nn.Parameter(start[k, 4:].clone())
         optimizer = torch.optim.SGD([own, idle], 0.1, momentum, weight_decay=weight_decay)

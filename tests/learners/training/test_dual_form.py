@@ -64,7 +64,9 @@ def in_dual_form(starts: list[Part], steps: int) -> list[Part]:
         total = loss(found[:1]) + loss(found[1:, :, : TRAINED[1]])
         (slopes,) = torch.autograd.grad(total, [bank.leaves["layers.0.coefficients"]])
         columns = bank.layout.entries["layers.0.coefficients"].columns
-        optimizer.take_step([(columns, slopes.reshape(2, -1))], None)
+        optimizer.take_step(
+            optimizer.pulled_back([(columns, slopes.reshape(2, -1))], None, slice(None)), None
+        )
     return form.restored([Part(Row(bank.flat.detach(), k), bank.layout) for k in range(2)])
 
 
