@@ -94,7 +94,8 @@ class OutsideRow(NamedTuple):
     """Time and energy that a device, or the edge server, spent outside its rounds (table ``outside``).
 
     A device that has ended its last round idles until the run ends, and may still receive. A device of an asynchronous
-    server waits to be chosen again. Together with ``rounds`` and ``server`` these rows hold all energy until the end
+    server waits to be chosen again. Where a run ends early (block ``stop``), what a device has done in a
+    later round is here, too. Together with ``rounds`` and ``server`` these rows hold all energy until the end
     of the run: a device's battery at the start equals their sum plus the energy left.
     """
 

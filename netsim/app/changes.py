@@ -19,6 +19,7 @@ LEARNT: Mapping[str, str] = {
     "partition": "devices would learn from other samples",
     "learner": "it would be learnt in another way",
     "costs.stated.iterations": "more or less would be trained",
+    "stop": "the records have no more rounds, and of fewer the last would be evaluated",
     "evaluation": "the records have no other measurements",
     "jobs": "nothing is trained here",
 }

@@ -127,13 +127,17 @@ def run_recorded(
         status = "interrupted" if come() or isinstance(raised, KeyboardInterrupt) else "failed"
     with suppress(Interrupted), held():
         work_s = simulation.executor.work_wall_s
-        notes = list(simulation.learner.notes(totals.means))
-        summary = {**_of(simulation), "surrogate_data": surrogate, **totals.summary()}
+        notes, ending = list(simulation.learner.notes(totals.means)), {}
+        if simulation.target is not None:
+            notes += simulation.target.notes() if status == "finished" else []
+            ending = {"stopped": simulation.target.reason or None}
+        summary = {**_of(simulation), "surrogate_data": surrogate, **totals.summary(), **ending}
         summary |= {"notes": notes} if notes else {}
         whole = recorder.close(
             status,
             summary,
             rounds_finished=totals.rounds_closed,
+            **ending,
             build_wall_s=build_s,
             work_wall_s=work_s,
             jobs=simulation.executor.jobs_done,

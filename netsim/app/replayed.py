@@ -9,11 +9,13 @@ from typing import Any
 
 from netsim.app.build import build
 from netsim.app.simulation import Simulation
+from netsim.app.stopping import AtRound, Target
 from netsim.replay.course import Course
 from netsim.replay.followed import Followed
 from netsim.replay.graph import ReplayGraph
 from netsim.replay.results import Results
 from netsim.scenario.loading import Part, Plan
+from netsim.scenario.model import StopOptions
 from netsim.work.graph import TaskGraph
 
 
@@ -25,11 +27,15 @@ class Replay(Simulation):
         course: What is asked of the learner.
         results: What was learnt.
         same_costs: Whether a task costs as many FLOPs as in the run.
+        last: The round with which the run ended.
+        reason: Why it ended early; empty if it did not.
     """
 
     course: Course = field(kw_only=True)
     results: Results = field(kw_only=True)
     same_costs: bool = field(kw_only=True, default=True)
+    last: int = field(kw_only=True)
+    reason: str = field(kw_only=True, default="")
 
     def run(self) -> None:
         """Run to the end of the last round.
@@ -41,6 +47,9 @@ class Replay(Simulation):
         super().run()
         self.course.end()
 
+    def _target(self, options: StopOptions, end: Callable[[], Any]) -> Target:
+        return AtRound(options, len(self.network.devices), end, self.last, self.reason)
+
     def _work(self) -> TaskGraph:
         return ReplayGraph(self.observer, self.course, self.results)
 
@@ -50,7 +59,12 @@ class Replay(Simulation):
 
 
 def replay(
-    plan: Plan, quiet: Plan, course: Course, results: Results, cache: Path, say: Callable[[str], None]
+    plan: Plan,
+    quiet: Plan,
+    course: Course,
+    results: Results,
+    cache: Path,
+    say: Callable[[str], None],
 ) -> Replay:
     """Build the simulation of ``plan`` with the jobs and the data of ``quiet``."""
     jobs = {key: quiet.parts[key] for key in ("data", "jobs.executor") if key in quiet.parts}
@@ -65,6 +79,7 @@ def replay(
         built.observer,
         course=course,
         results=results,
+        last=course.rounds,
     )
 
 

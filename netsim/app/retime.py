@@ -83,7 +83,13 @@ def retime(
         [AnswerRow(*row) for row in zip(*read_columns(folder, "answers"), strict=True)],
     )
     scenario = was.scenario
-    kind = scenario.devices.count, scenario.rounds, was.parts["protocol"].cls.FAMILY == "asynchronous"
+    if (stop := scenario.stop) and (stop.joules or stop.seconds):
+        raise ScenarioError(
+            f"{folder}: stop.{'joules' if stop.joules else 'seconds'}: under other physics the run would end in "
+            "another round, so something else would be learnt; use netsim run"
+        )
+    last = metadata["rounds_finished"] if metadata.get("stopped") else scenario.rounds
+    kind = scenario.devices.count, last, was.parts["protocol"].cls.FAMILY == "asynchronous"
     first = replay(quiet, quiet, Course(*kind), results, cache, say)
     first.same_costs = not any(key.startswith("costs.") for key in changed)
     rounds = Rounds()
@@ -96,7 +102,7 @@ def retime(
 
     course = Course(*kind, first.course)
     second = replay(now, quiet, course, results, cache, say)
-    second.same_costs = first.same_costs
+    second.same_costs, second.reason = first.same_costs, metadata.get("stopped") or ""
     check_networks(first, second)
     facts = {"retimed": {"run": f"{scenario.name}/{folder.resolve().name}", "changed": changed}}
     totals, recorder = recorder_in(runs, run_id, second, f"{folder.resolve().name}-retimed", facts)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from netsim.app.collector import patient_collector
 from netsim.app.declared import Declared
+from netsim.app.stopping import Target
 from netsim.core.interrupts import held
 from netsim.events import DeviceRow, LinkRow, Observer, Observers, RowBatch
 from netsim.learner import Learner
@@ -15,6 +16,7 @@ from netsim.protocols.asked import Asked
 from netsim.protocols.protocol import Protocol
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
+from netsim.scenario.model import StopOptions
 from netsim.work.executor import Executor
 from netsim.work.forked.graph import ForkableGraph
 from netsim.work.forked.obstacles import obstacle
@@ -35,6 +37,7 @@ class Simulation:
         observer: Who looks on; ``watch`` adds to them.
         execution: How jobs were run, for the record, as far as it is known.
         states: The state of each node after the run, by number.
+        target: What ends it early; None if the scenario has nothing that does.
     """
 
     plan: Plan
@@ -45,6 +48,7 @@ class Simulation:
     observer: Observers = field(default_factory=Observers)
     execution: Mapping[str, Any] = field(init=False)
     states: Mapping[int, Any] = field(default_factory=dict)
+    target: Target | None = None
 
     def __post_init__(self) -> None:
         self.execution = self.executor.facts()
@@ -61,12 +65,16 @@ class Simulation:
         work.portable = True
         learner = self._asked(work)
         protocol: Protocol = part.cls(part.options, self.network, learner, work, rounds, self.observer)
+        if self.plan.scenario.stop is not None:
+            protocol.over = self.network.env.event()
+            self.target, work.waits = self._target(self.plan.scenario.stop, protocol.over.succeed), True
+            self.watch(self.target)
         try:
             with self.plan.named(), patient_collector(), self.executor.inside.during_a_run():
                 work.begin()
                 self.network.env.run(until=protocol.start())
                 protocol.ledger.close()
-                self.states = work.finish(protocol.states)
+                self.states = work.finish(protocol.states, self.target and self.target.round)
         finally:
             with held():
                 work.end()
@@ -81,6 +89,10 @@ class Simulation:
         if self.executor.moves != "never" and not obstacle():
             return ForkableGraph(self.executor, self.observer, 4 * pending, scenario.rounds, behind)
         return TaskGraph(self.executor, self.observer, 4 * pending)
+
+    def _target(self, options: StopOptions, end: Callable[[], Any]) -> Target:
+        """Return what looks whether the run is to ``end``."""
+        return Target(options, len(self.network.devices), end)
 
     def _asked(self, work: TaskGraph) -> Learner:
         """Return the learner as the protocol asks it."""

@@ -40,7 +40,8 @@ def print_summary(
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("rounds", f"{summary['rounds_finished']} of {summary['rounds']} ({ended.status})")
+    how = f"stopped: {summary['stopped']}" if summary.get("stopped") else ended.status
+    table.add_row("rounds", escape(f"{summary['rounds_finished']} of {summary['rounds']} ({how})"))
     table.add_row("simulated time", hours(summary["simulated_s"]))
     if summary["round_s"]:
         spread = summary["round_s"]

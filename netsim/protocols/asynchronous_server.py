@@ -63,7 +63,7 @@ class AsynchronousServer(ServerProtocol):
     def _life(self) -> Process:
         """Keep devices busy and aggregate until all rounds are done (a SimPy process)."""
         env = self.network.env
-        while self._version < self.rounds:
+        while self._version < self.rounds and not self.is_over:
             self._send_off()
             if len(self._buffer) >= self.options.buffer or (self._buffer and not self._more_may_come()):
                 yield from self._use_buffer()

@@ -12,7 +12,7 @@ import simpy
 
 from netsim.learner import Learner, Report
 from netsim.work.graph import TaskGraph
-from netsim.world.devices.device import Device
+from netsim.world.devices.device import Device, first_of
 from netsim.world.network import Network
 
 Process = Generator[simpy.Event, Any, Any]
@@ -47,7 +47,10 @@ class Coordination:
     zero bits is free. If the head dies or a message is lost, the devices concerned go on without a decision.
     """
 
-    def __init__(self, network: Network, learner: Learner, work: TaskGraph) -> None:
+    def __init__(
+        self, network: Network, learner: Learner, work: TaskGraph, over: simpy.Event | None = None
+    ) -> None:
+        self._over = over  # cuts off what is under way
         self.network = network
         self.learner = learner
         self.work = work
@@ -68,7 +71,7 @@ class Coordination:
             meeting.lost.add(device.number)
             answer.succeed(None)
         self._decide_if_complete(round)
-        yield self.network.env.any_of([answer, device.died, meeting.head.died])
+        yield first_of(answer, device.died, meeting.head.died, *([self._over] if self._over else []))
         return answer.value if answer.triggered else None
 
     def look_again(self, _: Device) -> None:
@@ -112,7 +115,9 @@ class Coordination:
         """Send ``report`` along ``route``, hop by hop (a SimPy process); return whether it arrived."""
         devices = self.network.devices
         for a, b in itertools.pairwise(route):
-            row = yield from self.network.radio.send(devices[a], devices[b], report.size_bits, round, kind)
+            row = yield from self.network.radio.send(
+                devices[a], devices[b], report.size_bits, round, kind, self._over
+            )
             if row.outcome != "delivered":
                 return False
         return bool(route)

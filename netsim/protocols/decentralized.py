@@ -40,6 +40,8 @@ class DecentralizedRounds(Protocol):
     message is combined in the round in which it arrives, unless a newer one of the same sender has arrived there.
     """
 
+    ends_early = True
+
     class Options(Options):
         """Block ``protocol`` with name ``decentralized_rounds``."""
 
@@ -85,18 +87,19 @@ class DecentralizedRounds(Protocol):
         env = self.network.env
         for device in self.network.devices:
             self.states[device.number] = self.learner.first(self.work, device.number).state
-        if self.options.deadline_s is None and undisturbed(self.network, self.learner):
-            at_once = RoundsAtOnce(
+        at_once = self.options.deadline_s is None and self.over is None
+        if at_once and undisturbed(self.network, self.learner):
+            rounds = RoundsAtOnce(
                 self.network, self.learner, self.work, self.rounds, self.states, self.ledger, self.observer
             )
-            return env.process(at_once.life())
+            return env.process(rounds.life())
         self._keeps_late = self.options.deadline_s is not None and self.options.late == "keep"
         self._mailboxes = [Mailbox(env, self._keeps_late) for _ in self.network.devices]
         self._open = {t: len(self.network.devices) for t in range(1, self.rounds + 1)}
         self._reached = 0
         self._shared: dict[int, simpy.Event] = {}  # deadlines, by round
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
-        self._coordination = Coordination(self.network, self.learner, self.work)
+        self._coordination = Coordination(self.network, self.learner, self.work, self.over)
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
         for device in self.network.devices:
             device.on_death.append(self._mourn)
@@ -106,8 +109,14 @@ class DecentralizedRounds(Protocol):
         """Simulate all rounds of one device (a SimPy process)."""
         sending: list[simpy.Process] = []
         for t in range(1, self.rounds + 1):
+            if self.is_over:
+                break
+            before = self.states[device.number]
             last = yield from self._round(device, t)
             sending = [process for process in (*sending, last) if process is not None and process.is_alive]
+            if self.is_over:
+                self.states[device.number] = before
+                break
             if not device.alive:
                 for later in range(t, self.rounds + 1):
                     self._leave(later)
@@ -116,6 +125,19 @@ class DecentralizedRounds(Protocol):
             self._leave(t)
         if sending:
             yield self.network.env.all_of(sending)
+
+    def _or_over(self, limit: simpy.Event | None) -> simpy.Event | None:
+        """Return an event at ``limit``, or at the early end of the run if that is before.
+
+        It is no condition of SimPy, which would no longer be updated once another one that it is in has happened.
+        """
+        if self.over is None or limit is None:
+            return limit or self.over
+        either = self.network.env.event()
+        for one in (limit, self.over):
+            assert one.callbacks is not None, "neither is over as a round begins"
+            one.callbacks.append(lambda _: either.triggered or either.succeed())
+        return either
 
     def _deadline(self, t: int, rounds: int = 1) -> simpy.Event | None:
         """Return the event at the deadline of round ``t``, which begins now; None without deadlines.
@@ -139,8 +161,9 @@ class DecentralizedRounds(Protocol):
         """
         env, learner, work, k = self.network.env, self.learner, self.work, device.number
         begin_s = env.now
-        stop = self._deadline(t)
-        sending_stop = self._deadline(t, 2) if self._keeps_late else stop
+        limit = self._deadline(t)
+        stop = self._or_over(limit)
+        sending_stop = self._or_over(self._deadline(t, 2)) if self._keeps_late else stop
         neighbours = self.network.living_neighbours(device)
 
         # Local update: its inputs are fixed now, its result is used when the simulated computation ends.
@@ -175,6 +198,8 @@ class DecentralizedRounds(Protocol):
         yield from self._gather(device, t, neighbours, stop)
 
         # Combine.
+        if self.is_over:
+            return going_on
         post = self._mailboxes[k].close(t)
         if device.alive:
             step = learner.aggregate(work, k, t, self.states[k], post.arrived)
@@ -183,8 +208,10 @@ class DecentralizedRounds(Protocol):
             work.measure(k, t, env.now, learner.evaluate(work, k, t, step.state))
             if learner.coordinated and t < self.rounds:
                 self._plans[k] = yield from self._coordination.take_part(device, t, step.state)
-        if self.options.schedule == "shared" and stop is not None and not stop.processed and device.alive:
-            yield first_of(stop, *device.endings(None))
+        if self.options.schedule == "shared" and limit is not None and not limit.processed and device.alive:
+            yield first_of(limit, *device.endings(self.over))
+        if self.is_over:
+            return going_on
 
         delivered, self._delivered[k] = self._delivered[k], 0
         cut_off = not update.done or "cut_off" in outcomes
@@ -288,6 +315,6 @@ class DecentralizedRounds(Protocol):
         self._open[t] -= 1
         if self._open[t] == 0:
             self._shared.pop(t, None)
-        if self._open[t] > 0 or t > self._reached:
+        if self._open[t] > 0 or t > self._reached or self.is_over:
             return
         self.work.close(t, self.network.env.now)

@@ -23,6 +23,9 @@ class Protocol(ABC):
         FAMILY: Kind of learners that it works with, see ``Learner.SUITS``: ``decentralized``, ``server`` or
             ``asynchronous``.
         needs_server: Whether devices learn through an edge server.
+        ends_early: Whether it ends where :attr:`over` is triggered: after that nobody begins a round, and what is under
+            way is cut off.
+        over: Event that is triggered while a round is closed, if that is the last; None if the scenario has no target.
         states: The current state of each node, by number.
         ledger: Times and energies that are not recorded yet. Each row of a round takes its part from there, and the
             rest is recorded in rows of its own.
@@ -31,6 +34,8 @@ class Protocol(ABC):
     Options: ClassVar[type[Options]] = NoOptions
     FAMILY: ClassVar[str] = "decentralized"
     needs_server: ClassVar[bool] = False
+    ends_early: ClassVar[bool] = False
+    over: simpy.Event | None = None
 
     def __init__(
         self,
@@ -57,6 +62,11 @@ class Protocol(ABC):
         Raises:
             ScenarioError: They cannot be met; names the key.
         """
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the run is to end now."""
+        return self.over is not None and self.over.triggered
 
     @abstractmethod
     def start(self) -> simpy.Event:

@@ -52,6 +52,7 @@ class ServerProtocol(Protocol):
 
     FAMILY = "server"
     needs_server = True
+    ends_early = True
     MEMBERS: ClassVar[tuple[str, ...]] = ()
 
     @classmethod

@@ -62,7 +62,7 @@ class ServerRounds(ServerProtocol):
     def _life(self) -> Process:
         """Simulate all rounds (a SimPy process)."""
         for t in range(1, self.rounds + 1):
-            if not any(device.alive for device in self.star.members.values()):
+            if self.is_over or not any(device.alive for device in self.star.members.values()):
                 return
             yield from self._round(t)
 

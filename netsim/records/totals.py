@@ -72,13 +72,38 @@ class Curve:
         return {"first": means[first], "first_round": first, "last": means[last], "last_round": last}
 
 
+class Spent:
+    """Energy that devices had spent by the end of the last closed round, in ended rounds and between them.
+
+    Attributes:
+        mean_j: Mean over devices [J].
+    """
+
+    def __init__(self, device_count: int) -> None:
+        self._device_count = device_count
+        self.mean_j = 0.0
+        self._ended: list[tuple[Any, Any]] = []  # ends of rounds and their energies
+
+    def add(self, row: RoundRow | OutsideRow) -> None:
+        """Add a device's row, or rows of several by column; those of a server do not count."""
+        if isinstance(row.device, int) and row.device >= self._device_count:
+            return
+        self._ended.append((row.end_s, row.compute_j + row.sending_j + row.receiving_j + row.idle_j))
+
+    def close(self, time_s: float) -> None:
+        """Bring the mean up to the end of a round at ``time_s`` [s]; the clock may be later by now."""
+        if self._ended:
+            end_s, energy_j = map(np.hstack, zip(*self._ended, strict=True))
+            ended = end_s <= time_s
+            self.mean_j += float(energy_j[ended].sum()) / self._device_count
+            self._ended = [] if ended.all() else [(end_s[~ended], energy_j[~ended])]
+
+
 class Totals(Observer):
     """An observer that adds up energy by device and category, lengths of rounds and transfers, metrics by round.
 
     Attributes:
-        closed_energy_j: Mean energy that a device had spent by the end of the last closed round, in its ended rounds
-            and between them [J]. The clock may be later by now.
-        closed_dead: Number of dead devices at that time.
+        closed_dead: Number of dead devices at the end of the last closed round.
     """
 
     def __init__(self, device_count: int) -> None:
@@ -95,9 +120,8 @@ class Totals(Observer):
         self.server_energy_j = dict.fromkeys(CATEGORIES, 0.0)
         self.server_rounds: Counter[str] = Counter()
         self.rounds_closed = 0
-        self.closed_energy_j = 0.0
         self.closed_dead = 0
-        self._ended: list[tuple[Any, Any]] = []  # ends of rounds and their energies
+        self._spent = Spent(device_count)
         self.time_s = 0.0
 
     def on_rounds(self, batch: RoundBatch) -> None:
@@ -126,7 +150,7 @@ class Totals(Observer):
         energies_j = [row.compute_j, row.sending_j, row.receiving_j, row.idle_j]
         for total_j, energy_j in zip(self.energy_j.values(), energies_j, strict=True):
             np.add.at(total_j, row.device, energy_j)
-        self._ended.append((row.end_s, sum(energies_j)))
+        self._spent.add(row)
         latest_s = row.end_s.max() if isinstance(row.end_s, np.ndarray) else row.end_s
         self.time_s = max(self.time_s, float(latest_s))
 
@@ -165,12 +189,13 @@ class Totals(Observer):
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Count a closed round, and bring the mean energy up to its end."""
         self.rounds_closed = max(self.rounds_closed, round)
-        if self._ended:
-            end_s, energy_j = map(np.hstack, zip(*self._ended, strict=True))
-            ended = end_s <= time_s
-            self.closed_energy_j += float(energy_j[ended].sum()) / self._device_count
-            self._ended = [] if ended.all() else [(end_s[~ended], energy_j[~ended])]
+        self._spent.close(time_s)
         self.closed_dead = sum(death_s <= time_s for _, death_s in self.dead)
+
+    @property
+    def closed_energy_j(self) -> float:
+        """Return the mean energy that a device had spent by the end of the last closed round [J]."""
+        return self._spent.mean_j
 
     @property
     def device_energy_j(self) -> np.ndarray:

@@ -19,7 +19,7 @@ class Course(Observer):
 
     Args:
         devices: Number of devices; the server's number is the next one.
-        rounds: Rounds of the run.
+        rounds: Rounds of the run; what devices began of later ones, before it ended early, decides nothing.
         asynchronous: Whether a server uses what devices send when it is there. Then a device's training decides what is
             learnt only where the server uses it; what is under way at the end decides nothing.
         before: The course that this one has to follow; None for the first.
@@ -31,7 +31,7 @@ class Course(Observer):
     def __init__(self, devices: int, rounds: int, asynchronous: bool, before: Course | None = None) -> None:
         self.difference = ""
         self._devices = devices
-        self._rounds = rounds
+        self.rounds = rounds
         self._asynchronous = asynchronous
         self._before = before
         self._noted: defaultdict[tuple[str, int, int], list[tuple[Any, Any]]] = defaultdict(list)
@@ -50,7 +50,7 @@ class Course(Observer):
         Raises:
             ScenarioError: It did not happen in the run before, or otherwise.
         """
-        if self._asynchronous and node < self._devices and what != "measure":
+        if round > self.rounds or (self._asynchronous and node < self._devices and what != "measure"):
             return
         noted = self._noted[what, node, round]
         noted.append((told, hash(described(inputs))))
@@ -78,7 +78,7 @@ class Course(Observer):
     def on_death(self, device: int, time_s: float) -> None:
         """Note it, if there were rounds to come."""
         round = self._ended[device] + 1
-        if round <= self._rounds:
+        if round <= self.rounds:
             self.note("death", device, round)
 
     def _differ(self, what: str, node: int, round: int, was: Any, now: Any) -> None:

@@ -79,12 +79,12 @@ class ReplayGraph(TaskGraph):
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep the metrics of the run for this measurement; those that need no learning are what they are."""
         count = None if type(metrics) is Future else len(metrics or ())
-        if count == 0:
+        if count == 0 or round > self._course.rounds:
             return
         self._course.note("measure", node, round, inputs=[metrics if futures(metrics) else (), count])
         found = self._results.values(node, round, time_s, count)
         super().measure(node, round, time_s, found if futures(metrics) else metrics)
 
-    def finish(self, states: Any = None) -> None:
+    def finish(self, states: Any = None, last: int | None = None) -> None:
         """Give observers what is left; nobody has any state."""
-        super().finish()
+        super().finish(last=last)

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from netsim.core.names import file_name
 from netsim.core.options import MOST_AT_ONCE, Options
@@ -310,6 +310,39 @@ class RecordsOptions(Options):
     )
 
 
+class StopOptions(Options):
+    """Block ``stop``: targets; the first that is reached ends the run, at the close of that round."""
+
+    metric: str | None = Field(
+        None, min_length=1, description="metric of the learner, mean over devices, such as accuracy"
+    )
+    modality: str = Field("", description="its modality; empty: that of all together")
+    at_least: float | None = Field(None, description="value that the metric is to reach or exceed")
+    at_most: float | None = Field(
+        None, description="value that the metric is to reach or fall below; then lower is better"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="evaluations in a row that have not been better than the best before them"
+    )
+    joules: float | None = Field(
+        None, gt=0, description="energy that devices have spent in closed rounds, mean over devices [J]"
+    )
+    seconds: float | None = Field(None, gt=0, description="simulated time at which a round closes [s]")
+
+    @model_validator(mode="after")
+    def _has_a_target(self) -> StopOptions:
+        of_metric = [self.at_least, self.at_most, self.patience]
+        if any(one is not None for one in of_metric) != (self.metric is not None):
+            raise ValueError(
+                "metric: goes with at_least, at_most or patience; give one of these and the metric"
+            )
+        if self.at_least is not None and self.at_most is not None:
+            raise ValueError("at_most: cannot be used with at_least; leave one of them out")
+        if self.metric is None and self.joules is None and self.seconds is None:
+            raise ValueError("needs a target: metric with at_least, at_most or patience; joules; or seconds")
+        return self
+
+
 class Scenario(Options):
     """A whole scenario file."""
 
@@ -337,6 +370,7 @@ class Scenario(Options):
     learner: Named = Field(description="the algorithm")
     costs: Costs = Field(Costs(), description="what learning costs in FLOPs and bits")
     evaluation: Evaluation = Field(Evaluation(), description="when and on what models are evaluated")
+    stop: StopOptions | None = Field(None, description="targets that end the run early; null: none")
     jobs: Jobs = Field(Jobs(), description="what the real training runs on")
     records: RecordsOptions = Field(RecordsOptions(), description="what is written of the run")
 

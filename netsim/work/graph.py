@@ -38,9 +38,11 @@ class TaskGraph:
 
     Attributes:
         portable: Whether functions of tasks must be such that another process finds them by name.
+        waits: Whether observers have a round's metrics before the clock goes on after its close.
     """
 
     portable = False
+    waits = False
 
     def __init__(self, executor: Executor, observer: Observer, max_pending: int) -> None:
         self.executor = executor
@@ -164,7 +166,12 @@ class TaskGraph:
     def close(self, round: int, time_s: float) -> None:
         """Close ``round`` at ``time_s`` [s]: no node is in it any more. Observers are told when its tasks are done."""
         self._closings.append((round, time_s))
-        if self.executor.works_ahead:
+        if self.waits:
+            while self._closings:
+                while any_left(self._awaited[self._closings[0][0]]):
+                    self._must_advance()
+                self._tell()
+        elif self.executor.works_ahead:
             while self._advance(wait=False):
                 pass
             while self._heavy > self.max_pending and self._advance():
@@ -179,17 +186,18 @@ class TaskGraph:
                 self._must_advance()
         self._tell()
 
-    def finish(self, states: Any = None) -> Any:
+    def finish(self, states: Any = None, last: int | None = None) -> Any:
         """Do all tasks that are left and return the values of the last ``states``.
 
-        Metrics of rounds that were never closed are given to observers, too.
+        Metrics of rounds that were never closed are given to observers, too, but not those of rounds after ``last``.
         """
         self._need(awaited(states))
         while self._needed:
             self._must_advance()
         self._tell()
         for round in sorted(self._metrics):
-            self._tell_metrics(round)
+            if last is None or round <= last:
+                self._tell_metrics(round)
         return opened(states)
 
     def end(self) -> None:

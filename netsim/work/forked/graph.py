@@ -105,7 +105,7 @@ class ForkableGraph(TaskGraph):
         """Close ``round``; the simulation waits for the forked process if that is too far behind."""
         if self._process is not None:
             self._hand_over("close", round, time_s)
-            while sum(self._behind) > self.max_behind:
+            while self._behind if self.waits else sum(self._behind) > self.max_behind:
                 self._take()
             return
         begin_s = time.perf_counter()
@@ -115,11 +115,11 @@ class ForkableGraph(TaskGraph):
         elif round >= LAST:
             self._made = None
 
-    def finish(self, states: Any = None) -> Any:
+    def finish(self, states: Any = None, last: int | None = None) -> Any:
         """Do all tasks that are left and return the values of ``states``; see :meth:`TaskGraph.finish`."""
         if self._process is None:
-            return super().finish(states)
-        return self._ask("finish", states)
+            return super().finish(states, last)
+        return self._ask("finish", states, last)
 
     def end(self) -> None:
         """Take in what the forked process has done, end it, and close the executor."""

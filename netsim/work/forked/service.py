@@ -94,9 +94,9 @@ class Service:
         """Close ``round`` at ``time_s`` [s]."""
         self._graph.close(round, time_s)
 
-    def finish(self, states: Any) -> None:
+    def finish(self, states: Any, last: int | None) -> None:
         """Do all tasks that are left, and send the values of ``states`` with the next answer."""
-        self._send(self._graph.finish(states))
+        self._send(self._graph.finish(states, last))
 
     def _send(self, value: Any) -> None:
         try:
