@@ -56,4 +56,11 @@ class FedAtt(FedAvg):
     def _method(self) -> Averaging:
         plain, options = super()._method(), self._options
         assert isinstance(options, FedAttOptions)
-        return Attention(plain.amounts, plain.drops, options.attention_step, options.noise, self.setup.seed)
+        return Attention(
+            plain.amounts,
+            plain.drops,
+            options.attention_step,
+            options.noise,
+            self.setup.seed,
+            optimizer=plain.optimizer,
+        )

@@ -11,7 +11,7 @@ from learners.networks.late_fusion import FUSION, head_part, trunk_part
 from learners.training.late_fusion import averaging, evaluation, local_update, neighbours, report
 from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.federation import Client, Federation
-from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions
+from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions, check_place
 from learners.training.late_fusion.plan import LocalPlan
 from netsim.core.streams import derive_seed
 from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
@@ -47,15 +47,20 @@ class FedAvg(Learner):
     steps.
 
     Subclasses say what a server does with the uploads (:meth:`_method`), what is minimised (:meth:`_head_weights`,
-    :meth:`_make_plan`) and what travels besides the model.
+    :meth:`_make_plan`) and what travels besides the model (:meth:`_outgoing`).
+
+    Attributes:
+        model_copies: How many numbers are sent for each trained weight.
     """
 
     Options: ClassVar[type[Options]] = FedAvgOptions
     METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **DROPPED, **EVALUATION}
     SUITS = WITH_SERVER | {"decentralized"}
+    model_copies: ClassVar[int] = 1
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        check_place(self._options, setup.has_server)
         self._federation = Federation(setup, self._options, self._trains_own_heads)
         self._clients = self._federation.clients
         self._plan = self._make_plan()
@@ -80,14 +85,28 @@ class FedAvg(Learner):
 
     def _method(self) -> averaging.Averaging:
         """Return what the server does with uploads."""
-        per_step = self._options.aggregation_weights == "per_step"
-        kind = averaging.PerStep if per_step else averaging.Averaging
-        return kind(self._federation.amounts, self._options.on_nan == "drop")
+        return averaging.averaging_of(self._options, self._federation.amounts)
 
     def _head_weights(self, work: TaskGraph, round: int, model: Model, client: Client) -> Any:
         """Return how much each of a client's heads counts in what it minimises, or a future; they sum to 1."""
         heads = self._federation.architecture.heads(client.modalities)
         return dict.fromkeys(heads, 1 / len(heads))
+
+    def _correction(self, work: TaskGraph, round: int, model: Model) -> Any:
+        """Return what is added to a client's gradients, by part, or a future; empty for nothing."""
+        return {}
+
+    def _outgoing(self, work: TaskGraph, node: int, round: int, model: Model, trained: Future) -> Upload:
+        """Return what a client sends: what it has ``trained`` from ``model``. Its size is in :meth:`messages`."""
+        return Upload(model.number, model.parts, trained)
+
+    def _mixes(self, round: int) -> bool:
+        """Return whether devices without a server send and average in ``round``."""
+        return round % int(getattr(self._options, "mix_every", 1)) == 0
+
+    def _message_bits(self, modalities: Sequence[str]) -> float:
+        """Return the size of a model with ``modalities``, and of what goes with its weights [bit]."""
+        return self._federation.message_bits(modalities, self.model_copies)
 
     def _upload_numbers(self, client: Client) -> int:
         """Return how many numbers a client sends to the server besides its model."""
@@ -113,7 +132,7 @@ class FedAvg(Learner):
 
     def training_memory_bytes(self, device: int) -> float:
         """Return the memory of a local update; see :meth:`Federation.training_memory_bytes`."""
-        return self._federation.training_memory_bytes(device, self._plan)
+        return self._federation.training_memory_bytes(device, self._plan, self.model_copies - 1)
 
     def facts(self) -> Mapping[str, Any]:
         """Return data set, sizes and costs, for the run's metadata."""
@@ -158,7 +177,11 @@ class FedAvg(Learner):
         federation = self._federation
         if node == self.setup.server:
             asked = sum(federation.numbers(self._clients[k].modalities) for k in peers if k in self._clients)
-            return Cost({}, {"aggregation": 2.0 * asked})
+            flops = {"aggregation": 2.0 * self.model_copies * asked}
+            if optimizer := getattr(self._options, "server_optimizer", None):
+                step = optimizer.make().FLOPS * federation.numbers(federation.modalities)
+                flops |= {"server_optimizer": float(step)} if step else {}
+            return Cost({}, flops)
         client = self._clients.get(node)
         if client is None:
             return Cost()
@@ -175,8 +198,8 @@ class FedAvg(Learner):
         client = self._clients.get(node)
         if client is not None and server is not None:
             extra = federation.costs.bits_of(self._upload_numbers(client))
-            return [Message((server,), federation.costs.message_bits(client.modalities) + extra)]
-        if client is None and node != server:
+            return [Message((server,), self._message_bits(client.modalities) + extra)]
+        if node != server and (client is None or not self._mixes(round)):
             return ()
         others = [k for k in receivers if k in self._clients]
         groups: dict[tuple[str, ...], list[int]] = {}
@@ -188,8 +211,7 @@ class FedAvg(Learner):
             groups = {tuple(m for m in federation.modalities if m in owned): others}
         extra = federation.costs.bits_of(self._download_numbers()) if node == server else 0
         return [
-            Message(tuple(to), federation.costs.message_bits(modalities) + extra)
-            for modalities, to in groups.items()
+            Message(tuple(to), self._message_bits(modalities) + extra) for modalities, to in groups.items()
         ]
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
@@ -210,10 +232,11 @@ class FedAvg(Learner):
             "seed": derive_seed(self.setup.seed, "training", node, round),
             "torch_device": self.setup.torch_device,
             "pace": self._pace(round, model),
+            "correction": self._correction(work, round, model),
         }
         stack = self._stack(client.modalities, inputs["steps"])
         trained = work.do(local_update.local_update, inputs, round, stack)
-        upload = Upload(model.number, model.parts, trained)
+        upload = self._outgoing(work, node, round, model, trained)
         if self.setup.server is not None:  # it will train from what it is sent then
             return Step(None, upload, trained["metrics"])
         return Step(Model(round, trained["state"], model.head_weights), upload, trained["metrics"])
@@ -248,6 +271,8 @@ class FedAvg(Learner):
             return Step(state)
         if self.setup.server is not None:
             return Step(arrived[self.setup.server])
+        if not (self._mixes(round) or arrived):
+            return Step(state._replace(number=round))
         heard = {k: upload.trained for k, upload in arrived.items()}
         inputs = {"device": node, "own": state.parts, "arrived": heard, "neighbours": self._neighbours}
         mixed = work.together(neighbours.mix, inputs, round)

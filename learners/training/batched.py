@@ -75,11 +75,14 @@ class Alone:
         rule: Rule | None,
         memories: Memories | None = None,
         pace: float = 1.0,
+        correction: State | None = None,
     ) -> None:
         """Lend ``net`` a copy of ``state``; the optimizer goes on from ``memories``, if there are any.
 
-        Without a ``rule`` nothing is trained. ``pace`` is a factor on its step size.
+        Without a ``rule`` nothing is trained. ``pace`` is a factor on its step size, and the weights of ``correction``
+        are added to the gradient.
         """
+        self._correction = correction or {}
         self.net = net
         self.dtype = _dtype(state)
         self._rule, self._modules = rule and rule.at(pace), net.parts()
@@ -91,7 +94,7 @@ class Alone:
     def remember(self, memories: Sequence[Memories]) -> None:
         """Go on with a new optimizer of the same rule, which has these memories of earlier steps."""
         if self._rule is not None:
-            self._optimizer = Single(self._rule, self._modules, self._layouts, memories[0])
+            self._optimizer = Single(self._rule, self._modules, self._layouts, memories[0], self._correction)
 
     def memories(self) -> list[Memories]:
         """Return the optimizer's memories; it must not take another step."""
@@ -145,10 +148,12 @@ class Together:
         rule: Rule | None,
         memories: Sequence[Memories] | None = None,
         paces: Sequence[float] = (1.0,),
+        corrections: Sequence[State | None] = (),
     ) -> None:
         """Stack copies of ``states``; each device's optimizer goes on from its ``memories``, if there are any.
 
-        Without a ``rule`` nothing is trained. ``paces`` are factors on its step size, of each device or of all.
+        Without a ``rule`` nothing is trained. ``paces`` are factors on its step size, of each device or of all, and the
+        weights of ``corrections`` are added to each device's gradient.
         """
         self.net: Any = net
         self.count = len(states)
@@ -160,6 +165,16 @@ class Together:
         self._optimizers: dict[str, Rows] = {}
         self._devices: Devices = ALL
         self._some = self._bank
+        self._corrections = {
+            part: torch.stack(
+                [
+                    row[part].weights if row else bank.weights.new_zeros(bank.weights.shape[1])
+                    for row in corrections
+                ]
+            )
+            for part, bank in self._bank.parts.items()
+            if any(corrections)
+        }
         self.remember(memories or [{}] * self.count)
 
     def remember(self, memories: Sequence[Memories]) -> None:
@@ -167,7 +182,13 @@ class Together:
         if self._rule is None:
             return
         self._optimizers = {
-            part: Rows(self._rule, stacked.weights, [own.get(part) for own in memories], self._paces)
+            part: Rows(
+                self._rule,
+                stacked.weights,
+                [own.get(part) for own in memories],
+                self._paces,
+                self._corrections.get(part),
+            )
             for part, stacked in self._bank.parts.items()
             if stacked.leaves  # a part without weights takes no steps
         }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn, optim
 
-from learners.networks.state import Layout, Row, gather
+from learners.networks.state import Layout, Row, State, gather
 from learners.training.stack import ALL, Devices, Gradients
 
 if TYPE_CHECKING:
@@ -113,7 +113,12 @@ class Single:
     """PyTorch's optimizer for one device's modules, which continues with the optimizer state of earlier rounds."""
 
     def __init__(
-        self, rule: Rule, modules: Mapping[str, nn.Module], layouts: Mapping[str, Layout], memories: Memories
+        self,
+        rule: Rule,
+        modules: Mapping[str, nn.Module],
+        layouts: Mapping[str, Layout],
+        memories: Memories,
+        correction: State | None = None,
     ) -> None:
         trained = {
             part: {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
@@ -124,6 +129,12 @@ class Single:
         self._weights, self._strength, self._clip_norm = weights, rule.proximal, rule.clip_norm
         self._anchors = [weight.detach().clone() for weight in weights] if rule.proximal else []
         self._room = [torch.empty_like(anchor) for anchor in self._anchors]
+        self._added = [
+            (weight, correction[part][name])
+            for part, named in trained.items()
+            for name, weight in named.items()
+            if correction
+        ]
         self._flat: dict[str, dict[str, Tensor]] = {}
         for part, named in trained.items():
             if named and rule.memories:
@@ -164,6 +175,9 @@ class Single:
             if learning_rate is not None:
                 for group in self._optimizer.param_groups:
                     group["lr"] = learning_rate
+            for weight, more in self._added:
+                if weight.grad is not None:
+                    weight.grad.add_(more)
             if self._strength:
                 pull_back(self._weights, self._anchors, self._strength, self._room)
             if self._clip_norm is not None:
@@ -202,12 +216,18 @@ class Rows:
     BETAS, EPSILON = (0.9, 0.999), 1e-8
 
     def __init__(
-        self, rule: Rule, weights: Tensor, memories: list[Memory | None], paces: Tensor | None = None
+        self,
+        rule: Rule,
+        weights: Tensor,
+        memories: list[Memory | None],
+        paces: Tensor | None = None,
+        corrections: Tensor | None = None,
     ) -> None:
         self._rule = rule
         self._weights = weights
         self._rates = None if paces is None else rule.learning_rate * paces[:, None]
         self._anchors = weights.clone() if rule.proximal else None
+        self._corrections = corrections
         self.step = torch.zeros(len(weights), device=weights.device)
         self._memory = {
             name: torch.zeros_like(weights, memory_format=torch.contiguous_format) for name in rule.memories
@@ -242,14 +262,22 @@ class Rows:
                 self._sgd((devices, columns), gradient, taking, rate)
 
     def pulled_back(self, gradients: Gradients, taking: Tensor | None, devices: Devices) -> Gradients:
-        """Return ``gradients`` with those of the proximal term (:func:`pull_back`), if there is one."""
-        if self._anchors is None:
+        """Return ``gradients`` with corrections and those of the proximal term (:func:`pull_back`), if there are any.
+
+        Rows that do not take part have zeros.
+        """
+        if self._anchors is None and self._corrections is None:
             return gradients
         found = []
         for columns, gradient in gradients:
             place = devices, columns
-            more = gradient.add(self._weights[place] - self._anchors[place], alpha=self._rule.proximal)
-            found.append((columns, _of_those(taking, more)))
+            if self._corrections is not None:
+                gradient = gradient + self._corrections[place]
+            if self._anchors is not None:
+                gradient = gradient.add(
+                    self._weights[place] - self._anchors[place], alpha=self._rule.proximal
+                )
+            found.append((columns, _of_those(taking, gradient)))
         return found
 
     def _sgd(

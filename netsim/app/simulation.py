@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netsim.app.collector import patient_collector
 from netsim.app.declared import Declared
@@ -16,12 +16,14 @@ from netsim.protocols.asked import Asked
 from netsim.protocols.protocol import Protocol
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
-from netsim.scenario.model import StopOptions
-from netsim.work.executor import Executor
 from netsim.work.forked.graph import ForkableGraph
 from netsim.work.forked.obstacles import obstacle
 from netsim.work.graph import TaskGraph
-from netsim.world.network import Network
+
+if TYPE_CHECKING:
+    from netsim.scenario.model import StopOptions
+    from netsim.work.executor import Executor
+    from netsim.world.network import Network
 
 
 @dataclass

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from learners.networks.state import Part, Row
 from learners.training.late_fusion.aggregate import Rule, aggregate, averaging
+from learners.training.late_fusion.server_optimizers import NONE, ServerOptimizerChoice
 from learners.training.late_fusion.weights import shares
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
     from learners.networks.state import State
     from learners.training.late_fusion.exchange import Model, Upload
+    from learners.training.late_fusion.options import FederatedOptions
+    from learners.training.late_fusion.server_optimizers import Memory, ServerOptimizer
 
 
 class Combined(NamedTuple):
@@ -38,10 +42,12 @@ class Averaging:
     Attributes:
         amounts: n_k of each client.
         drops: Whether clients whose training diverged are left out, and counted.
+        optimizer: The server's step.
     """
 
     amounts: Mapping[int, float]
     drops: bool
+    optimizer: ServerOptimizerChoice = field(default=NONE, kw_only=True)
 
     def combine(self, round: int, before: Model, arrived: Mapping[int, Upload]) -> Combined:
         """Make the server's next model of what has ``arrived``; if that is nothing, it is the one ``before``."""
@@ -55,9 +61,11 @@ class Averaging:
     def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
         """Return the server's next model and z, from at least one upload."""
         updates = {k: upload.update for k, upload in uploads.items()}
-        return Combined(
-            aggregate(before.parts, updates, self.rule(round, uploads), self.weigh), before.head_weights, []
-        )
+        parts = aggregate(before.parts, updates, self.rule(round, uploads), self.weigh)
+        if self.optimizer == NONE:
+            return Combined(parts, before.head_weights, [])
+        parts, memory = stepped(self.optimizer.make(), before.parts, parts, before.memory or {})
+        return Combined(parts, before.head_weights, [], memory)
 
     def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
         """Return what becomes of trained numbers."""
@@ -72,6 +80,23 @@ class Averaging:
         return [Metric("dropped", float(count))] if self.drops else []
 
 
+def stepped(
+    optimizer: ServerOptimizer, before: State, mean: State, memory: Mapping[str, Memory]
+) -> tuple[State, dict[str, Memory]]:
+    """Return the server's model and memory by part, one step of ``optimizer`` from ``before`` towards the ``mean``.
+
+    A part that nobody has sent rests. Running statistics are those of the mean.
+    """
+    parts, kept = dict(mean), dict(memory)
+    for name, part in mean.items():
+        if part is not before[name]:
+            row = part.row.tensor.clone()
+            weights, kept[name] = optimizer.step(before[name].weights, part.weights, memory.get(name, {}))
+            row[: part.layout.weights] = weights
+            parts[name] = Part(Row(row[None], 0), part.layout)
+    return parts, kept
+
+
 @dataclass(frozen=True)
 class PerStep(Averaging):
     """FedAvg with p_k in proportion to n_k/‖a_k‖₁: the direction of FedNova, and a mean of the clients' models."""
@@ -80,6 +105,12 @@ class PerStep(Averaging):
         """Return what becomes of trained numbers."""
         amounts = {k: self.amounts[k] / upload.trained.normaliser for k, upload in uploads.items()}
         return averaging(lambda holders: shares({k: amounts[k] for k in holders}))
+
+
+def averaging_of(options: FederatedOptions, amounts: Mapping[int, float]) -> Averaging:
+    """Return FedAvg's server as a scenario's ``options`` have it, with n_k of each client."""
+    kind = PerStep if options.aggregation_weights == "per_step" else Averaging
+    return kind(amounts, options.on_nan == "drop", optimizer=getattr(options, "server_optimizer", NONE))
 
 
 def combine(inputs: Sequence[Mapping[str, Any]]) -> list[Combined]:

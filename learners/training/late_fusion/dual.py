@@ -48,13 +48,16 @@ class Ready(Transform):
 class Dual:
     """A problem, with those trunks in dual form that it makes less work of."""
 
-    def __init__(self, net: LateFusionNet, problem: Problem, plan: LocalPlan) -> None:
+    def __init__(
+        self, net: LateFusionNet, problem: Problem, plan: LocalPlan, corrected: bool = False
+    ) -> None:
         """Find the trunks; there may be none.
 
         Args:
             net: The clients' network.
             problem: What they are to train on.
             plan: How.
+            corrected: Whether something is added to gradients, which is no sum over samples.
         """
         self.problem, self._forms = problem, dict[str, DualForm]()
         own = [problem.samples.clients[device] for device in problem.devices]
@@ -62,7 +65,7 @@ class Dual:
         chosen = [
             m
             for m in net.modalities
-            if not plan.bf16
+            if not (plan.bf16 or corrected)
             and type(store.transforms[m]).change is Transform.change  # samples are the same in each step
             and has_dual_form(
                 net.trunks[m],  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ class Model(NamedTuple):
         number: The round after which it is the node's; 0 for the first.
         parts: Its parts by name, or a future of them.
         head_weights: z, how much each head's loss counts in training, by modality and for the fused head; or a future.
-        memory: What the server remembers of its clients, and does not send; or a future.
+        memory: What the node remembers besides; or a future. A server sends it where its method says so.
     """
 
     number: int
@@ -30,11 +30,13 @@ class Upload(NamedTuple):
         number: Of the model that it began with.
         before: That model's parts, or a future of them.
         trained: A :class:`learners.training.late_fusion.local_update.Trained`, or a future of one.
+        more: What a method sends besides the model; or a future.
     """
 
     number: int
     before: Any
     trained: Any
+    more: Any = None
 
     @property
     def update(self) -> Update:

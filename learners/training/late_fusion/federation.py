@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -127,6 +127,15 @@ class Federation:
         """Return of ``parts``, or of a future of them, those of a device that owns ``modalities``."""
         return {part: parts[part] for part in self.architecture.parts(modalities)}
 
+    def message_bits(self, modalities: Sequence[str], copies: int = 1) -> float:
+        """Return the size of a model with ``modalities``, with so many numbers for each trained weight [bit]."""
+        bits = self.costs.message_bits(modalities)
+        if copies == 1:
+            return bits
+        layouts = [self.initial[part].layout for part in self.architecture.parts(tuple(modalities))]
+        trained = sum(layout.weights for layout in layouts) / sum(layout.sent for layout in layouts)
+        return bits * (1 + (copies - 1) * trained)
+
     def numbers(self, modalities: tuple[str, ...]) -> int:
         """Return how many numbers of a model with ``modalities`` travel."""
         return sum(self.costs.numbers[part] for part in self.architecture.parts(modalities))
@@ -165,11 +174,11 @@ class Federation:
         present = {m: client.present(m) for m in client.modalities}
         return Cost(dict.fromkeys(client.modalities, steps), self.costs.flops(present, seen, measured))
 
-    def training_memory_bytes(self, device: int, plan: LocalPlan) -> float:
+    def training_memory_bytes(self, device: int, plan: LocalPlan, more: int = 0) -> float:
         """Return the memory of a client's local update [byte]; see :func:`learners.training.costs.training_bytes`.
 
-        Beside each weight lie what the optimizer remembers, and what was received, where a proximal term pulls back to
-        it.
+        Beside each weight lie what the optimizer remembers, ``more`` numbers of the method, and what was received,
+        where a proximal term pulls back to it.
         """
         client = self.clients.get(device)
         if client is None:
@@ -179,7 +188,7 @@ class Federation:
         return training_bytes(
             weights,
             sum(layout.size for layout in layouts) - weights,
-            len(plan.rule.memories) + int(plan.rule.proximal > 0),
+            len(plan.rule.memories) + int(plan.rule.proximal > 0) + more,
             sum(self._kept[key] for key in (*client.modalities, FUSION)),
             min(plan.batch_size, len(client.train)),
         )

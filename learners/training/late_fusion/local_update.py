@@ -88,6 +88,7 @@ def local_update(
     seed: int,
     torch_device: str,
     pace: float = 1.0,
+    correction: State | None = None,
 ) -> Trained:
     """Train for some steps of the optimizer on Σ z_m l_m; everything random comes from ``seed``.
 
@@ -105,11 +106,12 @@ def local_update(
         seed: This device's, this round's.
         torch_device: Where to work.
         pace: Factor on the step size.
+        correction: What is added to the gradient of each part's weights; None or empty for nothing.
 
     Raises:
         ScenarioError: The training diverged, and the plan says that this stops the run.
     """
-    way = Alone(architecture.net(torch_device), state, plan.rule, pace=pace)
+    way = Alone(architecture.net(torch_device), state, plan.rule, pace=pace, correction=correction)
     found = _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed], [pace])
     return _kept(found, [device], [round], [state], plan)[0]
 
@@ -118,15 +120,15 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     """Do :func:`local_update` for several clients of one architecture and plan at once, from the inputs of each."""
     # Longest first: those that still train are neighbours then, and nothing is copied.
     order = sorted(range(len(jobs)), key=lambda place: -jobs[place]["steps"])
-    devices, rounds, steps, head_weights, seeds, states, paces = (
+    devices, rounds, steps, head_weights, seeds, states, paces, corrections = (
         [jobs[place][name] for place in order]
-        for name in ("device", "round", "steps", "head_weights", "seed", "state", "pace")
+        for name in ("device", "round", "steps", "head_weights", "seed", "state", "pace", "correction")
     )
     architecture, samples, plan = (jobs[0][name] for name in ("architecture", "samples", "plan"))
     net = architecture.net(jobs[0]["torch_device"])
     batches = partial(together, mixed=lambda: _mixes(net, states[0], samples))
-    dual = Dual(net, Problem(states, samples, devices), plan)
-    way = Together(net, dual.problem.states, plan.rule, paces=paces)
+    dual = Dual(net, Problem(states, samples, devices), plan, corrected=any(corrections))
+    way = Together(net, dual.problem.states, plan.rule, paces=paces, corrections=corrections)
     found = _updated(
         way, batches, dual.problem.samples, dual.problem.devices, steps, head_weights, plan, seeds, paces
     )

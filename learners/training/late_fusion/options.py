@@ -7,8 +7,11 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from learners.networks.choice import NetworkChoice
+from learners.training.late_fusion.server_optimizers import NONE, ServerOptimizerChoice
 from learners.training.options import LAST_BATCH, LastBatch, Optimizer, OptimizerOptions
 from netsim.core.entry import Entry
+from netsim.core.errors import ScenarioError
+from netsim.core.options import Options
 
 Sign = Literal["clip", "abs", "signed"]
 Staleness = Literal["constant", "polynomial", "hinge"]
@@ -88,14 +91,56 @@ class FederatedOptions(OptimizerOptions):
         return self
 
 
-class FedAvgOptions(FederatedOptions):
-    """The block of a ``fedavg`` learner."""
+class LossOptions(FederatedOptions):
+    """Training of all heads alike, or of the fused one alone."""
 
     losses: Literal["mean", "fused"] = Field(
         default="mean",
         description="what is minimised: the mean of all heads' losses, as FedHGB does while its weights are equal, "
         "or the fused head's alone, and then modalities have no head of their own",
     )
+
+
+class ServerStepOptions(Options):
+    """The step of a server that waits for its clients."""
+
+    server_optimizer: ServerOptimizerChoice = Field(
+        default=NONE,
+        description="what the server makes of the mean of its clients' weights: none (it is the new model), fedavgm, "
+        "fedadam, fedyogi, fedadagrad",
+    )
+
+
+class MixOptions(Options):
+    """Exchange without a server."""
+
+    mix_every: PositiveInt = Field(
+        default=1,
+        description="without a server: devices send and average after every so many rounds, and train on alone in "
+        "between (local SGD)",
+    )
+
+
+class FedAvgOptions(ServerStepOptions, MixOptions, LossOptions):
+    """The block of a ``fedavg`` learner."""
+
+
+def check_place(options: FederatedOptions, has_server: bool) -> None:
+    """Refuse options that are a server's where there is none, and the other way round.
+
+    Raises:
+        ScenarioError: There are some.
+    """
+    if not has_server and getattr(options, "server_optimizer", NONE) != NONE:
+        raise ScenarioError(
+            "learner.server_optimizer: without an edge server nobody can use it; set protocol: server_rounds, or leave "
+            "it out"
+        )
+    if has_server and getattr(options, "mix_every", 1) > 1:
+        raise ScenarioError(
+            "learner.mix_every: is about devices without an edge server; under a server use local_epochs, or protocol: "
+            "decentralized_rounds"
+        )
 
 
 FEDAVG = Entry(
@@ -120,7 +165,7 @@ FEDPROX = Entry(
 )
 
 
-class WeighedOptions(FedAvgOptions):
+class WeighedOptions(LossOptions):
     """Learners that weigh clients by their work, or their models, themselves."""
 
     aggregation_weights: Literal["samples", "uniform"] = Field(
@@ -130,7 +175,7 @@ class WeighedOptions(FedAvgOptions):
     )
 
 
-class FedNovaOptions(WeighedOptions):
+class FedNovaOptions(ServerStepOptions, WeighedOptions):
     """The block of a ``fednova`` learner."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
@@ -144,7 +189,7 @@ FEDNOVA = Entry(
 )
 
 
-class FedAttOptions(WeighedOptions):
+class FedAttOptions(ServerStepOptions, WeighedOptions):
     """The block of a ``fedatt`` learner."""
 
     attention_step: float = Field(
@@ -164,6 +209,70 @@ FEDATT = Entry(
     FedAttOptions,
     "The server goes towards its clients, layer by layer; see :class:`Attention`.",
     suits=frozenset({"server", "asynchronous"}),
+)
+
+
+class ControlOptions(Options):
+    """Plain SGD, of whose steps the mean direction is known."""
+
+    optimizer: Literal["sgd"] = Field(
+        default="sgd", description="optimizer of a device: sgd, for its steps' mean direction is needed"
+    )
+    learning_rate: float = Field(default=0.01, gt=0, description="step size η of the optimizer")
+    momentum: float = Field(
+        default=0.0, ge=0, lt=1, description="momentum of it; it is forgotten as a round begins"
+    )
+
+
+class ScaffoldOptions(ControlOptions, WeighedOptions):
+    """The block of a ``scaffold`` learner."""
+
+    aggregation_weights: Literal["samples", "uniform"] = Field(
+        default="uniform",
+        description="how much a client counts, also its control variate: all the same, as in the paper, or by samples",
+    )
+    server_learning_rate: float = Field(default=1.0, gt=0, description="step size η_g of the server")
+
+
+SCAFFOLD = Entry(
+    "learners.algorithms.scaffold:Scaffold",
+    ScaffoldOptions,
+    "Clients correct their gradients by c − c_i, what the server and they know of the mean gradient and their own.",
+    suits=frozenset({"server"}),
+)
+
+
+class TrackingOptions(ControlOptions, MixOptions, LossOptions):
+    """The block of a ``gradient_tracking`` learner."""
+
+    aggregation_weights: Literal["uniform"] = Field(
+        default="uniform", description="devices count as their links have it (Metropolis-Hastings weights)"
+    )
+
+
+GRADIENT_TRACKING = Entry(
+    "learners.algorithms.gradient_tracking:GradientTracking",
+    TrackingOptions,
+    "Devices send their model and their tracker of the mean gradient, and mix both (GT-SGD; DIGing).",
+    suits=frozenset({"decentralized"}),
+)
+
+
+class RandomWalkOptions(LossOptions):
+    """The block of a ``random_walk`` learner."""
+
+    transition: Literal["metropolis", "uniform"] = Field(
+        default="metropolis",
+        description="where the model goes next: metropolis (it stays for a round now and then, and comes to all "
+        "devices equally often in the long run), or uniform (to any neighbour; those with many have it more often)",
+    )
+
+
+RANDOM_WALK = Entry(
+    "learners.algorithms.random_walk:RandomWalk",
+    RandomWalkOptions,
+    "One model walks over the links: whoever has it trains it and passes it on to a neighbour.",
+    suits=frozenset({"decentralized"}),
 )
 
 

@@ -103,6 +103,7 @@ class Play:
         self.work = TaskGraph(self.executor, Observer(), 1000)
         self.turns: list[Turn] = []
         self.state, self.outbox, _ = learner.first(self.work, self.server)
+        self.clients = {k: learner.first(self.work, k).state for k in range(learner.setup.device_count)}
 
     def play(
         self, rounds: int = 2, participants: Mapping[int, Sequence[int]] | None = None, ahead: bool = False
@@ -123,9 +124,10 @@ class Play:
         self.turns.append(turn)
         turn.downloads = list(learner.messages(server, turn.round, devices))
         for k in [k for message in turn.downloads for k in message.receivers]:
-            state, _, _ = learner.aggregate(self.work, k, turn.round, None, {server: self.outbox})
+            state, _, _ = learner.aggregate(self.work, k, turn.round, self.clients[k], {server: self.outbox})
             turn.costs[k] = learner.cost(k, turn.round, [server], UNLIMITED, None)
             step = learner.train(self.work, k, turn.round, state, turn.costs[k])
+            self.clients[k] = step.state
             turn.uploads[k], turn.told[k] = step.outbox, [step.metrics]
             (turn.sent[k],) = learner.messages(k, turn.round, [server])
             assert turn.sent[k].receivers == (server,)
