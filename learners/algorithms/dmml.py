@@ -17,6 +17,7 @@ from learners.training.decomposed.options import BatteryOptions, DMMLOptions, Fu
 from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPlan
 from learners.training.decomposed.server import averaged, received
 from learners.training.decomposed.tasks import Tasks
+from learners.training.evaluation import judge_of, with_judged
 from learners.training.optimizers import Rule
 from learners.training.task import Task, complete_share, load_task
 from netsim.learner import Cost, Learner, Message, Setup, Step
@@ -59,6 +60,7 @@ class DMML(Learner):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        self.METRICS = with_judged(self.METRICS, setup.evaluation)  # type: ignore[misc]
         self._task: Task | None = load_task(setup, self._training_options.modalities)
         self._modalities = self._task.modalities
         self._model = SharedModel(
@@ -165,7 +167,9 @@ class DMML(Learner):
         self._model.require_memory(list(modalities.values()), self._rule, self.setup.memory_bytes)
         store = self._task.store(self.setup.torch_device, self._shares)
         rows = self._task.test_rows(self.setup.evaluation.samples, self.setup.seed)
-        self._tasks = Tasks(self.setup, self._model, store, torch.as_tensor(rows, dtype=torch.int64))
+        labels = {k: self._task.dataset.labels[share.samples] for k, share in self._shares.items()}
+        judge = judge_of(self.setup.evaluation, self._task.dataset.classes, labels)
+        self._tasks = Tasks(self.setup, self._model, store, torch.as_tensor(rows, dtype=torch.int64), judge)
         self._task = None  # the store has the data; where the work is done elsewhere, it is there only
 
     # What a node does.

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import networkx as nx
 
 from learners.networks.late_fusion import FUSION, head_part, trunk_part
-from learners.training.late_fusion import averaging, evaluation, local_update, neighbours, report
+from learners.training.late_fusion import (
+    averaging,
+    evaluation,
+    local_layers,
+    local_update,
+    neighbours,
+    report,
+)
 from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.federation import Client, Federation
 from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions, check_place
@@ -61,9 +68,11 @@ class FedAvg(Learner):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         check_place(self._options, setup.has_server)
+        self.METRICS = report.metrics_of_evaluation(self.METRICS, setup)  # type: ignore[misc]
         self._federation = Federation(setup, self._options, self._trains_own_heads)
         self._clients = self._federation.clients
         self._plan = self._make_plan()
+        self._local = Shared(self._federation.local)
         self._server_method = Shared(self._method())
         self._stacks: dict[tuple[str, ...], Stack] = {}
 
@@ -85,7 +94,7 @@ class FedAvg(Learner):
 
     def _method(self) -> averaging.Averaging:
         """Return what the server does with uploads."""
-        return averaging.averaging_of(self._options, self._federation.amounts)
+        return averaging.averaging_of(self._options, self._federation.amounts, self._federation.local)
 
     def _head_weights(self, work: TaskGraph, round: int, model: Model, client: Client) -> Any:
         """Return how much each of a client's heads counts in what it minimises, or a future; they sum to 1."""
@@ -150,7 +159,10 @@ class FedAvg(Learner):
         } | {(FUSION,): list(self._clients)}
         groups = [
             neighbours.owners(
-                graph, devices, {p: federation.initial[p] for p in parts if p in federation.initial}
+                graph,
+                devices,
+                {p: federation.initial[p] for p in parts if p in federation.initial},
+                federation.local,
             )
             for parts, devices in holders.items()
         ]
@@ -237,7 +249,7 @@ class FedAvg(Learner):
         stack = self._stack(client.modalities, inputs["steps"])
         trained = work.do(local_update.local_update, inputs, round, stack)
         upload = self._outgoing(work, node, round, model, trained)
-        if self.setup.server is not None:  # it will train from what it is sent then
+        if self.setup.server is not None and not federation.local:  # it will train from what it is sent then
             return Step(None, upload, trained["metrics"])
         return Step(Model(round, trained["state"], model.head_weights), upload, trained["metrics"])
 
@@ -270,13 +282,24 @@ class FedAvg(Learner):
         if node not in self._clients:
             return Step(state)
         if self.setup.server is not None:
-            return Step(arrived[self.setup.server])
+            return Step(self._received(work, node, round, state, arrived[self.setup.server]))
         if not (self._mixes(round) or arrived):
             return Step(state._replace(number=round))
         heard = {k: upload.trained for k, upload in arrived.items()}
         inputs = {"device": node, "own": state.parts, "arrived": heard, "neighbours": self._neighbours}
         mixed = work.together(neighbours.mix, inputs, round)
         return Step(Model(round, mixed["parts"], state.head_weights), metrics=mixed["metrics"])
+
+    def _received(self, work: TaskGraph, node: int, round: int, own: Model | None, sent: Model) -> Model:
+        """Return the model that a client begins with: what the server has sent, with layers of its ``own``."""
+        if own is None or not self._federation.local:
+            return sent
+        modalities = self._clients[node].modalities
+        both = {
+            name: self._federation.own(one.parts, modalities) for name, one in (("own", own), ("sent", sent))
+        }
+        merged = work.together(local_layers.with_own, {**both, "columns": self._local}, round)
+        return sent._replace(parts=merged)
 
     def _combine(self, work: TaskGraph, round: int, before: Model, arrived: Mapping[int, Upload]) -> Step:
         """Order the server's next model; if nothing ``arrived`` it is the one before."""
@@ -293,9 +316,9 @@ class FedAvg(Learner):
         settings, server, federation = self.setup.evaluation, self.setup.server, self._federation
         if round % settings.every and round != self.setup.rounds:
             return None
-        if node == server:
+        if node == server and not federation.local:
             modalities = federation.modalities
-        elif server is None and node in self._clients:
+        elif (server is None or federation.local) and node in self._clients:
             modalities = self._clients[node].modalities
         else:
             return None
@@ -307,6 +330,8 @@ class FedAvg(Learner):
             "batch_size": settings.batch_size,
             "seed": derive_seed(self.setup.seed, "evaluation", node, round),
             "torch_device": self.setup.torch_device,
+            "judge": federation.judge,
+            "devices": (node,) if node in self._clients else tuple(self._clients),
         }
         result = work.do(evaluation.evaluate, inputs, round)
         return work.together(report.evaluated, {"result": result, "modalities": federation.modalities}, round)

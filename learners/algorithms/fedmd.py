@@ -301,7 +301,8 @@ class FedMD(PerDeviceLearner):
             for k, model in models.items()
         ]
         is_local = server is not None and node != server
-        return work.together(accuracies, {"evaluated": found, "is_local": is_local}, round)
+        inputs = {"evaluated": found, "is_local": is_local, "is_party": node != server}
+        return work.together(accuracies, inputs, round)
 
 
 def means_of_scores(inputs: Sequence[Inputs]) -> list[Tensor]:
@@ -315,7 +316,8 @@ def accuracies(inputs: Sequence[Inputs]) -> list[list[Metric]]:
     for one in inputs:
         accuracy, loss = means(one["evaluated"])
         whole = [Metric("accuracy", accuracy), Metric("loss_test", loss)]
-        found.append([Metric("accuracy_local", accuracy)] if one["is_local"] else whole)
+        judged = one["evaluated"][0].judged if one["is_party"] else ()
+        found.append([*([Metric("accuracy_local", accuracy)] if one["is_local"] else whole), *judged])
     return found
 
 

@@ -46,7 +46,9 @@ class FedNova(FedAvg):
     def _method(self) -> Averaging:
         plain, options = super()._method(), self._options
         assert isinstance(options, FedNovaOptions)
-        return NormalisedAveraging(plain.amounts, plain.drops, options.mu > 0, optimizer=plain.optimizer)
+        return NormalisedAveraging(
+            plain.amounts, plain.drops, options.mu > 0, optimizer=plain.optimizer, local=plain.local
+        )
 
     def _upload_numbers(self, client: Client) -> int:
         """Return one: τ_i, from which the server has ‖a_i‖₁."""

@@ -394,6 +394,7 @@ def accuracies(inputs: Sequence[Inputs]) -> list[list[Metric]]:
             Metric("accuracy", one["own"].accuracy()),
             Metric("loss_test", one["own"].loss),
             Metric("accuracy_devices", means(one["devices"])[0]),
+            *one["own"].judged,
         ]
         for one in inputs
     ]

@@ -373,7 +373,7 @@ def head_metrics(inputs: Sequence[Inputs]) -> list[list[Metric]]:
 
 def _of_heads(found: Evaluated, own: Sequence[float]) -> list[Metric]:
     alike = [1.0] * len(own)
-    metrics = [Metric("accuracy", found.accuracy(-1)), Metric("loss_test", found.loss)]
+    metrics = [Metric("accuracy", found.accuracy(-1)), Metric("loss_test", found.loss), *found.judged]
     for head in range(len(found.correct)):
         metrics.append(Metric(f"beta_priv_{HEADS[head]}", found.weighted_accuracy(own, head)))
         metrics.append(Metric(f"beta_sh_{HEADS[head]}", found.weighted_accuracy(alike, head)))

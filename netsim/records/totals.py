@@ -45,6 +45,18 @@ def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
     }
 
 
+def evenness(values: Sequence[float]) -> dict[str, float]:
+    """Return mean, mean of the worst tenth (at least one), variance and Jain's index (Σx)²/(n Σx²) of ``values``."""
+    array = np.sort(np.asarray(values, dtype=float))
+    squares = float((array**2).sum())
+    return {
+        "mean": float(array.mean()),
+        "worst_10_percent": float(array[: math.ceil(len(array) / 10)].mean()),
+        "variance": float(array.var()),
+        "jain": float(array.sum() ** 2 / (len(array) * squares)) if squares else 1.0,
+    }
+
+
 class Curve:
     """Means over devices of one metric, by round; values of the network as a whole where no device has its own."""
 
@@ -116,6 +128,7 @@ class Totals(Observer):
         self.transfers: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self._curves: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(Curve))
+        self._last: dict[str, dict[int, dict[tuple[int, str], float]]] = defaultdict(dict)
         self.dead: list[tuple[int, float]] = []
         self.server_energy_j = dict.fromkeys(CATEGORIES, 0.0)
         self.server_rounds: Counter[str] = Counter()
@@ -181,6 +194,10 @@ class Totals(Observer):
         """Add the measurements to the means by round."""
         for row in rows:
             self._curves[row.name][row.modality].add(row.round, row.device, row.value)
+            if row.name == "accuracy_own" or (row.name == "accuracy" and not row.modality):
+                self._last[row.name].setdefault(row.round, {})[row.device, row.modality] = row.value
+                if len(self._last[row.name]) > 2:  # devices may be in different rounds
+                    del self._last[row.name][min(self._last[row.name])]
 
     def on_death(self, device: int, time_s: float) -> None:
         """Keep the device and the time of its death."""
@@ -225,6 +242,17 @@ class Totals(Observer):
         }
         return {name: float(np.mean(values)) for name, values in by_round.items() if values}
 
+    @property
+    def fairness(self) -> dict[str, Any]:
+        """Return how evenly the last accuracies are spread over devices, of each kind; empty without own mixes."""
+        if "accuracy_own" not in self._last:
+            return {}
+        return {
+            name: evenness(list(by_round[max(by_round)].values()))
+            for name, by_round in self._last.items()
+            if len(by_round[max(by_round)]) > 1
+        }
+
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``summary.json``."""
         energy = self.device_energy_j
@@ -250,6 +278,7 @@ class Totals(Observer):
             "simulated_h": self.time_s / 3600,
             "accuracy": accuracy,
             "metrics": self.metrics,
+            **({"over_devices": fairness} if (fairness := self.fairness) else {}),
             "energy_per_device_j": {
                 "mean": float(energy.mean()),
                 "std": float(energy.std()),

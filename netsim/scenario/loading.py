@@ -193,10 +193,10 @@ def load_plan(
                 findings.append(
                     f"{path}: devices.overrides.{number}.devices: no device {device}; devices are 0 to {count - 1}"
                 )
-    for place, network in class_networks(scenario.devices):
+    for place, kind, component in _more_components(scenario):
         try:
-            entry = registry.entry("networks", network.name, f"{where(place)}: {'.'.join(place)}.name")
-            entry.options.model_validate(network.given)
+            entry = registry.entry(kind, component.name, f"{where(place)}: {'.'.join(place)}.name")
+            entry.options.model_validate(component.given)
         except ValidationError as error:
             findings.append(explain(error, entry.options, place, where))
         except ScenarioError as error:
@@ -300,8 +300,16 @@ def _names_in(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, str]]
         if component := _component_at(scenario, key):
             yield (*key, "name"), kind, component.name
             yield from (((*key, *inner), kind, name) for inner, name in _own_names_in(component.given))
+    for place, kind, component in _more_components(scenario):
+        yield (*place, "name"), kind, component.name
+
+
+def _more_components(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, Component]]:
+    """Yield path of the key, kind, and component of each that is one of several: networks of classes, and metrics."""
     for place, network in class_networks(scenario.devices):
-        yield (*place, "name"), "networks", network.name
+        yield place, "networks", network
+    for number, metric in enumerate(scenario.evaluation.metrics):
+        yield ("evaluation", "metrics", str(number)), "metrics", metric
 
 
 def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tuple[tuple[str, ...], str]]:
@@ -311,7 +319,7 @@ def _own_names_in(block: Mapping[str, Any], named: bool = False) -> Generator[tu
             yield from (((key, *inner), name) for inner, name in _own_names_in(value, key == "networks"))
         elif (
             isinstance(value, str)
-            and (named or key in ("name", "of", "public"))
+            and (named or key in ("name", "of", "public", "schedule", "then", "server_optimizer"))
             and re.fullmatch(r"[\w.]+:[A-Za-z_]\w*", value)
         ):
             yield (key,), value

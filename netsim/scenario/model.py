@@ -250,6 +250,14 @@ class Evaluation(Options):
         None, gt=0, description="size of a fixed random part of the test set; null: all"
     )
     batch_size: int = Field(256, gt=0, description="samples per forward pass")
+    metrics: tuple[Named, ...] = Field(
+        (), description="more that is measured of each model, by name: macro_f1, class_accuracy, auc ..."
+    )
+    own_share: bool = Field(
+        False,
+        description="judge also by each device's own mix of classes (metric accuracy_own), and sum up how fair it is: "
+        "worst tenth of the devices, variance, Jain's index",
+    )
 
 
 def _switch(value: Any) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from learners.networks.architecture import Architecture
     from learners.networks.decomposed import DecomposedNet, Outputs
     from learners.networks.state import State
+    from learners.training.evaluation import Judge
     from learners.training.task import Store
 
 
@@ -28,7 +29,9 @@ def evaluate(
     rows: Tensor,
     batch_size: int,
     torch_device: str,
-) -> dict[str, float]:
+    judge: Judge | None = None,
+    devices: Sequence[int] = (),
+) -> dict[str, Any]:
     """Test loss and accuracies of a device that predicts with its own modalities (eq. 5).
 
     Args:
@@ -38,23 +41,35 @@ def evaluate(
         rows: The test samples, int64 [samples].
         batch_size: Samples per forward pass.
         torch_device: Where to work.
+        judge: What else is to be known.
+        devices: Whose own mixes of classes count; see :meth:`Judge.judged`.
 
     Returns:
         ``loss``: mean cross-entropy; ``accuracy``: of the fused prediction; ``accuracy/<modality>``: of each
-        modality's own (eq. 27).
+        modality's own (eq. 27); ``judged``: metrics of the ``judge``.
     """
-    return _evaluated(Alone(architecture.model(torch_device).net, state, None), store, rows, batch_size)[0]
+    way = Alone(architecture.model(torch_device).net, state, None)
+    return _evaluated(way, store, rows, batch_size, judge, [devices])[0]
 
 
-def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+def evaluate_stacked(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Evaluate several devices of one architecture, as :func:`evaluate` does, on the same test samples."""
     architecture, store, rows = (jobs[0][name] for name in ("architecture", "store", "rows"))
     net = architecture.model(jobs[0]["torch_device"]).net
     way = Together(net, [job["state"] for job in jobs], None)
-    return _evaluated(way, store, rows, jobs[0]["batch_size"])
+    return _evaluated(
+        way, store, rows, jobs[0]["batch_size"], jobs[0]["judge"], [job["devices"] for job in jobs]
+    )
 
 
-def _evaluated(way: Way, store: Store, rows: Tensor, batch_size: int) -> list[dict[str, float]]:
+def _evaluated(
+    way: Way,
+    store: Store,
+    rows: Tensor,
+    batch_size: int,
+    judge: Judge | None,
+    devices: Sequence[Sequence[int]],
+) -> list[dict[str, Any]]:
     """Evaluate one device, or several."""
     net: DecomposedNet = way.net
     net.eval()
@@ -62,6 +77,7 @@ def _evaluated(way: Way, store: Store, rows: Tensor, batch_size: int) -> list[di
     at = store.labels.device
     loss = torch.zeros(way.count, dtype=torch.float64, device=at)
     correct = torch.zeros(way.count, 1 + len(own), dtype=torch.int64, device=at)
+    said: list[Tensor] = []
     with torch.no_grad():  # in inference mode PyTorch vectorises no recurrent layer
         for part in rows.to(at).split(batch_size):
             inputs = {m: _for_all(way, store.seen(m, part, way.dtype)) for m in net.modalities}
@@ -72,8 +88,15 @@ def _evaluated(way: Way, store: Store, rows: Tensor, batch_size: int) -> list[di
                 logits = torch.cat([logits, outputs.per_modality], dim=-3)  # [1 + A, B, C]
             correct += (logits.contiguous().argmax(-1) == labels.unsqueeze(-2)).sum(-1)
             loss += cross_entropy(outputs.logits, labels, summed=True)
-    found = zip(loss.tolist(), correct.tolist(), strict=True)
-    return [_result(total, right, net.modalities, len(rows)) for total, right in found]
+            said += [outputs.logits.reshape(way.count, *labels.shape[-1:], -1)] if judge is not None else []
+    found = [
+        _result(total, right, net.modalities, len(rows))
+        for total, right in zip(loss.tolist(), correct.tolist(), strict=True)
+    ]
+    if judge is not None:
+        for k, result in enumerate(found):
+            result["judged"] = judge.judged([own[k] for own in said], store.labels[rows.to(at)], devices[k])
+    return found
 
 
 def _for_all(way: Way, samples: Tensor) -> Tensor:
@@ -86,7 +109,7 @@ def shortened(inputs: Mapping[str, Any], steps: int) -> dict[str, Any]:
     return {**inputs, "rows": inputs["rows"][: steps * inputs["batch_size"]]}
 
 
-def _result(loss: float, correct: Sequence[int], modalities: Sequence[str], samples: int) -> dict[str, float]:
+def _result(loss: float, correct: Sequence[int], modalities: Sequence[str], samples: int) -> dict[str, Any]:
     """Return shares of ``correct``, the right fused predictions and each modality's; of one modality they are equal."""
     counts = correct if len(modalities) > 1 else [correct[0]] * 2
     names = ["accuracy", *(f"accuracy/{m}" for m in modalities)]

@@ -10,7 +10,7 @@ import torch
 from learners.networks.state import state_bytes
 from learners.training.decomposed import evaluation, local_update
 from learners.training.decomposed.stackable import evaluation_obstacle, training_obstacle
-from learners.training.evaluation import as_metrics
+from learners.training.evaluation import Judge, as_metrics
 from netsim.core.streams import derive_seed
 from netsim.work.future import Future, Shared
 from netsim.work.job import Inputs, Stack
@@ -26,10 +26,18 @@ if TYPE_CHECKING:
 class Tasks:
     """Orders local updates and evaluations of parts of one model."""
 
-    def __init__(self, setup: Setup, model: SharedModel, store: Store, test_rows: torch.Tensor) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        model: SharedModel,
+        store: Store,
+        test_rows: torch.Tensor,
+        judge: Judge | None = None,
+    ) -> None:
         self.setup = setup
         self.model = model
         self._store, self._rows = Shared(store), Shared(test_rows)
+        self._judge = judge and Shared(judge)
         self._test_samples = len(test_rows)
         self._names = tuple(model.architecture.networks)
         self._stacks: dict[
@@ -81,6 +89,8 @@ class Tasks:
             "batch_size": settings.batch_size,
             "seed": derive_seed(self.setup.seed, "evaluation", node, round),
             "torch_device": self.setup.torch_device,
+            "judge": self._judge,
+            "devices": tuple(self._store.value.shares) if node == self.setup.server else (node,),
         }
         stack = self._evaluation_stack(modalities, settings.batch_size)
         result = work.do(evaluation.evaluate, inputs, round, stack)

@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from learners.networks.randomness import drawing_from_its_seed
 from learners.training.distillation.classifier import TRUNK, Classifier
+from netsim.learner import Metric
 
 if TYPE_CHECKING:
     from learners.networks.state import State
+    from learners.training.evaluation import Judge
     from learners.training.task import Store
 
 
@@ -27,11 +29,13 @@ class Evaluated:
         loss: Mean cross-entropy of the main head.
         correct: Right predictions by head and class.
         samples: Test samples by class.
+        judged: What else was to be known of the main head.
     """
 
     loss: float
     correct: tuple[tuple[int, ...], ...]
     samples: tuple[int, ...]
+    judged: tuple[Metric, ...] = ()
 
     def accuracy(self, head: int = 0) -> float:
         """Return the part of the test samples that ``head`` gets right."""
@@ -58,6 +62,8 @@ def evaluate(
     rows: Tensor,
     batch_size: int,
     torch_device: str,
+    judge: Judge | None = None,
+    devices: Sequence[int] = (),
 ) -> Evaluated:
     """Evaluate a model on the test samples.
 
@@ -71,6 +77,8 @@ def evaluate(
         rows: The test samples, int64 [samples].
         batch_size: Samples per forward pass.
         torch_device: Where to work.
+        judge: What else is to be known.
+        devices: Whose own mixes of classes count; see :meth:`Judge.judged`.
     """
     classes = architecture.class_counts[0]
     heads = [head for head, count in enumerate(architecture.class_counts) if count >= classes]
@@ -78,17 +86,20 @@ def evaluate(
     correct = torch.zeros(len(heads), classes, dtype=torch.int64, device=torch_device)
     loss = torch.zeros((), dtype=torch.float64, device=torch_device)
     dtype = state[TRUNK].row.bank.dtype
+    said: list[Tensor] = []
     with torch.inference_mode():
         for part in rows.to(torch_device).split(batch_size):
             labels = store.labels[part]
             samples += labels.bincount(minlength=classes)
             logits = architecture.predict(state, store.seen(modality, part, dtype)).logits
             loss += F.cross_entropy(logits[0], labels, reduction="sum")
+            said += [logits[0]] if judge is not None else []
             for row, head in enumerate(heads):
                 right = labels[logits[head].argmax(-1) == labels]
                 correct[row] += right.bincount(minlength=classes)
     right_by_head = tuple(tuple(row) for row in correct.tolist())
-    return Evaluated(loss.item() / len(rows), right_by_head, tuple(samples.tolist()))
+    judged = judge.judged(said, store.labels[rows.to(torch_device)], devices) if judge is not None else ()
+    return Evaluated(loss.item() / len(rows), right_by_head, tuple(samples.tolist()), tuple(judged))
 
 
 def means(of: Sequence[Evaluated]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from learners.training.costs import passes_facts, training_bytes
 from learners.training.distillation import evaluation
 from learners.training.distillation.classifier import Classifier, classifiers
 from learners.training.distillation.costs import NetworkCosts, all_costs
+from learners.training.evaluation import judge_of, with_judged
 from learners.training.task import Store, Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
@@ -159,6 +160,9 @@ class DeviceModels:
         self.store: Store = self.task.store(self.setup.torch_device, shares)
         rows = self.task.test_rows(self.setup.evaluation.samples, self.setup.seed)
         self.test_rows: Tensor = torch.as_tensor(rows, dtype=torch.int64)
+        labels = {k: self.task.dataset.labels[own] for k, own in self.samples.items()}
+        judge = judge_of(self.setup.evaluation, self.classes, labels)
+        self.judge = judge and Shared(judge)
         self.task = None
 
     def common(self) -> dict[str, Any]:
@@ -177,6 +181,10 @@ class PerDeviceLearner(Learner):
 
     network_per_device: ClassVar[bool] = True
     _devices: DeviceModels
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.METRICS = with_judged(self.METRICS, setup.evaluation)  # type: ignore[misc]
 
     def owners(self) -> Mapping[str, frozenset[int]]:
         """Return which devices own the modality."""
@@ -230,6 +238,8 @@ class PerDeviceLearner(Learner):
             "rows": self._devices.test_rows,
             "batch_size": self.setup.evaluation.batch_size,
             "seed": derive_seed(self.setup.seed, "evaluation", node, round),
+            "judge": self._devices.judge,
+            "devices": tuple(self._devices.samples) if node == self.setup.server else (node,),
         }
         return work.do(evaluation.evaluate, inputs, round, late=True)
 

@@ -44,7 +44,11 @@ Rule = Callable[[Part, Mapping[int, Copy]], Tensor]
 
 
 def aggregate(
-    server: State, updates: Mapping[int, Update], rule: Rule, statistics: Weighing
+    server: State,
+    updates: Mapping[int, Update],
+    rule: Rule,
+    statistics: Weighing,
+    local: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Part]:
     """Return the server's next model.
 
@@ -57,6 +61,7 @@ def aggregate(
         updates: By participant, in the order of device numbers.
         rule: What the method does.
         statistics: Weights of the holders' running statistics; what they lack to 1 is the weight of the server's own.
+        local: Places of numbers that nobody sends, by part; they stay as they are.
     """
     new = {}
     for name, part in server.items():
@@ -72,6 +77,9 @@ def aggregate(
         if layout.weights < layout.sent:
             sent = {k: copy.after.row for k, copy in copies.items()}
             row[running] = mean_of_rows(sent, running, statistics(holders), row[running])
+        if local and name in local:
+            places = local[name].to(row.device)
+            row[places] = part.row.tensor[places]
         new[name] = Part(Row(row[None], 0), layout)
     return new
 

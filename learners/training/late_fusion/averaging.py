@@ -15,6 +15,7 @@ from netsim.learner import Metric
 if TYPE_CHECKING:
     from learners.networks.state import State
     from learners.training.late_fusion.exchange import Model, Upload
+    from learners.training.late_fusion.local_layers import Columns
     from learners.training.late_fusion.options import FederatedOptions
     from learners.training.late_fusion.server_optimizers import Memory, ServerOptimizer
 
@@ -43,11 +44,13 @@ class Averaging:
         amounts: n_k of each client.
         drops: Whether clients whose training diverged are left out, and counted.
         optimizer: The server's step.
+        local: Places of numbers that clients keep to themselves, by part.
     """
 
     amounts: Mapping[int, float]
     drops: bool
     optimizer: ServerOptimizerChoice = field(default=NONE, kw_only=True)
+    local: Columns | None = field(default=None, kw_only=True)
 
     def combine(self, round: int, before: Model, arrived: Mapping[int, Upload]) -> Combined:
         """Make the server's next model of what has ``arrived``; if that is nothing, it is the one ``before``."""
@@ -61,7 +64,7 @@ class Averaging:
     def blend(self, round: int, before: Model, uploads: Mapping[int, Upload]) -> Combined:
         """Return the server's next model and z, from at least one upload."""
         updates = {k: upload.update for k, upload in uploads.items()}
-        parts = aggregate(before.parts, updates, self.rule(round, uploads), self.weigh)
+        parts = aggregate(before.parts, updates, self.rule(round, uploads), self.weigh, self.local)
         if self.optimizer == NONE:
             return Combined(parts, before.head_weights, [])
         parts, memory = stepped(self.optimizer.make(), before.parts, parts, before.memory or {})
@@ -107,10 +110,11 @@ class PerStep(Averaging):
         return averaging(lambda holders: shares({k: amounts[k] for k in holders}))
 
 
-def averaging_of(options: FederatedOptions, amounts: Mapping[int, float]) -> Averaging:
+def averaging_of(options: FederatedOptions, amounts: Mapping[int, float], local: Columns) -> Averaging:
     """Return FedAvg's server as a scenario's ``options`` have it, with n_k of each client."""
     kind = PerStep if options.aggregation_weights == "per_step" else Averaging
-    return kind(amounts, options.on_nan == "drop", optimizer=getattr(options, "server_optimizer", NONE))
+    optimizer = getattr(options, "server_optimizer", NONE)
+    return kind(amounts, options.on_nan == "drop", optimizer=optimizer, local=local)
 
 
 def combine(inputs: Sequence[Mapping[str, Any]]) -> list[Combined]:

@@ -70,6 +70,7 @@ def fusion_costs(
     samples: Mapping[str, Tensor],
     batch_size: int,
     costs: Any,
+    local: Mapping[str, Tensor] | None = None,
 ) -> FusionCosts:
     """Costs of ``net``, which has all modalities; the convention is that of :func:`learners.training.costs.cost_table`.
 
@@ -83,11 +84,13 @@ def fusion_costs(
         samples: Two samples by modality [2, ...]; see :meth:`learners.training.task.Task.examples`.
         batch_size: Samples per step.
         costs: The scenario's ``costs`` block.
+        local: Places of numbers that are not sent, by part; stated bits are less by their part of the numbers.
 
     Raises:
         ScenarioError: Costs are stated for other modalities than the network's, or a network cannot be counted.
     """
-    sent = {part: numbers(tensors) for part, tensors in state.items()}
+    whole = {part: numbers(tensors) for part, tensors in state.items()}
+    sent = {part: count - len((local or {}).get(part, ())) for part, count in whole.items()}
     bits = {
         m: costs.bits_per_parameter * (sent[trunk_part(m)] + sent.get(head_part(m), 0))
         for m in net.modalities
@@ -112,8 +115,11 @@ def fusion_costs(
     for key, iteration in flops.items():
         forward = iteration / batch_size / (1 + ratio)
         passes[key] = Passes(forward, ratio * forward)
-    bits |= {m: float(stated.bits[m]) for m in net.modalities}
-    bits[FUSION] = stated.common_bits or bits[FUSION]
+    for key, said in [*((m, stated.bits[m]) for m in net.modalities), (FUSION, stated.common_bits)]:
+        own = [part for part in (trunk_part(key), head_part(key), key) if part in whole]
+        counted = sum(whole[part] for part in own)
+        share = sum(sent[part] for part in own) / counted if counted else 1.0
+        bits[key] = share * said or bits[key]
     return FusionCosts(passes, bits, sent, stated.iterations)
 
 

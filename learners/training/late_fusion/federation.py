@@ -12,7 +12,9 @@ from learners.networks.late_fusion import FUSION, late_fusion
 from learners.networks.state import State, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
+from learners.training.evaluation import judge_of
 from learners.training.late_fusion.costs import fusion_costs, kept_bytes
+from learners.training.late_fusion.local_layers import local_columns
 from learners.training.late_fusion.samples import Client, Samples, hold_out
 from learners.training.task import Task, load_task
 from netsim.core.streams import derive_seed, stream
@@ -35,14 +37,17 @@ class Federation:
         initial: Its first weights.
         clients: Devices that have something to train on.
         costs: FLOPs and bits.
-        samples: Everybody's samples; there after :meth:`place_samples`, like the two below.
+        local: Places of numbers that devices keep to themselves, by part.
+        samples: Everybody's samples; there after :meth:`place_samples`, like the three below.
         store: The data set's tensors.
         test_rows: Rows of them that models are evaluated on, int64 [samples].
+        judge: What else is to be known of models; None for nothing.
     """
 
     samples: Shared
     store: Shared
     test_rows: Shared
+    judge: Shared | None
 
     def __init__(self, setup: Setup, options: FederatedOptions, own_heads: bool) -> None:
         """Load data, deal it, and build the network.
@@ -63,7 +68,9 @@ class Federation:
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             net = self.architecture.build()
         samples = self._task.examples()
-        self.costs = fusion_costs(net, take(net.parts()), samples, options.batch_size, setup.costs)
+        first, words = take(net.parts()), getattr(options, "local", ())
+        self.local = local_columns(net.parts(), first, words) if words else {}
+        self.costs = fusion_costs(net, first, samples, options.batch_size, setup.costs, self.local)
         self._kept = kept_bytes(net, samples)
         net.to(setup.torch_device)
         dtype = torch.float64 if setup.precision == "float64" else torch.float32
@@ -96,6 +103,10 @@ class Federation:
         rows = self._task.test_rows(setup.evaluation.samples, setup.seed)
         self.samples, self.store = Shared(Samples(store, self.clients)), Shared(store)
         self.test_rows = Shared(torch.as_tensor(rows, dtype=torch.int64))
+        labels = self._task.dataset.labels.numpy()
+        of_clients = {k: labels[client.train] for k, client in self.clients.items()}
+        judge = judge_of(setup.evaluation, self._task.dataset.classes, of_clients)
+        self.judge = judge and Shared(judge)
         self._task = None  # the store has the data; where the work is done elsewhere, it is there only
 
     @property

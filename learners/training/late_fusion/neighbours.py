@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import networkx as nx
@@ -14,6 +14,7 @@ from netsim.learner import Metric
 from netsim.world.topology.mixing import metropolis_weights
 
 if TYPE_CHECKING:
+    from learners.training.late_fusion.local_layers import Columns
     from learners.training.late_fusion.local_update import Trained
 
 
@@ -24,10 +25,12 @@ class Owners:
     Attributes:
         weights: ξ_{k,k'} of the graph that they form, by receiver k and sender k'.
         layouts: Of the parts that they hold.
+        local: Places of numbers that each keeps to itself, by part.
     """
 
     weights: Mapping[int, Mapping[int, float]]
     layouts: Mapping[str, Layout]
+    local: Columns = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ class Mixed(NamedTuple):
     metrics: list[Metric]
 
 
-def owners(graph: nx.Graph, devices: Sequence[int], parts: State) -> Owners:
-    """Return the owners ``devices`` of ``parts``, with Metropolis-Hastings weights."""
+def owners(graph: nx.Graph, devices: Sequence[int], parts: State, local: Columns | None = None) -> Owners:
+    """Return the owners ``devices`` of ``parts``, with Metropolis-Hastings weights; what is ``local`` they keep."""
     layouts = {name: part.layout for name, part in parts.items()}
-    return Owners(metropolis_weights(graph.subgraph(devices)), layouts)
+    return Owners(metropolis_weights(graph.subgraph(devices)), layouts, local or {})
 
 
 def mix(inputs: Sequence[Mapping[str, Any]]) -> list[Mixed]:
@@ -126,5 +129,8 @@ def _mix_parts(
         after = mixing(bank)
         if layout.sent < layout.size:
             after[:, layout.sent :] = bank[at_home, layout.sent :]
+        if part in group.local:
+            kept = group.local[part].to(after.device)
+            after[:, kept] = bank[at_home][:, kept]
         for index, place in enumerate(places):
             mixed[place][part] = Part(Row(after, index), layout)

@@ -121,7 +121,18 @@ class MixOptions(Options):
     )
 
 
-class FedAvgOptions(ServerStepOptions, MixOptions, LossOptions):
+class LocalOptions(Options):
+    """Layers of each device's own."""
+
+    local: tuple[str, ...] = Field(
+        default=(),
+        description="what stays on each device, neither sent nor averaged: bn (batch normalisation, as FedBN), head "
+        "(the classifiers, as FedPer), or beginnings of names such as trunk/image.layers.0; then each device's own "
+        "model is evaluated, after its training",
+    )
+
+
+class FedAvgOptions(ServerStepOptions, MixOptions, LocalOptions, LossOptions):
     """The block of a ``fedavg`` learner."""
 
 
@@ -175,7 +186,7 @@ class WeighedOptions(LossOptions):
     )
 
 
-class FedNovaOptions(ServerStepOptions, WeighedOptions):
+class FedNovaOptions(ServerStepOptions, LocalOptions, WeighedOptions):
     """The block of a ``fednova`` learner."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
@@ -242,7 +253,7 @@ SCAFFOLD = Entry(
 )
 
 
-class TrackingOptions(ControlOptions, MixOptions, LossOptions):
+class TrackingOptions(ControlOptions, MixOptions, LocalOptions, LossOptions):
     """The block of a ``gradient_tracking`` learner."""
 
     aggregation_weights: Literal["uniform"] = Field(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from learners.networks.late_fusion import FUSION
-from learners.training.evaluation import as_metrics
+from learners.training.evaluation import as_metrics, with_judged
 from learners.training.late_fusion.weights import Behaviour, Losses, behaviour
-from netsim.learner import Metric
+from netsim.learner import Metric, Setup
 
 
 def metrics_of(loss: float, losses: Mapping[str, float], behaviours: Mapping[str, Behaviour]) -> list[Metric]:
@@ -28,6 +28,11 @@ def behaviours_of(before: Mapping[str, Losses], after: Mapping[str, Losses]) -> 
     """Return ΔG and ΔO by head from its losses ``before`` and ``after`` a local update, where both are numbers."""
     found = {head: behaviour(losses, after[head]) for head, losses in before.items()}
     return {head: one for head, one in found.items() if all(map(math.isfinite, one))}
+
+
+def metrics_of_evaluation(metrics: Mapping[str, str], setup: Setup) -> dict[str, str]:
+    """Return ``metrics`` of a learner, and those that its evaluation is asked for."""
+    return with_judged(metrics, setup.evaluation)
 
 
 def evaluated(inputs: Sequence[Mapping[str, Any]]) -> list[list[Metric]]:

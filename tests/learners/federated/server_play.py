@@ -131,7 +131,9 @@ class Play:
             turn.uploads[k], turn.told[k] = step.outbox, [step.metrics]
             (turn.sent[k],) = learner.messages(k, turn.round, [server])
             assert turn.sent[k].receivers == (server,)
-            assert learner.evaluate(self.work, k, turn.round, step.state) is None
+            told = learner.evaluate(self.work, k, turn.round, step.state)
+            assert (told is None) == (not learner._federation.local)
+            turn.told[k].append(told)
         return turn
 
     def combine(self, turn: Turn, arrived: Mapping[int, Any] | None = None) -> None:
