@@ -11,7 +11,6 @@ from learners.networks.late_fusion import FUSION, head_part, trunk_part
 from learners.training.late_fusion import (
     averaging,
     evaluation,
-    local_layers,
     local_update,
     neighbours,
     report,
@@ -72,7 +71,6 @@ class FedAvg(Learner):
         self._federation = Federation(setup, self._options, self._trains_own_heads)
         self._clients = self._federation.clients
         self._plan = self._make_plan()
-        self._local = Shared(self._federation.local)
         self._server_method = Shared(self._method())
         self._stacks: dict[tuple[str, ...], Stack] = {}
 
@@ -294,12 +292,8 @@ class FedAvg(Learner):
         """Return the model that a client begins with: what the server has sent, with layers of its ``own``."""
         if own is None or not self._federation.local:
             return sent
-        modalities = self._clients[node].modalities
-        both = {
-            name: self._federation.own(one.parts, modalities) for name, one in (("own", own), ("sent", sent))
-        }
-        merged = work.together(local_layers.with_own, {**both, "columns": self._local}, round)
-        return sent._replace(parts=merged)
+        parts = self._federation.merged(work, round, self._clients[node].modalities, own.parts, sent.parts)
+        return sent._replace(parts=parts)
 
     def _combine(self, work: TaskGraph, round: int, before: Model, arrived: Mapping[int, Upload]) -> Step:
         """Order the server's next model; if nothing ``arrived`` it is the one before."""

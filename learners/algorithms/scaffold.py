@@ -86,7 +86,7 @@ class Scaffold(FedAvg):
         correction: Any = {}
         if control is not None or sent.memory is not None:
             parts = self._federation.architecture.parts(self._clients[node].modalities)
-            inputs = {"own": control or {}, "server": sent.memory or {}, "like": sent.parts, "parts": parts}
+            inputs = {"own": control, "server": sent.memory, "like": sent.parts, "parts": parts}
             correction = work.together(differences, inputs, round)
         step = super().train(work, node, round, sent._replace(memory=correction), cost)
         inputs = {"own": control, "direction": step.outbox.more, "correction": correction}

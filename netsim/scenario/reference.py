@@ -141,6 +141,9 @@ def reference() -> str:
         places[kind].append(f"`{'.'.join(path)}`")
     places["networks"] = ["`learner.networks.<modality>`", "`devices.classes.<name>.networks.<modality>`"]
     places["datasets"].append("`learner.public`")
+    places["metrics"] = ["`evaluation.metrics`"]
+    places["schedules"] = ["`learner.schedule`"]
+    places["server_optimizers"] = ["`learner.server_optimizer`"]
     sections = ["## Keys of a scenario\n\n" + keys()]
     for kind, about in registry.KINDS.items():
         sections.append(f"## {kind}: {about}\n\nNamed in {_list(places[kind])}.\n\n{component_keys(kind)}")

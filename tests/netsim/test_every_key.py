@@ -94,6 +94,7 @@ REQUIRED: dict[str, Tree] = {
     },
     "placements.coordinates": {"positions_m": [[0, 0], [40, 0], [0, 40], [40, 40]]},
     "placements.grid": {"spacing_m": 30.0},
+    "schedules.step": {"every": 1},
     "stragglers.constant": {"factor": 3.0, "share": 0.5},
     "stragglers.exponential": {"mean": 2.0},
     "stragglers.given": {"factors": {0: 3.0}},
@@ -126,6 +127,13 @@ GIVEN: dict[str, list[Any]] = {
     "radio.outage_snr_db": [25.0],
     "server.position_m": [[20.0, 10.0]],
     "costs.backward_to_forward": [2.0],
+    "evaluation.metrics": [["macro_f1", {"name": "calibration_error", "bins": 5}]],
+    "stop.metric": ["arrived"],
+    "stop.modality": ["nothing"],
+    "stop.at_least": [1.0],
+    "stop.at_most": [1.0],
+    "stop.joules": [1e-3],
+    "stop.seconds": [1e-3],
     "costs.stated.flops_per_iteration": [{"features": 1e6}],
     "costs.stated.bits": [{"features": 1e4}],
     "links.edges.edges": [[[0, 1], [1, 2], [2, 3], [3, 0]]],
@@ -142,6 +150,13 @@ GIVEN: dict[str, list[Any]] = {
     "learners.cgb.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
     "learners.cgb.modalities": [["features"]],
     "learners.cgb.epochs_range": [[1, 2]],
+    "learners.cgb.schedule": [{"name": "inverse"}],
+    "learners.fedatt.server_optimizer": [{"name": "fedadam"}],
+    "learners.fedavg.local": [["fusion"]],
+    "learners.gradient_tracking.optimizer": ["sgd"],
+    "learners.gradient_tracking.aggregation_weights": ["uniform"],
+    "learners.mhd.schedule": [{"name": "constant"}],
+    "schedules.warm_up.then": [{"name": "cosine"}],
     "learners.dmml.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
     "learners.dmml.modalities": [["features"]],
     "learners.dmml_kd.generator_iterations": [3],
@@ -180,6 +195,16 @@ CONTEXT: dict[str, Tree] = {
     "costs.stated": {
         "costs": {"stated": {"flops_per_iteration": {"features": 1e6}, "bits": {"features": 1e4}}}
     },
+    "stop.metric": {"stop": {"at_least": 1.0}},
+    **{
+        f"stop.{key}": {"stop": {"metric": "arrived", **more}}
+        for key, more in {
+            "modality": {"at_least": 1.0},
+            "at_least": {},
+            "at_most": {},
+            "patience": {},
+        }.items()
+    },
     "devices.classes.<name>.networks": {
         "learner": {"name": "fedmd", "networks": {"features": SMALL_CNN}, **DISTILLING["fedmd"]},
         "protocol": {"name": "server_rounds"},
@@ -198,6 +223,7 @@ CONTEXT: dict[str, Tree] = {
 """What else a scenario needs for a key to mean something, by the key's name or its beginning; the first counts."""
 
 NOT_HERE = {
+    "metrics": "one of several in a list: tests/learners/training/test_scores.py",
     "executors.processes": "takes seconds to start: tests/netsim/work/test_processes.py",
     "executors.ray": "takes seconds to start: tests/netsim/work/test_ray.py",
     "jobs.device": "all but cpu need a GPU: tests/netsim/work/test_cuda.py",
@@ -210,6 +236,13 @@ NOT_HERE = {
 
 ALONE = ("learners", "datasets", "partitions", "executors", "protocols")
 """Kinds of components that need a world of their own."""
+
+INSIDE = {
+    "networks": ["learner.networks.features"],
+    "schedules": ["learner.schedule"],
+    "server_optimizers": ["learner.server_optimizer"],
+}
+"""Where components are named that other components name for themselves."""
 
 UNKNOWN = "no known value"
 """Stands for a value that nobody has given."""
@@ -232,10 +265,10 @@ def worlds(key: Key) -> list[tuple[Tree, str]]:
         learns = block in ("costs", "evaluation", "jobs", "data", "partition") or key.name.endswith(
             "networks"
         )
-        base = SERVER if block == "server" else LEARNING if learns else STUB
+        base = SERVER if block in ("server", "stop") else LEARNING if learns else STUB
         return [(merge(base, around(key.name)), key.name)]
     found = []
-    for place in ["learner.networks.features"] if key.kind == "networks" else places(key.kind):
+    for place in INSIDE.get(key.kind) or places(key.kind):
         base = world_of(key.kind, key.component, place)
         base = merge(base, nest(place, component(key.kind, key.component)))
         found.append((merge(base, around(key.name)), f"{place}.{key.key}"))
@@ -248,7 +281,9 @@ def world_of(kind: str, name: str, place: str) -> Tree:
         return merge({k: v for k, v in LEARNING.items() if k != "learner"}, of_learner(name))
     if kind == "protocols":
         return SERVER if load(kind, name).needs_server else STUB
-    if kind in ("partitions", "networks", "executors"):
+    if kind == "server_optimizers":
+        return merge({k: v for k, v in LEARNING.items() if k != "learner"}, of_learner("fednova"))
+    if kind in ("partitions", "networks", "executors", "schedules"):
         return LEARNING
     return SERVER if place.startswith("server") else STUB
 

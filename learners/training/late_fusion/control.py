@@ -64,7 +64,7 @@ def differences(inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Part]]:
         like = {name: one["like"][name] for name in one["parts"]}
         c, own = (
             {**by_part(torch.zeros_like, like), **{name: known[name] for name in like if name in known}}
-            for known in (one["server"], one["own"])
+            for known in (one["server"] or {}, one["own"] or {})
         )
         found.append(by_part(torch.sub, c, own))
     return found

@@ -14,7 +14,7 @@ from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.evaluation import judge_of
 from learners.training.late_fusion.costs import fusion_costs, kept_bytes
-from learners.training.late_fusion.local_layers import local_columns
+from learners.training.late_fusion.local_layers import local_columns, with_own
 from learners.training.late_fusion.samples import Client, Samples, hold_out
 from learners.training.task import Task, load_task
 from netsim.core.streams import derive_seed, stream
@@ -25,6 +25,8 @@ from netsim.work.torch_device import require_memory
 if TYPE_CHECKING:
     from learners.training.late_fusion.options import FederatedOptions
     from learners.training.late_fusion.plan import LocalPlan
+    from netsim.work.future import Future
+    from netsim.work.graph import TaskGraph
 
 __all__ = ["Client", "Federation"]
 
@@ -70,6 +72,7 @@ class Federation:
         samples = self._task.examples()
         first, words = take(net.parts()), getattr(options, "local", ())
         self.local = local_columns(net.parts(), first, words) if words else {}
+        self._columns = Shared(self.local)
         self.costs = fusion_costs(net, first, samples, options.batch_size, setup.costs, self.local)
         self._kept = kept_bytes(net, samples)
         net.to(setup.torch_device)
@@ -146,6 +149,15 @@ class Federation:
         layouts = [self.initial[part].layout for part in self.architecture.parts(tuple(modalities))]
         trained = sum(layout.weights for layout in layouts) / sum(layout.sent for layout in layouts)
         return bits * (1 + (copies - 1) * trained)
+
+    def merged(self, work: TaskGraph, round: int, modalities: tuple[str, ...], own: Any, sent: Any) -> Future:
+        """Order what a device with ``modalities`` begins with: parts that were ``sent``, with its ``own`` layers."""
+        inputs = {
+            "own": self.own(own, modalities),
+            "sent": self.own(sent, modalities),
+            "columns": self._columns,
+        }
+        return work.together(with_own, inputs, round)
 
     def numbers(self, modalities: tuple[str, ...]) -> int:
         """Return how many numbers of a model with ``modalities`` travel."""
