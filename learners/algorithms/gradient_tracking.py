@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Tracker(NamedTuple):
-    """What a device remembers.
+    """The memory of a device.
 
     Attributes:
         correction: What its next gradients are corrected by; empty in the beginning.

@@ -22,7 +22,7 @@ OWN = "own mix of classes: each test sample counts as much as its class does amo
 
 @dataclass(frozen=True)
 class Judge:
-    """What a scenario wants to know of a model besides accuracy and loss: small and picklable.
+    """A scenario's questions about a model besides accuracy and loss: small and picklable.
 
     Attributes:
         scores: Names of metrics, and their options.

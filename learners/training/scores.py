@@ -1,4 +1,4 @@
-"""What a model's predictions on test samples are worth: metrics found by name, on arrays and without PyTorch."""
+"""Metrics of predictions on test samples: found by name, on arrays and without PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server makes of the mean of its clients' models: found by name and without PyTorch.
+"""Steps of a server towards the mean of its clients' models: found by name and without PyTorch.
 
 The mean is a step Δ = Σ p_k w_k − w away from the server's own weights, a pseudo-gradient with the sign turned round.
 """
