@@ -177,7 +177,8 @@ class Run:
         if status == "running":
             last = self.rounds["round"].max() if len(self.rounds) else 0
             return f"running or killed, records up to round {last} of {asked}"
-        return f"{status}, {self.metadata.get('rounds_finished', '?')} of {asked} rounds"
+        why = f", stopped: {self.metadata['stopped']}" if self.metadata.get("stopped") else ""
+        return f"{status}, {self.metadata.get('rounds_finished', '?')} of {asked} rounds{why}"
 
     def __repr__(self) -> str:
         """Return where it is and how far it came; not all its tables."""

@@ -40,13 +40,15 @@ class RandomWalk(FedAvg):
         links = graph.subgraph(self._clients)
         weights = metropolis_weights(links)
         draw = stream(self.setup.seed, "random walk")
-        here = min(links)
+        here = min(links, default=-1)
         self._turn = [-1]
         for _ in range(self.setup.rounds + 1):
             self._turn.append(here)
-            near = sorted(links[here])
+            near = sorted(links[here]) if here in links else []
+            if not near:
+                continue
             if options.transition == "uniform":
-                here = near[int(draw.integers(len(near)))] if near else here
+                here = near[int(draw.integers(len(near)))]
             else:
                 nodes = [here, *near]
                 here = nodes[int(draw.choice(len(nodes), p=[weights[here][k] for k in nodes]))]

@@ -146,9 +146,12 @@ class Federation:
         bits = self.costs.message_bits(modalities)
         if copies == 1:
             return bits
-        layouts = [self.initial[part].layout for part in self.architecture.parts(tuple(modalities))]
-        trained = sum(layout.weights for layout in layouts) / sum(layout.sent for layout in layouts)
-        return bits * (1 + (copies - 1) * trained)
+        trained = sent = 0
+        for part in self.architecture.parts(tuple(modalities)):
+            layout, kept = self.initial[part].layout, self.local.get(part, torch.empty(0))
+            trained += layout.weights - int((kept < layout.weights).sum())
+            sent += layout.sent - len(kept)
+        return bits * (1 + (copies - 1) * trained / max(sent, 1))
 
     def merged(self, work: TaskGraph, round: int, modalities: tuple[str, ...], own: Any, sent: Any) -> Future:
         """Order what a device with ``modalities`` begins with: parts that were ``sent``, with its ``own`` layers."""
