@@ -97,7 +97,8 @@ class Scaffold(FedAvg):
     ) -> Step:
         """Take what the server sent, and keep c_i; the server combines."""
         if node in self._clients:
-            return Step(Client(state.control, arrived[self.setup.server]))
+            (sent,) = arrived.values()
+            return Step(Client(state.control, sent))
         return super().aggregate(work, node, round, state, arrived)
 
 

@@ -44,7 +44,7 @@ class Scored:
         """Return the weight of the samples by right class and predicted class, [C, C]."""
         count = self.probabilities.shape[1]
         found = np.bincount(self.labels * count + self.predicted, self.weights, count**2)
-        return found.reshape(count, count)
+        return found.reshape(count, count).astype(np.float64)
 
     @property
     def there(self) -> list[int]:

@@ -76,7 +76,7 @@ class Simulation:
                 work.begin()
                 self.network.env.run(until=protocol.start())
                 protocol.ledger.close()
-                self.states = work.finish(protocol.states, self.target and self.target.round)
+                self.states = work.finish(protocol.states, self.target.round if self.target else None)
         finally:
             with held():
                 work.end()

@@ -134,9 +134,14 @@ class DecentralizedRounds(Protocol):
         if self.over is None or limit is None:
             return limit or self.over
         either = self.network.env.event()
+
+        def happen(_: simpy.Event) -> None:
+            if not either.triggered:
+                either.succeed()
+
         for one in (limit, self.over):
             assert one.callbacks is not None, "neither is over as a round begins"
-            one.callbacks.append(lambda _: either.triggered or either.succeed())
+            one.callbacks.append(happen)
         return either
 
     def _deadline(self, t: int, rounds: int = 1) -> simpy.Event | None:

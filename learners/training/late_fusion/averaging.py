@@ -67,8 +67,8 @@ class Averaging:
         parts = aggregate(before.parts, updates, self.rule(round, uploads), self.weigh, self.local)
         if self.optimizer == NONE:
             return Combined(parts, before.head_weights, [])
-        parts, memory = stepped(self.optimizer.make(), before.parts, parts, before.memory or {})
-        return Combined(parts, before.head_weights, [], memory)
+        new, memory = stepped(self.optimizer.make(), before.parts, parts, before.memory or {})
+        return Combined(new, before.head_weights, [], memory)
 
     def rule(self, round: int, uploads: Mapping[int, Upload]) -> Rule:
         """Return what becomes of trained numbers."""

@@ -109,7 +109,7 @@ class Federation:
         labels = self._task.dataset.labels.numpy()
         of_clients = {k: labels[client.train] for k, client in self.clients.items()}
         judge = judge_of(setup.evaluation, self._task.dataset.classes, of_clients)
-        self.judge = judge and Shared(judge)
+        self.judge = Shared(judge) if judge else None
         self._task = None  # the store has the data; where the work is done elsewhere, it is there only
 
     @property
