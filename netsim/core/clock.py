@@ -18,8 +18,10 @@ ROUNDINGS = 16
 as the other; moments that are no further apart than so many units are one."""
 
 
-def succeed_at(event: simpy.Event, at_s: float, value: Any = None) -> None:
+def succeed_at(event: simpy.Event, at_s: float, value: Any = None, priority: int = NORMAL) -> None:
     """Let ``event`` happen, with ``value``, at the simulated time ``at_s`` [s], which is not in the past.
+
+    With ``priority`` :data:`LAST` it comes after all else in that moment.
 
     SimPy schedules by delays only, and ``now + (at_s - now)`` is often not ``at_s`` in floating point; two sides of one
     transfer would then disagree about its end. This does what ``Event.succeed`` and ``Environment.schedule`` do, with
@@ -27,7 +29,7 @@ def succeed_at(event: simpy.Event, at_s: float, value: Any = None) -> None:
     """
     assert not event.triggered and at_s >= event.env.now
     event._ok, event._value = True, value
-    _push(event, at_s, NORMAL)
+    _push(event, at_s, priority)
 
 
 def at_the_end_of_this_moment(env: simpy.Environment, call: Callable[[], None]) -> None:

@@ -68,11 +68,15 @@ class Draws:
 
     def __init__(self, seed: int, *purpose: str) -> None:
         self._key = derive_seed(seed, *purpose), 0
+        self._one = np.random.Philox(key=self._key[0])
+        self._state = self._one.state
 
     def of_one(self, a: int, b: int, begin: int, count: int) -> Floats:
         """Return draws ``begin`` to ``begin + count - 1`` of the pair a, b, in [0, 1); ``begin`` divides by four."""
-        # NumPy's generator begins with the counter after the one it is given.
-        return _uniform(np.random.Philox(key=self._key[0], counter=[begin // 4, a, b, 0]).random_raw(count))
+        # NumPy's generator begins with the counter after the one it is given. To set it costs a sixth of a new one.
+        self._state["state"]["counter"][:] = begin // 4, a, b, 0
+        self._one.state = self._state
+        return _uniform(self._one.random_raw(count))
 
     def of_many(self, a: Whole, b: Whole, begin: int, count: int) -> Floats:
         """Return the same of many pairs at once [count, pairs]; ``count`` divides by four, too."""

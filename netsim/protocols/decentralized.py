@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import simpy
@@ -18,7 +19,9 @@ from netsim.protocols.decentralized_at_once import RoundsAtOnce, undisturbed
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
+from netsim.protocols.survival import Survival
 from netsim.world.devices.device import Device, first_of
+from netsim.world.radio.volley import Volley
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -101,6 +104,7 @@ class DecentralizedRounds(Protocol):
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
         self._coordination = Coordination(self.network, self.learner, self.work, self.over)
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
+        self._survival = Survival(self.network)
         for device in self.network.devices:
             device.on_death.append(self._mourn)
         return env.all_of([env.process(self._life(device)) for device in self.network.devices])
@@ -262,13 +266,13 @@ class DecentralizedRounds(Protocol):
                     mailboxes[n].put(t, k, NOTHING if update.done else LOST, env.now)
         answers: dict[int, bool] | None = {} if self.learner.hears_acknowledgements else None
 
-        def send(message: Message) -> Process:
-            def tell(receivers: Sequence[int], ends_s: Sequence[float], delivered: Sequence[bool]) -> None:
-                outbox = update.step.outbox
-                payloads = [outbox if arrives else LOST for arrives in delivered]
-                put_all(map(mailboxes.__getitem__, receivers), t, k, payloads, ends_s)
-                self._delivered[k] += delivered.count(True)
+        def tell(receivers: Sequence[int], ends_s: Sequence[float], delivered: Sequence[bool]) -> None:
+            outbox = update.step.outbox
+            payloads = [outbox if arrives else LOST for arrives in delivered]
+            put_all(map(mailboxes.__getitem__, receivers), t, k, payloads, ends_s)
+            self._delivered[k] += delivered.count(True)
 
+        def send(message: Message) -> Process:
             found: list[str] = yield from self.network.radio.send_all(
                 device,
                 message.receivers,
@@ -283,7 +287,10 @@ class DecentralizedRounds(Protocol):
             return found
 
         outcomes: list[str] = []
-        if messages:
+        volley = self._foresee(device, t, messages, stop) if messages else None
+        if volley is not None:
+            outcomes = yield from volley.send("model", tell, answers)
+        elif messages:
             processes = [env.process(send(message)) for message in messages[1:]]
             found = yield from send(messages[0])
             outcomes += found or []
@@ -293,6 +300,19 @@ class DecentralizedRounds(Protocol):
         if answers and device.alive:
             self.learner.acknowledged(k, t, {n: answers[n] for n in sorted(answers)})
         return outcomes
+
+    def _foresee(
+        self, device: Device, t: int, messages: Sequence[Message], stop: simpy.Event | None
+    ) -> Volley | None:
+        """Compute what ``device`` sends in round ``t`` if nothing can disturb it.
+
+        Until a neighbour has the message of round ``t``, it is in that round or in the one before.
+        """
+        if stop is not None or self.learner.coordinated:
+            return None
+
+        outlives = partial(self._survival.outlives, t)
+        return Volley.of(self.network.radio, device, messages, self.network.devices, t, outlives)
 
     def _gather(self, device: Device, t: int, neighbours: Sequence[int], stop: simpy.Event | None) -> Process:
         """Wait until each neighbour is heard or dead, or until ``stop`` (a SimPy process)."""

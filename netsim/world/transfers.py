@@ -10,8 +10,11 @@ import numpy as np
 
 from netsim.core.arrays import Floats, Truths, Whole
 
-Messages = Sequence[Sequence[tuple[tuple[int, ...], float]]]
-"""Messages by sender: receivers, and size [bit]."""
+Message = tuple[tuple[int, ...], float]
+"""A message: receivers, and size [bit]."""
+
+Messages = Sequence[Sequence[Message]]
+"""Messages by sender."""
 
 
 class Transfers(NamedTuple):

@@ -50,6 +50,7 @@ class Device:
         self.processor = processor
         self.tx_power_w = tx_power_w
         self.rx_power_w = rx_power_w
+        self._idle_power_w = idle_power_w
         self.battery = Battery(capacity_j)
         self.died: simpy.Event = env.event()
         self.died_s = math.inf
@@ -73,6 +74,20 @@ class Device:
     def endings(self, stop: simpy.Event | None) -> list[simpy.Event]:
         """Return the events that may end this device's work early: its death, if it can die, and ``stop``, if given."""
         return [*([self.died] if self.unlimited is None else []), *([stop] if stop is not None else [])]
+
+    def lives_until_s(self, slowdown: float, transfers: int) -> float:
+        """Return a time before which it cannot die [s]; infinite with unlimited power.
+
+        Args:
+            slowdown: The least straggler factor that it has until then.
+            transfers: The most messages that it sends at once.
+        """
+        if self.unlimited is not None:
+            return math.inf
+        compute_w = self.processor.joules_per_flop * self.processor.flops_per_s / slowdown
+        most_w = compute_w + transfers * self.tx_power_w + self.rx_power_w + self._idle_power_w
+        left_j = self.meter.left_j() - 1e-9 * self.battery.capacity_j  # more than rounding errors
+        return self.env.now + left_j / most_w if self.alive and most_w > 0 else -math.inf
 
     def computing(self, flops: float, slowdown: float = 1.0) -> tuple[float, float]:
         """Return for how long ``flops`` FLOPs are computed [s], and the power that this draws [W]."""
@@ -103,15 +118,33 @@ class Device:
     @contextmanager
     def listening(self) -> Generator[None]:
         """Receive while the block runs; ``rx_power_w`` is drawn once for any number of simultaneous transfers."""
-        if self._receptions == 0:
-            self._listening = self.meter.start("receiving", self.rx_power_w)
-        self._receptions += 1
+        self._listen()
         try:
             yield
         finally:
-            self._receptions -= 1
-            if self._receptions == 0:
-                self.meter.stop(self._listening)
+            self._stop_listening()
+
+    def book_receiving(self, end_s: float) -> None:
+        """Receive from now until ``end_s`` [s]; the battery lasts longer, whatever happens."""
+        if end_s > self.env.now:
+            self.meter.diary.catch_up()
+            self.meter.diary.note(end_s, self._stop_listening)
+            self._listen()
+        else:
+            with self.listening():
+                pass
+
+    def _listen(self) -> None:
+        self.meter.diary.catch_up()
+        if self._receptions == 0:
+            self._listening = self.meter.start("receiving", self.rx_power_w)
+        self._receptions += 1
+
+    def _stop_listening(self) -> None:
+        self.meter.diary.catch_up()
+        self._receptions -= 1
+        if self._receptions == 0:
+            self.meter.stop(self._listening)
 
     def _die(self) -> None:
         self.died_s = self.env.now

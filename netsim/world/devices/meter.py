@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import sub
 from typing import NamedTuple
 
 import simpy
 
+from netsim.core.clock import succeed_at
 from netsim.world.devices.battery import Battery
+from netsim.world.devices.diary import Diary
 
 BUSY = ("compute", "sending", "receiving")
 CATEGORIES = (*BUSY, "idle")
@@ -64,7 +67,8 @@ class PowerMeter:
 
     Power is constant between changes, so energy is charged exactly at each change, never sampled, and one division
     gives the moment of depletion. A timer is set for it. If a change moves depletion to a later time, the timer stays
-    and checks again when it fires, so that changes do not fill the event queue.
+    and checks again when it fires, so that changes do not fill the event queue. The moment itself follows from the last
+    change alone, not from earlier timers.
 
     An activity that ends in the same moment in which the battery becomes empty is completed; the device dies right
     after.
@@ -74,9 +78,12 @@ class PowerMeter:
         self, env: simpy.Environment, battery: Battery, idle_power_w: float, on_empty: Callable[[], None]
     ) -> None:
         self.env = env
+        self.diary = Diary(env)
         self.battery = battery
         self.dead = False
         self._on_empty = on_empty
+        self._owed_j = 0.0
+        self._empty_s = math.inf
         self._draws: list[Draw] = []
         self._running = dict.fromkeys(BUSY, 0)
         self._busy_since_s = dict.fromkeys(BUSY, 0.0)
@@ -87,7 +94,8 @@ class PowerMeter:
 
     def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
         """Begin to draw ``power_w`` [W], for ``duration_s`` [s] if that is known; return the draw."""
-        now = self.env.now
+        self.diary.catch_up()
+        now = self.diary.now
         draw = Draw(category, power_w, now, now + duration_s)
         if self.dead:
             return draw
@@ -97,14 +105,16 @@ class PowerMeter:
             self._busy_since_s[category] = now
         self._running[category] += 1
         self._draws.append(draw)
-        self._arm()
+        if power_w or not self.diary.pending:  # else the timer is early enough
+            self._arm()
         return draw
 
     def change(self, draw: Draw, power_w: float, duration_s: float = math.inf) -> None:
         """Change the power of ``draw`` to ``power_w`` [W] from now on, for ``duration_s`` [s] if that is known."""
         if self.dead:
             return
-        now = self.env.now
+        self.diary.catch_up()
+        now = self.diary.now
         self._charge(draw, now - draw.since_s)
         draw.power_w, draw.since_s, draw.end_s, draw.charged_j = power_w, now, now + duration_s, 0.0
         self._arm()
@@ -119,7 +129,8 @@ class PowerMeter:
         """
         if self.dead:
             return draw.total_j
-        now = self.env.now
+        self.diary.catch_up()
+        now = self.diary.now
         self._charge(draw, now - draw.since_s if duration_s is None else duration_s)
         self._draws.remove(draw)
         self._running[draw.category] -= 1
@@ -130,15 +141,41 @@ class PowerMeter:
         self._arm()
         return draw.total_j
 
+    def book_sending(self, ends_s: Sequence[float], energies_j: Sequence[float]) -> None:
+        """Send from now on, in parallel, until each of ``ends_s`` [s]; the battery lasts longer, whatever happens.
+
+        Args:
+            ends_s: End of each transfer [s].
+            energies_j: Energies in the order in which events would charge them [J].
+        """
+        self.diary.catch_up()
+        self._owed_j += sum(energies_j)
+        last_s = max(ends_s)
+        self.diary.note(last_s, partial(self._pay, energies_j))
+        self.diary.note(last_s, partial(self.stop, self.start("sending", 0.0)))
+        self._arm()
+
+    def left_j(self) -> float:
+        """Return the energy that is left now, less what is booked for later [J]."""
+        self.diary.catch_up()
+        return self.battery.remaining_j - self._due()[1] - self._owed_j
+
     def account(self) -> Account:
         """Return time and energy by category up to now."""
+        self.diary.catch_up()
         if not self.dead:
             self._settle()
         return Account.of(self._time_s, self.battery.spent_j)
 
+    def _pay(self, energies_j: Sequence[float]) -> None:
+        spent_j = self.battery.spent_j
+        for energy_j in energies_j:
+            spent_j["sending"] += energy_j
+        self._owed_j -= sum(energies_j)
+
     def _settle(self) -> None:
         """Update every account to the present moment."""
-        now = self.env.now
+        now = self.diary.now
         for draw in self._draws:
             self._charge(draw, now - draw.since_s)
         for category, running in self._running.items():
@@ -149,7 +186,7 @@ class PowerMeter:
             self._settle_idle()
 
     def _settle_idle(self) -> None:
-        now = self.env.now
+        now = self.diary.now
         self._time_s["idle"] += now - self._idle.since_s
         self._charge(self._idle, now - self._idle.since_s)
         self._idle.since_s, self._idle.charged_j = now, 0.0
@@ -164,42 +201,63 @@ class PowerMeter:
         return self._draws or [self._idle]
 
     def _left_s(self) -> float:
-        """Return the time until the battery is empty if no power changes [s]."""
+        """Return the time until the battery is empty if no power changes, at the earliest if some will [s]."""
         if self.battery.empty:
             return 0.0
-        now = self.env.now
+        power_w, due_j = self._due()
+        if self.diary.pending:  # what is booked for later ends without a call, and then the device may idle
+            power_w, due_j = power_w + self._idle.power_w, due_j + self._owed_j
+        return max(self.battery.remaining_j - due_j, 0.0) / power_w if power_w > 0 else math.inf
+
+    def _due(self) -> tuple[float, float]:
+        """Return the present power [W], and the energy that is not charged yet [J]."""
+        now = self.diary.now
         power_w = due_j = 0.0
         for draw in self._active():
             power_w += draw.power_w
             due_j += draw.power_w * (now - draw.since_s) - draw.charged_j
-        return max(self.battery.remaining_j - due_j, 0.0) / power_w if power_w > 0 else math.inf
+        return power_w, due_j
 
     def _arm(self) -> None:
         """Ensure that a timer fires no later than the battery is empty."""
-        if self.dead:
+        pending = self.diary.pending
+        if self.dead or (pending and self.diary.catching_up):  # more is to be done at once
             return
-        left_s = self._left_s()
-        if self.env.now + left_s < self._alarm_s:
-            self._set_alarm(left_s)
+        at_s = self.diary.now + self._left_s()
+        if not pending:
+            self._empty_s = at_s
+        if at_s < self._alarm_s:
+            self._set_alarm(at_s)
 
-    def _set_alarm(self, delay_s: float) -> None:
-        self._alarm_s = at_s = self.env.now + delay_s
-        self.env.timeout(delay_s).callbacks.append(lambda _: self._look(at_s))
+    def _set_alarm(self, at_s: float) -> None:
+        self._alarm_s = at_s
+        alarm = self.env.event()
+        alarm.callbacks = [lambda _: self._look(at_s)]
+        succeed_at(alarm, max(at_s, self.env.now))
 
     def _look(self, at_s: float) -> None:
         """Handle the timer: die if the battery is empty, otherwise set the timer anew."""
         if self.dead or at_s != self._alarm_s:
             return  # a later timer replaces this one
         self._alarm_s = math.inf
-        now, left_s = self.env.now, self._left_s()
-        if now + left_s > now:
+        self.diary.catch_up()
+        now = self.env.now
+        if self.diary.pending:  # the battery lasts until the last of it
+            next_s = now + self._left_s()
+            self._set_alarm(next_s if next_s > now else self.diary.last_s)
+            return
+        if now < self._empty_s:
+            if self._empty_s < self._alarm_s:
+                self._set_alarm(self._empty_s)
+            return
+        if now + self._left_s() > now:
             self._arm()
             return
         planned = [d for d in self._draws if not math.isinf(d.end_s)]
         ending = [d.end_s for d in planned if d.end_s - now <= 1e-9 * (d.end_s - d.since_s)]
         if ending:
             # An activity ends in this very moment; its own event is in the queue already and comes first.
-            self._set_alarm(max(*ending, now) - now)
+            self._set_alarm(now + (max(*ending, now) - now))
         else:
             self._die()
 

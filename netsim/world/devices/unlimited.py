@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import simpy
 
 from netsim.world.devices.battery import Battery
 from netsim.world.devices.coverage import Coverage
+from netsim.world.devices.diary import Diary
 from netsim.world.devices.meter import BUSY, CATEGORIES, Account, Draw
 
 
@@ -57,6 +59,7 @@ class UnlimitedMeter:
         self, env: simpy.Environment, battery: Battery, idle_power_w: float, rx_power_w: float
     ) -> None:
         self.env = env
+        self.diary = Diary(env)
         self.battery = battery
         # Overlapping receptions, as one interval; there are very many, so they are added up only when needed.
         self._reception_s = self._reception_end_s = -math.inf
@@ -70,7 +73,7 @@ class UnlimitedMeter:
     def book(self, category: str, power_w: float, durations_s: Sequence[float], longest_s: float) -> None:
         """Draw ``power_w`` [W] from now on for each of ``durations_s`` [s] in parallel; the longest is given."""
         self._receive()
-        now = self.env.now
+        now = self.diary.now
         end_s = now + longest_s
         self._bookings.append(Booking(category, power_w, now, end_s, durations_s))
         self._time[category].cover(now, end_s)
@@ -100,7 +103,7 @@ class UnlimitedMeter:
     def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
         """Begin to draw ``power_w`` [W] and return the draw; ``duration_s`` is not used here."""
         self._receive()
-        now = self.env.now
+        now = self.diary.now
         draw = Draw(category, power_w, now)
         self._draws.append(draw)
         self._time[category].begin(now)
@@ -109,7 +112,8 @@ class UnlimitedMeter:
 
     def change(self, draw: Draw, power_w: float, duration_s: float = math.inf) -> None:
         """Change the power of ``draw`` to ``power_w`` [W] from now on."""
-        now = self.env.now
+        self.diary.catch_up()
+        now = self.diary.now
         self._charge(draw, now - draw.since_s)
         draw.power_w, draw.since_s, draw.charged_j = power_w, now, 0.0
 
@@ -121,17 +125,32 @@ class UnlimitedMeter:
             duration_s: Length of its last piece [s], if known more exactly than as a difference of two clock readings.
         """
         self._receive()
-        now = self.env.now
+        now = self.diary.now
         self._charge(draw, now - draw.since_s if duration_s is None else duration_s)
         self._draws.remove(draw)
         self._time[draw.category].end(now)
         self._busy.end(now)
         return draw.total_j
 
+    def book_sending(self, ends_s: Sequence[float], energies_j: Sequence[float]) -> None:
+        """Send from now on, in parallel, until each of ``ends_s`` [s].
+
+        Args:
+            ends_s: End of each transfer [s].
+            energies_j: Energies in the order in which events would charge them [J].
+        """
+        self.diary.note(max(ends_s), partial(self._pay, energies_j))
+        for end_s in ends_s:
+            self.diary.note(end_s, partial(self.stop, self.start("sending", 0.0)))
+
+    def left_j(self) -> float:
+        """Return the energy that is left: infinite."""
+        return math.inf
+
     def account(self) -> Account:
         """Return time [s] and energy [J] by category up to now."""
         self._receive()
-        now = self.env.now
+        now = self.diary.now
         for draw in self._draws:
             self._charge(draw, now - draw.since_s)
         if self._bookings:
@@ -148,8 +167,13 @@ class UnlimitedMeter:
             spent_j["compute"], spent_j["sending"], receiving_j, idle_j,
         )  # fmt: skip
 
+    def _pay(self, energies_j: Sequence[float]) -> None:
+        for energy_j in energies_j:
+            self.battery.spent_j["sending"] += energy_j
+
     def _receive(self) -> None:
         """Count the receptions noted so far; activities that begin or end now come after them."""
+        self.diary.catch_up()
         end_s = self._reception_end_s
         if end_s > -math.inf:
             self._time["receiving"].cover(self._reception_s, end_s)
@@ -178,6 +202,8 @@ class UnlimitedMeter:
 def receive_all(meters: Iterable[UnlimitedMeter], now_s: float, ends_s: Iterable[float]) -> None:
     """Book receptions of several devices: they begin now and last until ``ends_s`` [s]."""
     for meter, end_s in zip(meters, ends_s, strict=True):
+        if meter.diary.pending:
+            meter._receive()
         if now_s > meter._reception_end_s:
             meter._receive()
             meter._reception_s, meter._reception_end_s = now_s, end_s

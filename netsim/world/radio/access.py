@@ -104,10 +104,13 @@ class Access(ABC):
 
     Attributes:
         dedicated: Whether every transfer has a band of its own, so that transfers do not affect each other.
+        by_sender: Whether transfers of different senders do not affect each other; those of one sender have a band
+            each, or divide a band and the sender's power equally.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     dedicated: ClassVar[bool] = False
+    by_sender: ClassVar[bool] = False
 
     def __init__(self, options: Any, env: simpy.Environment) -> None:
         self.options = options
@@ -124,7 +127,7 @@ class Dedicated(Access):
     A device that sends to n neighbours at once then radiates n times its transmit power: the paper's model.
     """
 
-    dedicated = True
+    dedicated = by_sender = True
 
     def band(self, sender: int, receiver: int) -> Band:
         """Return a new band."""
@@ -133,6 +136,8 @@ class Dedicated(Access):
 
 class Shared(Access):
     """Shared bands: one per device, divided among its running transfers whenever one starts or ends."""
+
+    by_sender = True
 
     def __init__(self, options: Any, env: simpy.Environment) -> None:
         super().__init__(options, env)

@@ -17,6 +17,7 @@ from netsim.world.devices.unlimited import receive_all
 from netsim.world.radio.access import Access, Band
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
+from netsim.world.radio.in_order import InOrder
 from netsim.world.radio.precomputed import Fan, PrecomputedLinks
 from netsim.world.radio.rate import snr
 from netsim.world.radio.shared_band import SharedTransfers
@@ -31,11 +32,14 @@ class Radio:
     """A radio that sends messages over links.
 
     An undisturbed transfer (both ends with unlimited power, a band and a gain of its own until it ends, no deadline) is
-    precomputed when it begins, together with the other undisturbed ones of its sender. Any other transfer is a process
-    that reacts to every change. Both ways give the same numbers.
+    precomputed when it begins, together with the other undisturbed ones of its sender. What nothing can disturb
+    although gains change, the sender's transfers share a band or batteries are finite is computed as it begins, too
+    (:mod:`netsim.world.radio.volley`). Any other transfer is a process that reacts to every change. All ways give the
+    same numbers.
 
     Attributes:
         path_loss_db: Path loss of each link [dB].
+        ended: Takes transfers, which go to the observers in the order of their ends.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class Radio:
         self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
-        self._on_transfers = on_transfers
+        self.ended = InOrder(env, on_transfers)
 
     def _mean_power(self, a: int, b: int) -> float:
         link = (a, b) if a < b else (b, a)
@@ -140,7 +144,7 @@ class Radio:
         outcomes: list[str] = []
         if batch is not None:
             yield self.env.timeout(fan.longest_s)
-            self._on_transfers(batch)
+            self.ended(batch)
             outcomes += batch.each("outcome")
             if answers is not None:
                 delivered = [outcome == "delivered" for outcome in outcomes]
@@ -149,6 +153,25 @@ class Radio:
             yield self.env.all_of(others)
             outcomes += [str(process.value) for process in others]
         return outcomes
+
+    def foreseeable(self, sender: Device, round: int) -> bool:
+        """Return whether nothing about the radio can disturb what ``sender`` sends, and all gains are known ahead."""
+        return (
+            self.access.by_sender
+            and self.channel.block(round, self.env.now) is not None
+            and not self.air.acknowledgement_bits
+            and not self.air.rate.lossy
+            # Those are precomputed for many rounds.
+            and not (sender.unlimited is not None and self.access.dedicated and self.channel.steady)
+        )
+
+    def mean_powers(self, sender: int, receivers: Sequence[int]) -> Floats:
+        """Return the power gain of path loss alone on links of ``sender`` [receivers]."""
+        return np.array([self._mean_power(sender, n) for n in receivers])
+
+    def note_gains(self, sender: int, power_gains: Mapping[int, float]) -> None:
+        """Note that links of ``sender`` are used, with the power gains ``power_gains`` by receiver."""
+        self._heard.setdefault(sender, {}).update(power_gains)
 
     def _fan_out(
         self, sender: Device, fan: Fan, size_bits: float, round: int, kind: str, tell: Tell
@@ -201,8 +224,7 @@ class Radio:
             steady = sender.unlimited is not None and self.access.dedicated and self.channel.steady
             steady = steady and not self.air.rate.lossy
             sure = [n for n in receivers if steady and devices[n].unlimited is not None]
-            mean_power = np.array([self._mean_power(sender.number, n) for n in sure])
-            fan = Fan(receivers, [devices[n] for n in sure], mean_power)
+            fan = Fan(receivers, [devices[n] for n in sure], self.mean_powers(sender.number, sure))
         elif len(fans) > 1:
             del fans[receivers]  # the last used comes last
         fans[receivers] = fan
@@ -332,7 +354,7 @@ class Radio:
             lost_bits=blocks.lost_bits() if blocks is not None else 0.0,
         )
         if size_bits > 0:
-            self._on_transfers(TransferBatch.of(row))
+            self.ended(TransferBatch.of(row))
         return row
 
     def _shared_by_many(
@@ -393,7 +415,7 @@ class Radio:
 
     def record(self, batch: TransferBatch) -> None:
         """Pass transfers that have ended on to the observers."""
-        self._on_transfers(batch)
+        self.ended(batch)
 
 
 def _reason_to_stop(sender: Device, receiver: Device, stop: simpy.Event | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Decentralized rounds that nothing can disturb are computed at once; events would make the same run."""
+"""What nothing can disturb, whole rounds or all that a device sends, is computed; events would make the same run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from netsim.learner import Cost, Message, Metric, Step
 from netsim.protocols.decentralized_at_once import RoundsAtOnce
 from netsim.records.totals import Totals
 from netsim.scenario import load_plan
+from netsim.world.radio.radio import Radio
+from netsim.world.radio.volley import Volley
 
 WORLDS = settings(
     max_examples=int(os.environ.get("NETSIM_WORLDS", "30")),
@@ -33,6 +35,7 @@ channels = st.sampled_from(
         "rayleigh",
         {"name": "rayleigh", "reciprocal": False},
         {"name": "rayleigh", "coherence_time_s": 1},
+        {"name": "rayleigh", "coherence_time_s": 0.2, "reciprocal": False},
         "rician",
         {"name": "nakagami", "m": 0.7},
         {"name": "jakes", "coherence_time_s": 0.5},
@@ -100,7 +103,11 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         {"devices": [k], "processor": {"frequency_hz": draw(st.sampled_from([1e9, 2e9, 3.3e9]))}}
         for k in range(count)
     ]
-    mortal = [{"devices": [0], "battery": {"capacity_j": 5.0}}]
+    capacities = st.sampled_from([0.3, 1.0, 5.0, 60.0, 1e9])
+    mortal = [
+        {"devices": [k], "battery": {"capacity_j": draw(capacities)}}
+        for k in draw(st.sampled_from([[0], range(count - 1), range(count)]))
+    ]
     square = [[20 * (k % 3), 20 * (k // 3)] for k in range(count)]
     name = draw(st.sampled_from(["stub", "Parcels", "Acknowledged"]))
     return {
@@ -108,7 +115,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         "rounds": 4,
         "devices": {
             "count": count,
-            "overrides": draw(st.sampled_from([[], speeds, speeds + mortal])),
+            "overrides": draw(st.sampled_from([[], speeds, mortal, speeds + mortal])),
             "stragglers": draw(stragglers),
             **draw(st.sampled_from([{}, {"rx_power_w": 0.3, "idle_power_w": 0.05}])),
         },
@@ -122,6 +129,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
             "require_connected": False,
         },
         "radio": {
+            "access": draw(st.sampled_from(["dedicated", "dedicated", "shared"])),
             "channel": draw(channels),
             "rate": draw(rates),
             "outage_snr_db": draw(st.sampled_from([None, 25.0])),
@@ -141,6 +149,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
 def by_events(simulate: Any, world: dict[str, Any]) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netsim.protocols.decentralized, "undisturbed", lambda *_: False)
+        patch.setattr(Radio, "foreseeable", lambda *_: False)
         return simulate(**world)[1]
 
 
@@ -221,6 +230,34 @@ def test_which_rounds_are_computed_at_once(simulate, monkeypatch, blocks, at_onc
     monkeypatch.setattr(RoundsAtOnce, "life", lambda rounds: begun.append(rounds) or life(rounds))
     assert len(simulate(**blocks)[1].rounds) == 2 * 3
     assert len(begun) == at_once
+
+
+def test_a_world_goes_to_events_where_a_battery_could_die(simulate, monkeypatch):
+    """Three devices in a line; the middle one sends twice as much."""
+    seen: dict[int, list[bool]] = {k: [] for k in range(3)}
+    of = Volley.of
+
+    def count(radio, sender, *others):
+        volley = of(radio, sender, *others)
+        seen[sender.number].append(volley is not None)
+        return volley
+
+    monkeypatch.setattr(Volley, "of", count)
+    world = LINE | {
+        "rounds": 40,
+        "devices": {"count": 3, "battery": {"capacity_j": 1.0}},
+        "radio": {"channel": {"name": "rayleigh", "coherence_time_s": 0.1}},
+        "learner": {"name": "stub", "bits": 1e6, "flops": 4e7},
+    }
+    log = simulate(**world)[1]
+    assert 1 in {device for device, _ in log.deaths}
+    computed = seen[1]
+    assert computed[:20] == [True] * 20 and not computed[-1]
+    safe = world | {"devices": {"count": 3, "battery": {"capacity_j": 1e9}}}
+    for found in seen.values():
+        found.clear()
+    simulate(**safe)
+    assert all(found == [True] * 40 for found in seen.values())
 
 
 def test_totals_are_those_of_events(write_scenario, tmp_path):
