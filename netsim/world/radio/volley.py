@@ -117,6 +117,7 @@ class Volley(NamedTuple):
                     transfers.gain,
                     map(power_to_db, transfers.snr),
                     outcomes,
+                    [0.0] * count,
                     strict=True,
                 )
             )
