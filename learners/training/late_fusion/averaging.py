@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learners.training.late_fusion.aggregate import Rule, aggregate, averaging
 from learners.training.late_fusion.weights import shares
+from learners.training.merging import merged
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
     from learners.networks.state import State
     from learners.training.late_fusion.exchange import Model, Upload
+
+__all__ = ["Averaging", "Combined", "PerStep", "combine", "merged"]
 
 
 class Combined(NamedTuple):
