@@ -83,13 +83,10 @@ class AsynchronousGossip(Protocol):
         if learner is None:
             return
         if learner.coordinated or not learner.takes_late:
-            reason = (
-                "a cluster head coordinates it"
-                if learner.coordinated
-                else "it cannot use messages of other rounds"
-            )
+            head, late = "a cluster head coordinates it", "it cannot use messages of other rounds"
             raise ScenarioError(
-                f"protocol: asynchronous_gossip cannot be used with this learner, for {reason}; use decentralized_rounds"
+                "protocol: asynchronous_gossip cannot be used with this learner, for "
+                f"{head if learner.coordinated else late}; use decentralized_rounds"
             )
         if options.staleness != "constant" and not learner.weighs_messages:
             raise ScenarioError(

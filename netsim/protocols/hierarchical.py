@@ -59,8 +59,7 @@ class HierarchicalRounds(ServerProtocol):
         )
         attach: Literal["strongest", "nearest"] = Field(
             "strongest",
-            description="a device's edge server: that of the lowest path loss, or the nearest; it is looked for anew at "
-            "each round",
+            description="a device's edge server, looked for anew at each round: of the lowest path loss, or the nearest",
         )
         backhaul: BackhaulOptions = Field(
             BackhaulOptions(), description="the links between edge servers and cloud"
@@ -92,8 +91,8 @@ class HierarchicalRounds(ServerProtocol):
         super().check(options, learner, device_count)
         if options.positions_m is None and options.edges > device_count:
             raise ScenarioError(
-                f"protocol.edges: must be at most devices.count, {device_count} (got {options.edges}); or say where the "
-                "edge servers are with protocol.positions_m"
+                f"protocol.edges: must be at most devices.count, {device_count} (got {options.edges}); or say where "
+                "they are with protocol.positions_m"
             )
 
     @classmethod

@@ -137,7 +137,7 @@ def test_it_ends_when_nobody_is_left(hierarchy):
     """The second edge server has nobody from 4 s on, and the first from 8.5 s; there is nothing to average."""
     _, log = hierarchy(("devices.battery.capacity_j=3",), rounds=9)
     assert [(row.server, row.outcome, row.attached) for row in log.edges] == [
-        (4, "empty", 1), (4, "empty", 0), (3, "empty", 2),
+        (4, "empty", 1), (4, "empty", 0), (3, "empty", 2), (5, "empty", 2),
     ]  # fmt: skip
     assert len(log.deaths) == 3
 
