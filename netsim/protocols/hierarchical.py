@@ -59,7 +59,7 @@ class HierarchicalRounds(ServerProtocol):
         )
         attach: Literal["strongest", "nearest"] = Field(
             "strongest",
-            description="a device's edge server, looked for anew at each round: of the lowest path loss, or the nearest",
+            description="a device's edge server, looked for at each round: of the lowest path loss, or the nearest",
         )
         backhaul: BackhaulOptions = Field(
             BackhaulOptions(), description="the links between edge servers and cloud"
