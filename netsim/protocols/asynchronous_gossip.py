@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -26,12 +27,12 @@ class Letter(NamedTuple):
     """A message to a device.
 
     Attributes:
-        round: The sender's round when it was sent.
+        since_s: Time at which its sender began to train it [s].
         at_s: Time of its arrival [s].
         outbox: Its content.
     """
 
-    round: int
+    since_s: float
     at_s: float
     outbox: Any
 
@@ -43,9 +44,10 @@ class AsynchronousGossip(Protocol):
     another one in that round. Of several messages of one sender the newest is mixed. What arrives in the very moment of
     mixing is mixed the next time.
 
-    A message carries the round of its sender. Its *staleness* is how many rounds the receiver is ahead of that, or 0;
-    the staler it is, the less it counts (AD-PSGD, Lian et al. 2018, mixes without such a factor; the factors are those
-    of FedAsync, Xie et al. 2019, Section 5.2).
+    A message says when its sender began to train it. Its *staleness* is how many rounds the receiver has ended since
+    then, as in asynchronous SGD; the staler it is, the less it counts (AD-PSGD, Lian et al. 2018, mixes without such a
+    factor; the factors are those of FedAsync, Xie et al. 2019, Section 5.2). So a message of an equally fast neighbour
+    mostly has staleness 1, and one of a neighbour that is eight times slower 8.
 
     The run ends when each device has ended its rounds and its messages have arrived, or at ``duration_s``: what is not
     done then is cut off.
@@ -65,11 +67,12 @@ class AsynchronousGossip(Protocol):
             description="end of the run, should rounds be left by then [s]; null: it ends after all rounds",
         )
         staleness: Staleness = Field(
-            "constant", description="how much less a model counts for each round that its sender is behind"
+            "constant",
+            description="how much less a model counts for each round that its receiver has ended meanwhile",
         )
 
     METRICS: ClassVar[Mapping[str, str]] = {
-        "staleness": "rounds that a device was ahead of the messages that it mixed, mean over the messages"
+        "staleness": "rounds that a device had ended since what it mixed began to be trained, mean over the messages"
     }
     options: AsynchronousGossip.Options
 
@@ -100,6 +103,7 @@ class AsynchronousGossip(Protocol):
         duration_s = self.options.duration_s
         self._stop = None if duration_s is None else deadline(env, duration_s)
         self._inbox: list[dict[int, list[Letter]]] = [{} for _ in devices]
+        self._ended_s: list[list[float]] = [[] for _ in devices]  # rounds of a device
         self._arrives_s: list[dict[int, float]] = [
             {} for _ in devices
         ]  # of a device's last message, by receiver
@@ -139,19 +143,23 @@ class AsynchronousGossip(Protocol):
             stop=self._stop,
         )
         arrived: Mapping[int, Letter] = {}
+        staleness: Mapping[int, int] = {}
         if update.done:
             self.states[k] = update.step.state
             work.measure(k, t, env.now, update.step.metrics)
             for message in learner.messages(k, t, self._receivers(device, t)):
-                on_air.append(env.process(self._send(device, t, message, update.step.outbox)))
-            arrived = self._take_in(k)
-            step = self._mix(k, t, arrived)
+                on_air.append(env.process(self._send(device, t, message, begin_s, update.step.outbox)))
+            arrived, ended_s = self._take_in(k), self._ended_s[k]
+            staleness = {
+                sender: len(ended_s) - bisect_right(ended_s, one.since_s) for sender, one in arrived.items()
+            }
+            ended_s.append(env.now)
+            step = self._mix(k, t, arrived, staleness)
             self.states[k] = step.state
             work.measure(k, t, env.now, step.metrics)
             work.measure(k, t, env.now, learner.evaluate(work, k, t, step.state))
-        behind = [t - letter.round for letter in arrived.values()]
-        if behind:
-            mean = sum(max(late, 0) for late in behind) / len(behind)
+        if staleness:
+            mean = sum(staleness.values()) / len(staleness)
             work.measure(k, t, env.now, [Metric("staleness", mean)])
         delivered_s = self._delivered_s[k]
         self._delivered_s[k] = [at_s for at_s in delivered_s if at_s > env.now]
@@ -170,7 +178,6 @@ class AsynchronousGossip(Protocol):
                 sent=len(delivered_s) - len(self._delivered_s[k]),
                 received=len(arrived),
                 missed=0,
-                late=sum(late > 0 for late in behind),
             ),
             update.cost.iterations,
         )
@@ -185,8 +192,8 @@ class AsynchronousGossip(Protocol):
         draw = stream(self.learner.setup.seed, "gossip", device.number, t)
         return sorted(draw.choice(free, self.options.peers, replace=False).tolist())
 
-    def _send(self, device: Device, t: int, message: Message, outbox: Any) -> Process:
-        """Send one message to its receivers (a SimPy process)."""
+    def _send(self, device: Device, t: int, message: Message, since_s: float, outbox: Any) -> Process:
+        """Send one message, trained since ``since_s`` [s], to its receivers (a SimPy process)."""
         k, arrives_s = device.number, self._arrives_s[device.number]
         answers: dict[int, bool] | None = {} if self.learner.hears_acknowledgements else None
 
@@ -195,7 +202,7 @@ class AsynchronousGossip(Protocol):
                 arrives_s[n] = at_s
                 if arrives:
                     there, coming = self._letters(n, k)
-                    self._inbox[n][k] = [*there[-1:], *coming, Letter(t, at_s, outbox)]
+                    self._inbox[n][k] = [*there[-1:], *coming, Letter(since_s, at_s, outbox)]
                     self._delivered_s[k].append(at_s)
 
         yield from self.network.radio.send_all(
@@ -227,13 +234,13 @@ class AsynchronousGossip(Protocol):
         there = [letter for letter in letters if letter.at_s < now]
         return there, letters[len(there) :]
 
-    def _mix(self, k: int, t: int, letters: Mapping[int, Letter]) -> Step:
+    def _mix(self, k: int, t: int, letters: Mapping[int, Letter], staleness: Mapping[int, int]) -> Step:
         """Order the aggregation of what ``letters`` contain, weighed by their staleness."""
         arrived = {sender: letter.outbox for sender, letter in letters.items()}
         factors = {
-            sender: self.options.factor(t - letter.round)
-            for sender, letter in letters.items()
-            if letter.round < t and self.options.staleness != "constant"
+            sender: self.options.factor(late)
+            for sender, late in staleness.items()
+            if late and self.options.staleness != "constant"
         }
         if not factors:
             return self.learner.aggregate(self.work, k, t, self.states[k], arrived)
