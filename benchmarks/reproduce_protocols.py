@@ -1,9 +1,9 @@
-r"""Synchronous rounds, a deadline, asynchronous gossip and a hierarchy on the same uneven devices: a table and a figure.
+r"""Synchronous rounds, a deadline, asynchronous gossip and a hierarchy on the same uneven devices.
 
     python benchmarks/reproduce_protocols.py --seeds 5 --figure docs/figures/protocols.png
 
-All have the same devices, places, samples and learner, and as many simulated seconds. Runs that are there already are not
-run again, so the command can be stopped and given again.
+All have the same devices, places, samples and learner, and as many simulated seconds. Runs that are there already are
+not run again, so the command can be stopped and given again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def table(found: dict[str, list[Curves]]) -> str:
     """Means and standard errors; differences to the first protocol are paired by seed."""
     first = next(iter(found))
     rows = [
-        f"| protocol | seeds | accuracy [%] | to {first} [points] | J a device | s to {100 * TARGET:.0f} % | J to it |",
+        f"| protocol | seeds | accuracy [%] | gained [points] | J a device | s to {100 * TARGET:.0f} % | J to it |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, runs in found.items():

@@ -18,9 +18,8 @@ from netsim.protocols.node import Update, local_update
 from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.server_protocol import ServerProtocol
 from netsim.protocols.server_rounds import ServerRounds
-from netsim.world.cloud import BackhaulOptions
+from netsim.world.cloud import BackhaulOptions, CloudProcessor
 from netsim.world.devices.device import Device
-from netsim.world.devices.processor import Processor
 from netsim.world.network import EdgeServer, best_server
 from netsim.world.topology.centres import Positions, centres
 
@@ -64,9 +63,7 @@ class HierarchicalRounds(ServerProtocol):
         backhaul: BackhaulOptions = Field(
             BackhaulOptions(), description="the links between edge servers and cloud"
         )
-        cloud: Processor = Field(
-            Processor(frequency_hz=3e9, flops_per_cycle=32.0), description="the cloud's processor"
-        )
+        cloud: CloudProcessor = Field(CloudProcessor(), description="the cloud's processor")
 
         @model_validator(mode="after")
         def _one_number_of_servers(self) -> Any:

@@ -13,6 +13,7 @@ from pydantic import Field
 from netsim.core.options import Options
 from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device
+from netsim.world.devices.processor import Processor
 
 
 class BackhaulOptions(Options):
@@ -25,6 +26,13 @@ class BackhaulOptions(Options):
     power_w: float = Field(
         0.0, ge=0, description="power of the sender while it sends [W]; a bit costs power_w / rate_bps joules"
     )
+
+
+class CloudProcessor(Processor):
+    """The cloud's processor."""
+
+    frequency_hz: float = Field(3e9, gt=0, description="clock frequency f [Hz]")
+    flops_per_cycle: float = Field(32.0, gt=0, description="FLOPs per cycle e")
 
 
 @dataclass(frozen=True)
