@@ -1,6 +1,7 @@
 r"""Synchronous rounds, a deadline, asynchronous gossip and a hierarchy on the same uneven devices.
 
     python benchmarks/reproduce_protocols.py --seeds 5 --figure docs/figures/protocols.png
+    python benchmarks/reproduce_protocols.py --draw "gossip=runs/one/..." "in step=runs/other/..." --figure both.png
 
 All have the same devices, places, samples and learner, and as many simulated seconds. Runs that are there already are
 not run again, so the command can be stopped and given again.
@@ -34,11 +35,7 @@ PROTOCOLS = {
 }
 """The first is what the others are compared with."""
 
-WORLD = (
-    "topology.placement.diameter_m=1000",
-    "server.uplink.bandwidth_hz=4e5",
-    "server.downlink.bandwidth_hz=4e5",
-)
+WORLD = ("server.uplink.bandwidth_hz=4e5", "server.downlink.bandwidth_hz=4e5")
 GRID_S = np.linspace(0, DURATION_S, 121)
 
 Curves = tuple[np.ndarray, np.ndarray]
@@ -117,7 +114,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--figure", type=Path, help="where the figure goes")
     parser.add_argument("--set", action="append", default=[], help="key=value, passed on")
+    parser.add_argument(
+        "--draw", nargs="+", metavar="NAME=RUN", help="draw these runs instead, and run nothing"
+    )
     words = parser.parse_args()
+    if words.draw:
+        given = [text.partition("=") for text in words.draw]
+        figure({name: [curves(load_run(folder))] for name, _, folder in given}).savefig(words.figure, dpi=110)
+        return
     keys = list(itertools.product(range(words.seeds), PROTOCOLS))
 
     def one(key: tuple[int, str]) -> Path:

@@ -36,7 +36,10 @@ LEARNERS: dict[str, tuple[Tree, Tree]] = {
     "dmml_kd_balance": ({**MULTIMODAL, "jobs": {"device": "cpu", "executor": "forked"}}, DISTILLED),
     "fedavg": ({**PLAIN, **SERVER}, {"head_hidden": 4}),
     "dmml, hierarchical": (
-        {**MULTIMODAL, "protocol": {"name": "hierarchical_rounds", "edge_rounds": 2, "backhaul": {"rate_bps": 1e6}}},
+        {
+            **MULTIMODAL,
+            "protocol": {"name": "hierarchical_rounds", "edge_rounds": 2, "backhaul": {"rate_bps": 1e6}},
+        },
         {},
     ),
     "dmml, gossip": (
