@@ -26,7 +26,7 @@ from reproduce_server import with_error
 from analysis.runs.run import Run, load_run
 
 DURATION_S = 600.0
-TARGET = 0.6
+TARGET = 0.55
 PROTOCOLS = {
     "synchronous": ("protocol={name: server_rounds}", "rounds=20"),
     "deadline": ("protocol={name: server_rounds, deadline_s: 15}", "rounds=40"),
