@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import simpy
 
@@ -42,9 +43,9 @@ def build_servers(
     servers = [_server(plan, env, number, radio_of) for number in range(topology.server, behind)]
     if not protocol.cls.has_cloud:
         return servers, None
-    backhaul = protocol.options.backhaul
-    node = Device(env, behind, protocol.options.cloud, math.inf, backhaul.power_w)
-    return servers, Cloud(node, backhaul, observer.on_transfers)
+    options: Any = protocol.options
+    node = Device(env, behind, options.cloud, math.inf, options.backhaul.power_w)
+    return servers, Cloud(node, options.backhaul, observer.on_transfers)
 
 
 def _server(plan: Plan, env: simpy.Environment, number: int, radio_of: RadioOf) -> EdgeServer:
