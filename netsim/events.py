@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 class DeviceRow(NamedTuple):
     """A device, or the edge server, as the run began (table ``devices``, one row for each)."""
 
-    device: Annotated[int, "number of the device, from 0; the server's is the one after the last"]
-    role: Annotated[str, "'device' or 'server'"]
+    device: Annotated[
+        int, "number of the device, from 0; servers' are those after the last, and then the cloud's"
+    ]
+    role: Annotated[str, "'device', 'server' or 'cloud'"]
     device_class: Annotated[str, "its class in the scenario, 'devices.classes'; empty where it has none"]
     x_m: Annotated[float, "position [m]"]
     y_m: Annotated[float, "position [m]"]
@@ -135,6 +137,34 @@ class ServerRow(NamedTuple):
     flops: Annotated[float, "FLOPs of the server's own workload"]
 
 
+class EdgeRow(NamedTuple):
+    """A round of an edge server below a cloud, or an average of the cloud (table ``edges``; only runs that have one).
+
+    The cloud's row lasts from its last average to the moment at which the edge servers have the new one.
+    """
+
+    round: Annotated[
+        int, "round t of the edge server, from 1; of the cloud the round after which it averages"
+    ]
+    server: Annotated[int, "number of the edge server; the cloud's is the last"]
+    outcome: Annotated[str, "'aggregated', or 'empty' (nothing arrived; the model is what it was)"]
+    start_s: Annotated[float, "simulated time at which it began [s]"]
+    end_s: Annotated[float, "simulated time at which it ended, aggregation included [s]"]
+    attached: Annotated[int, "living devices that belonged to the edge server; of the cloud all edge servers"]
+    handovers: Annotated[int, "of these devices, those that belonged to another edge server before"]
+    chosen: Annotated[int, "devices that were chosen"]
+    arrived: Annotated[int, "uploads that were aggregated, or models that were averaged"]
+    compute_s: Annotated[float, "time spent computing [s]"]
+    sending_s: Annotated[float, "time in which it was sending [s]"]
+    receiving_s: Annotated[float, "time in which at least one upload was on the air [s]"]
+    idle_s: Annotated[float, "time in which it neither computed, sent nor received over the air [s]"]
+    compute_j: Annotated[float, "energy of computing [J]"]
+    sending_j: Annotated[float, "energy of sending [J]"]
+    receiving_j: Annotated[float, "energy of receiving [J]"]
+    idle_j: Annotated[float, "energy of idling [J]"]
+    flops: Annotated[float, "FLOPs of its own workload"]
+
+
 class TransferRow(NamedTuple):
     """One transfer over one link (table ``transfers``)."""
 
@@ -142,7 +172,7 @@ class TransferRow(NamedTuple):
     kind: Annotated[
         str,
         "'model', 'report' (to the cluster head), 'decision' (from it), 'download' (from the edge server), "
-        "'upload' (to it) or 'acknowledgement' (of a model or an upload)",
+        "'upload' (to it), 'acknowledgement' (of a model or an upload) or 'backhaul' (between edge server and cloud)",
     ]
     sender: Annotated[int, "sending device"]
     receiver: Annotated[int, "receiving device"]
@@ -344,6 +374,7 @@ TABLES: dict[str, type] = {
     "rounds": RoundRow,
     "outside": OutsideRow,
     "server": ServerRow,
+    "edges": EdgeRow,
     "transfers": TransferRow,
     "metrics": MetricRow,
     "answers": AnswerRow,
@@ -391,6 +422,9 @@ class Observer:
 
     def on_server_round(self, row: ServerRow) -> None:
         """Receive the record of a round that the edge server has ended."""
+
+    def on_edge_round(self, row: EdgeRow) -> None:
+        """Receive the record of a round of one of several edge servers, or of an average of the cloud above them."""
 
     def on_outsides(self, batch: RowBatch) -> None:
         """Receive rows of table ``outside``: several where rounds are computed as arrays, otherwise one."""
@@ -442,6 +476,11 @@ class Observers(Observer):
         """Pass the record on to each observer."""
         for observer in self.observers:
             observer.on_server_round(row)
+
+    def on_edge_round(self, row: EdgeRow) -> None:
+        """Pass the record on to each observer."""
+        for observer in self.observers:
+            observer.on_edge_round(row)
 
     def on_outsides(self, batch: RowBatch) -> None:
         """Pass the rows on to each observer."""

@@ -142,6 +142,10 @@ class Setup:
         """Return the edge server's number, the one after the devices'; None where there is no server."""
         return self.device_count if self.has_server else None
 
+    def is_server(self, node: int) -> bool:
+        """Return whether ``node`` is the edge server; in a hierarchy, an edge server or the cloud."""
+        return node >= self.device_count
+
 
 class Learner(ABC):
     """An algorithm. Five methods make one: ``first``, ``cost``, ``messages``, ``train`` and ``aggregate``.
@@ -150,7 +154,8 @@ class Learner(ABC):
     ``messages`` to its neighbours, ``aggregate`` with what arrived, ``evaluate``. Under rounds of a server a device
     begins with ``aggregate`` of what the server sent, then ``cost``, ``train``, ``evaluate`` and ``messages`` to the
     server; the server begins with ``aggregate`` of what the devices sent, then ``cost``, ``train``, ``evaluate`` and,
-    as the next round begins, ``messages`` to the devices.
+    as the next round begins, ``messages`` to the devices. In a hierarchy there are several such servers, and the cloud
+    begins with ``merge`` of what they sent.
 
     ``cost`` and ``messages`` give numbers and are answered at once. ``train``, ``aggregate`` and ``evaluate`` order
     work with ``work.do`` or ``work.together`` and give futures of its results. A learner that needs a learnt value in
@@ -160,8 +165,8 @@ class Learner(ABC):
     Attributes:
         Options: The model of the learner's block in the scenario.
         METRICS: Every metric that the learner emits, with a line of explanation each.
-        SUITS: The families of protocols that the method can be run under: of ``decentralized``, ``server`` and
-            ``asynchronous`` (an edge server that does not wait).
+        SUITS: The families of protocols that the method can be run under: of ``decentralized``, ``server``,
+            ``asynchronous`` (an edge server that does not wait) and ``hierarchical`` (edge servers below a cloud).
         coordinated: Whether rounds end with reports to a cluster head and its decisions (``report``, ``decide``).
         network_per_device: Whether devices can have different networks, as ``Setup.networks`` says; not so where they
             exchange parameters.
@@ -261,6 +266,56 @@ class Learner(ABC):
 
         A payload is of the same round, unless the protocol keeps what came too late (``takes_late``).
         """
+
+    def aggregate_weighed(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        factors: Mapping[int, float],
+    ) -> Step:
+        """Order the aggregation as :meth:`aggregate` does, where messages count for less than they would there.
+
+        Args:
+            work: The task graph.
+            node: The device.
+            round: Its round.
+            state: Its state.
+            arrived: Outboxes by sender, in the order of numbers.
+            factors: By sender, the part of its weight that its message keeps, from 0 to 1; what is taken from it is
+                added to the weight of the device's own model.
+        """
+        raise NotImplementedError
+
+    @property
+    def weighs_messages(self) -> bool:
+        """Return whether the learner has :meth:`aggregate_weighed`."""
+        return type(self).aggregate_weighed is not Learner.aggregate_weighed
+
+    def merge(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        devices: Mapping[int, Sequence[int]],
+    ) -> Step:
+        """Order the cloud's average of the models of edge servers; each of them then goes on from its state.
+
+        Only learners that suit ``hierarchical`` protocols have it.
+
+        Args:
+            work: The task graph.
+            node: The cloud.
+            round: The round of the edge servers after which they have sent their models.
+            state: The cloud's state: what this gave the last time.
+            arrived: By edge server, what its messages contain, in the order of numbers.
+            devices: By edge server, the devices whose uploads it has aggregated since the last time.
+        """
+        raise NotImplementedError
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of ``state`` after ``round``; it costs no simulated time or energy.

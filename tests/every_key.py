@@ -153,15 +153,18 @@ def check(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == json.loads((folder / "metadata.json").read_text())["status"] == "finished"
     rounds, outside, transfers = (table(folder, name) for name in ("rounds", "outside", "transfers"))
-    server = table(folder, "server") if (folder / "server.parquet").exists() else []
+    server, edges = (
+        table(folder, n) if (folder / f"{n}.parquet").exists() else [] for n in ("server", "edges")
+    )
     nodes = table(folder, "devices")
     end_s = summary["simulated_s"]
     check_transfers(transfers)
     total_j = 0.0
     for node in nodes:
-        of_server = node.role == "server"
+        of_server = node.role != "device"
         own = [row for row in [*rounds, *outside] if row.device == node.device]
-        own = sorted([*own, *(server if of_server else [])], key=lambda row: (row.start_s, row.end_s))
+        own += [*(server if of_server else []), *(row for row in edges if row.server == node.device)]
+        own = sorted(own, key=lambda row: (row.start_s, row.end_s))
         check_times(own, end_s)
         sent = [row for row in transfers if row.sender == node.device]
         spent_j = check_joules(own, sent, node.battery_j)

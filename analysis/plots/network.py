@@ -39,8 +39,8 @@ def network_axes(run: Run, axes: Axes) -> Axes:
     nodes = pd.concat([places, run.server.set_index("device")[["x_m", "y_m"]]])
     _draw_links(axes, run.links, nodes)
     axes.scatter(run.server["x_m"], run.server["y_m"], s=140, marker="s", c="black", zorder=3)
-    for x, y in run.server[["x_m", "y_m"]].itertuples(index=False):
-        axes.annotate("server", (x, y), xytext=(9, 7), textcoords="offset points", fontsize=7, zorder=5)
+    for x, y, role in run.server[["x_m", "y_m", "role"]].itertuples(index=False):
+        axes.annotate(role, (x, y), xytext=(9, 7), textcoords="offset points", fontsize=7, zorder=5)
     values, label, norm = _colour_values(run)
     colours = ScalarMappable(norm, COLOURS)
     size = 60 if len(places) <= LABELLED else 25

@@ -90,7 +90,7 @@ class Run:
         summary: ``summary.json``, or None while the run has not ended.
         scenario: The resolved scenario.
         devices: One row per device.
-        server: The row of the edge server; empty if there is none.
+        server: The rows of edge servers and of the cloud; empty if there are none.
         links: One row per pair of devices that can send to each other.
         rounds: One row per device and round.
         outside: One row per device and period outside its rounds; empty for runs without such a table.
@@ -210,7 +210,7 @@ def load_run(folder: str | Path) -> Run:
     nodes = _read_table(folder, "devices")
     if not len(nodes) or nodes["device"].duplicated().any():
         raise RunError(f"{folder}/devices.parquet: must have a row for each device, and no more: damaged")
-    is_server = nodes["role"] == "server" if "role" in nodes else pd.Series(False, index=nodes.index)
+    is_server = nodes["role"] != "device" if "role" in nodes else pd.Series(False, index=nodes.index)
     return Run(
         folder=folder,
         metadata=_read_metadata(metadata),

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from learners.algorithms.fedavg import DROPPED, EVALUATION, LOSSES, WITH_SERVER, FedAvg
 from learners.training.late_fusion.aggregate import aggregate, buffered, moving
 from learners.training.late_fusion.averaging import Averaging, Combined
-from learners.training.late_fusion.options import FedAsyncOptions, FedBuffOptions, StalenessOptions
-from learners.training.late_fusion.weights import staleness_factor
+from learners.training.late_fusion.options import FedAsyncOptions, FedBuffOptions, LateOptions
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
@@ -32,18 +31,11 @@ class Aging(Averaging):
         options: How much less a late upload counts.
     """
 
-    options: StalenessOptions
+    options: LateOptions
 
     def factor(self, before: Model, upload: Upload) -> float:
         """Return s(t − τ)."""
-        options = self.options
-        return staleness_factor(
-            options.staleness,
-            before.number - upload.number,
-            options.staleness_exponent,
-            options.staleness_slope,
-            options.staleness_delay,
-        )
+        return self.options.factor(before.number - upload.number)
 
     @staticmethod
     def staleness(before: Model, uploads: Mapping[int, Upload]) -> Metric:
@@ -105,7 +97,7 @@ class Asynchronous(FedAvg):
 
     def _method(self) -> Averaging:
         plain, options = super()._method(), self._options
-        assert isinstance(options, StalenessOptions)
+        assert isinstance(options, LateOptions)
         return self.METHOD(plain.amounts, plain.drops, options)
 
 

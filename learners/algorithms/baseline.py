@@ -127,6 +127,18 @@ class Baseline(Learner):
         step = self._inner.aggregate(work, node, round, state, {})
         return Step(step.state, None, step.metrics)
 
+    def aggregate_weighed(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        factors: Mapping[int, float],
+    ) -> Step:
+        """Order the aggregation of nothing."""
+        return self.aggregate(work, node, round, state, arrived)
+
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the other learner's evaluation."""
         return self._inner.evaluate(work, node, round, state) if self._trains(node) else None

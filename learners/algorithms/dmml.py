@@ -18,6 +18,7 @@ from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPl
 from learners.training.decomposed.server import averaged, received
 from learners.training.decomposed.tasks import Tasks
 from learners.training.evaluation import judge_of, with_judged
+from learners.training.merging import amounts_by_part, merged
 from learners.training.optimizers import Rule
 from learners.training.task import Task, complete_share, load_task
 from netsim.learner import Cost, Learner, Message, Setup, Step
@@ -56,7 +57,7 @@ class DMML(Learner):
 
     Options: ClassVar[type[Options]] = DMMLOptions
     METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **EVALUATED}
-    SUITS = frozenset({"decentralized", "server"})
+    SUITS = frozenset({"decentralized", "server", "hierarchical"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -176,7 +177,7 @@ class DMML(Learner):
 
     def first(self, work: TaskGraph, node: int) -> Step:
         """Return the first weights, the same everywhere."""
-        if node == self.setup.server:
+        if self.setup.is_server(node):
             parts = self._model.first(self._modalities)
             return Step(parts, parts)
         share = self._shares.get(node)
@@ -187,8 +188,8 @@ class DMML(Learner):
 
         The server's sums are two FLOPs per number of each participant, as if all had answered.
         """
-        if node == self.setup.server:
-            asked = sum(self._model.sent_numbers(self._shares[k].modalities) for k in peers)
+        if self.setup.is_server(node):
+            asked = sum(self._model.sent_numbers(self._modalities_of(k)) for k in peers)
             return Cost({}, {"aggregation": 2.0 * asked})
         if node not in self._shares:
             return Cost()
@@ -208,15 +209,15 @@ class DMML(Learner):
         The server has all modalities.
         """
         if together:
-            owned = [m for m in self._modalities if any(m in self._shares[k].modalities for k in receivers)]
+            owned = [m for m in self._modalities if any(m in self._modalities_of(k) for k in receivers)]
             return [Message(tuple(receivers), self._bits(owned))]
-        if node != self.setup.server and node not in self._shares:
+        if not self._modalities_of(node):
             return ()
         known = self._parcels.get(node)
         if known is None or known[0] != tuple(receivers):
             groups: dict[tuple[str, ...], list[int]] = {}
             for n in receivers:
-                if n == self.setup.server or n in self._shares:
+                if self._modalities_of(n):
                     groups.setdefault(self._shared(node, n), []).append(n)
             parcels = [Message(tuple(to), self._bits(shared)) for shared, to in groups.items()]
             known = self._parcels[node] = (tuple(receivers), parcels)
@@ -224,7 +225,7 @@ class DMML(Learner):
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
         """Order the local update; see :func:`learners.training.decomposed.local_update.local_update`."""
-        if node == self.setup.server or node not in self._shares:
+        if node not in self._shares:
             return Step(state, state)
         assert isinstance(cost, LocalCost)
         modalities, plan = self._shares[node].modalities, self._plan(round)
@@ -243,28 +244,69 @@ class DMML(Learner):
 
         The weight of a neighbour that was not heard stays at home.
         """
-        if node == self.setup.server:
+        return self.aggregate_weighed(work, node, round, state, arrived, {})
+
+    def aggregate_weighed(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        factors: Mapping[int, float],
+    ) -> Step:
+        """Order the same, where neighbours' parts count for less than ξ by their ``factors``."""
+        if self.setup.is_server(node):
             return self._average(work, round, state, arrived)
         if node not in self._shares:
             return Step(state)
-        if self.setup.server is not None:
-            inputs = {"own": state.parts, "sent": arrived[self.setup.server]}
+        if self.setup.has_server:
+            (sent,) = arrived.values()
+            inputs = {"own": state.parts, "sent": sent}
             return Step(DeviceState(work.together(received, inputs, round), state.memories))
-        mixed = self._mix(work, node, round, state, arrived)
+        mixed = self._mix(work, node, round, state, arrived, factors)
         return Step(DeviceState(mixed["parts"], state.memories), metrics=mixed["metrics"])
+
+    def merge(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        devices: Mapping[int, Sequence[int]],
+    ) -> Step:
+        """Order the mean of edge servers' models by samples; see :func:`learners.training.merging.merged`."""
+        shares = self._shares
+        inputs = {
+            "own": state,
+            "arrived": arrived,
+            "amounts": amounts_by_part(
+                devices,
+                {k: len(share.samples) for k, share in shares.items()},
+                {k: self._model.parts(share.modalities) for k, share in shares.items()},
+            ),
+        }
+        return Step(work.together(merged, inputs, round))
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of the aggregated model: the server's, or without one every device's."""
-        if node == self.setup.server:
+        if self.setup.is_server(node):
             return self._tasks.evaluate(work, node, round, self._modalities, state)
-        if self.setup.server is not None or node not in self._shares:
+        if self.setup.has_server or node not in self._shares:
             return None
         return self._tasks.evaluate(work, node, round, self._shares[node].modalities, state.parts)
 
     # What these are made of.
 
     def _mix(
-        self, work: TaskGraph, device: int, round: int, state: DeviceState, arrived: Mapping[int, Any]
+        self,
+        work: TaskGraph,
+        device: int,
+        round: int,
+        state: DeviceState,
+        arrived: Mapping[int, Any],
+        factors: Mapping[int, float],
     ) -> Future:
         """Order aggregation among neighbours; return a future of :class:`~decomposed.aggregate.Aggregated`."""
         inputs = {
@@ -272,6 +314,7 @@ class DMML(Learner):
             "parts": state.parts,
             "before": state.parts if state.before is None else state.before,
             "arrived": arrived,
+            "factors": factors,
             "neighbourhood": self._neighbourhood,
             "epsilon": self._epsilon,
         }
@@ -306,16 +349,17 @@ class DMML(Learner):
         for n, joules in budget.joules_per_bit.items():
             if options.energy_bits == "paper_eq20":
                 sending_j += joules * self._bits(modalities)
-            elif n == self.setup.server or n in self._shares:
+            elif self._modalities_of(n):
                 sending_j += joules * self._bits(self._shared(device, n))
         return self._device_costs.affordable(device, budget.joules_per_flop, sending_j, budget.remaining_j)
 
+    def _modalities_of(self, node: int) -> tuple[str, ...]:
+        """Return the modalities that ``node`` owns; a server has all."""
+        if self.setup.is_server(node):
+            return tuple(self._modalities)
+        return self._shares[node].modalities if node in self._shares else ()
+
     def _shared(self, node: int, other: int) -> tuple[str, ...]:
-        """Return the modalities that both own; the server has all."""
-        if node == self.setup.server:
-            return self._shares[other].modalities
-        own = self._shares[node].modalities
-        if other == self.setup.server:
-            return own
-        theirs = self._shares[other].modalities
-        return tuple(m for m in own if m in theirs)
+        """Return the modalities that both own."""
+        theirs = self._modalities_of(other)
+        return tuple(m for m in self._modalities_of(node) if m in theirs)

@@ -132,7 +132,7 @@ class DMMLKDBalance(DMMLKD):
         """Order the mixing as in DMML, and φ_{k,k'} of everybody who was heard."""
         if state is None:
             return Step(state)
-        mixed = self._mix(work, node, round, state, {k: sent.parts for k, sent in arrived.items()})
+        mixed = self._mix(work, node, round, state, {k: sent.parts for k, sent in arrived.items()}, {})
         kept = state.balance or Balance({}, 0, {}, {})
         senders = {node: kept.iterations, **{k: sent.iterations for k, sent in arrived.items()}}
         coefficients, known = mixed["coefficients"], kept.known

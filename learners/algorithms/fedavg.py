@@ -61,7 +61,7 @@ class FedAvg(Learner):
 
     Options: ClassVar[type[Options]] = FedAvgOptions
     METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **DROPPED, **EVALUATION}
-    SUITS = WITH_SERVER | {"decentralized"}
+    SUITS = WITH_SERVER | {"decentralized", "hierarchical"}
     model_copies: ClassVar[int] = 1
 
     def __init__(self, setup: Setup) -> None:
@@ -150,7 +150,7 @@ class FedAvg(Learner):
         super().prepare(graph)
         federation = self._federation
         federation.place_samples()
-        if self.setup.server is not None:
+        if self.setup.has_server:
             return
         holders = {
             (trunk_part(m), head_part(m)): sorted(devices) for m, devices in federation.owners.items()
@@ -168,12 +168,12 @@ class FedAvg(Learner):
 
     def first(self, work: TaskGraph, node: int) -> Step:
         """Return the first weights, for the server or else for each client; with equal z."""
-        federation, server = self._federation, self.setup.server
+        federation = self._federation
         heads = federation.architecture.heads(federation.modalities)
         z = dict.fromkeys(heads, 1 / len(heads))
-        if node == server:
+        if self.setup.is_server(node):
             model = Model(0, federation.initial, z)
-        elif server is None and node in self._clients:
+        elif not self.setup.has_server and node in self._clients:
             model = Model(0, federation.own(federation.initial, self._clients[node].modalities), z)
         else:
             return Step()
@@ -185,8 +185,9 @@ class FedAvg(Learner):
         The server's is counted as if everybody that it asked had answered.
         """
         federation = self._federation
-        if node == self.setup.server:
-            asked = sum(federation.numbers(self._clients[k].modalities) for k in peers if k in self._clients)
+        if self.setup.is_server(node):
+            held = [own for k in peers if (own := self._modalities_of(k))]
+            asked = sum(map(federation.numbers, held))
             flops = {"aggregation": 2.0 * self.model_copies * asked}
             if optimizer := getattr(self._options, "server_optimizer", None):
                 step = optimizer.make().FLOPS * federation.numbers(federation.modalities)
@@ -204,22 +205,22 @@ class FedAvg(Learner):
 
         Where ``together``, all of the server's participants hear one message that has the parts of all of them.
         """
-        federation, server = self._federation, self.setup.server
+        federation, is_server = self._federation, self.setup.is_server(node)
         client = self._clients.get(node)
-        if client is not None and server is not None:
+        if client is not None and self.setup.has_server:
             extra = federation.costs.bits_of(self._upload_numbers(client))
-            return [Message((server,), self._message_bits(client.modalities) + extra)]
-        if node != server and (client is None or not self._mixes(round)):
+            return [Message(tuple(receivers), self._message_bits(client.modalities) + extra)]
+        if not is_server and (client is None or not self._mixes(round)):
             return ()
-        others = [k for k in receivers if k in self._clients]
+        others = [k for k in receivers if self._modalities_of(k)]
         groups: dict[tuple[str, ...], list[int]] = {}
         for k in others:
-            both = self._clients[k].modalities if node == server else federation.shared(node, k)
+            both = self._modalities_of(k) if is_server else federation.shared(node, k)
             groups.setdefault(both, []).append(k)
         if together and groups:
             owned = {m for group in groups for m in group}
             groups = {tuple(m for m in federation.modalities if m in owned): others}
-        extra = federation.costs.bits_of(self._download_numbers()) if node == server else 0
+        extra = federation.costs.bits_of(self._download_numbers()) if is_server else 0
         return [
             Message(tuple(to), self._message_bits(modalities) + extra) for modalities, to in groups.items()
         ]
@@ -247,7 +248,7 @@ class FedAvg(Learner):
         stack = self._stack(client.modalities, inputs["steps"])
         trained = work.do(local_update.local_update, inputs, round, stack)
         upload = self._outgoing(work, node, round, model, trained)
-        if self.setup.server is not None and not federation.local:  # it will train from what it is sent then
+        if self.setup.has_server and not federation.local:  # it will train from what it is sent then
             return Step(None, upload, trained["metrics"])
         return Step(Model(round, trained["state"], model.head_weights), upload, trained["metrics"])
 
@@ -275,16 +276,35 @@ class FedAvg(Learner):
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
     ) -> Step:
         """Order the server's next model, or a device's mix with its neighbours'; under a server a device takes its."""
-        if node == self.setup.server:
+        return self.aggregate_weighed(work, node, round, state, arrived, {})
+
+    def aggregate_weighed(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        factors: Mapping[int, float],
+    ) -> Step:
+        """Order the same, where neighbours' models count for less than ξ by their ``factors``."""
+        if self.setup.is_server(node):
             return self._combine(work, round, state, arrived)
         if node not in self._clients:
             return Step(state)
-        if self.setup.server is not None:
-            return Step(self._received(work, node, round, state, arrived[self.setup.server]))
+        if self.setup.has_server:
+            (sent,) = arrived.values()
+            return Step(self._received(work, node, round, state, sent))
         if not (self._mixes(round) or arrived):
             return Step(state._replace(number=round))
         heard = {k: upload.trained for k, upload in arrived.items()}
-        inputs = {"device": node, "own": state.parts, "arrived": heard, "neighbours": self._neighbours}
+        inputs = {
+            "device": node,
+            "own": state.parts,
+            "arrived": heard,
+            "factors": factors,
+            "neighbours": self._neighbours,
+        }
         mixed = work.together(neighbours.mix, inputs, round)
         return Step(Model(round, mixed["parts"], state.head_weights), metrics=mixed["metrics"])
 
@@ -305,14 +325,37 @@ class FedAvg(Learner):
         model = Model(round, combined["parts"], combined["head_weights"], combined["memory"])
         return Step(model, metrics=combined["metrics"])
 
+    def merge(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        devices: Mapping[int, Sequence[int]],
+    ) -> Step:
+        """Order the mean of edge servers' models by samples; see :func:`learners.training.merging.merged`.
+
+        The optimizer of an edge server begins anew from there.
+        """
+        models = {e: model.parts for e, model in arrived.items()}
+        inputs = {"own": state.parts, "arrived": models, "amounts": self._federation.amounts_of(devices)}
+        return Step(Model(round, work.together(averaging.merged, inputs, round), state.head_weights))
+
+    def _modalities_of(self, node: int) -> tuple[str, ...]:
+        """Return the modalities of a client, or of a server, which has all; none of those that take no part."""
+        if self.setup.is_server(node):
+            return self._federation.modalities
+        return self._clients[node].modalities if node in self._clients else ()
+
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of the server's model, or without one of a device's; after every so many rounds."""
-        settings, server, federation = self.setup.evaluation, self.setup.server, self._federation
+        settings, federation = self.setup.evaluation, self._federation
         if round % settings.every and round != self.setup.rounds:
             return None
-        if node == server and not federation.local:
+        if self.setup.is_server(node) and not federation.local:
             modalities = federation.modalities
-        elif (server is None or federation.local) and node in self._clients:
+        elif (not self.setup.has_server or federation.local) and node in self._clients:
             modalities = self._clients[node].modalities
         else:
             return None

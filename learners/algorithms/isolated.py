@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
 from learners.algorithms.baseline import Baseline, unlinked
+from netsim.learner import Step
 
 if TYPE_CHECKING:
     from netsim.learner import Setup
+    from netsim.work.graph import TaskGraph
 
 
 class Isolated(Baseline):
     """Each device trains a model of its own, as the learner ``of`` does, and sends nothing."""
+
+    SUITS = Baseline.SUITS | {"hierarchical"}
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._inner = self._made_of(self._setup_of_inner())
 
     def _trains(self, node: int) -> bool:
-        return node != self.setup.server
+        return not self.setup.is_server(node)
+
+    def merge(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        devices: Mapping[int, Sequence[int]],
+    ) -> Step:
+        """Average nothing."""
+        return Step(state)
 
     def owners(self) -> Mapping[str, frozenset[int]]:
         """Return which devices own each modality."""

@@ -37,7 +37,7 @@ class Stub(Learner):
 
     Options: ClassVar[type[Options]] = StubOptions
     METRICS: ClassVar[Mapping[str, str]] = {"arrived": "uploads that a round of the server aggregated"}
-    SUITS = frozenset({"decentralized", "server", "asynchronous"})
+    SUITS = frozenset({"decentralized", "server", "asynchronous", "hierarchical"})
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -51,7 +51,7 @@ class Stub(Learner):
 
     def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
         """Return the same every round."""
-        if node == self.setup.server:
+        if self.setup.is_server(node):
             return Cost({}, {"server": self.options.server_flops})
         return Cost({}, {"stub": self.options.iterations * self.options.flops})
 
@@ -59,7 +59,7 @@ class Stub(Learner):
         self, node: int, round: int, receivers: Sequence[int], together: bool = False
     ) -> Sequence[Message]:
         """Return one message for all."""
-        bits = self.options.download_bits if node == self.setup.server else self.options.bits
+        bits = self.options.download_bits if self.setup.is_server(node) else self.options.bits
         return [Message(tuple(receivers), bits)] if receivers else []
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
@@ -70,8 +70,32 @@ class Stub(Learner):
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
     ) -> Step:
         """Change nothing; the server counts what arrived."""
-        arrivals = (Metric("arrived", float(len(arrived))),) if node == self.setup.server else ()
+        arrivals = (Metric("arrived", float(len(arrived))),) if self.setup.is_server(node) else ()
         return Step(state, metrics=arrivals)
+
+    def aggregate_weighed(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        factors: Mapping[int, float],
+    ) -> Step:
+        """Change nothing."""
+        return self.aggregate(work, node, round, state, arrived)
+
+    def merge(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        devices: Mapping[int, Sequence[int]],
+    ) -> Step:
+        """Change nothing; the cloud counts what arrived."""
+        return Step(state, metrics=(Metric("arrived", float(len(arrived))),))
 
     def report(self, work: TaskGraph, device: int, round: int, state: Any, budget: Budget) -> Report:
         """Return a report of the stated size."""

@@ -8,18 +8,18 @@ from dataclasses import replace
 import networkx as nx
 
 from learners.checks.graph import CheckedGraph, PlainGraph
-from learners.checks.play import HEAD, Play, ServerPlay
+from learners.checks.play import HEAD, HierarchyPlay, Play, ServerPlay
 from learners.checks.promise import promise
 from netsim.learner import Learner
 
-FAMILIES = ("decentralized", "server", "asynchronous")
+FAMILIES = ("decentralized", "server", "asynchronous", "hierarchical")
 
 
 def check_learner(learner: Learner, graph: nx.Graph | None = None, rounds: int = 2) -> None:
     """Play rounds with copies of ``learner`` and see whether it keeps its contract.
 
-    It is played without a server and with one, as far as ``SUITS`` says that it can be. Copies are made from its
-    class and its ``setup``. No simulator is needed; all devices are in step, and all messages arrive.
+    It is played without a server, with one, and with two below a cloud, as far as ``SUITS`` says that it can be. Copies
+    are made from its class and its ``setup``. No simulator is needed; all devices are in step, and all messages arrive.
 
     Args:
         learner: The learner.
@@ -34,10 +34,18 @@ def check_learner(learner: Learner, graph: nx.Graph | None = None, rounds: int =
     promise(bool(learner.SUITS), f"SUITS names no family of protocols; they are {', '.join(FAMILIES)}")
     if "decentralized" in learner.SUITS:
         network = nx.path_graph(learner.setup.device_count) if graph is None else graph
-        _Copies(learner, network, has_server=False).check(rounds)
-    if learner.SUITS - {"decentralized"}:
-        count = learner.setup.device_count
-        _Copies(learner, nx.Graph([(k, count) for k in range(count)]), has_server=True).check(rounds)
+        _Copies(learner, network, Play).check(rounds)
+    count = learner.setup.device_count
+    if learner.SUITS & {"server", "asynchronous"}:
+        _Copies(learner, _star(count, [count]), ServerPlay).check(rounds)
+    if "hierarchical" in learner.SUITS:
+        below = _star(count, [count, count + 1])
+        below.add_node(count + 2)  # the cloud
+        _Copies(learner, below, HierarchyPlay).check(rounds)
+
+
+def _star(devices: int, servers: Sequence[int]) -> nx.Graph:
+    return nx.Graph([(k, server) for k in range(devices) for server in servers])
 
 
 class _Copies:
@@ -46,13 +54,14 @@ class _Copies:
     Args:
         learner: The learner.
         graph: The network.
-        has_server: Whether there is an edge server.
+        kind: How they are played.
     """
 
-    def __init__(self, learner: Learner, graph: nx.Graph, has_server: bool) -> None:
-        self.cls, self.graph = type(learner), graph
+    def __init__(self, learner: Learner, graph: nx.Graph, kind: type[Play]) -> None:
+        self.cls, self.graph, self.kind = type(learner), graph, kind
+        has_server = issubclass(kind, ServerPlay)
         self.setup = replace(learner.setup, has_server=has_server)
-        nodes = sorted(set(graph) - {self.setup.server})
+        nodes = sorted(k for k in graph if not self.setup.is_server(k))
         held = learner.sample_counts()
         self.nodes = [k for k in nodes if held.get(k, 0) > 0] if has_server and held else nodes
 
@@ -93,7 +102,7 @@ class _Copies:
         return learner
 
     def _play(self, learner: Learner, work: PlainGraph, order: Sequence[int]) -> Play:
-        play = (ServerPlay if self.setup.has_server else Play)(learner, self.graph, work, order)
+        play = self.kind(learner, self.graph, work, order)
         play.begin()
         return play
 
@@ -123,6 +132,8 @@ _ORDER = (
     "messages",
     "state after aggregation",
     "metrics of aggregation",
+    "state after merging",
+    "metrics of merging",
     "metrics of evaluation",
     "report",
     "decision",

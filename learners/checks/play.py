@@ -56,7 +56,7 @@ class Play:
             yield
         for k in self.order:
             heard = sorted(n for n in self._peers(k) for m in sent[n] if k in m.receivers)
-            self._aggregate(k, t, {n: outboxes[n] for n in heard})
+            self._aggregate(k, t, {n: outboxes[n] for n in heard}, stale=t % 2 == 0)
             self._evaluate(k, t)
             yield
         if self.learner.coordinated:
@@ -113,13 +113,18 @@ class Play:
         messages = list(self._call("messages", k, t)(k, t, receivers, together))
         self._check_messages(f"{_node(k)}, round {t}", messages, receivers)
         self._say("messages", k, t, sorted((m.receivers, m.size_bits) for m in messages))
-        if self.learner.hears_acknowledgements and k != self.learner.setup.server:
+        if self.learner.hears_acknowledgements and not self.learner.setup.is_server(k):
             self._call("acknowledged", k, t)(k, t, {n: True for m in messages for n in sorted(m.receivers)})
         return messages
 
-    def _aggregate(self, k: int, t: int, arrived: dict[int, Any]) -> Step:
-        call = self._call("aggregate", k, t)
-        step = self._step("aggregate", k, t, call(self.work, k, t, self.states[k], arrived))
+    def _aggregate(self, k: int, t: int, arrived: dict[int, Any], stale: bool = False) -> Step:
+        """Aggregate what ``arrived``; if it is ``stale``, messages count for half where the learner can do that."""
+        given: list[Any] = [self.work, k, t, self.states[k], arrived]
+        hook = "aggregate"
+        if stale and arrived and self.learner.weighs_messages and not self.learner.coordinated:
+            hook = "aggregate_weighed"
+            given.append(dict.fromkeys(arrived, 0.5))
+        step = self._step(hook, k, t, self._call(hook, k, t)(*given))
         self.states[k] = step.state
         self._say("state after aggregation", k, t, step.state)
         self._say("metrics of aggregation", k, t, step.metrics)
@@ -204,6 +209,11 @@ class Play:
 class ServerPlay(Play):
     """A learner under rounds of an edge server, all devices in step; the server is the last node."""
 
+    def begin(self) -> None:
+        """Ask for the state of each node, and for the server's first message."""
+        self.outboxes: dict[int, Any] = {}
+        super().begin()
+
     @property
     def server(self) -> int:
         """Return the server's number."""
@@ -215,12 +225,16 @@ class ServerPlay(Play):
         return [*self.order, self.server]
 
     def _begun(self, k: int, step: Step) -> None:
-        if k == self.server:
-            self.outbox = step.outbox
+        if self.learner.setup.is_server(k):
+            self.outboxes[k] = step.outbox
 
     def round(self, t: int) -> Iterator[None]:
-        """Play one round: download, training, upload, aggregation, the server's own work."""
-        server, chosen = self.server, sorted(self.order)
+        """Play one round."""
+        return self._round_of(self.server, self.order, t)
+
+    def _round_of(self, server: int, order: Sequence[int], t: int) -> Iterator[None]:
+        """Play one round of ``server``: download, training, upload, aggregation, the server's own work."""
+        chosen = sorted(order)
         together = t % 2 == 1  # rounds with one transmission for all, and rounds with one for each, in turn
         downloads = self._messages(server, t, chosen, together)
         promise(
@@ -229,10 +243,10 @@ class ServerPlay(Play):
         )
         reached = {n for message in downloads for n in message.receivers}
         outboxes = {}
-        for k in self.order:
+        for k in order:
             if k not in reached:
                 continue
-            self._aggregate(k, t, {server: self.outbox})
+            self._aggregate(k, t, {server: self.outboxes[server]})
             outboxes[k] = self._train(k, t, [server]).outbox
             self._evaluate(k, t)
             yield
@@ -240,8 +254,44 @@ class ServerPlay(Play):
             promise(len(sent) == 1, f"{_node(k)}, round {t}: must send the server one message")
         self._aggregate(server, t, {k: outboxes[k] for k in sorted(outboxes)})
         yield
-        self.outbox = self._train(server, t, chosen).outbox
+        self.outboxes[server] = self._train(server, t, chosen).outbox
         self._evaluate(server, t)
+
+
+class HierarchyPlay(ServerPlay):
+    """A learner below a cloud, with two edge servers that hold one round each between two averages."""
+
+    @property
+    def cloud(self) -> int:
+        """Return the cloud's number."""
+        return self.server + 2
+
+    def _nodes(self) -> Sequence[int]:
+        return [*self.order, self.server, self.server + 1, self.cloud]
+
+    def round(self, t: int) -> Iterator[None]:
+        """Play one round of each edge server, and an average."""
+        cloud, own = self.cloud, sorted(self.order)
+        of_server = {self.server: own[::2], self.server + 1: own[1::2]}
+        for server, devices in of_server.items():
+            yield from self._round_of(server, [k for k in self.order if k in devices], t)
+            promise(
+                len(self._messages(server, t, [cloud])) == 1,
+                f"edge server {server}, round {t}: must send the cloud one message",
+            )
+        arrived = {server: self.outboxes[server] for server in of_server}
+        call = self._call("merge", cloud, t)
+        step = self._step(
+            "merge", cloud, t, call(self.work, cloud, t, self.states[cloud], arrived, of_server)
+        )
+        self.states[cloud] = step.state
+        self._say("state after merging", cloud, t, step.state)
+        self._say("metrics of merging", cloud, t, step.metrics)
+        outbox = self._train(cloud, t, list(of_server)).outbox
+        self._evaluate(cloud, t)
+        self._messages(cloud, t, list(of_server))
+        for server in of_server:
+            self.states[server], self.outboxes[server] = self.states[cloud], outbox
 
 
 def _check_report(k: int, t: int, what: str, told: Report) -> None:

@@ -13,9 +13,12 @@ Key = TypeVar("Key")
 
 
 def surviving_weights(
-    row: Mapping[int, float], device: int, arrived: Mapping[int, object]
+    row: Mapping[int, float],
+    device: int,
+    arrived: Mapping[int, object],
+    factors: Mapping[int, float] | None = None,
 ) -> dict[int, float]:
-    """Compute a device's aggregation weights when only some neighbours' parts have arrived.
+    """Compute a device's aggregation weights when only some neighbours' parts have arrived, or some count for less.
 
     The weight of a missing neighbour is added to the device's own weight, so rows still sum to one. If two devices
     miss each other, as when one has died, the matrix of the others stays doubly stochastic.
@@ -24,11 +27,15 @@ def surviving_weights(
         row: ξ_{k,k'} by device k', the device itself included.
         device: The device k.
         arrived: Parts that have arrived, by device.
+        factors: By device, the part of its weight that is left; 1 for those that are not in it.
 
     Returns:
         The weights by device, in the order of device numbers.
     """
     weights = {other: weight for other, weight in row.items() if other in arrived and other != device}
+    weights |= {
+        other: weights[other] * factor for other, factor in (factors or {}).items() if other in weights
+    }
     weights[device] = 1.0 - sum(weights[other] for other in sorted(weights))
     return {other: weights[other] for other in sorted(weights)}
 

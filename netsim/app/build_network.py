@@ -1,24 +1,23 @@
-"""Builds the simulated world of a scenario: devices, links, radios, and the edge server."""
+"""Builds the simulated world of a scenario: devices, links and radios."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 import simpy
 
 from netsim.app.air import End, air_of, rate_of
+from netsim.app.build_servers import build_servers
 from netsim.app.path_losses import losses_db
-from netsim.core.options import NoOptions
 from netsim.events import Observer
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, Difference
 from netsim.world.devices import Device, Processor
-from netsim.world.edge_server import EdgeServer
 from netsim.world.network import Network
 from netsim.world.radio import Radio
-from netsim.world.radio.access import Access, Shared, Uplink
+from netsim.world.radio.access import Access
 from netsim.world.topology.star import draw_star
 from netsim.world.topology.topology import Topology, draw_topology
 
@@ -26,7 +25,7 @@ from netsim.world.topology.topology import Topology, draw_topology
 def build_network(
     plan: Plan, env: simpy.Environment, topology: Topology, devices: Sequence[Device], observer: Observer
 ) -> Network:
-    """Make the radios, and the edge server if the protocol has one; put them together with devices and links.
+    """Make radios, edge servers and the cloud, as far as there are any; put them together with devices and links.
 
     Args:
         plan: The scenario.
@@ -43,18 +42,18 @@ def build_network(
         stragglers = parts["devices.stragglers"].make(scenario.devices.count, scenario.seed)
     channel, rate = parts["radio.channel"].make(scenario.seed, scenario.radio.carrier_hz), rate_of(plan)
 
+    losses = cache(lambda key: losses_db(plan, key, topology))
+
     def radio_of(
         path_loss_key: str, access: Access, bandwidth_hz: float, sender: End, receiver: End
     ) -> Radio:
         air = air_of(scenario.radio, rate, bandwidth_hz, sender, receiver)
-        return Radio(
-            env, air, channel, access, losses_db(plan, path_loss_key, topology), observer.on_transfers
-        )
+        return Radio(env, air, channel, access, losses(path_loss_key), observer.on_transfers)
 
     access, ends = parts["radio.access"].make(env), scenario.devices
     radio = radio_of("radio.path_loss", access, scenario.radio.bandwidth_hz, ends, ends)
-    server = _server(plan, env, radio_of) if parts["protocol"].cls.needs_server else None
-    return Network(env, devices, topology, radio, stragglers, server)
+    servers, cloud = build_servers(plan, env, topology, radio_of, observer)
+    return Network(env, devices, topology, radio, stragglers, servers, cloud)
 
 
 def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
@@ -84,8 +83,15 @@ def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology
     """
     scenario = plan.scenario
     placement, count = plan.parts["topology.placement"].make(), scenario.devices.count
-    if plan.parts["protocol"].cls.needs_server:
-        return draw_star(placement, count, scenario.server.position_m, scenario.seed)
+    protocol, server_m = plan.parts["protocol"], scenario.server.position_m
+    if protocol.cls.needs_server:
+        return draw_star(
+            placement,
+            count,
+            lambda devices_m: protocol.cls.servers_m(protocol.options, devices_m, server_m),
+            scenario.seed,
+            server_m if protocol.cls.has_cloud else None,
+        )
     return draw_topology(
         placement,
         plan.parts["topology.links"].make(),
@@ -93,31 +99,4 @@ def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology
         owners,
         scenario.seed,
         scenario.topology.require_connected,
-    )
-
-
-def _server(
-    plan: Plan, env: simpy.Environment, radio_of: Callable[[str, Access, float, End, End], Radio]
-) -> EdgeServer:
-    """Make the edge server, with radios that ``radio_of`` makes of path loss, access, bandwidth and both ends."""
-    scenario, options = plan.scenario, plan.scenario.server
-    uplink, downlink, devices = options.uplink, options.downlink, scenario.devices
-    division = Uplink(env, uplink.division == "redivided")
-    return EdgeServer(
-        node=Device(
-            env,
-            scenario.devices.count,
-            options.processor,
-            math.inf,
-            options.tx_power_w,
-            options.rx_power_w,
-            options.idle_power_w,
-        ),
-        uplink=radio_of("server.uplink.path_loss", division, uplink.bandwidth_hz, devices, options),
-        division=division,
-        downlink=radio_of(
-            "server.downlink.path_loss", Shared(NoOptions(), env), downlink.bandwidth_hz, options, devices
-        ),
-        broadcasts=downlink.mode == "broadcast",
-        selection=plan.parts["server.selection"].make(scenario.seed),
     )

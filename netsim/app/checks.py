@@ -87,7 +87,9 @@ def check_room(plan: Plan) -> None:
     """
     scenario, parts = plan.scenario, plan.parts
     count, free_bytes = scenario.devices.count, free_memory_bytes(None, "cpu")
-    most_links = count if parts["protocol"].cls.needs_server else count * (count - 1) / 2
+    protocol = parts["protocol"]
+    servers = protocol.cls.server_count(protocol.options)
+    most_links = count * servers or count * (count - 1) / 2
     if _world_bytes(count, most_links) <= free_bytes:
         return
     rule, links = parts["topology.links"], float(most_links)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netsim.core.errors import ScenarioError
 from netsim.events import MetricRow, Observer
@@ -10,10 +10,11 @@ from netsim.learner import Learner
 
 
 class Declared(Observer):
-    """Checks that each metric is one of ``METRICS`` of ``learner``, where its explanation is."""
+    """Checks that each metric is one of ``METRICS`` of ``learner``, or of the protocol: one of ``declared``."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, declared: Mapping[str, str]) -> None:
         self._learner = learner
+        self._declared = declared
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
         """Look at the rows of a round.
@@ -21,11 +22,11 @@ class Declared(Observer):
         Raises:
             ScenarioError: One has a name that is not declared.
         """
-        declared = self._learner.METRICS
+        own = ", ".join(self._learner.METRICS) or "none"
         for row in rows:
-            if row.name not in declared:
+            if row.name not in self._declared:
                 raise ScenarioError(
                     f"learner: metric {row.name!r} of node {row.device}, round {row.round}, is not in "
-                    f"{type(self._learner).__name__}.METRICS, which has {', '.join(declared) or 'none'}; add it there, "
+                    f"{type(self._learner).__name__}.METRICS, which has {own}; add it there, "
                     "with a line of explanation"
                 )

@@ -78,7 +78,7 @@ def recorder_in(
                 "hardware": hardware(simulation.torch_device),
                 "placements_drawn": simulation.network.topology.draws,
                 "data": None,
-                "metrics": dict(simulation.learner.METRICS),
+                "metrics": dict(simulation.metrics),
                 **simulation.learner.facts(),
                 **(facts or {}),
             },

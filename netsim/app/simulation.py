@@ -63,7 +63,7 @@ class Simulation:
         """Run to the end of the last round, or of the last device. It ends at an event, never on an empty queue."""
         part, work = self.plan.parts["protocol"], self._work()
         rounds = self.plan.scenario.rounds
-        self.watch(Declared(self.learner))
+        self.watch(Declared(self.learner, self.metrics))
         work.portable = True
         learner = self._asked(work)
         protocol: Protocol = part.cls(part.options, self.network, learner, work, rounds, self.observer)
@@ -101,6 +101,11 @@ class Simulation:
         return Asked(self.learner, len(self.network.devices))
 
     @property
+    def metrics(self) -> Mapping[str, str]:
+        """Return every metric that learner and protocol emit, with a line of explanation each."""
+        return {**self.learner.METRICS, **self.plan.parts["protocol"].cls.METRICS}
+
+    @property
     def modalities(self) -> list[str]:
         """Return the modalities of the data, in the learner's order."""
         return list(self.learner.owners())
@@ -110,11 +115,12 @@ class Simulation:
         owners: Mapping[str, frozenset[int]] = self.learner.owners()
         classes = class_by_device(self.plan.scenario.devices)
         samples = self.learner.sample_counts()
-        nodes, topology = self.network.nodes, self.network.topology
+        nodes, topology, devices = self.network.nodes, self.network.topology, len(self.network.devices)
+        above = ["server"] * len(self.network.servers) + ["cloud"] * (self.network.cloud is not None)
         numbers = [d.number for d in nodes]
         columns: dict[str, Any] = {
             "device": numbers,
-            "role": ["device" if k < len(self.network.devices) else "server" for k in numbers],
+            "role": ["device"] * devices + above,
             "device_class": [classes.get(k, "") for k in numbers],
             "x_m": topology.positions[:, 0],
             "y_m": topology.positions[:, 1],

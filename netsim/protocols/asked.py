@@ -44,6 +44,11 @@ class Asked(Learner):
         """Ask the learner; see :meth:`netsim.learner.Learner.hears_acknowledgements`."""
         return self._learner.hears_acknowledgements
 
+    @property
+    def weighs_messages(self) -> bool:
+        """Ask the learner; see :meth:`netsim.learner.Learner.weighs_messages`."""
+        return self._learner.weighs_messages
+
     def owners(self) -> Mapping[str, frozenset[int]]:
         """Ask the learner; see :meth:`netsim.learner.Learner.owners`."""
         return self._learner.owners()
@@ -83,7 +88,7 @@ class Asked(Learner):
         if not asked.issuperset(named) or len(set(named)) < len(named):
             wanted = f"at most one message for each of the receivers {sorted(asked)}, and none for others"
             raise self._wrong("messages", node, round, messages, wanted)
-        if node == self._server and len(named) < len(asked):
+        if node >= self._server and len(named) < len(asked):
             wanted = f"a message of the server for each of the receivers {sorted(asked)}"
             raise self._wrong("messages", node, round, messages, wanted)
         return messages
@@ -99,6 +104,33 @@ class Asked(Learner):
         """Ask the learner; see :meth:`netsim.learner.Learner.aggregate`."""
         step = self._ask(self._learner.aggregate, node, round, work, node, round, state, arrived)
         return self._step(step, "aggregate", node, round)
+
+    def aggregate_weighed(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        factors: Mapping[int, float],
+    ) -> Step:
+        """Ask the learner; see :meth:`netsim.learner.Learner.aggregate_weighed`."""
+        method = self._learner.aggregate_weighed
+        step = self._ask(method, node, round, work, node, round, state, arrived, factors)
+        return self._step(step, "aggregate_weighed", node, round)
+
+    def merge(
+        self,
+        work: TaskGraph,
+        node: int,
+        round: int,
+        state: Any,
+        arrived: Mapping[int, Any],
+        devices: Mapping[int, Sequence[int]],
+    ) -> Step:
+        """Ask the learner; see :meth:`netsim.learner.Learner.merge`."""
+        step = self._ask(self._learner.merge, node, round, work, node, round, state, arrived, devices)
+        return self._step(step, "merge", node, round)
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Ask the learner; see :meth:`netsim.learner.Learner.evaluate`."""
@@ -147,8 +179,13 @@ class Asked(Learner):
         return ScenarioError(f"{self._when(method, node, round)}: must return {wanted} (got {shown})")
 
     def _when(self, method: str, node: int, round: int) -> str:
-        name = "the server" if node == self._server else f"device {node}"
+        name = name_of_node(node, self._server)
         return f"learner: {type(self._learner).__name__}.{method} of {name}, round {round}"
+
+
+def name_of_node(node: int, devices: int) -> str:
+    """Return what a person is told of ``node``, where there are so many ``devices``."""
+    return {devices: "the server"}.get(node, f"{'device' if node < devices else 'server'} {node}")
 
 
 _REPORT = "a Report with a size that is finite and not negative"

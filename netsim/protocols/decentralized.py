@@ -18,6 +18,7 @@ from netsim.protocols.coordination import Coordination
 from netsim.protocols.decentralized_at_once import RoundsAtOnce, undisturbed
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.protocols.node import Update, local_update
+from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.protocol import Protocol
 from netsim.protocols.survival import Survival
 from netsim.world.devices.device import Device, first_of
@@ -98,9 +99,11 @@ class DecentralizedRounds(Protocol):
             return env.process(rounds.life())
         self._keeps_late = self.options.deadline_s is not None and self.options.late == "keep"
         self._mailboxes = [Mailbox(env, self._keeps_late) for _ in self.network.devices]
-        self._open = {t: len(self.network.devices) for t in range(1, self.rounds + 1)}
-        self._reached = 0
         self._shared: dict[int, simpy.Event] = {}  # deadlines, by round
+        count = len(self.network.devices)
+        self._open = OpenRounds(
+            env, self.work, self.rounds, count, lambda t: self._shared.pop(t, None), lambda: self.is_over
+        )
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
         self._coordination = Coordination(self.network, self.learner, self.work, self.over)
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
@@ -122,11 +125,9 @@ class DecentralizedRounds(Protocol):
                 self.states[device.number] = before
                 break
             if not device.alive:
-                for later in range(t, self.rounds + 1):
-                    self._leave(later)
+                self._open.give_up(t)
                 break
-            self._reached = max(self._reached, t)
-            self._leave(t)
+            self._open.complete(t)
         if sending:
             yield self.network.env.all_of(sending)
 
@@ -331,15 +332,3 @@ class DecentralizedRounds(Protocol):
         for n in sorted(self.network.graph[device.number]):
             self._mailboxes[n].poke()
         self._coordination.look_again(device)
-
-    def _leave(self, t: int) -> None:
-        """Note that a device has left round ``t``; the last one closes the round.
-
-        A round that no device has completed is not closed.
-        """
-        self._open[t] -= 1
-        if self._open[t] == 0:
-            self._shared.pop(t, None)
-        if self._open[t] > 0 or t > self._reached or self.is_over:
-            return
-        self.work.close(t, self.network.env.now)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import simpy
 
 from netsim.core.options import NoOptions, Options
@@ -13,6 +15,7 @@ from netsim.learner import Learner
 from netsim.protocols.ledger import Ledger
 from netsim.work.graph import TaskGraph
 from netsim.world.network import Network
+from netsim.world.topology.placement import Positions
 
 
 class Protocol(ABC):
@@ -20,12 +23,14 @@ class Protocol(ABC):
 
     Attributes:
         Options: The model of the scenario's ``protocol`` block.
-        FAMILY: Kind of learners that it works with, see ``Learner.SUITS``: ``decentralized``, ``server`` or
-            ``asynchronous``.
+        FAMILY: Kind of learners that it works with, see ``Learner.SUITS``: ``decentralized``, ``server``,
+            ``asynchronous`` or ``hierarchical``.
+        METRICS: Every metric that the protocol emits besides the learner's, with a line of explanation each.
         needs_server: Whether devices learn through an edge server.
         ends_early: Whether it ends where :attr:`over` is triggered: after that nobody begins a round, and what is under
             way is cut off.
         over: Event that is triggered while a round is closed, if that is the last; None if the scenario has no target.
+        has_cloud: Whether there is a cloud above the edge servers; the options then have ``backhaul`` and ``cloud``.
         states: The current state of each node, by number.
         ledger: Times and energies that are not recorded yet. Each row of a round takes its part from there, and the
             rest is recorded in rows of its own.
@@ -33,9 +38,11 @@ class Protocol(ABC):
 
     Options: ClassVar[type[Options]] = NoOptions
     FAMILY: ClassVar[str] = "decentralized"
+    METRICS: ClassVar[Mapping[str, str]] = {}
     needs_server: ClassVar[bool] = False
     ends_early: ClassVar[bool] = False
     over: simpy.Event | None = None
+    has_cloud: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -67,6 +74,25 @@ class Protocol(ABC):
     def is_over(self) -> bool:
         """Return whether the run is to end now."""
         return self.over is not None and self.over.triggered
+
+    @classmethod
+    def server_count(cls, options: Any) -> int:
+        """Return the number of edge servers."""
+        return int(cls.needs_server)
+
+    @classmethod
+    def servers_m(cls, options: Any, devices_m: Positions, server_m: tuple[float, float]) -> Positions:
+        """Return where the edge servers are: one at ``server_m``, the scenario's, unless a protocol says otherwise.
+
+        Args:
+            options: The protocol's block.
+            devices_m: Positions of the devices [m], shape [devices, 2].
+            server_m: The scenario's ``server.position_m`` [m].
+
+        Returns:
+            Positions [m], shape [servers, 2].
+        """
+        return np.array([server_m])
 
     @abstractmethod
     def start(self) -> simpy.Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import simpy
@@ -15,6 +16,7 @@ from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
 from netsim.protocols.star import Star, members
 from netsim.world.devices.device import Device
+from netsim.world.edge_server import EdgeServer
 from netsim.world.selection import Candidate
 
 Process = Generator[simpy.Event, Any, Any]
@@ -70,21 +72,37 @@ class ServerProtocol(Protocol):
                     f"protocol.{key}: must be at most the number of devices that hold samples, {there} (got {wanted})"
                 )
 
+    @cached_property
+    def server(self) -> EdgeServer:
+        """Return the edge server."""
+        assert self.network.server is not None
+        return self.network.server
+
+    @cached_property
+    def star(self) -> Star:
+        """Return the server's devices and the links to them."""
+        return Star(self.network, self.learner)
+
     def start(self) -> simpy.Event:
         """Start the server's process; return the event at which it has ended."""
-        assert self.network.server is not None
-        self.server = self.network.server
-        self.star = Star(self.network, self.learner)
+        self._begin_devices()
+        self._begin_server()
+        return self.network.env.process(self._life())
+
+    def _begin_devices(self) -> None:
+        """Give devices their first states."""
         env = self.network.env
         for device in self.network.devices:
             device.on_death.append(lambda dead: self.observer.on_death(dead.number, env.now))
         for k in self.star.members:
             self.states[k] = self.learner.first(self.work, k).state
+
+    def _begin_server(self) -> None:
+        """Give the server its first state."""
         step = self.learner.first(self.work, self.server.number)
         self.states[self.server.number], self._outbox = step.state, step.outbox
         self._last: dict[int, Errand] = {}
         self._chosen_times = dict.fromkeys(self.star.members, 0)
-        return env.process(self._life())
 
     def _life(self) -> Process:
         """Simulate all rounds (a SimPy process)."""
@@ -172,8 +190,11 @@ class ServerProtocol(Protocol):
     def _measure_update(self, number: int, t: int, update: Update) -> None:
         """Record the metrics of a local update and of its evaluation for round ``t``."""
         self.work.measure(number, t, update.end_s, update.step.metrics)
-        evaluation = self.learner.evaluate(self.work, number, t, update.step.state)
-        self.work.measure(number, t, update.end_s, evaluation)
+        self._evaluate(number, t, update.end_s, update.step.state)
+
+    def _evaluate(self, number: int, t: int, time_s: float, state: Any) -> None:
+        """Order the evaluation of a node's ``state`` at ``time_s`` [s], and record it for round ``t``."""
+        self.work.measure(number, t, time_s, self.learner.evaluate(self.work, number, t, state))
 
     def _aggregate(self, t: int, peers: Sequence[int], arrived: dict[int, Any]) -> Process:
         """Let the server aggregate what ``arrived`` in round ``t`` (a SimPy process); return the FLOPs that this takes.
@@ -186,7 +207,7 @@ class ServerProtocol(Protocol):
         if not arrived:
             self.states[number] = step.state
             self._outbox = self._outbox if step.outbox is None else step.outbox
-            self.work.measure(number, t, env.now, learner.evaluate(self.work, number, t, step.state))
+            self._evaluate(number, t, env.now, step.state)
             return 0.0
         update: Update = yield from local_update(
             learner, self.work, self.server.node, t, step.state, peers=peers, budget=self.star.server_budget

@@ -65,13 +65,14 @@ class ServerRounds(ServerProtocol):
             if self.is_over or not any(device.alive for device in self.star.members.values()):
                 return
             yield from self._round(t)
+            self.work.close(t, self.network.env.now)
 
     def _round(self, t: int) -> Process:
         """Simulate round ``t`` (a SimPy process)."""
         env = self.network.env
         begin_s = env.now
-        living = [device for device in self.network.devices if device.alive]
-        free = [k for k, device in self.star.members.items() if device.alive]
+        living = [device for device in self._present() if device.alive]
+        free = [device.number for device in living if device.number in self.star.members]
         chosen = self._choose(free, min(self.options.participants or len(free), len(free)), t)
         self.server.division.divide(len(chosen))
         messages = self.learner.messages(self.server.number, t, chosen, together=self.server.broadcasts)
@@ -84,7 +85,10 @@ class ServerRounds(ServerProtocol):
             self._tell_device(device, t, begin_s, errands.get(device.number))
         self._tell_server(t, begin_s, len(chosen), len(arrived), flops)
         self._last |= errands
-        self.work.close(t, env.now)
+
+    def _present(self) -> Sequence[Device]:
+        """Return the devices that the server can choose from, and those that hold no samples."""
+        return self.network.devices
 
     def _undisturbed(self, t: int, chosen: Sequence[int], messages: Sequence[Message]) -> bool:
         """Return whether nothing can disturb round ``t``, so that it can be computed at once."""

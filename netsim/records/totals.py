@@ -11,6 +11,7 @@ import numpy as np
 
 from netsim.core.arrays import Floats, Whole
 from netsim.events import (
+    EdgeRow,
     MetricRow,
     Observer,
     OutsideRow,
@@ -153,7 +154,7 @@ class Totals(Observer):
     def on_outsides(self, batch: RowBatch) -> None:
         """Add the energy of devices or of the server, which comes alone."""
         row = batch.columns
-        if batch.count == 1 and row.device == self._device_count:
+        if batch.count == 1 and row.device >= self._device_count:
             self._add_of_server(row)
         else:
             self._add(row)
@@ -167,7 +168,7 @@ class Totals(Observer):
         latest_s = row.end_s.max() if isinstance(row.end_s, np.ndarray) else row.end_s
         self.time_s = max(self.time_s, float(latest_s))
 
-    def _add_of_server(self, row: ServerRow | OutsideRow) -> None:
+    def _add_of_server(self, row: ServerRow | EdgeRow | OutsideRow) -> None:
         """Add the energy of a row of the server."""
         for category in CATEGORIES:
             self.server_energy_j[category] += getattr(row, f"{category}_j")
@@ -175,6 +176,11 @@ class Totals(Observer):
 
     def on_server_round(self, row: ServerRow) -> None:
         """Add the energy and the outcome of a round of the server."""
+        self._add_of_server(row)
+        self.server_rounds[row.outcome] += 1
+
+    def on_edge_round(self, row: EdgeRow) -> None:
+        """Add the energy and the outcome of a round of an edge server, or of an average of the cloud."""
         self._add_of_server(row)
         self.server_rounds[row.outcome] += 1
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer, RoundRow
+from netsim.protocols.asked import name_of_node
 from netsim.work.future import Future
 
 
@@ -98,7 +99,7 @@ class Course(Observer):
         return f"device{'s' if len(found) != 1 else ''} {', '.join(map(str, found)) or 'none'}"
 
     def _name(self, node: int) -> str:
-        return {self._devices: "the server", -1: "the network"}.get(node, f"device {node}")
+        return "the network" if node == -1 else name_of_node(node, self._devices)
 
 
 def described(value: Any) -> Hashable:
@@ -132,6 +133,14 @@ WORDS: Mapping[str, tuple[Words, str]] = {
     "cost": (lambda told, _: _computes(told), "not compute"),
     "train": (lambda *_: "train", "not train"),
     "aggregate": (lambda told, named: _combines(told[0] and named(told[0]), told[1]), "not combine"),
+    "aggregate_weighed": (
+        lambda told, named: f"{_combines(told[0] and named(told[0]), told[1])}, weighed by its age",
+        "not combine",
+    ),
+    "merge": (
+        lambda told, _: f"average the models of edge servers {', '.join(map(str, told))}",
+        "not average models",
+    ),
     "evaluate": (lambda *_: "get evaluated", "not get evaluated"),
     "acknowledged": (
         lambda told, named: f"know that its message is with {named(k for k, arrived in told if arrived)}",

@@ -59,6 +59,11 @@ def _told(method: str, node: int, round: int, given: Sequence[Any]) -> tuple[Any
             first = next(iter(futures(state)), None)
             trained = first is not None and first.task.result.question == Question("train", node, round)
             return (tuple(arrived), trained), [state, arrived]
+        case "aggregate_weighed", (*asked, factors):
+            told, inputs = _told("aggregate", node, round, asked) or (None, [])
+            return told, [*inputs, factors]
+        case "merge", (_, _, _, state, arrived, devices):
+            return tuple(arrived), [state, arrived, devices]
         case "decide", (_, _, _, reports):
             return tuple(reports), None
         case "acknowledged", (_, _, delivered):

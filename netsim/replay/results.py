@@ -122,7 +122,7 @@ class Results:
 def _share_out(rows: Sequence[MetricRow], groups: Sequence[Sequence[Measurement]]) -> bool:
     """Give each row to a measurement of its time, ``groups`` being those of one time; return whether all have fitted.
 
-    Where several measurements of one time do not know how many values they have, the last gets all.
+    Where several measurements of one time do not know how many values they have, the last of them gets all of these.
     """
     shares: list[list[Metric]] = [[] for _ in groups]
     for row in rows:
@@ -131,10 +131,11 @@ def _share_out(rows: Sequence[MetricRow], groups: Sequence[Sequence[Measurement]
             return False
         shares[gaps_s.index(min(gaps_s))].append(Metric(row.name, row.value, row.modality))
     for values, group in zip(shares, groups, strict=True):
-        unknown = [one for one in group if one.count is None]
+        places = [place for place, one in enumerate(group) if one.count is None]
+        unknown = [group[place] for place in places]
         rest = len(values) - sum(one.count or 0 for one in group)
         joined = group[0] if rest and len(unknown) > 1 else None
-        if rest < 0 or (rest and not unknown) or (joined and len(unknown) < len(group)):
+        if rest < 0 or (rest and not unknown) or (joined and len(places) <= places[-1] - places[0]):
             return False
         for one in group:
             one.joined, count = joined, one.count

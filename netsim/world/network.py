@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import networkx as nx
 import simpy
 
 from netsim.core.budget import Budget
+from netsim.world.cloud import Cloud
 from netsim.world.devices.device import Device
 from netsim.world.devices.stragglers import Stragglers
 from netsim.world.edge_server import EdgeServer
@@ -57,7 +59,8 @@ class Network:
         topology: Positions and links.
         radio: Sends bits.
         stragglers: Slow-down factors of devices.
-        server: The edge server, where the protocol has one; its number is the one after the devices'.
+        servers: The edge servers, where the protocol has any; their numbers are those after the devices'.
+        cloud: What is above the edge servers, where the protocol has it; its number is the last.
     """
 
     env: simpy.Environment
@@ -65,12 +68,22 @@ class Network:
     topology: Topology
     radio: Radio
     stragglers: Stragglers
-    server: EdgeServer | None = None
+    servers: Sequence[EdgeServer] = ()
+    cloud: Cloud | None = None
+
+    @property
+    def server(self) -> EdgeServer | None:
+        """Return the edge server, the first of several; None if there is none."""
+        return self.servers[0] if self.servers else None
 
     @property
     def nodes(self) -> list[Device]:
-        """Return the devices, and the edge server if there is one."""
-        return [*self.devices, *([self.server.node] if self.server else [])]
+        """Return the devices, the edge servers and the cloud, as far as there are any."""
+        return [
+            *self.devices,
+            *(one.node for one in self.servers),
+            *([self.cloud.node] if self.cloud else []),
+        ]
 
     @property
     def graph(self) -> nx.Graph:
@@ -123,3 +136,16 @@ class Network:
             device.processor.joules_per_flop,
             JoulesPerBit(self.radio, device, neighbours, last_gains),
         )
+
+
+def best_server(network: Network, device: int, by: Literal["strongest", "nearest"]) -> EdgeServer:
+    """Return the edge server of the strongest link of ``device`` now, without fading, or the nearest; then the first.
+
+    Args:
+        network: The network.
+        device: Number of the device.
+        by: What makes a server the best.
+    """
+    if by == "nearest":
+        return min(network.servers, key=lambda one: network.topology.distance_m[device, one.number])
+    return max(network.servers, key=lambda one: one.uplink.mean_gain(device, one.number))

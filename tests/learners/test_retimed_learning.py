@@ -35,6 +35,17 @@ LEARNERS: dict[str, tuple[Tree, Tree]] = {
     "dmml_kd": (MULTIMODAL, DISTILLED),
     "dmml_kd_balance": ({**MULTIMODAL, "jobs": {"device": "cpu", "executor": "forked"}}, DISTILLED),
     "fedavg": ({**PLAIN, **SERVER}, {"head_hidden": 4}),
+    "dmml, hierarchical": (
+        {
+            **MULTIMODAL,
+            "protocol": {"name": "hierarchical_rounds", "edge_rounds": 2, "backhaul": {"rate_bps": 1e6}},
+        },
+        {},
+    ),
+    "dmml, gossip": (
+        {**MULTIMODAL, "protocol": {"name": "asynchronous_gossip", "staleness": "polynomial"}},
+        {},
+    ),
     "fedhgb": ({**PLAIN, **SERVER}, {"head_hidden": 4}),
     "fedbuff": ({**PLAIN, "protocol": {"name": "asynchronous_server", "buffer": 2}}, {"head_hidden": 4}),
     "isolated": (MULTIMODAL, {}),
@@ -60,14 +71,14 @@ def first(write_scenario: Callable[..., Path]) -> Callable[..., Path]:
     def go(name: str, *settings: str, **options: Any) -> Path:
         tree, own = LEARNERS[name]
         jobs = {"device": "cpu", "threads": 1, "executor": "inline", "stacking": "off"}
-        learner = {**tree["learner"], "name": name, **own, **options}
+        learner = {**tree["learner"], "name": name.partition(",")[0], **own, **options}
         blocks = {"jobs": jobs, "devices": {"count": 4}, "topology": TOPOLOGY, **tree, "learner": learner}
         return run(write_scenario(**blocks), "first", *settings)
 
     return go
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", [name for name in LEARNERS if "gossip" not in name])
 def test_it_is_a_run_that_was_trained_again(name: str, first: Callable[..., Path]) -> None:
     settings = [
         "radio.bandwidth_hz=1e6",
@@ -78,6 +89,15 @@ def test_it_is_a_run_that_was_trained_again(name: str, first: Callable[..., Path
     folder = first(name)
     assert (folder / "answers.parquet").is_file() == (name == "dmml_kd_balance")
     retimed_as(run(folder / "scenario.yaml", "fresh", *settings), folder, *settings)
+
+
+def test_gossip_while_messages_come_in_the_same_rounds(first: Callable[..., Path]) -> None:
+    """Other joules change nothing that is learnt; where a device is slower, others hear it later."""
+    folder = first("dmml, gossip", "costs.flops_per_mac=1e6")
+    joules = "devices.processor.effective_capacitance_f=1e-28"
+    retimed_as(run(folder / "scenario.yaml", "fresh", joules), folder, joules)
+    line = refused(folder, "devices.stragglers={name: given, factors: {0: 9}}")
+    assert "round 2, device" in line and "would combine what device" in line
 
 
 def test_a_battery_for_fewer_iterations_stops_it(first: Callable[..., Path]) -> None:

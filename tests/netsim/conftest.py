@@ -23,6 +23,7 @@ class Log(Observer):
         self.transfers: list[Any] = []
         self.metrics: list[Any] = []
         self.server: list[Any] = []
+        self.edges: list[Any] = []
         self.deaths: list[tuple[int, float]] = []
         self.closed: list[tuple[int, float]] = []
         self.iterations: list[dict[str, int]] = []
@@ -42,6 +43,9 @@ class Log(Observer):
 
     def on_server_round(self, row):
         self.server.append(row)
+
+    def on_edge_round(self, row):
+        self.edges.append(row)
 
     def on_death(self, device, time_s):
         self.deaths.append((device, time_s))

@@ -17,8 +17,8 @@ COMMON = ""
 KNOWN = 64
 """So many mixtures are kept. While everybody is heard there is one of each key."""
 
-Heard = tuple[tuple[int, tuple[int, ...]], ...]
-"""Receivers, each with the senders whose messages arrived."""
+Heard = tuple[tuple[int, tuple[int, ...], tuple[tuple[int, float], ...]], ...]
+"""Receivers, each with the senders whose messages arrived, and factors by which some of these count for less."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Neighbourhood:
         found = self._known.get((key, heard))
         if found is None:
             rows = {
-                k: surviving_weights(self.weights[key][k], k, dict.fromkeys(senders)) for k, senders in heard
+                k: surviving_weights(self.weights[key][k], k, dict.fromkeys(senders), dict(factors))
+                for k, senders, factors in heard
             }
             if len(self._known) >= KNOWN:
                 self._known.clear()

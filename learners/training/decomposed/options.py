@@ -65,7 +65,7 @@ DMML = Entry(
     "learners.algorithms.dmml:DMML",
     DMMLOptions,
     "Decentralized multi-modal learning: train on the task's loss, exchange models with neighbours, mix.",
-    suits=frozenset({"decentralized", "server"}),
+    suits=frozenset({"decentralized", "server", "hierarchical"}),
 )
 
 
@@ -108,7 +108,7 @@ DMML_KD = Entry(
     "learners.algorithms.dmml_kd:DMMLKD",
     DMMLKDOptions,
     "DMML whose features are decomposed and guided by a generator that the devices learn together.",
-    suits=frozenset({"decentralized", "server"}),
+    suits=frozenset({"decentralized", "server", "hierarchical"}),
 )
 
 

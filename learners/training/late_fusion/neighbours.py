@@ -71,17 +71,16 @@ def mix(inputs: Sequence[Mapping[str, Any]]) -> list[Mixed]:
 
     Args:
         inputs: Of each receiver: ``device``, the parts of its ``own`` model, what ``arrived`` by sender as it was
-            trained, and ``neighbours``, the same for all.
+            trained, ``factors`` by which some of that counts for less, and ``neighbours``, the same for all.
     """
     neighbours: Neighbours = inputs[0]["neighbours"]
     devices = [one["device"] for one in inputs]
-    own = [one["own"] for one in inputs]
     heard = [_finite(one["arrived"]) for one in inputs]
     mixed: list[dict[str, Part]] = [{} for _ in inputs]
     for group in neighbours.groups:
         places = [place for place, device in enumerate(devices) if device in group.weights]
         if places:
-            _mix_parts(group, places, devices, own, heard, mixed)
+            _mix_parts(group, places, inputs, heard, mixed)
     left_out = [len(one["arrived"]) - len(states) for one, states in zip(inputs, heard, strict=True)]
     return [
         Mixed(parts, [Metric("dropped", float(count))] if neighbours.drops else [])
@@ -96,8 +95,7 @@ def _finite(arrived: Mapping[int, Trained]) -> dict[int, State]:
 def _mix_parts(
     group: Owners,
     places: Sequence[int],
-    devices: Sequence[int],
-    own: Sequence[State],
+    inputs: Sequence[Mapping[str, Any]],
     heard: Sequence[Mapping[int, State]],
     mixed: Sequence[dict[str, Part]],
 ) -> None:
@@ -107,10 +105,11 @@ def _mix_parts(
     """
     models: dict[tuple[int, int], State] = {}
     rows = []
+    devices, own = [one["device"] for one in inputs], [one["own"] for one in inputs]
     for place in places:
-        device = devices[place]
+        device, factors = devices[place], inputs[place]["factors"]
         row = {}
-        for sender, weight in surviving_weights(group.weights[device], device, heard[place]).items():
+        for sender, weight in surviving_weights(group.weights[device], device, heard[place], factors).items():
             model = own[place] if sender == device else heard[place][sender]
             key = sender, id(model)
             models[key] = model

@@ -12,9 +12,9 @@ from learners.training.options import LAST_BATCH, LastBatch, Optimizer, Optimize
 from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
+from netsim.core.staleness import StalenessOptions
 
 Sign = Literal["clip", "abs", "signed"]
-Staleness = Literal["constant", "polynomial", "hinge"]
 
 
 class FederatedOptions(OptimizerOptions):
@@ -158,7 +158,7 @@ FEDAVG = Entry(
     "learners.algorithms.fedavg:FedAvg",
     FedAvgOptions,
     "Each client trains on its own samples, and what comes of it is averaged (McMahan et al. 2017).",
-    suits=frozenset({"decentralized", "server", "asynchronous"}),
+    suits=frozenset({"decentralized", "server", "asynchronous", "hierarchical"}),
 )
 
 
@@ -172,7 +172,7 @@ FEDPROX = Entry(
     "learners.algorithms.fedprox:FedProx",
     FedProxOptions,
     "FedAvg of clients that minimise their loss plus (μ/2)‖w − w⁰‖², w⁰ being what they received.",
-    suits=frozenset({"decentralized", "server", "asynchronous"}),
+    suits=frozenset({"decentralized", "server", "asynchronous", "hierarchical"}),
 )
 
 
@@ -346,19 +346,13 @@ CGB = Entry(
 )
 
 
-class StalenessOptions(WeighedOptions):
+class LateOptions(WeighedOptions, StalenessOptions):
     """Treatment of models that began with an older version than the server's present one."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
-    staleness: Staleness = Field(
-        default="polynomial", description="how much less a model counts for each version that it is late"
-    )
-    staleness_exponent: float = Field(default=0.5, ge=0, description="a of the polynomial (staleness + 1)^-a")
-    staleness_slope: float = Field(default=10.0, gt=0, description="a of the hinge 1/(a (staleness - b) + 1)")
-    staleness_delay: int = Field(default=4, ge=0, description="b of the hinge: up to b versions cost nothing")
 
 
-class FedAsyncOptions(StalenessOptions):
+class FedAsyncOptions(LateOptions):
     """The block of a ``fedasync`` learner."""
 
     mixing: float = Field(default=0.6, gt=0, le=1, description="weight α of a model that is not stale")
@@ -372,7 +366,7 @@ FEDASYNC = Entry(
 )
 
 
-class FedBuffOptions(StalenessOptions):
+class FedBuffOptions(LateOptions):
     """The block of a ``fedbuff`` learner; how many uploads fill the buffer is for the protocol to say."""
 
     server_learning_rate: float = Field(default=1.0, gt=0, description="step size η_g of the server")

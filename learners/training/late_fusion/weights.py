@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from learners.training.late_fusion.options import Sign, Staleness
+    from learners.training.late_fusion.options import Sign
 
 Key = TypeVar("Key")
 
@@ -205,21 +205,3 @@ def votes(clients: Sequence[Mapping[Key, float]], keys: Sequence[Key]) -> dict[K
     sums = {key: math.fsum(client.get(key, 0.0) for client in clients) for key in keys}
     total = math.fsum(sums.values())
     return {key: value / total for key, value in sums.items()} if total else None
-
-
-def staleness_factor(kind: Staleness, staleness: int, exponent: float, slope: float, delay: int) -> float:
-    """Compute s(t − τ) of FedAsync (Xie et al. 2019, Section 5.2); 1 for a model of the present version.
-
-    Args:
-        kind: ``constant``: 1; ``polynomial``: (t − τ + 1)^−a; ``hinge``: 1 up to b, then 1/(a (t − τ − b) + 1).
-        staleness: t − τ, how many versions the server has made meanwhile.
-        exponent: a of ``polynomial``.
-        slope: a of ``hinge``.
-        delay: b of ``hinge``.
-    """
-    forms: dict[Staleness, Callable[[], float]] = {
-        "constant": lambda: 1.0,
-        "polynomial": lambda: float((staleness + 1) ** -exponent),
-        "hinge": lambda: 1.0 if staleness <= delay else 1 / (slope * (staleness - delay) + 1),
-    }
-    return forms[kind]()

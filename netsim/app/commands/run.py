@@ -104,7 +104,7 @@ def run(
         elif quiet:
             typer.echo(folder)
         else:
-            print_summary(out, ended, folder, simulation.execution, simulation.learner.METRICS)
+            print_summary(out, ended, folder, simulation.execution, simulation.metrics)
             if plan.scenario.devices.count <= SAID and not come():
                 out.print(sentence_of(folder), markup=False, soft_wrap=True)
                 out.print(f"next: python -m netsim report {folder}", markup=False, soft_wrap=True)
@@ -143,7 +143,7 @@ def retime(
         if plots:
             draw_run(done.folder, errors)
         print_changes(out, done.changed, done.summary, done.ended.summary)
-        facts, explained = done.simulation.execution, done.simulation.learner.METRICS
+        facts, explained = done.simulation.execution, done.simulation.metrics
         print_summary(out, done.ended, done.folder, facts, explained)
         if quiet:
             typer.echo(done.folder)

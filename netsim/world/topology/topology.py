@@ -34,7 +34,8 @@ class Link(NamedTuple):
 
     Attributes:
         ends: The two nodes: numbers of devices, the lower first; the edge server is called ``"server"`` and comes
-            last. So a random stream with these names does not depend on the number of devices.
+            last, others after it ``"server 1"`` and so on. So a random stream with these names does not depend on the
+            number of devices.
         distance_m: Distance between them [m].
         positions_m: Position [x, y] of each [m].
     """
@@ -52,7 +53,7 @@ class Topology:
         positions: Positions [m], shape [nodes, 2].
         distance_m: Length of each link [m], by its (lower, higher) number, in ascending order.
         draws: Number of placements drawn for it.
-        server: Number of the edge server, where there is one.
+        server: Number of the edge server, where there is one; of several it is the first.
     """
 
     positions: Positions
@@ -85,7 +86,13 @@ class Topology:
         places = list(map(tuple, self.positions.tolist()))
         lengths_m = zip(self.distance_m, self.distance_m.numbers.tolist(), strict=True)
         for (a, b), length_m in lengths_m:
-            yield Link((a, "server" if b == self.server else b), length_m, (places[a], places[b]))
+            yield Link((a, self._name(b)), length_m, (places[a], places[b]))
+
+    def _name(self, node: int) -> int | str:
+        """Return what ``node`` is called in a :class:`Link`."""
+        if self.server is None or node < self.server:
+            return node
+        return "server" if node == self.server else f"server {node - self.server}"
 
 
 def disconnected_part(count: int, links: Ends, owners: Mapping[str, frozenset[int]]) -> str | None:

@@ -134,7 +134,7 @@ def test_who_mixes_beside_whom_changes_no_bit() -> None:
     inputs = [
         {
             "device": k, "parts": models[k], "before": first[k], "arrived": {n: models[n] for n in heard[k]},
-            "neighbourhood": learner._neighbourhood.value, "epsilon": 1e-8,
+            "factors": {}, "neighbourhood": learner._neighbourhood.value, "epsilon": 1e-8,
         }
         for k in heard
     ]  # fmt: skip

@@ -170,6 +170,7 @@ def mixed(
                 "device": k,
                 "own": {"fusion": mine},
                 "arrived": arrived[k],
+                "factors": {},
                 "neighbours": network,
             }
             for k, mine in own.items()

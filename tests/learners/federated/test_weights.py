@@ -24,9 +24,9 @@ from learners.training.late_fusion.weights import (
     normaliser,
     proximal_normaliser,
     shares,
-    staleness_factor,
     votes,
 )
+from netsim.core.staleness import staleness_factor
 
 positive = st.floats(1e-3, 1e3)
 change = st.floats(-3, 3)
@@ -290,14 +290,18 @@ def test_hgb_is_monotone(found: dict[int, Behaviour], one: Behaviour, gain: floa
 
 
 def test_staleness_by_hand() -> None:
-    """Polynomial with a = 0.5: 4^-0.5 = 0.5 at staleness 3. Hinge with a = 10, b = 4: 1/(10·2 + 1) at staleness 6."""
+    """Polynomial with a = 0.5: 4^-0.5 = 0.5 at staleness 3. Hinge with a = 10, b = 4: 1/(10·2 + 1) at staleness 6.
+
+    Exponential with a = ln 2: a half a round.
+    """
+    assert staleness_factor("exponential", 3, math.log(2), 10.0, 4) == pytest.approx(1 / 8)
     assert staleness_factor("polynomial", 3, 0.5, 10.0, 4) == pytest.approx(0.5)
     assert staleness_factor("hinge", 6, 0.5, 10.0, 4) == pytest.approx(1 / 21)
     assert staleness_factor("hinge", 4, 0.5, 10.0, 4) == 1.0
     assert staleness_factor("constant", 100, 0.5, 10.0, 4) == 1.0
 
 
-@pytest.mark.parametrize("kind", ["constant", "polynomial", "hinge"])
+@pytest.mark.parametrize("kind", ["constant", "polynomial", "exponential", "hinge"])
 @given(st.integers(0, 50), st.floats(0, 2), st.floats(0.1, 20), st.integers(0, 6))
 def test_staleness_costs_nothing_or_something(kind, late, exponent, slope, delay) -> None:  # type: ignore[no-untyped-def]
     assert staleness_factor(kind, 0, exponent, slope, delay) == 1.0

@@ -27,13 +27,26 @@ protocols = st.one_of(
             "max_staleness": st.just(0),
         },
     ),
+    st.fixed_dictionaries(
+        {"name": st.just("asynchronous_gossip")},
+        optional={"peers": st.just(1), "duration_s": st.floats(0.3, 5.0), "staleness": st.just("polynomial")},
+    ),
+    st.fixed_dictionaries(
+        {"name": st.just("hierarchical_rounds"), "edges": st.sampled_from([1, 2])},
+        optional={
+            "edge_rounds": st.just(2),
+            "deadline_s": st.floats(0.3, 5.0),
+            "backhaul": st.just({"rate_bps": 1e6, "latency_s": 0.2, "power_w": 3.0}),
+        },
+    ),
 )
 
 
 @st.composite
 def worlds(draw):
     protocol = draw(protocols)
-    server = protocol["name"] != "decentralized_rounds"
+    gossip = protocol["name"] == "asynchronous_gossip"
+    server = protocol["name"] != "decentralized_rounds" and not gossip
     learner = (
         {"name": "stub", "flops": 4e9, "server_flops": 1e10, "bits": 1e6}
         if server
@@ -41,7 +54,7 @@ def worlds(draw):
             "name": "stub",
             "flops": 4e9,
             "bits": 1e6,
-            "coordinated": draw(st.booleans()),
+            "coordinated": not gossip and draw(st.booleans()),
             "report_bits": 1e4,
         }
     )
@@ -88,10 +101,14 @@ def check(simulation, log, blocks):
     check_transfers(log.transfers)
     for node in simulation.network.nodes:
         own = [row for row in [*log.rounds, *log.outside] if row.device == node.number]
-        is_server = node.number == COUNT
-        own += log.server if is_server else []
+        is_server = node.number >= COUNT
+        own += log.server if node.number == COUNT else []
+        own += [row for row in log.edges if row.server == node.number]
         own.sort(key=lambda row: (row.start_s, row.end_s))
         powers = blocks["server" if is_server else "devices"]
+        cloud = simulation.network.cloud
+        if cloud and node is cloud.node:
+            powers = {"idle_power_w": 0.0, "rx_power_w": 0.0}
         sent = [row for row in log.transfers if row.sender == node.number]
         capacity_j = node.battery.capacity_j
         check_times(own, end_s)

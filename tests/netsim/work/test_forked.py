@@ -70,7 +70,7 @@ class Gossip(Learner):
         talk: int = 1
 
     METRICS: ClassVar = {"trained": "", "combined": "", "evaluated": ""}
-    SUITS = frozenset({"decentralized", "server", "asynchronous"})
+    SUITS = frozenset({"decentralized", "server", "asynchronous", "hierarchical"})
 
     def __init__(self, setup):
         super().__init__(setup)
@@ -103,6 +103,9 @@ class Gossip(Learner):
     def aggregate(self, work, node, round, state, arrived):
         done = work.together(combined, {"value": state, "arrived": dict(arrived)}, round)
         return Step(done["state"], done["state"], done["metrics"])
+
+    def merge(self, work, node, round, state, arrived, devices):
+        return self.aggregate(work, node, round, state, {**arrived, 1000: sum(map(sum, devices.values()))})
 
     def evaluate(self, work, node, round, state):
         found = work.do(same, {"value": state}, round)
@@ -156,7 +159,8 @@ def copies():
 
 
 def told(log):
-    return log.rounds, log.transfers, log.metrics, log.deaths, log.closed, log.server
+    rows = log.rounds, log.transfers, log.metrics, log.deaths, log.closed, log.server, log.edges
+    return [[*map(repr, table)] for table in rows]  # what is not a number is like itself
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -100,6 +100,14 @@ WORLDS: dict[str, dict] = {
         },
         "learner": {"name": "test_protocols_of_ones_own:Late"},
     },
+    "gossip without waiting": {
+        "devices": {"count": 3, "stragglers": {"name": "lognormal", "sigma": 1.0}},
+        "protocol": {"name": "asynchronous_gossip", "peers": 1, "duration_s": 3.0},
+    },
+    "a hierarchy": {
+        "devices": {"count": 3, "stragglers": {"name": "lognormal", "sigma": 1.0}},
+        "protocol": {"name": "hierarchical_rounds", "edge_rounds": 2, "backhaul": {"rate_bps": 1e6}},
+    },
     "acknowledgements": {
         "protocol": {"name": "decentralized_rounds", "deadline_s": 1.2},
         "radio": {"acknowledgement_bits": 1e5},
