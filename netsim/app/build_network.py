@@ -9,7 +9,6 @@ import simpy
 
 from netsim.app.air import End, air_of, rate_of
 from netsim.app.path_losses import losses_db
-from netsim.core.options import NoOptions
 from netsim.events import Observer
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
@@ -19,6 +18,7 @@ from netsim.world.edge_server import EdgeServer
 from netsim.world.network import Network
 from netsim.world.radio import Radio
 from netsim.world.radio.access import Access, Shared, Uplink
+from netsim.world.radio.half_duplex import HalfDuplex
 from netsim.world.topology.star import draw_star
 from netsim.world.topology.topology import Topology, draw_topology
 
@@ -52,6 +52,8 @@ def build_network(
         )
 
     access, ends = parts["radio.access"].make(env), scenario.devices
+    if scenario.radio.half_duplex:
+        access = HalfDuplex(access)
     radio = radio_of("radio.path_loss", access, scenario.radio.bandwidth_hz, ends, ends)
     server = _server(plan, env, radio_of) if parts["protocol"].cls.needs_server else None
     return Network(env, devices, topology, radio, stragglers, server)
@@ -102,7 +104,12 @@ def _server(
     """Make the edge server, with radios that ``radio_of`` makes of path loss, access, bandwidth and both ends."""
     scenario, options = plan.scenario, plan.scenario.server
     uplink, downlink, devices = options.uplink, options.downlink, scenario.devices
-    division = Uplink(env, uplink.division == "redivided")
+    division, together = (
+        plan.parts[key].make(env) if key in plan.parts else None
+        for key in ("server.uplink.access", "server.downlink.access")
+    )
+    division = division or Uplink(env, uplink.division == "redivided")
+    together = together or Shared(Shared.Options(), env)
     return EdgeServer(
         node=Device(
             env,
@@ -115,9 +122,7 @@ def _server(
         ),
         uplink=radio_of("server.uplink.path_loss", division, uplink.bandwidth_hz, devices, options),
         division=division,
-        downlink=radio_of(
-            "server.downlink.path_loss", Shared(NoOptions(), env), downlink.bandwidth_hz, options, devices
-        ),
+        downlink=radio_of("server.downlink.path_loss", together, downlink.bandwidth_hz, options, devices),
         broadcasts=downlink.mode == "broadcast",
         selection=plan.parts["server.selection"].make(scenario.seed),
     )
