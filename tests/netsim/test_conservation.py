@@ -101,6 +101,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
             "channel": {"name": "rayleigh", "coherence_time_s": draw(st.sampled_from([None, 0.2]))},
             # With one in 32 to be heard above each interferer, some would wait for ever.
             "outage_snr_db": draw(st.sampled_from([None, 0.0 if reuses else 15.0])),
+            "rate": draw(st.sampled_from(["shannon", "mcs"])),
             "acknowledgement_bits": draw(st.sampled_from([0.0, 1e4])),
             "access": access if among else "dedicated",
             "half_duplex": draw(st.booleans()),
