@@ -62,3 +62,37 @@ def check_transfers(transfers: Iterable[Any]) -> None:
         assert (row.outcome == "delivered") == (row.sent_bits == row.size_bits), row
         assert row.end_s >= row.start_s and row.energy_j >= 0 and getattr(row, "lost_bits", 0.0) >= 0, row
         assert 0 <= row.airtime_s <= (row.end_s - row.start_s) * (1 + 1e-9) + 1e-12, row
+
+
+def check_books(simulation: Any, log: Any, blocks: Any) -> None:
+    """Every second and every joule of every node is in one row, and its battery holds the rest.
+
+    Args:
+        simulation: A finished simulation.
+        log: All rows of it.
+        blocks: Its scenario, with the powers of devices and server.
+    """
+    end_s = simulation.network.env.now
+    check_transfers(log.transfers)
+    for node in simulation.network.nodes:
+        own = [row for row in [*log.rounds, *log.outside] if row.device == node.number]
+        is_server = node.number >= len(simulation.network.devices)
+        own += log.server if node.number == len(simulation.network.devices) else []
+        own += [row for row in log.edges if row.server == node.number]
+        own.sort(key=lambda row: (row.start_s, row.end_s))
+        powers = blocks["server" if is_server else "devices"]
+        if simulation.network.cloud and node is simulation.network.cloud.node:
+            powers = {"idle_power_w": 0.0, "rx_power_w": 0.0}
+        sent = [row for row in log.transfers if row.sender == node.number]
+        capacity_j = node.battery.capacity_j
+        check_times(own, end_s)
+        check_joules(own, sent, capacity_j)
+        for name, power in (("idle", "idle_power_w"), ("receiving", "rx_power_w")):
+            joules, seconds = (sum(getattr(row, f"{name}_{unit}") for row in own) for unit in "js")
+            assert joules == pytest.approx(powers[power] * seconds, rel=1e-6, abs=1e-9)
+        recorded_j = sum(getattr(row, name) for row in own for name in JOULES)
+        assert recorded_j == pytest.approx(sum(node.battery.spent_j.values()), rel=1e-9, abs=1e-12)
+        if math.isfinite(capacity_j):
+            assert capacity_j == pytest.approx(recorded_j + node.battery.remaining_j, rel=1e-9)
+        died = [time_s for number, time_s in log.deaths if number == node.number]
+        assert [row.outcome == "died" for row in own if row.outcome == "died"] == [True] * len(died)

@@ -122,12 +122,15 @@ def test_the_readmes_learner_stacks_as_the_guide_to_speed_says(tmp_path):
     keeps_its_contract(tmp_path, "gossip.yaml")
 
 
-def test_the_path_loss_of_the_physics_page_runs_as_it_stands(tmp_path):
-    (code,) = blocks("docs/physics.md", "python")
+def test_path_loss_and_scheduler_of_the_physics_page_run_as_they_stand(tmp_path):
+    scheduler, code = blocks("docs/physics.md", "python")
     (scenario,) = blocks("docs/physics.md", "yaml")
     (tmp_path / "shadowing.py").write_text(code)
+    (tmp_path / "oldest.py").write_text(scheduler)
+    own = "radio.access={name: ofdma, scheduler: 'oldest:Oldest'}"
     (tmp_path / "shadowed.yaml").write_text(scenario)
-    netsim("netsim", "run", "shadowed.yaml", "--quiet", "--no-plots", "--run-id", "a", cwd=tmp_path)
+    words = ("shadowed.yaml", "--set", own, "--quiet", "--no-plots", "--run-id", "a")
+    netsim("netsim", "run", *words, cwd=tmp_path)
     import pandas as pd
 
     links = pd.read_parquet(tmp_path / "runs" / "shadowed" / "a" / "links.parquet")

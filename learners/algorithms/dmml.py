@@ -15,10 +15,9 @@ from learners.training.decomposed.mixture import Neighbourhood
 from learners.training.decomposed.model import SharedModel
 from learners.training.decomposed.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
 from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPlan
-from learners.training.decomposed.server import averaged, received
+from learners.training.decomposed.server import amounts_by_part, averaged, merged, received
 from learners.training.decomposed.tasks import Tasks
 from learners.training.evaluation import judge_of, with_judged
-from learners.training.merging import amounts_by_part, merged
 from learners.training.optimizers import Rule
 from learners.training.task import Task, complete_share, load_task
 from netsim.learner import Cost, Learner, Message, Setup, Step

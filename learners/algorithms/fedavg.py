@@ -338,8 +338,9 @@ class FedAvg(Learner):
 
         The optimizer of an edge server begins anew from there.
         """
-        models = {e: model.parts for e, model in arrived.items()}
-        inputs = {"own": state.parts, "arrived": models, "amounts": self._federation.amounts_of(devices)}
+        federation, models = self._federation, {e: model.parts for e, model in arrived.items()}
+        amounts = averaging.amounts_by_part(devices, federation.amounts, federation.held)
+        inputs = {"own": state.parts, "arrived": models, "amounts": amounts}
         return Step(Model(round, work.together(averaging.merged, inputs, round), state.head_weights))
 
     def _modalities_of(self, node: int) -> tuple[str, ...]:

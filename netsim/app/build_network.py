@@ -18,6 +18,7 @@ from netsim.world.devices import Device, Processor
 from netsim.world.network import Network
 from netsim.world.radio import Radio
 from netsim.world.radio.access import Access
+from netsim.world.radio.half_duplex import HalfDuplex
 from netsim.world.topology.star import draw_star
 from netsim.world.topology.topology import Topology, draw_topology
 
@@ -51,6 +52,8 @@ def build_network(
         return Radio(env, air, channel, access, losses(path_loss_key), observer.on_transfers)
 
     access, ends = parts["radio.access"].make(env), scenario.devices
+    if scenario.radio.half_duplex:
+        access = HalfDuplex(access)
     radio = radio_of("radio.path_loss", access, scenario.radio.bandwidth_hz, ends, ends)
     servers, cloud = build_servers(plan, env, topology, radio_of, observer)
     return Network(env, devices, topology, radio, stragglers, servers, cloud)

@@ -54,7 +54,12 @@ def _server(plan: Plan, env: simpy.Environment, number: int, radio_of: RadioOf) 
     uplink, downlink, devices = options.uplink, options.downlink, scenario.devices
     first = number == devices.count
     seed = scenario.seed if first else derive_seed(scenario.seed, "server", number)
-    division = Uplink(env, uplink.division == "redivided")
+    division, together = (
+        plan.parts[key].make(env) if key in plan.parts else None
+        for key in ("server.uplink.access", "server.downlink.access")
+    )
+    division = division or Uplink(env, uplink.division == "redivided")
+    together = together or Shared(NoOptions(), env)
     return EdgeServer(
         node=Device(
             env,
@@ -67,9 +72,7 @@ def _server(plan: Plan, env: simpy.Environment, number: int, radio_of: RadioOf) 
         ),
         uplink=radio_of("server.uplink.path_loss", division, uplink.bandwidth_hz, devices, options),
         division=division,
-        downlink=radio_of(
-            "server.downlink.path_loss", Shared(NoOptions(), env), downlink.bandwidth_hz, options, devices
-        ),
+        downlink=radio_of("server.downlink.path_loss", together, downlink.bandwidth_hz, options, devices),
         broadcasts=downlink.mode == "broadcast",
         selection=plan.parts["server.selection"].make(seed),
     )

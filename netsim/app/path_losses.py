@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -10,25 +11,31 @@ from netsim.core.errors import ScenarioError
 from netsim.core.pairs import Pairs
 from netsim.scenario.loading import Plan
 from netsim.world.radio.units import LARGEST_DB
-from netsim.world.topology.topology import Topology
+from netsim.world.topology.topology import Link, Topology
 
 
 def losses_db(plan: Plan, key: str, topology: Topology) -> Pairs:
-    """Compute the path loss of each link [dB] with the component that ``key`` names.
+    """Compute the path loss of each link [dB] with the component that ``key`` names; of other pairs, when asked for.
 
     Raises:
         ScenarioError: One of them is no loss, or a link is outside what the component is valid for.
     """
     part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
-    path_loss, links = part.make(plan.scenario.seed), list(topology.links())
-    try:
-        found_db = path_loss.losses_db(links, carrier_hz)
-    except ScenarioError as error:
-        raise ScenarioError(f"{plan.file}: {key}: {error}") from error
-    for link, found in zip(links, found_db, strict=True):
-        if not isinstance(found, (float, Real)) or not float(found) >= -LARGEST_DB:
-            raise ScenarioError(
-                f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
-                f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
-            )
-    return Pairs(topology.distance_m.ends, np.array(found_db, dtype=float))
+    path_loss = part.make(plan.scenario.seed)
+
+    def of(links: Sequence[Link]) -> Sequence[float]:
+        try:
+            found_db: Sequence[float] = path_loss.losses_db(links, carrier_hz)
+        except ScenarioError as error:
+            raise ScenarioError(f"{plan.file}: {key}: {error}") from error
+        for link, found in zip(links, found_db, strict=True):
+            if not isinstance(found, (float, Real)) or not float(found) >= -LARGEST_DB:
+                raise ScenarioError(
+                    f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - "
+                    f"{link.ends[1]} of {link.distance_m:g} m; loss_db must return decibels, inf where nothing gets "
+                    "through"
+                )
+        return found_db
+
+    found_db = np.array(of(list(topology.links())), dtype=float)
+    return Pairs(topology.distance_m.ends, found_db, lambda pair: float(of([topology.pair(*pair)])[0]))

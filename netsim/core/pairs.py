@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -10,16 +10,20 @@ from netsim.core.arrays import Floats, Whole
 
 
 class Pairs(Mapping[tuple[int, int], float]):
-    """A mapping from pairs of nodes to numbers, for very many pairs; a pair that is not there is a KeyError.
+    """A mapping from pairs of nodes to numbers, for very many pairs.
 
     Attributes:
         ends: The pairs [pairs, 2], in ascending order.
         numbers: The number of each [pairs].
+        other: Computes the number of a pair that is not among them; None: such a pair is a KeyError.
     """
 
-    def __init__(self, ends: Whole, numbers: Floats) -> None:
+    def __init__(
+        self, ends: Whole, numbers: Floats, other: Callable[[tuple[int, int]], float] | None = None
+    ) -> None:
         self.ends = ends
         self.numbers = numbers
+        self.other = other
         self._nodes = int(ends.max(initial=0)) + 1
         self._codes = ends[:, 0] * self._nodes + ends[:, 1]
 
@@ -31,7 +35,9 @@ class Pairs(Mapping[tuple[int, int], float]):
         a, b = pair
         place = int(np.searchsorted(self._codes, a * self._nodes + b))
         if place == len(self) or self.ends[place].tolist() != [a, b]:
-            raise KeyError(pair)
+            if self.other is None:
+                raise KeyError(pair)
+            return self.other(pair)
         return float(self.numbers[place])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

@@ -62,7 +62,7 @@ class Star:
         server = self.server
         return not (
             server.downlink.hopeless(server.node, device.number)
-            or server.uplink.hopeless(device, server.number, at_once)
+            or server.uplink.hopeless(device, server.number, server.division.densest(at_once))
         )
 
     def send_down(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -150,6 +150,11 @@ class RadioOptions(Options):
     channel: Named = Field(_component("rayleigh"), description="small-scale fading")
     rate: Named = Field(_component("shannon"), description="rate of a transfer, and what is lost on the way")
     access: Named = Field(_component("dedicated"), description="how bandwidth is divided among transfers")
+    half_duplex: bool = Field(
+        False,
+        description="whether a device that sends cannot receive at the same time, so that transfers wait; an edge "
+        "server's uplink and downlink have radios of their own",
+    )
 
 
 class UplinkOptions(Options):
@@ -160,6 +165,9 @@ class UplinkOptions(Options):
         "redivided",
         description="how FDM divides it: anew among running uploads whenever one starts or ends, or into one equal "
         "part for each participant of the round",
+    )
+    access: Named | None = Field(
+        None, description="how bandwidth is divided among uploads instead; null: by FDM, as `division` says"
     )
     path_loss: Named = Field(_component("free_space"), description="loss without fading")
 
@@ -172,6 +180,19 @@ class DownlinkOptions(Options):
         "broadcast",
         description="one transmission to all at the rate of the worst link, or one to each, which share band and power",
     )
+    access: Named | None = Field(
+        None,
+        description="how bandwidth is divided among downloads with mode `unicast`; null: equally, and power too",
+    )
+
+    @model_validator(mode="after")
+    def _access_is_for_unicast(self) -> Self:
+        if self.access is not None and self.mode == "broadcast":
+            raise ValueError(
+                "access: a broadcast is one transmission, which shares with nobody; use mode: unicast"
+            )
+        return self
+
     path_loss: Named = Field(_component("free_space"), description="loss without fading")
 
 
@@ -394,7 +415,9 @@ COMPONENTS: dict[tuple[str, ...], str] = {
     ("protocol",): "protocols",
     ("server", "selection"): "selections",
     ("server", "uplink", "path_loss"): "path_losses",
+    ("server", "uplink", "access"): "accesses",
     ("server", "downlink", "path_loss"): "path_losses",
+    ("server", "downlink", "access"): "accesses",
     ("data",): "datasets",
     ("partition",): "partitions",
     ("learner",): "learners",

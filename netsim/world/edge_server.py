@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netsim.world.devices.device import Device
-from netsim.world.radio.access import Uplink
+from netsim.world.radio.access import Access
 from netsim.world.radio.radio import Radio
 from netsim.world.selection import Selection
 
@@ -25,7 +25,7 @@ class EdgeServer:
 
     node: Device
     uplink: Radio
-    division: Uplink
+    division: Access
     downlink: Radio
     broadcasts: bool
     selection: Selection

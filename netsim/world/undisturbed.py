@@ -18,7 +18,7 @@ from netsim.events import TransferBatch
 from netsim.world.devices.device import Device
 from netsim.world.devices.unlimited import UnlimitedMeter
 from netsim.world.edge_server import EdgeServer
-from netsim.world.radio.access import Band
+from netsim.world.radio.access import Band, Uplink
 from netsim.world.radio.air import Air
 from netsim.world.radio.sharing import Sharing
 from netsim.world.radio.units import powers_to_db
@@ -86,6 +86,7 @@ class StarLinks:
         radios = (self.server.downlink, self.server.uplink)
         return (
             self.server.broadcasts
+            and isinstance(self.server.division, Uplink)
             and len(self.meters) == len(self.devices)
             and all(
                 radio.channel.steady

@@ -83,6 +83,8 @@ DYING = {"devices": {"count": 3, "battery": {"capacity_j": 0.45}}, "rounds": 4}
 CHANGES: dict[str, tuple[Tree, list[str]]] = {
     "bandwidth": ({}, ["radio.bandwidth_hz=1e6"]),
     "fading, access": ({}, ["radio.channel={name: rayleigh, coherence_time_s: 0.05}", "radio.access=shared"]),
+    "turns, half duplex": ({}, ["radio.access=tdma", "radio.half_duplex=true"]),
+    "interference": ({}, ["radio.access={name: reuse, channels: 2}"]),
     "stragglers": ({}, ["devices.stragglers={name: exponential, mean: 2.0}"]),
     "distances": ({}, ["topology.placement.positions_m=[[0, 0], [10, 0], [0, 30]]"]),
     "batteries of which some run empty all the same": (DYING, ["devices.battery.capacity_j=0.46"]),
@@ -93,6 +95,7 @@ CHANGES: dict[str, tuple[Tree, list[str]]] = {
     ),
     "server": (SERVER, ["server.position_m=[10, 10]", "server.processor.frequency_hz=1e6"]),
     "asynchronous server": ({"protocol": "asynchronous_server"}, ["server.uplink.bandwidth_hz=1e5"]),
+    "contention": ({"protocol": "asynchronous_server"}, ["server.uplink.access=csma"]),
 }
 
 

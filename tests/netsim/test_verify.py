@@ -16,6 +16,9 @@ BATTERIES = {"devices": {"count": 3, "battery": {"capacity_j": 0.4}}, "rounds": 
 WORLDS = {
     "arrays": {},
     "events": {"radio": {"access": "shared"}},
+    "turns": {"radio": {"access": "tdma", "half_duplex": True}, **BATTERIES},
+    "contention": {"radio": {"access": "csma"}},
+    "interference": {"radio": {"access": "reuse", "outage_snr_db": 0.0}},
     "batteries": BATTERIES,
     "batteries and a server": {**BATTERIES, "protocol": "server_rounds"},
     "deadline": {"protocol": {"name": "decentralized_rounds", "deadline_s": 0.3}, "rounds": 5},

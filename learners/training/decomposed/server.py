@@ -9,6 +9,8 @@ import torch
 
 from learners.networks.state import Part, Row, State, gather, modality_parts
 from learners.training.decomposed.metrics import VARIATIONS
+from learners.training.merging import amounts_by_part as amounts_by_part
+from learners.training.merging import merged as merged
 from learners.training.mixing import Mixing
 from netsim.learner import Metric
 

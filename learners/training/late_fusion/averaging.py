@@ -10,7 +10,7 @@ from learners.networks.state import Part, Row
 from learners.training.late_fusion.aggregate import Rule, aggregate, averaging
 from learners.training.late_fusion.server_optimizers import NONE, ServerOptimizerChoice
 from learners.training.late_fusion.weights import shares
-from learners.training.merging import merged
+from learners.training.merging import amounts_by_part, merged
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from learners.training.late_fusion.options import FederatedOptions
     from learners.training.late_fusion.server_optimizers import Memory, ServerOptimizer
 
-__all__ = ["Averaging", "Combined", "PerStep", "combine", "merged"]
+__all__ = ["Averaging", "Combined", "PerStep", "amounts_by_part", "combine", "merged"]
 
 
 class Combined(NamedTuple):

@@ -16,7 +16,6 @@ from learners.training.evaluation import judge_of
 from learners.training.late_fusion.costs import fusion_costs, kept_bytes
 from learners.training.late_fusion.local_layers import local_columns, with_own
 from learners.training.late_fusion.samples import Client, Samples, hold_out
-from learners.training.merging import amounts_by_part
 from learners.training.task import Task, load_task
 from netsim.core.streams import derive_seed, stream
 from netsim.learner import Cost, Setup
@@ -132,10 +131,10 @@ class Federation:
         by_samples = self.options.aggregation_weights != "uniform"
         return {k: float(len(client.train)) if by_samples else 1.0 for k, client in self.clients.items()}
 
-    def amounts_of(self, devices: Mapping[int, Sequence[int]]) -> dict[int, dict[str, float]]:
-        """Return how much the data of each edge server's ``devices`` counts, by edge server and part."""
-        held = {k: self.architecture.parts(client.modalities) for k, client in self.clients.items()}
-        return amounts_by_part(devices, self.amounts, held)
+    @property
+    def held(self) -> dict[int, Sequence[str]]:
+        """Return the names of the parts of the model that each client holds."""
+        return {k: self.architecture.parts(client.modalities) for k, client in self.clients.items()}
 
     def restricted(self, modalities: tuple[str, ...]) -> Shared:
         """Return the network of a device that owns ``modalities`` only, the same object each time."""

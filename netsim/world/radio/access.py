@@ -1,19 +1,68 @@
-"""Division of bandwidth among transfers: frequency-division multiplexing."""
+"""Division of bandwidth among transfers: what every access method is, and frequency-division multiplexing."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import simpy
 
 from netsim.core.options import NoOptions, Options
+from netsim.world.devices.device import Device
+from netsim.world.radio.air import Air
 
 
-class Band:
-    """A band that running transfers share equally.
+class Traffic(NamedTuple):
+    """A transmission: its sender, the number of its receiver, and the sender's round."""
+
+    sender: Device
+    receiver: int
+    round: int
+
+
+class Grant(NamedTuple):
+    """The part of a band that a transfer may use at a moment.
+
+    Attributes:
+        share: The part of the band; zero: it waits, neither sending nor heard.
+        power: The part of the sender's transmit power while it is on the air.
+        density: Power density, and so SNR, relative to all power over the whole band.
+        duty: The part of the time in which it is on the air.
+        interferers: One transmission of each other sender that is on the air in the same band.
+    """
+
+    share: float = 0.0
+    power: float = 1.0
+    density: float = 1.0
+    duty: float = 1.0
+    interferers: tuple[Traffic, ...] = ()
+
+
+class Seat(ABC):
+    """The place of a transfer in a band.
+
+    Attributes:
+        shared: Whether its grant can change.
+        changed: Event that fires, and is replaced, whenever the grant changes.
+    """
+
+    shared: bool
+    changed: simpy.Event
+
+    @property
+    @abstractmethod
+    def grant(self) -> Grant:
+        """Return what the transfer may use now."""
+
+    @abstractmethod
+    def hear(self, snr: float) -> None:
+        """Learn the SNR of the transfer's link now, with all power spread over the whole band."""
+
+
+class Band(Seat):
+    """A band that running transfers share equally, each in the same seat.
 
     Bandwidth and transmit power are divided alike, so the power density and the SNR stay the same, and a transmitter
     never radiates more than its power.
@@ -48,13 +97,21 @@ class Band:
         """Return the power density of a transfer, and so its SNR, relative to all power over the whole band."""
         return 1.0
 
+    @property
+    def grant(self) -> Grant:
+        """Return what each running transfer may use."""
+        return Grant(self.share, self.power, self.density)
+
+    def hear(self, snr: float) -> None:
+        """Do nothing: parts are equal, whatever the SNR."""
+
     @contextmanager
-    def join(self) -> Generator[None]:
-        """Join the band while the block runs."""
+    def join(self, traffic: Traffic | None = None) -> Generator[Seat]:
+        """Join the band with ``traffic`` while the block runs."""
         self.transfers += 1
         self._tell()
         try:
-            yield
+            yield self
         finally:
             self.transfers -= 1
             self._tell()
@@ -106,19 +163,37 @@ class Access(ABC):
         dedicated: Whether every transfer has a band of its own, so that transfers do not affect each other.
         by_sender: Whether transfers of different senders do not affect each other; those of one sender have a band
             each, or divide a band and the sender's power equally.
+        air: What the links have in common; see :meth:`use`.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     dedicated: ClassVar[bool] = False
     by_sender: ClassVar[bool] = False
+    air: Air
 
     def __init__(self, options: Any, env: simpy.Environment) -> None:
         self.options = options
         self.env = env
 
+    def use(self, air: Air) -> None:
+        """Learn what the links of the radio that uses this have in common."""
+        self.air = air
+
     @abstractmethod
     def band(self, sender: int, receiver: int) -> Band:
         """Return the band of a transfer from ``sender`` to ``receiver`` that begins now."""
+
+    @contextmanager
+    def radios(self, sender: int, receiver: int) -> Generator[simpy.Event | None]:
+        """Keep both ends' radios for a transfer while the block runs; yield when that can be: None for at once."""
+        yield None
+
+    def divide(self, senders: int) -> None:  # noqa: B027 (a hook)
+        """Note that a round of so many ``senders`` begins."""
+
+    def densest(self, senders: int) -> float:
+        """Return the highest :attr:`Grant.density` of a transfer while at most ``senders`` send."""
+        return 1.0
 
 
 class Dedicated(Access):
@@ -161,6 +236,10 @@ class Uplink(Access):
         """Divide the band equally among ``senders`` senders of the round that begins."""
         if not self._redivided:
             self._band = UplinkBand(self.env, max(senders, 1))
+
+    def densest(self, senders: int) -> float:
+        """Return the number of senders: the power is concentrated in one of so many parts."""
+        return float(senders)
 
     def band(self, sender: int, receiver: int) -> Band:
         """Return the receiver's band."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from netsim.core.pairs import Pairs
 from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.devices.unlimited import receive_all
-from netsim.world.radio.access import Access, Band
+from netsim.world.radio.access import Access, Band, Traffic
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.in_order import InOrder
@@ -55,10 +56,13 @@ class Radio:
         self.air = air
         self.channel = channel
         self.access = access
+        access.use(air)
         self.path_loss_db = path_loss_db
         self._path_power: dict[tuple[int, int], float] = {}
         self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
+        # Of interferers: round, time until which the power gain holds [s], and that gain, by sender and receiver.
+        self._across: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
         self.ended = InOrder(env, on_transfers)
 
@@ -284,9 +288,15 @@ class Radio:
         left_bits, airtime_s, outcome = size_bits, 0.0, "delivered"
         blocks = air.rate.blocks(size_bits, 1, kind, *link, round) if size_bits > 0 else None
         first_gain, first_snr = math.nan, math.nan
-        band = self.access.band(*link)
+        energy_j = 0.0
         endings = [*sender.endings(stop), *receiver.endings(None)]
-        with band.join(), receiver.listening():
+        with ExitStack() as held, ExitStack() as ears:
+            if size_bits > 0 and (free := held.enter_context(self.access.radios(*link))) is not None:
+                yield first_of(free, *endings)
+                outcome = _reason_to_stop(sender, receiver, stop) or outcome
+            band = self.access.band(*link)
+            seat = held.enter_context(band.join(Traffic(sender, receiver.number, round)))
+            ears.enter_context(receiver.listening())
             draw = sender.meter.start("sending", 0.0)
             duration_s: float | None = None
             if size_bits > 0 and (shared := self._shared_by_many(sender, receiver, round, band)):
@@ -302,27 +312,41 @@ class Radio:
                     outcome = _reason_to_stop(sender, receiver, stop) or outcome
             while left_bits > 0 and outcome == "delivered":
                 ratio, gain, until_s = self.look(sender, receiver.number, round)
-                ratio *= band.density
+                seat.hear(ratio)
+                grant = seat.grant
+                if not grant.share:  # it waits for its turn, and the radios are free for other things
+                    energy_j += sender.meter.stop(draw, duration_s)
+                    ears.close()
+                    yield first_of(seat.changed, *endings)
+                    ears.enter_context(receiver.listening())
+                    draw, duration_s = sender.meter.start("sending", 0.0), None
+                    outcome = _reason_to_stop(sender, receiver, stop) or outcome
+                    continue
+                ratio *= grant.density
+                on_air = ratio > 0 and ratio >= air.outage_snr
+                given_up = not on_air and (
+                    math.isinf(until_s) or self.hopeless(sender, receiver.number, grant.density)
+                )
+                if grant.interferers:
+                    ratio, until_s = self._disturbed(grant.interferers, receiver.number, ratio, until_s)
+                    given_up = given_up or (ratio < air.outage_snr and math.isinf(until_s))
                 if math.isnan(first_gain):
                     first_gain, first_snr = gain, ratio
-                on_air = ratio > 0 and ratio >= air.outage_snr
-                if not on_air and (
-                    math.isinf(until_s) or self.hopeless(sender, receiver.number, band.density)
-                ):
+                if given_up:
                     outcome, duration_s = "outage", None
                     break
-                share = band.share
-                rate_bps = air.rate.rate_bps(air.bandwidth_hz * share, ratio) if on_air else 0.0
-                power_w = sender.tx_power_w * band.power if on_air else 0.0
+                heard = on_air and ratio >= air.outage_snr
+                rate_bps = air.rate.rate_bps(air.bandwidth_hz * grant.share, ratio) if heard else 0.0
+                power_w = sender.tx_power_w * grant.power * grant.duty if on_air else 0.0
                 since_s, hold_s = env.now, until_s - env.now
-                need_s = left_bits / rate_bps if on_air else math.inf
+                need_s = left_bits / rate_bps if heard else math.inf
                 piece_s = min(need_s, hold_s)
                 sender.meter.change(draw, power_w, piece_s if need_s <= hold_s else math.inf)
                 piece = env.timeout(piece_s)
-                yield first_of(piece, *endings, *([band.changed] if band.shared else []))
+                yield first_of(piece, *endings, *([seat.changed] if seat.shared else []))
                 duration_s = piece_s if piece.processed else None
                 spent_s = piece_s if piece.processed else env.now - since_s
-                airtime_s += spent_s if on_air else 0.0
+                airtime_s += spent_s * grant.duty if on_air else 0.0
                 # After the last bit zero bits are left; a subtraction may leave a remainder that is too small
                 # to move the clock.
                 left_bits = (
@@ -333,7 +357,7 @@ class Radio:
                 if left_bits > 0 and (reason := _reason_to_stop(sender, receiver, stop)):
                     outcome = reason
                     break
-            energy_j = sender.meter.stop(draw, duration_s)
+            energy_j += sender.meter.stop(draw, duration_s)
         sent_bits = size_bits - left_bits if blocks is None else blocks.arrived_bits()
         if outcome == "delivered" and sent_bits < size_bits:
             outcome = "lost"
@@ -384,6 +408,21 @@ class Radio:
         self._heard.setdefault(sender.number, {})[receiver] = power_gain
         gain = math.sqrt(power_gain)
         return snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz), gain, until_s
+
+    def _disturbed(
+        self, interferers: Sequence[Traffic], receiver: int, snr_alone: float, until_s: float
+    ) -> tuple[float, float]:
+        """Return the SINR of a link whose ``receiver`` hears ``interferers``, and how long that holds [s]."""
+        heard_w, air, now_s = 0.0, self.air, self.env.now
+        for sender, _, round in interferers:
+            across = (sender.number, receiver)
+            known = self._across.get(across)
+            if known is None or known[0] != round or now_s >= known[1]:
+                faded, hold_s = self.channel.power(*across, round, now_s)
+                known = self._across[across] = round, hold_s, self._mean_power(*across) * faded
+            heard_w += sender.tx_power_w * known[2]
+            until_s = min(until_s, known[1])
+        return snr_alone / (1 + heard_w / (air.bandwidth_hz * air.noise_w_per_hz)), until_s
 
     def steady_links(self, senders: Whole, receivers: Whole, tx_power_w: Floats) -> SteadyLinks:
         """Return the links from each of ``senders``, whose powers are given [W], to each of ``receivers``."""

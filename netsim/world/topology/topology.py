@@ -94,6 +94,12 @@ class Topology:
             return node
         return "server" if node == self.server else f"server {node - self.server}"
 
+    def pair(self, a: int, b: int) -> Link:
+        """Return nodes ``a`` < ``b`` and what is between them, as if they were linked."""
+        places = self.positions[a].tolist(), self.positions[b].tolist()
+        length_m = float(distance_m(self.positions, np.array([[a, b]]))[0])
+        return Link((a, "server" if b == self.server else b), length_m, (tuple(places[0]), tuple(places[1])))
+
 
 def disconnected_part(count: int, links: Ends, owners: Mapping[str, frozenset[int]]) -> str | None:
     """Return what ``links`` leave unconnected: ``"the graph"`` or the sub-graph of a modality; None if nothing."""

@@ -214,6 +214,8 @@ def test_rows_come_in_the_order_of_events(simulate):
         ({"protocol": {"name": "decentralized_rounds", "deadline_s": 9.0}}, False),
         ({"devices": {"count": 3, "overrides": [{"devices": [1], "battery": {"capacity_j": 1e9}}]}}, False),
         ({"radio": {"access": "shared"}}, False),
+        ({"radio": {"access": {"name": "tdma", "per": "device"}}}, False),
+        ({"radio": {"half_duplex": True}}, False),
         ({"radio": {"channel": {"name": "rayleigh", "coherence_time_s": 1.0}}}, False),
         ({"radio": {"channel": "none", "rate": {"name": "shannon", "gap_db": 3, "cap_bps_per_hz": 5}}}, True),
         ({"radio": {"channel": "rician"}}, True),

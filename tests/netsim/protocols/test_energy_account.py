@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from bookkeeping import JOULES, check_joules, check_times, check_transfers
+from bookkeeping import check_books
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -96,34 +96,6 @@ def worlds(draw):
     }
 
 
-def check(simulation, log, blocks):
-    end_s = simulation.network.env.now
-    check_transfers(log.transfers)
-    for node in simulation.network.nodes:
-        own = [row for row in [*log.rounds, *log.outside] if row.device == node.number]
-        is_server = node.number >= COUNT
-        own += log.server if node.number == COUNT else []
-        own += [row for row in log.edges if row.server == node.number]
-        own.sort(key=lambda row: (row.start_s, row.end_s))
-        powers = blocks["server" if is_server else "devices"]
-        cloud = simulation.network.cloud
-        if cloud and node is cloud.node:
-            powers = {"idle_power_w": 0.0, "rx_power_w": 0.0}
-        sent = [row for row in log.transfers if row.sender == node.number]
-        capacity_j = node.battery.capacity_j
-        check_times(own, end_s)
-        check_joules(own, sent, capacity_j)
-        for name, power in (("idle", "idle_power_w"), ("receiving", "rx_power_w")):
-            joules, seconds = (sum(getattr(row, f"{name}_{unit}") for row in own) for unit in "js")
-            assert joules == pytest.approx(powers[power] * seconds, rel=1e-6, abs=1e-9)
-        recorded_j = sum(getattr(row, name) for row in own for name in JOULES)
-        assert recorded_j == pytest.approx(sum(node.battery.spent_j.values()), rel=1e-9, abs=1e-12)
-        if math.isfinite(capacity_j):
-            assert capacity_j == pytest.approx(recorded_j + node.battery.remaining_j, rel=1e-9)
-        died = [time_s for number, time_s in log.deaths if number == node.number]
-        assert [row.outcome == "died" for row in own if row.outcome == "died"] == [True] * len(died)
-
-
 @settings(
     max_examples=150,
     deadline=None,
@@ -132,7 +104,7 @@ def check(simulation, log, blocks):
 )
 @given(blocks=worlds())
 def test_every_joule_is_in_a_row(simulate, blocks):
-    check(*simulate(**blocks), blocks)
+    check_books(*simulate(**blocks), blocks)
 
 
 def test_a_device_that_dies_after_its_last_round(simulate):
@@ -153,7 +125,7 @@ def test_a_device_that_dies_after_its_last_round(simulate):
         "learner": {"name": "stub", "flops": 4e8},
     }
     simulation, log = simulate(**blocks)
-    check(simulation, log, {**blocks, "devices": {**blocks["devices"], "rx_power_w": 0.0}})
+    check_books(simulation, log, {**blocks, "devices": {**blocks["devices"], "rx_power_w": 0.0}})
     (after,) = log.outside
     (row,) = (row for row in log.rounds if row.device == 0)
     assert (after.device, after.round, after.outcome) == (0, 1, "died")

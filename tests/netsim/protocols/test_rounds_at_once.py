@@ -103,7 +103,7 @@ def test_the_same_records_to_the_last_bit(simulate, world):
 
 
 def test_such_rounds_are_computed_at_once_and_others_are_not(simulate, monkeypatch):
-    """Two devices with unlimited power; then one of them has a battery."""
+    """Two devices with unlimited power; then one of them has a battery; then uploads take turns."""
     blocks = {
         "rounds": 2,
         "topology": {"placement": {"name": "disc", "diameter_m": 300}},
@@ -120,4 +120,5 @@ def test_such_rounds_are_computed_at_once_and_others_are_not(simulate, monkeypat
         **blocks, devices={"count": 2}, radio={"channel": "rician", "rate": {"name": "shannon", "gap_db": 3}}
     )
     simulate(**blocks, devices={"count": 2}, radio={"rate": "mcs"})
-    assert found == [True, True, False, False, True, True, False, False]
+    simulate(**blocks | {"server": {"uplink": {"access": "tdma"}}}, devices={"count": 2})
+    assert found == [True, True, False, False, True, True, False, False, False, False]

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from netsim.world.radio import Air, Radio, theory
+from netsim.world.radio import theory
 from netsim.world.radio.access import Dedicated, Shared
-from netsim.world.radio.fading import Channel, NoFading, Rayleigh
+from netsim.world.radio.fading import Channel, Rayleigh
 
 
 class Steps(Channel):
@@ -20,25 +20,6 @@ class Steps(Channel):
     def power(self, sender, receiver, round, now_s):
         block = int(now_s)
         return self.powers[min(block, len(self.powers) - 1)], block + 1.0
-
-
-@pytest.fixture
-def air(env, make_device):
-    """Makes three devices in mutual range and a radio; returns them and the finished transfers."""
-
-    def make(access=Dedicated, channel=None, outage_snr=0.0, bandwidth_hz=1.0, **device):
-        rows = []
-        radio = Radio(
-            env,
-            Air(bandwidth_hz, 1.0, outage_snr),
-            channel or NoFading(None, 0),
-            access(None, env),
-            {(0, 1): 0.0, (0, 2): 0.0, (1, 2): 0.0},
-            lambda batch: rows.extend(batch.rows()),
-        )
-        return radio, [make_device(k, **device) for k in range(3)], rows
-
-    return make
 
 
 def after(env, delay_s, process):

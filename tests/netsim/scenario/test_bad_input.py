@@ -72,6 +72,30 @@ def complaint(path, *settings):
         ("devices.noise_figure_db=-3", "devices.noise_figure_db: must be at least 0 (got -3)"),
         ("server.antenna_gain_dbi=2000", "server.antenna_gain_dbi: must be at most 1000 (got 2000)"),
         ("radio.path_loss.exponent=2", "radio.path_loss.exponent: unknown key"),
+        ("radio.access={name: tdma, slot_s: 0}", "radio.access.slot_s: must be at least 1e-06 (got 0)"),
+        (
+            "radio.access={name: tdma, per: round}",
+            "radio.access.per: must be 'cell' or 'device' (got 'round')",
+        ),
+        (
+            "radio.access={name: ofdma, subcarriers: 0}",
+            "radio.access.subcarriers: must be at least 1 (got 0)",
+        ),
+        (
+            "radio.access={name: ofdma, scheduler: propotional}",
+            "radio.access.scheduler: unknown name 'propotional'. Did you mean 'proportional'?",
+        ),
+        (
+            "radio.access={name: ofdma, scheduler: 'netsim.world.radio.fading:Rayleigh'}",
+            "radio.access.scheduler: cannot load 'netsim.world.radio.fading:Rayleigh': a class for schedulers must be",
+        ),
+        ("radio.access={name: csma, window: 1}", "radio.access.window: must be at least 2 (got 1)"),
+        ("radio.access={name: reuse, channels: 0}", "radio.access.channels: must be at least 1 (got 0)"),
+        ("server.uplink.access=tmda", "unknown name 'tmda'. Did you mean 'tdma'?"),
+        (
+            "server.downlink.access=tdma",
+            "server.downlink: access: a broadcast is one transmission, which shares",
+        ),
         ("protocol.deadline=3", "protocol.deadline: unknown key. Did you mean 'deadline_s'?"),
         (
             "protocol.late=keep",
