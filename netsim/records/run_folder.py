@@ -17,6 +17,7 @@ from netsim.core.interrupts import held, raise_again
 from netsim.core.names import file_name
 from netsim.events import (
     AnswerRow,
+    ChargeRow,
     MetricRow,
     Observer,
     RoundBatch,
@@ -164,6 +165,10 @@ class Recorder(Observer):
     def on_server_round(self, row: ServerRow) -> None:
         """Add a row to ``server``; only runs with a server have this table."""
         self._writer("server").add(row)
+
+    def on_charge(self, row: ChargeRow) -> None:
+        """Add a row to ``charges``; only runs whose batteries take in or lose energy have this table."""
+        self._writer("charges").add(row)
 
     def on_answers(self, rows: Sequence[AnswerRow]) -> None:
         """Add rows to ``answers``; only runs whose clock has waited for learning have this table."""
