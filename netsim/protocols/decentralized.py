@@ -139,7 +139,7 @@ class DecentralizedRounds(Protocol):
 
     def _absence(self, device: Device) -> Process:
         """Wait until ``device`` takes part again (a SimPy process); return the round, or one after the last."""
-        env, k = self.network.env, device.number
+        k = device.number
         while not device.alive:
             if not device.may_return or self._last_begun.triggered:
                 return self.rounds + 1

@@ -23,6 +23,8 @@ class Log(Observer):
         self.transfers: list[Any] = []
         self.metrics: list[Any] = []
         self.server: list[Any] = []
+        self.charges: list[Any] = []
+        self.revivals: list[tuple[int, float]] = []
         self.deaths: list[tuple[int, float]] = []
         self.closed: list[tuple[int, float]] = []
         self.iterations: list[dict[str, int]] = []
@@ -42,6 +44,12 @@ class Log(Observer):
 
     def on_server_round(self, row):
         self.server.append(row)
+
+    def on_charge(self, row):
+        self.charges.append(row)
+
+    def on_revival(self, device, time_s):
+        self.revivals.append((device, time_s))
 
     def on_death(self, device, time_s):
         self.deaths.append((device, time_s))
