@@ -90,7 +90,6 @@ class Device:
         self.unlimited: UnlimitedMeter | None = None
         self.meter: UnlimitedMeter | PowerMeter
         self._powers_w = idle_power_w, sleep_power_w
-        self._returns_s = math.inf
         if math.isinf(battery.capacity_j) and sleep_power_w is None and absences is None:
             self.meter = self.unlimited = UnlimitedMeter(env, battery, idle_power_w, rx_power_w)
         else:
@@ -111,7 +110,7 @@ class Device:
     @property
     def may_return(self) -> bool:
         """Return whether it can still be here at some later time, if it is not here now."""
-        return (self.present or self._returns_s < math.inf) and not self.meter.hopeless
+        return not self.meter.hopeless
 
     @property
     def reason(self) -> str:
@@ -176,7 +175,9 @@ class Device:
         for from_s, to_s in absences:
             if from_s > self.env.now:
                 yield self._at(from_s)
-            self.present, self._returns_s = False, to_s
+            self.present = False
+            if to_s == math.inf and isinstance(self.meter, PowerMeter):
+                self.meter.retire()
             self._look()
             if to_s == math.inf:
                 return

@@ -78,7 +78,7 @@ class PowerMeter:
         battery: What energy is taken from.
         dead: Whether the battery ran empty, and is not charged enough to revive the device since.
         off: Whether the device is switched off, because it is dead or because somebody has :meth:`paused <pause>` it.
-        hopeless: Whether it is dead and will never revive.
+        hopeless: Whether it will never be switched on again.
         followed: Whether the battery is told of each time of constant power.
     """
 
@@ -169,6 +169,11 @@ class PowerMeter:
         self._settle()
         self._clear()
         self._arm()
+
+    def retire(self) -> None:
+        """Charge the battery no more from now on: the device will not be switched on again."""
+        self._follow()
+        self.hopeless = True
 
     def resume(self) -> None:
         """Switch the device on again."""
