@@ -9,15 +9,22 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from netsim.core.names import file_name
 from netsim.core.options import MOST_AT_ONCE, Options
+from netsim.scenario.profiles import PROFILES, with_profile
 from netsim.world.devices.processor import FREQUENCIES, GOVERNOR, Governor, Processor
 from netsim.world.radio.units import LARGEST_DB
 
 Decibels = Annotated[float, Field(ge=-LARGEST_DB, le=LARGEST_DB)]
 NoiseFigure = Annotated[float, Field(ge=0, le=LARGEST_DB)]
+
+
+PROFILE = (
+    "a real board whose measured processor and powers are taken where nothing else is said: "
+    f"{', '.join(PROFILES)}; null: none"
+)
 
 
 class Component(BaseModel):
@@ -69,6 +76,9 @@ class ProcessorChange(Options):
 class Difference(Options):
     """Differences of some devices; what is not said stays as it was."""
 
+    _filled = model_validator(mode="before")(with_profile)
+
+    profile: str | None = Field(None, description=PROFILE)
     devices: tuple[int, ...] | None = Field(None, min_length=1, description="numbers of the devices, from 0")
     processor: ProcessorChange = Field(ProcessorChange(), description="changes of the processor")
     battery: Annotated[Component, BeforeValidator(_battery)] | None = Field(
@@ -112,7 +122,10 @@ class DeviceClass(Difference):
 class Devices(Options):
     """Block ``devices``: who takes part."""
 
+    _filled = model_validator(mode="before")(with_profile)
+
     count: int = Field(ge=2, le=1_000_000, description="number of devices K")
+    profile: str | None = Field(None, description=PROFILE)
     processor: Processor = Field(Processor(), description="every device's processor")
     battery: Named = Field(_component("linear"), description="every device's battery")
     harvest: Named = Field(_component("none"), description="what charges every device's battery")

@@ -148,12 +148,12 @@ def test_same_seed_same_records(write_scenario, tmp_path):
     from conftest import Log
 
     blocks = {
-        "rounds": 12,
+        "rounds": 20,
         "devices": {
             "count": COUNT,
             "idle_power_w": 1.0,
-            "battery": {"capacity_j": 1.0, "revive_at": 0.4},
-            "harvest": {"name": "solar", "area_m2": 3e-3, "step_s": 0.4, "start_h": 12.0, "cloudy": 0.5},
+            "battery": {"capacity_j": 0.5, "revive_at": 0.4},
+            "harvest": {"name": "solar", "area_m2": 5e-4, "step_s": 0.4, "start_h": 12.0, "cloudy": 0.5},
             "churn": {"name": "exponential", "mean_here_s": 2.0, "mean_away_s": 1.0},
         },
         "topology": PLACES,
