@@ -17,6 +17,7 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 from scipy.stats import norm
+from validation_energy import FIGURES as ENERGY
 from validation_fading import fading, jakes, schemes
 
 from netsim.core.registry import load
@@ -217,6 +218,7 @@ def shadowing() -> Figure:
 
 FIGURES = {one.__name__: one for one in (two_ray, tr38901, line_of_sight, shadowing)}
 FIGURES |= {one.__name__: one for one in (fading, jakes, schemes)}
+FIGURES |= ENERGY
 
 
 def main(

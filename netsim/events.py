@@ -54,8 +54,9 @@ class RoundRow(NamedTuple):
     device: Annotated[int, "number of the device"]
     outcome: Annotated[
         str,
-        "'finished', 'cut_off' (a deadline, or a server that had enough, ended its own computing or sending), 'died' or "
-        "'away' (its battery ran empty, or it went, while the round lasted; it may be back by the round's end), 'lost' (the server's message to it, or its own to the server, did not get through) or 'idle' (not chosen)",
+        "'finished', 'cut_off' (a deadline, or a server that had enough, ended its own computing or sending), 'died' "
+        "or 'away' (its battery ran empty, or it went, while the round lasted; it may be back by the round's end), "
+        "'lost' (the server's message to it, or its own to the server, did not get through) or 'idle' (not chosen)",
     ]
     start_s: Annotated[float, "simulated time at which the round began on this device [s]"]
     end_s: Annotated[float, "simulated time at which it ended [s]"]
@@ -174,7 +175,8 @@ class TransferRow(NamedTuple):
     gain: Annotated[float, "amplitude gain g at the start"]
     snr_db: Annotated[float, "signal-to-noise ratio p g²/(B N0) at the start [dB]"]
     outcome: Annotated[
-        str, "'delivered', 'lost' (a block of it), 'outage', 'sender_died', 'receiver_died' or 'cut_off'"
+        str,
+        "'delivered', 'lost' (a block of it), 'outage', 'sender_died', 'receiver_died' (it died or left) or 'cut_off'",
     ]
     lost_bits: Annotated[
         float,

@@ -41,7 +41,7 @@ def test_a_solar_day_has_the_energy_of_half_a_sine(step_s, start_h):
 
 
 def test_a_cloudy_sky_lets_through_its_mean_share():
-    """A share of 0.3 of the blocks is cloudy and lets a quarter through: 1 - 0.3 · 0.75 on average, own skies differ."""
+    """A share of 0.3 of the blocks is cloudy and lets a quarter through: 1 - 0.3 · 0.75 on average; skies differ."""
     options = {"cloudy": 0.3, "cloud_s": 900.0, "step_s": 900.0}
     clear_j = energy_j(solar(), 60 * DAY_S)
     skies_j = [energy_j(solar(device=k, **options), 60 * DAY_S) / clear_j for k in range(2)]

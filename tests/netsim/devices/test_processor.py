@@ -68,7 +68,7 @@ def test_a_governor_chooses_from_the_list(make_device, governor, flops, frequenc
     device = make_device()
     device.processor = one
     duration_s, power_w = device.computing(flops, slowdown=3.0)
-    assert duration_s == pytest.approx(3 * flops / frequency_hz), "a straggler draws static power for as long as it takes"
+    assert duration_s == pytest.approx(3 * flops / frequency_hz), "static power for as long as it takes"
     assert power_w * duration_s == pytest.approx(flops * 1e-27 * frequency_hz**2 + 0.25 * duration_s)
 
 

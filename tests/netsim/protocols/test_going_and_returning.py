@@ -1,4 +1,4 @@
-"""Devices that die, are charged and return, that crash, come late or leave: nobody waits for them, and nothing is lost."""
+"""Devices that die, are charged and return, crash, come late or leave: nobody waits for them, nothing is lost."""
 
 import math
 
@@ -166,7 +166,7 @@ def test_same_seed_same_records(write_scenario, tmp_path):
 
 
 def test_a_device_that_crashed_takes_part_again_with_its_old_state(simulate):
-    """Rounds of 1 s and a little: 0 is away from 1.5 to 2.7 s, its neighbours do rounds 2 and 3 alone, and 4 with it."""
+    """Rounds of a bit over 1 s: 0 is away from 1.5 to 2.7 s, its neighbours do rounds 2 and 3 alone, and 4 with it."""
     _, log = simulate(
         rounds=5,
         devices={
@@ -207,7 +207,7 @@ def test_nobody_waits_for_the_sun_after_the_last_day(simulate, protocol):
 
 def test_a_server_waits_for_the_first_to_be_charged(simulate):
     """Both devices die in the first round; the next begins when they are charged, and its energy is recorded."""
-    simulation, log = simulate(
+    _, log = simulate(
         rounds=3,
         devices={
             "count": 3,
@@ -242,7 +242,7 @@ def test_an_asynchronous_server_gives_up_where_every_turn_is_fruitless(simulate)
 
 
 def test_sleep_costs_less_than_idling(simulate):
-    """Device 0 is done after 0.1 s of a round of 1 s: 0.9 s asleep at 0.01 W, and idle at 1 W while it waits for others."""
+    """All are done after 0.1 s of a round of 1 s: 0.9 s asleep at 0.01 W, or idle at 1 W."""
     blocks = {
         "rounds": 2,
         "protocol": {"name": "decentralized_rounds", "deadline_s": 1.0},
