@@ -35,7 +35,8 @@ def verify(folder: str | Path) -> list[str]:
 
     Checksums are those of the run's end. Where they fit, or there are none, the rest follows from the tables alone. A
     device's rows leave no gap and do not overlap, and what it did in them fits into their time. What its transfers cost
-    is what it spent on sending. What it spent is what left its battery, with what that took in and lost. A transfer is delivered exactly if all its bits
+    is what it spent on sending. What it spent is what left its battery, with
+    what that took in and lost. A transfer is delivered exactly if all its bits
     are sent. The summary has the sums.
 
     Raises:

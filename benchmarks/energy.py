@@ -17,7 +17,6 @@ from analysis.runs.run import Run
 from netsim.app.retime import retime
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
-NOT_THERE = {k: 1e-9 for k in range(4)}
 SPENT = ("compute", "sending", "receiving", "idle")
 
 
@@ -41,7 +40,6 @@ def battery_death(runs: Path, axes: Any) -> None:
     cases: dict[str, dict[str, Any]] = {
         "nobody dies": {"devices__overrides": []},
         "four die": {},
-        "the four are never there": {"devices__churn": {"departure_s": NOT_THERE}},
     }
     for place, (label, keys) in enumerate(cases.items()):
         one = run(runs, "battery_death", f"energy-{place}", **keys)

@@ -1,4 +1,4 @@
-"""Who takes part in which round."""
+"""A list of the devices that take part in a round."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from netsim.core.options import Options
+from netsim.core import options
 
 Joules = Annotated[float, Field(gt=0, allow_inf_nan=True)]
 
@@ -28,7 +28,7 @@ class Battery:
         wasted_j: Joules of these that found the battery full, and joules lost in the battery itself [J].
     """
 
-    class Options(Options):
+    class Options(options.Options):
         """Block ``devices.battery`` with name ``linear``."""
 
         capacity_j: Joules = Field(math.inf, description="joules at the start [J]; .inf for unlimited power")
