@@ -119,7 +119,7 @@ class OutsideRow(NamedTuple):
 
 
 class ChargeRow(NamedTuple):
-    """Energy that a battery took in and lost (table ``charges``; only runs with a harvester or a battery that loses energy).
+    """Energy that a battery took in and lost (table ``charges``; only runs with a harvester or a lossy battery).
 
     There is one for each row of ``rounds`` and ``outside`` of such a device, with the same end; so after each,
     capacity - battery left = energy spent - harvested + wasted, all summed up.
