@@ -7,7 +7,8 @@ from pathlib import Path
 
 import simpy
 
-from netsim.app.build_network import build_devices, build_network, build_topology
+from netsim.app.build_devices import build_devices
+from netsim.app.build_network import build_network, build_topology
 from netsim.app.checks import check_data, check_executor, check_memory, check_owners, check_room
 from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
@@ -49,7 +50,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
         learner: Learner = parts["learner"].cls(setup)
         protocol.cls.check(protocol.options, learner, scenario.devices.count)
         topology = build_topology(plan, check_owners(learner, scenario.devices.count))
-        devices = build_devices(env, scenario.devices)
+        devices = build_devices(env, plan)
     network = build_network(plan, env, topology, devices, observer)
     with plan.named(), code_of_ones_own("learner"):
         learner.prepare(topology.graph)

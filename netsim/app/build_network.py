@@ -1,4 +1,4 @@
-"""Builds the simulated world of a scenario: devices, links and radios."""
+"""Builds the simulated world of a scenario: links and radios."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from netsim.app.air import End, air_of, rate_of
 from netsim.app.build_servers import build_servers
 from netsim.app.path_losses import losses_db
 from netsim.events import Observer
-from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
-from netsim.scenario.model import Devices, Difference
-from netsim.world.devices import Device, Processor
+from netsim.world.devices import Device
 from netsim.world.network import Network
 from netsim.world.radio import Radio
 from netsim.world.radio.access import Access
@@ -57,24 +55,6 @@ def build_network(
     radio = radio_of("radio.path_loss", access, scenario.radio.bandwidth_hz, ends, ends)
     servers, cloud = build_servers(plan, env, topology, radio_of, observer)
     return Network(env, devices, topology, radio, stragglers, servers, cloud)
-
-
-def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
-    """Make the scenario's devices, with what their classes and then ``overrides`` change; later entries win."""
-    devices, classes = [], class_by_device(options)
-    for number in range(options.count):
-        processor, battery = options.processor, options.battery
-        power = {"tx_power_w": options.tx_power_w, "rx_power_w": options.rx_power_w}
-        power["idle_power_w"] = options.idle_power_w
-        changes: list[Difference] = [options.classes[classes[number]]] if number in classes else []
-        for change in (*changes, *(one for one in options.overrides if number in one.devices)):
-            processor = Processor(
-                **{**processor.model_dump(), **change.processor.model_dump(exclude_none=True)}
-            )
-            battery = change.battery or battery
-            power |= {key: value for key in power if (value := getattr(change, key)) is not None}
-        devices.append(Device(env, number, processor, battery.capacity_j, **power))
-    return devices
 
 
 def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology:
