@@ -16,11 +16,11 @@ from learners.training.late_fusion import (
     report,
 )
 from learners.training.late_fusion.exchange import Model, Upload
-from learners.training.late_fusion.federation import Client, Federation
+from learners.training.late_fusion.federation import Client, Federation, module_of
 from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions, check_place
 from learners.training.late_fusion.plan import LocalPlan
 from netsim.core.streams import derive_seed
-from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
+from netsim.learner import Budget, Cost, Kept, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
 from netsim.work.job import Stack
 
@@ -305,16 +305,34 @@ class FedAvg(Learner):
         model = Model(round, combined["parts"], combined["head_weights"], combined["memory"])
         return Step(model, metrics=combined["metrics"])
 
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Return the server's model, or without a server a device's."""
+        modalities = self._modalities(node)
+        if not modalities:
+            return None
+        return self._federation.kept(state.parts, modalities)
+
+    @classmethod
+    def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+        """Return the network of a model that was kept; its ``logits`` are those of the fused head."""
+        return module_of(network, tensors)
+
+    def _modalities(self, node: int) -> tuple[str, ...]:
+        """Return the modalities of the model of ``node``; none where it has no model of its own."""
+        local, server = self._federation.local, self.setup.server
+        if node == server and not local:
+            return self._federation.modalities
+        if (server is None or local) and node in self._clients:
+            return self._clients[node].modalities
+        return ()
+
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of the server's model, or without one of a device's; after every so many rounds."""
-        settings, server, federation = self.setup.evaluation, self.setup.server, self._federation
+        settings, federation = self.setup.evaluation, self._federation
         if round % settings.every and round != self.setup.rounds:
             return None
-        if node == server and not federation.local:
-            modalities = federation.modalities
-        elif (server is None or federation.local) and node in self._clients:
-            modalities = self._clients[node].modalities
-        else:
+        modalities = self._modalities(node)
+        if not modalities:
             return None
         inputs = {
             "architecture": federation.restricted(modalities),

@@ -23,10 +23,10 @@ from netsim.work.graph import TaskGraph
 if TYPE_CHECKING:
     from netsim.scenario.model import StopOptions
     from netsim.work.executor import Executor
-    from netsim.world.network import Network
     from netsim.work.models import Keeper
     from netsim.work.past import Past
     from netsim.work.snapshots import Snapshots
+    from netsim.world.network import Network
 
 
 @dataclass

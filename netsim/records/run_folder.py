@@ -159,7 +159,9 @@ class Recorder(Observer):
         self._every = {"all": 1, "summary": 0}[transfers] if isinstance(transfers, str) else transfers
         self._rounds = self._made(BatchWriter(folder, "rounds", [f"iterations_{m}" for m in modalities]))
         self._outside = self._made(BatchWriter(folder, "outside"))
-        self._transfers = self._made(BatchWriter(folder, "transfers", without=() if lossy else ("lost_bits",)))
+        self._transfers = self._made(
+            BatchWriter(folder, "transfers", without=() if lossy else ("lost_bits",))
+        )
         self._metrics = self._made(TableWriter(folder, "metrics"))
         self._of_some_runs: dict[str, TableWriter] = {}
         self._writers: tuple[TableWriter, ...] = (

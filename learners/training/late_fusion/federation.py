@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from learners.networks.choice import choose
-from learners.networks.late_fusion import FUSION, late_fusion
+from learners.networks.late_fusion import FUSION, LateFusion, late_fusion, module_path
+from learners.networks.start import check_frozen, start_facts, start_from
 from learners.networks.state import State, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.evaluation import judge_of
+from learners.training.kept import filled, kept, rebuilt
 from learners.training.late_fusion.costs import fusion_costs, kept_bytes
 from learners.training.late_fusion.local_layers import local_columns, with_own
 from learners.training.late_fusion.samples import Client, Samples, hold_out
 from learners.training.task import Task, load_task
 from netsim.core.streams import derive_seed, stream
-from netsim.learner import Cost, Setup
+from netsim.learner import Cost, Kept, Setup
 from netsim.work.future import Shared
 from netsim.work.torch_device import require_memory
 
@@ -64,11 +66,13 @@ class Federation:
         shapes, dataset = self._task.input_shapes, self._task.dataset
         networks = choose(options.networks, shapes, dataset.modalities)
         self.architecture = late_fusion(
-            networks, shapes, len(dataset.classes), options.head_hidden, own_heads
+            networks, shapes, len(dataset.classes), options.head_hidden, own_heads, options.frozen
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             net = self.architecture.build()
+        check_frozen(net, options.frozen)
+        start_from(net, options.initial)
         samples = self._task.examples()
         first, words = take(net.parts()), getattr(options, "local", ())
         self.local = local_columns(net.parts(), first, words) if words else {}
@@ -162,6 +166,11 @@ class Federation:
         }
         return work.together(with_own, inputs, round)
 
+    def kept(self, parts: Any, modalities: tuple[str, ...]) -> Kept:
+        """Return a model with ``modalities`` for files; ``parts`` may be a future."""
+        own = {module_path(part): one for part, one in self.own(parts, modalities).items()}
+        return kept(self.restricted(modalities).value, own)
+
     def numbers(self, modalities: tuple[str, ...]) -> int:
         """Return how many numbers of a model with ``modalities`` travel."""
         return sum(self.costs.numbers[part] for part in self.architecture.parts(modalities))
@@ -232,4 +241,10 @@ class Federation:
             "costs_stated": self.setup.costs.stated is not None,
             **passes_facts(self.costs.passes),
             "bits": dict(self.costs.bits),
+            **start_facts(self.options),
         }
+
+
+def module_of(network: Mapping[str, Any], tensors: Mapping[str, Any]) -> torch.nn.Module:
+    """Return the network of a model that was kept."""
+    return filled(rebuilt(LateFusion, network).build(), tensors)
