@@ -27,6 +27,7 @@ SAME = {
     "versions": "install those of metadata.json",
     "code": "check out the commit of metadata.json",
     "data": "bring the data back",
+    "initial": "bring the file of learner.initial back",
 }
 """What must be as it was in the run, and what else can be done than to run it anew."""
 

@@ -130,7 +130,8 @@ class Running:
         if problem is not None and ended.status != "finished":
             raise ScenarioError(
                 f"{self.folder}: cannot be written ({reason(problem)}); the records there are "
-                f"readable up to {self.far(ended)}; make room, and go on with netsim resume {self.folder}"
+                f"readable up to {self.far(ended)}; make room and go on with netsim resume {self.folder}, or "
+                "choose another disk with --runs and run again"
             )
         if ended.status == "failed" and ended.error:
             raise ended.error
