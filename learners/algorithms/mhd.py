@@ -360,7 +360,7 @@ class MHD(PerDeviceLearner):
     @classmethod
     def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
         """Return the network of a model that was kept; its last auxiliary head is judged, as in evaluation."""
-        net = super().module(network, tensors)
+        net: Any = super().module(network, tensors)
         net.judged = -1
         return net
 

@@ -105,7 +105,7 @@ def _write(file: Path, buffers: Sequence[memoryview]) -> None:
     digest = DIGEST()
     head = struct.pack(f"<{1 + len(buffers)}Q", len(buffers), *(buffer.nbytes for buffer in buffers))
     with file.open("wb") as out:
-        for piece in map(memoryview, (FORMAT, head, *buffers)):
+        for piece in (memoryview(FORMAT), memoryview(head), *buffers):
             for part in (piece, memoryview(bytes(-piece.nbytes % ALIGNMENT))):
                 digest.update(part)
                 out.write(part)
