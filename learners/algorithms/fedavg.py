@@ -15,8 +15,8 @@ from learners.training.late_fusion import (
     neighbours,
     report,
 )
-from learners.training.late_fusion.exchange import Model, Upload
-from learners.training.late_fusion.federation import Client, Federation, module_of
+from learners.training.late_fusion.exchange import Model, Upload, kept_model, module_of
+from learners.training.late_fusion.federation import Client, Federation
 from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions, check_place
 from learners.training.late_fusion.plan import LocalPlan
 from netsim.core.streams import derive_seed
@@ -310,7 +310,8 @@ class FedAvg(Learner):
         modalities = self._modalities(node)
         if not modalities:
             return None
-        return self._federation.kept(state.parts, modalities)
+        parts = self._federation.own(state.parts, modalities)
+        return kept_model(self._federation.restricted(modalities).value, parts)
 
     @classmethod
     def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:

@@ -18,7 +18,9 @@ from learners.networks.built import built
 from learners.networks.choice import NetworkChoice
 from learners.networks.folded import connect_all
 from learners.networks.network import Trunk
+from learners.networks.start import check_frozen as check_frozen
 from learners.networks.start import freeze
+from learners.networks.start import start_from as start_from
 from netsim.core.errors import ScenarioError
 
 FUSION = "fusion"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -110,15 +109,6 @@ def start_from(net: nn.Module, options: InitialOptions | None) -> None:
         for name, place in needed.items():
             if name in found:
                 place.copy_(found[name])
-
-
-def start_facts(options: Any) -> dict[str, Any]:
-    """Return what a run's metadata say of what it starts from."""
-    found: dict[str, Any] = {"frozen": list(options.frozen)} if options.frozen else {}
-    if options.initial is not None:
-        digest = hashlib.sha256(options.initial.file.read_bytes()).hexdigest()
-        found["initial"] = {"file": options.initial.file.name, "sha256": digest}
-    return found
 
 
 def _read(file: Path) -> Mapping[str, Tensor]:

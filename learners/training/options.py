@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,6 +52,14 @@ class StartOptions(Options):
         description="parts that stay as they begin, by the beginnings of their names, such as trunks.image: neither "
         "trained nor sent, and no cost is charged for either",
     )
+
+    def start_facts(self) -> dict[str, Any]:
+        """Return what a run's metadata say of what it starts from."""
+        found: dict[str, Any] = {"frozen": list(self.frozen)} if self.frozen else {}
+        if self.initial is not None:
+            digest = hashlib.sha256(self.initial.file.read_bytes()).hexdigest()
+            found["initial"] = {"file": self.initial.file.name, "sha256": digest}
+        return found
 
 
 class OptimizerOptions(StartOptions):

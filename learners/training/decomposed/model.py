@@ -9,7 +9,7 @@ import torch
 
 from learners.networks.architecture import Architecture, GeneratorShape, build, module_path
 from learners.networks.choice import choose
-from learners.networks.start import check_frozen, start_facts, start_from
+from learners.networks.start import check_frozen, start_from
 from learners.networks.state import State, modality_parts, numbers, state_bytes, take
 from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
 from learners.training.kept import filled, kept, rebuilt
@@ -161,7 +161,7 @@ class SharedModel:
             "generator_flops": costs.generator_flops,
             "bits": dict(costs.bits),
             "common_bits": costs.common_bits,
-            **start_facts(self._options),
+            **self._options.start_facts(),
         }
 
     def costs_of(self, samples: int, full: int) -> CostTable:

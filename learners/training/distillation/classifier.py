@@ -15,7 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from learners.networks.built import built
 from learners.networks.choice import NetworkChoice
 from learners.networks.folded import linear
+from learners.networks.start import check_frozen as check_frozen
 from learners.networks.start import freeze
+from learners.networks.start import start_from as start_from
 from learners.training.kept import filled, rebuilt
 from learners.training.kept import kept as kept
 from netsim.core.errors import ScenarioError

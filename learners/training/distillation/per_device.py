@@ -11,11 +11,17 @@ from torch import Tensor, nn
 
 from learners.data.dataset import Share
 from learners.networks.choice import NetworkChoice, choose
-from learners.networks.start import check_frozen, start_facts, start_from
 from learners.networks.state import State, state_bytes, take
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.distillation import evaluation
-from learners.training.distillation.classifier import Classifier, classifiers, kept, module_of
+from learners.training.distillation.classifier import (
+    Classifier,
+    check_frozen,
+    classifiers,
+    kept,
+    module_of,
+    start_from,
+)
 from learners.training.distillation.costs import NetworkCosts, all_costs
 from learners.training.evaluation import judge_of, with_judged
 from learners.training.task import Store, Task, load_task
@@ -158,7 +164,7 @@ class DeviceModels:
             "numbers": {k: self.costs(k).numbers for k in self.architectures},
             "bits": {k: self.costs(k).bits for k in self.architectures},
             **passes_facts({k: self.costs(k).passes for k in self.architectures}),
-            **start_facts(self.setup.options),
+            **self.setup.options.start_facts(),
         }
 
     def place(self) -> None:

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from learners.networks.choice import choose
-from learners.networks.late_fusion import FUSION, LateFusion, late_fusion, module_path
-from learners.networks.start import check_frozen, start_facts, start_from
+from learners.networks.late_fusion import FUSION, check_frozen, late_fusion, start_from
 from learners.networks.state import State, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.evaluation import judge_of
-from learners.training.kept import filled, kept, rebuilt
 from learners.training.late_fusion.costs import fusion_costs, kept_bytes
 from learners.training.late_fusion.local_layers import local_columns, with_own
 from learners.training.late_fusion.samples import Client, Samples, hold_out
 from learners.training.task import Task, load_task
 from netsim.core.streams import derive_seed, stream
-from netsim.learner import Cost, Kept, Setup
+from netsim.learner import Cost, Setup
 from netsim.work.future import Shared
 from netsim.work.torch_device import require_memory
 
@@ -166,11 +164,6 @@ class Federation:
         }
         return work.together(with_own, inputs, round)
 
-    def kept(self, parts: Any, modalities: tuple[str, ...]) -> Kept:
-        """Return a model with ``modalities`` for files; ``parts`` may be a future."""
-        own = {module_path(part): one for part, one in self.own(parts, modalities).items()}
-        return kept(self.restricted(modalities).value, own)
-
     def numbers(self, modalities: tuple[str, ...]) -> int:
         """Return how many numbers of a model with ``modalities`` travel."""
         return sum(self.costs.numbers[part] for part in self.architecture.parts(modalities))
@@ -241,10 +234,5 @@ class Federation:
             "costs_stated": self.setup.costs.stated is not None,
             **passes_facts(self.costs.passes),
             "bits": dict(self.costs.bits),
-            **start_facts(self.options),
+            **self.options.start_facts(),
         }
-
-
-def module_of(network: Mapping[str, Any], tensors: Mapping[str, Any]) -> torch.nn.Module:
-    """Return the network of a model that was kept."""
-    return filled(rebuilt(LateFusion, network).build(), tensors)
