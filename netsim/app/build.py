@@ -9,10 +9,9 @@ import simpy
 
 from netsim.app.build_devices import build_devices
 from netsim.app.build_network import build_network, build_topology
-from netsim.app.checks import check_data, check_executor, check_memory, check_owners, check_room
+from netsim.app.checks import check_data, check_executor, check_memory, check_owners, check_room, check_stop
 from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
-from netsim.app.stopping import check_target
 from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import Observers
 from netsim.learner import Learner, Setup
@@ -55,8 +54,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     with plan.named(), code_of_ones_own("learner"):
         learner.prepare(topology.graph)
         check_memory(scenario.devices, learner)
-        if scenario.stop is not None:
-            check_target(scenario.stop, learner.METRICS, protocol.cls.ends_early, protocol.name)
+        check_stop(plan, learner)
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
     executor.inside = Inside(scenario.jobs.threads, open=torch_device == "cpu")
     executor.prepare(torch_device, scenario.rounds * scenario.devices.count)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import simpy
 from pydantic import Field
@@ -24,7 +23,9 @@ from netsim.protocols.protocol import Protocol
 from netsim.protocols.roster import Roster
 from netsim.protocols.survival import Survival
 from netsim.world.devices.device import Device, first_of
-from netsim.world.radio.volley import Volley
+
+if TYPE_CHECKING:
+    from netsim.world.radio.volley import Volley
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -365,8 +366,7 @@ class DecentralizedRounds(Protocol):
         if stop is not None or self.learner.coordinated:
             return None
 
-        outlives = partial(self._survival.outlives, t)
-        return Volley.of(self.network.radio, device, messages, self.network.devices, t, outlives)
+        return self._survival.volley(device, messages, t)
 
     def _gather(self, device: Device, t: int, neighbours: Sequence[int], stop: simpy.Event | None) -> Process:
         """Wait until each neighbour is heard or gone, or until ``stop`` (a SimPy process)."""

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from bookkeeping import check_joules, check_times, check_transfers
+from bookkeeping import Log, check_joules, check_times, check_transfers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,9 @@ PROTOCOLS = st.sampled_from(
         {"name": "server_rounds", "participants": 2},
         {"name": "server_rounds", "deadline_s": 2.0},
         {"name": "asynchronous_server", "concurrency": 3, "buffer": 2},
+        {"name": "asynchronous_gossip"},
+        {"name": "asynchronous_gossip", "peers": 1, "duration_s": 8.0},
+        {"name": "hierarchical_rounds", "edges": 2, "edge_rounds": 2},
     ]
 )
 BATTERIES = st.sampled_from(
@@ -107,8 +110,6 @@ def watched(plan, cache, log):
 def test_whoever_goes_and_returns_every_joule_is_recorded_and_nobody_acts_who_is_not_there(
     blocks, write_scenario, tmp_path
 ):
-    from conftest import Log
-
     log = Log()
     simulation, absences = watched(load_plan(write_scenario(**blocks)), tmp_path, log)
     end_s = simulation.network.env.now
@@ -116,6 +117,7 @@ def test_whoever_goes_and_returns_every_joule_is_recorded_and_nobody_acts_who_is
     for node in simulation.network.nodes:
         own = [row for row in [*log.rounds, *log.outside] if row.device == node.number]
         own += log.server if node.number == COUNT else []
+        own += [row for row in log.edges if row.server == node.number]
         own.sort(key=lambda row: (row.start_s, row.end_s))
         check_times(own, end_s)
         sent = [row for row in log.transfers if row.sender == node.number]
@@ -145,8 +147,6 @@ def test_whoever_goes_and_returns_every_joule_is_recorded_and_nobody_acts_who_is
 
 
 def test_same_seed_same_records(write_scenario, tmp_path):
-    from conftest import Log
-
     blocks = {
         "rounds": 20,
         "devices": {
