@@ -13,7 +13,7 @@ run: $(STAMP)  ## simulate SCENARIO
 	$(BIN)/python -m netsim run $(SCENARIO) $(ARGS)
 
 test: $(STAMP)  ## everything that must hold
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --netsim scenarios $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import string
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,14 @@ from netsim.core.options import Options
 from netsim.scenario.explain import explain
 from netsim.scenario.yaml_file import read_yaml
 
+STORED = "expected"
+"""Folder beside the scenarios, with a file of numbers for each."""
+
 PLAN = "regressions.yaml"
-"""Name of the file, in a folder of scenarios. Without it all its scenarios are run as they are."""
+"""Name of the file, beside the numbers. Without it all scenarios of the folder are run as they are."""
+
+
+VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 class Tolerance(Options):
@@ -48,12 +54,12 @@ class Plan(Options):
 
 
 def read_plan(folder: Path) -> Plan:
-    """Return the plan of a folder of scenarios, ``$NAME`` of environment variables replaced.
+    """Return the plan of a folder of scenarios, environment variables replaced: ``${NAME}`` or ``${NAME:-default}``.
 
     Raises:
         ScenarioError: It has unknown keys or wrong values.
     """
-    file = folder / PLAN
+    file = folder / STORED / PLAN
     if not file.is_file():
         return Plan()
     try:
@@ -63,9 +69,13 @@ def read_plan(folder: Path) -> Plan:
 
 
 def _expanded(value: Any) -> Any:
-    """Return a value with ``$NAME`` in its texts replaced by environment variables; unknown ones stay."""
+    """Return a value with environment variables in its texts replaced; those that are not set and have no default stay."""
     if isinstance(value, dict):
         return {key: _expanded(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_expanded(one) for one in value]
-    return string.Template(value).safe_substitute(os.environ) if isinstance(value, str) else value
+    return VARIABLE.sub(_variable, value) if isinstance(value, str) else value
+
+
+def _variable(found: re.Match[str]) -> str:
+    return os.environ.get(found[1], found[0] if found[2] is None else found[2])

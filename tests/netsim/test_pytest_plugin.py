@@ -51,8 +51,9 @@ def test_what_is_stored_is_what_is_found_again_and_a_change_is_shown_as_a_table(
 def test_a_plan_names_scenarios_and_makes_them_short(pytester: pytest.Pytester, scenarios: Path) -> None:
     (scenarios / "b.yaml").write_text("rounds: 10000000\ndevices: {count: 2}\nlearner: {name: stub}\n")
     (scenarios / "c.yaml").write_text("this is no scenario")
-    plan = scenarios / "regressions.yaml"
-    plan.write_text("scenarios:\n  a: {needs: $NOWHERE/data}\n  b: {set: {rounds: 1}}\n")
+    (scenarios / "expected").mkdir()
+    plan = scenarios / "expected" / "regressions.yaml"
+    plan.write_text("scenarios:\n  a: {needs: '${NOWHERE:-nowhere}/data'}\n  b: {set: {rounds: 1}}\n")
     result = pytester.runpytest_inprocess("--netsim", "scenarios", "--netsim-regen")
     result.assert_outcomes(passed=1, skipped=1)
     assert json.loads((scenarios / "expected" / "b.json").read_text())["transfers"] == 2

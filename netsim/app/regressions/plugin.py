@@ -9,9 +9,6 @@ from typing import Any
 
 import pytest
 
-STORED = "expected"
-"""Folder beside the scenarios, with a file of numbers for each."""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the plugin."""
@@ -21,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="run the scenarios of this folder, as its regressions.yaml says, and compare them with expected/",
+        help="run the scenarios of this folder, as expected/regressions.yaml says, and compare them with expected/",
     )
     group.addoption("--netsim-regen", action="store_true", help="store the numbers that the runs give")
     group.addoption(
@@ -41,10 +38,6 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Return a collector for a scenario in one of the folders, if the plan of its folder names it."""
     folders = {Path(folder).resolve() for folder in parent.config.getoption("--netsim")}
     if file_path.suffix != ".yaml" or file_path.parent.resolve() not in folders:
-        return None
-    from netsim.scenario.regressions import PLAN
-
-    if file_path.name == PLAN:
         return None
     collector: pytest.Collector = ScenarioFile.from_parent(parent, path=file_path)
     return collector
@@ -86,7 +79,7 @@ class Regression(pytest.Item):
         from netsim.app.python import run
         from netsim.app.regressions.numbers import gaps, numbers_of, read_stored, store, table
         from netsim.core.errors import ScenarioError
-        from netsim.scenario.regressions import TOLERANCES, Case
+        from netsim.scenario.regressions import STORED, TOLERANCES, Case
         from netsim.scenario.sweep import ONE_CORE
 
         case = (self._plan.scenarios or {}).get(self.path.stem, Case())
