@@ -69,7 +69,7 @@ def read_plan(folder: Path) -> Plan:
 
 
 def _expanded(value: Any) -> Any:
-    """Return a value with environment variables in its texts replaced; those that are not set and have no default stay."""
+    """Return a value with environment variables in its texts replaced; one that is not set and has no default stays."""
     if isinstance(value, dict):
         return {key: _expanded(one) for key, one in value.items()}
     if isinstance(value, list):
