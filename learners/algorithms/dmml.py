@@ -75,6 +75,7 @@ class DMML(Learner):
         self._parcels: dict[int, tuple[tuple[int, ...], list[Message]]] = {}
         self._plans: dict[int, TrainingPlan] = {}
         self._costs: dict[int, LocalCost] = {}
+        self._met: dict[int, Mapping[int, Sequence[int]]] = {}
 
     # What the three algorithms differ in.
 
@@ -168,6 +169,10 @@ class DMML(Learner):
         rows = self._task.test_rows(self.setup.evaluation.samples, self.setup.seed)
         self._tasks = Tasks(self.setup, self._model, store, torch.as_tensor(rows, dtype=torch.int64))
         self._task = None  # the store has the data; where the work is done elsewhere, it is there only
+
+    def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:
+        """Note whose weights the next aggregation has."""
+        self._met[node] = neighbours
 
     # What a node does.
 
@@ -267,6 +272,7 @@ class DMML(Learner):
             "before": state.parts if state.before is None else state.before,
             "arrived": arrived,
             "neighbourhood": self._neighbourhood,
+            "met": self._met.get(device),
             "epsilon": self._epsilon,
         }
         return work.together(aggregate, inputs, round)

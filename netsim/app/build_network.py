@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import simpy
 
@@ -15,23 +15,29 @@ from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, Difference, RadioOptions
 from netsim.world.devices import Device, Processor
 from netsim.world.edge_server import EdgeServer
+from netsim.world.mobility.motion import Motion
 from netsim.world.network import Network
 from netsim.world.radio import Air, Radio
 from netsim.world.radio.access import Access, Shared, Uplink
 from netsim.world.radio.units import db_to_power, dbm_to_w
-from netsim.world.topology.star import draw_star
-from netsim.world.topology.topology import Topology, draw_topology
+from netsim.world.topology.topology import Topology
 
 
 def build_network(
-    plan: Plan, env: simpy.Environment, topology: Topology, devices: Sequence[Device], observer: Observer
+    plan: Plan,
+    env: simpy.Environment,
+    topology: Topology,
+    motion: Motion | None,
+    devices: Sequence[Device],
+    observer: Observer,
 ) -> Network:
     """Make the radios, and the edge server if the protocol has one; put them together with devices and links.
 
     Args:
         plan: The scenario.
         env: The clock.
-        topology: Positions and links.
+        topology: Positions and links as the run begins.
+        motion: How devices move.
         devices: By number.
         observer: Is told of transfers.
 
@@ -45,13 +51,12 @@ def build_network(
 
     def radio_of(path_loss_key: str, access: Access, bandwidth_hz: float) -> Radio:
         air = _air(scenario.radio, bandwidth_hz)
-        return Radio(
-            env, air, channel, access, losses_db(plan, path_loss_key, topology), observer.on_transfers
-        )
+        first, moving = losses_db(plan, path_loss_key, topology, motion)
+        return Radio(env, air, channel, access, first, observer.on_transfers, moving)
 
     radio = radio_of("radio.path_loss", parts["radio.access"].make(env), scenario.radio.bandwidth_hz)
     server = _server(plan, env, radio_of) if parts["protocol"].cls.needs_server else None
-    return Network(env, devices, topology, radio, stragglers, server)
+    return Network(env, devices, topology, radio, stragglers, server, motion)
 
 
 def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
@@ -70,27 +75,6 @@ def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
             power |= {key: value for key in power if (value := getattr(change, key)) is not None}
         devices.append(Device(env, number, processor, battery.capacity_j, **power))
     return devices
-
-
-def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology:
-    """Draw where everybody is, and the links.
-
-    Args:
-        plan: The scenario.
-        owners: Which devices own each modality.
-    """
-    scenario = plan.scenario
-    placement, count = plan.parts["topology.placement"].make(), scenario.devices.count
-    if plan.parts["protocol"].cls.needs_server:
-        return draw_star(placement, count, scenario.server.position_m, scenario.seed)
-    return draw_topology(
-        placement,
-        plan.parts["topology.links"].make(),
-        count,
-        owners,
-        scenario.seed,
-        scenario.topology.require_connected,
-    )
 
 
 def _air(options: RadioOptions, bandwidth_hz: float) -> Air:

@@ -1,7 +1,8 @@
-"""Path losses of all links, by the component that a scenario names."""
+"""Path losses of links, by the component that a scenario names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from numbers import Real
 
 import numpy as np
@@ -9,26 +10,45 @@ import numpy as np
 from netsim.core.errors import ScenarioError
 from netsim.core.pairs import Pairs
 from netsim.scenario.loading import Plan
+from netsim.world.mobility.motion import Motion
+from netsim.world.radio.moving import MovingLosses
 from netsim.world.radio.units import LARGEST_DB
-from netsim.world.topology.topology import Topology
+from netsim.world.topology.topology import Link, Topology
 
 
-def losses_db(plan: Plan, key: str, topology: Topology) -> Pairs:
-    """Compute the path loss of each link [dB] with the component that ``key`` names.
+def losses_db(
+    plan: Plan, key: str, topology: Topology, motion: Motion | None
+) -> tuple[Pairs, MovingLosses | None]:
+    """Compute the path loss of each link as the run begins [dB] with the component that ``key`` names, and later ones.
 
     Raises:
         ScenarioError: One of them is no loss, or a link is outside what the component is valid for.
     """
+    of_links = _of_links(plan, key)
+    with plan.named():
+        first = Pairs(topology.distance_m.ends, np.array(of_links(list(topology.links())), dtype=float))
+    return first, MovingLosses(motion, of_links) if motion else None
+
+
+def _of_links(plan: Plan, key: str) -> Callable[[Sequence[Link]], Sequence[float]]:
+    """Return a function from links to the path loss of each [dB], by the component that ``key`` names.
+
+    It raises a ScenarioError, without the file, if one is no loss, or a link is outside what the component covers.
+    """
     part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
-    path_loss, links = part.make(plan.scenario.seed), list(topology.links())
-    try:
-        found_db = path_loss.losses_db(links, carrier_hz)
-    except ScenarioError as error:
-        raise ScenarioError(f"{plan.file}: {key}: {error}") from error
-    for link, found in zip(links, found_db, strict=True):
-        if not isinstance(found, (float, Real)) or not float(found) >= -LARGEST_DB:
-            raise ScenarioError(
-                f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
-                f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
-            )
-    return Pairs(topology.distance_m.ends, np.array(found_db, dtype=float))
+    path_loss = part.make(plan.scenario.seed)
+
+    def of(links: Sequence[Link]) -> Sequence[float]:
+        try:
+            found_db: Sequence[float] = path_loss.losses_db(links, carrier_hz)
+        except ScenarioError as error:
+            raise ScenarioError(f"{key}: {error}") from error
+        for link, found in zip(links, found_db, strict=True):
+            if not isinstance(found, (float, Real)) or not float(found) >= -LARGEST_DB:
+                raise ScenarioError(
+                    f"{key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
+                    f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
+                )
+        return found_db
+
+    return of

@@ -13,6 +13,7 @@ from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.events import RoundRow
 from netsim.learner import Learner, Message
+from netsim.protocols.company import Company
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.decentralized_at_once import RoundsAtOnce, undisturbed
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
@@ -38,6 +39,9 @@ class DecentralizedRounds(Protocol):
     Transfers are cut off at their sender's deadline, and a message that arrives when its round is over is dropped. With
     ``late: keep`` a transfer may go on for one more round, at the same time as the transfers of that round. A late
     message is combined in the round in which it arrives, unless a newer one of the same sender has arrived there.
+
+    Where devices move, neighbours of a round are those that :class:`~netsim.protocols.company.Company` says. They stay
+    so for the round; a message whose link has gone is lost, and nobody waits for it any longer.
     """
 
     class Options(Options):
@@ -97,6 +101,7 @@ class DecentralizedRounds(Protocol):
         self._shared: dict[int, simpy.Event] = {}  # deadlines, by round
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
         self._coordination = Coordination(self.network, self.learner, self.work)
+        self._company = Company(len(self.network.devices))
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
         for device in self.network.devices:
             device.on_death.append(self._mourn)
@@ -142,6 +147,10 @@ class DecentralizedRounds(Protocol):
         stop = self._deadline(t)
         sending_stop = self._deadline(t, 2) if self._keeps_late else stop
         neighbours = self.network.living_neighbours(device)
+        if self.network.motion is not None:
+            neighbours = self.network.living(self._company.begin(k, t, neighbours, begin_s))
+        if not neighbours:
+            self.network.alone.add(k)
 
         # Local update: its inputs are fixed now, its result is used when the simulated computation ends.
         slowdown = self.network.stragglers.factor(k, t)
@@ -152,7 +161,7 @@ class DecentralizedRounds(Protocol):
             t,
             self.states[k],
             peers=neighbours,
-            budget=self.network.budget(device),
+            budget=self.network.budget(device, neighbours=neighbours),
             plan=self._plans.pop(k, None),
             slowdown=slowdown,
             stop=stop,
@@ -162,7 +171,7 @@ class DecentralizedRounds(Protocol):
             work.measure(k, t, env.now, update.step.metrics)
 
         # Exchange.
-        messages = learner.messages(k, t, self.network.living_neighbours(device)) if update.done else ()
+        messages = learner.messages(k, t, self.network.living(neighbours)) if update.done else ()
         sending = self._send_all(device, t, messages, neighbours, update, sending_stop)
         outcomes: Sequence[str]
         going_on: simpy.Process | None = None
@@ -177,6 +186,8 @@ class DecentralizedRounds(Protocol):
         # Combine.
         post = self._mailboxes[k].close(t)
         if device.alive:
+            if self.network.motion is not None:
+                learner.meets(k, t, self._company.around(k, t))
             step = learner.aggregate(work, k, t, self.states[k], post.arrived)
             self.states[k] = step.state
             work.measure(k, t, env.now, step.metrics)
@@ -276,7 +287,8 @@ class DecentralizedRounds(Protocol):
     def _mourn(self, device: Device) -> None:
         """Report the death of ``device``, and wake those that wait for its messages."""
         self.observer.on_death(device.number, self.network.env.now)
-        for n in sorted(self.network.graph[device.number]):
+        moves = self.network.motion is not None
+        for n in range(len(self._mailboxes)) if moves else sorted(self.network.graph[device.number]):
             self._mailboxes[n].poke()
         self._coordination.look_again(device)
 
@@ -288,6 +300,7 @@ class DecentralizedRounds(Protocol):
         self._open[t] -= 1
         if self._open[t] == 0:
             self._shared.pop(t, None)
+            self._company.close(t)
         if self._open[t] > 0 or t > self._reached:
             return
         self.work.close(t, self.network.env.now)

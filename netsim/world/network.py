@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import networkx as nx
@@ -13,6 +13,7 @@ from netsim.core.budget import Budget
 from netsim.world.devices.device import Device
 from netsim.world.devices.stragglers import Stragglers
 from netsim.world.edge_server import EdgeServer
+from netsim.world.mobility.motion import Motion
 from netsim.world.radio.radio import Radio
 from netsim.world.topology.topology import Topology
 
@@ -54,18 +55,27 @@ class Network:
     Attributes:
         env: The clock.
         devices: By number.
-        topology: Positions and links.
+        first: Positions and links as the run begins.
         radio: Sends bits.
         stragglers: Slow-down factors of devices.
         server: The edge server, where the protocol has one; its number is the one after the devices'.
+        motion: Positions and links at later times, where devices move.
+        alone: Devices that had no neighbour in some round.
     """
 
     env: simpy.Environment
     devices: Sequence[Device]
-    topology: Topology
+    first: Topology
     radio: Radio
     stragglers: Stragglers
     server: EdgeServer | None = None
+    motion: Motion | None = None
+    alone: set[int] = field(default_factory=set)
+
+    @property
+    def topology(self) -> Topology:
+        """Return positions and links now."""
+        return self.first if self.motion is None else self.motion.topology(self.motion.update(self.env.now))
 
     @property
     def nodes(self) -> list[Device]:
@@ -74,12 +84,12 @@ class Network:
 
     @property
     def graph(self) -> nx.Graph:
-        """Return all links, those of dead devices included."""
+        """Return all links that are there now, those of dead devices included."""
         return self.topology.graph
 
     def living_neighbours(self, device: Device) -> Sequence[int]:
         """Return the neighbours of ``device`` that are alive, in the order of their numbers."""
-        return self.living(self._neighbours[device.number])
+        return self.living(self.neighbours[device.number])
 
     def living(self, numbers: Sequence[int]) -> Sequence[int]:
         """Return those of ``numbers`` whose devices are alive."""
@@ -93,10 +103,10 @@ class Network:
         """Return whether all devices have unlimited power."""
         return all(device.unlimited is not None for device in self.devices)
 
-    @cached_property
-    def _neighbours(self) -> list[list[int]]:
-        """Return the neighbours by device, in the order of their numbers; links never change."""
-        return self.topology.neighbours()
+    @property
+    def neighbours(self) -> Sequence[Sequence[int]]:
+        """Return the neighbours of each device now, in the order of their numbers."""
+        return self.topology.neighbours
 
     def living_graph(self) -> nx.Graph:
         """Return the links between living devices."""

@@ -88,7 +88,10 @@ class StarLinks:
             self.server.broadcasts
             and len(self.meters) == len(self.devices)
             and all(
-                radio.channel.steady and not radio.air.outage_snr and not radio.air.acknowledgement_bits
+                radio.channel.steady
+                and radio.moving is None
+                and not radio.air.outage_snr
+                and not radio.air.acknowledgement_bits
                 for radio in radios
             )
             and all(float(links.gains(round).snr.min()) > 0 for links in (self._down, self._up))

@@ -51,6 +51,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "fedhgb_utd": ("rounds=2", "learner.local_epochs=1", f"data.root={DATA['fedhgb_utd']}"),
     # On the digits that stand in, wherever it runs.
     "dpsgd_fashion": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
+    "mobile_12dev": ("rounds=3", "data.root=nowhere", "evaluation.samples=40"),
     "umi_campus": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
     "fedavg_fashion": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
     "fedmd_fashion": (

@@ -11,7 +11,7 @@ import networkx as nx
 from learners.networks.state import Layout, Part, Row, State, gather
 from learners.training.mixing import Mixing, surviving_weights
 from netsim.learner import Metric
-from netsim.world.topology.mixing import metropolis_weights
+from netsim.world.topology.mixing import among, metropolis_row, metropolis_weights
 
 if TYPE_CHECKING:
     from learners.training.late_fusion.local_update import Trained
@@ -28,6 +28,10 @@ class Owners:
 
     weights: Mapping[int, Mapping[int, float]]
     layouts: Mapping[str, Layout]
+
+    def row(self, device: int, met: Mapping[int, Sequence[int]] | None) -> Mapping[int, float]:
+        """Return the weights of ``device``: those of all rounds, or of whom it ``met`` in this one."""
+        return self.weights[device] if met is None else metropolis_row(device, among(self.weights, met))
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,23 @@ def mix(inputs: Sequence[Mapping[str, Any]]) -> list[Mixed]:
 
     Args:
         inputs: Of each receiver: ``device``, the parts of its ``own`` model, what ``arrived`` by sender as it was
-            trained, and ``neighbours``, the same for all.
+            trained, ``neighbours``, the same for all, and whom it ``met`` if that changes from round to round (see
+            :meth:`netsim.learner.Learner.meets`), or None.
     """
     neighbours: Neighbours = inputs[0]["neighbours"]
     devices = [one["device"] for one in inputs]
     own = [one["own"] for one in inputs]
     heard = [_finite(one["arrived"]) for one in inputs]
+    met = [one.get("met") for one in inputs]
     mixed: list[dict[str, Part]] = [{} for _ in inputs]
     for group in neighbours.groups:
         places = [place for place, device in enumerate(devices) if device in group.weights]
         if places:
-            _mix_parts(group, places, devices, own, heard, mixed)
+            rows = {
+                place: surviving_weights(group.row(devices[place], met[place]), devices[place], heard[place])
+                for place in places
+            }
+            _mix_parts(group, rows, devices, own, heard, mixed)
     left_out = [len(one["arrived"]) - len(states) for one, states in zip(inputs, heard, strict=True)]
     return [
         Mixed(parts, [Metric("dropped", float(count))] if neighbours.drops else [])
@@ -92,23 +102,23 @@ def _finite(arrived: Mapping[int, Trained]) -> dict[int, State]:
 
 def _mix_parts(
     group: Owners,
-    places: Sequence[int],
+    weights: Mapping[int, Mapping[int, float]],
     devices: Sequence[int],
     own: Sequence[State],
     heard: Sequence[Mapping[int, State]],
     mixed: Sequence[dict[str, Part]],
 ) -> None:
-    """Note in ``mixed`` what becomes of the parts of ``group``: the matrix ξ times the bank of all that was sent.
+    """Note in ``mixed`` what becomes of the parts of ``group``: ``weights`` times the bank of all that was sent.
 
     A sender's model of an earlier round, which came late, is another model.
     """
     models: dict[tuple[int, int], State] = {}
     rows = []
+    places = list(weights)
     for place in places:
-        device = devices[place]
         row = {}
-        for sender, weight in surviving_weights(group.weights[device], device, heard[place]).items():
-            model = own[place] if sender == device else heard[place][sender]
+        for sender, weight in weights[place].items():
+            model = own[place] if sender == devices[place] else heard[place][sender]
             key = sender, id(model)
             models[key] = model
             row[key] = weight

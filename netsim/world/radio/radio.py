@@ -17,6 +17,7 @@ from netsim.world.devices.unlimited import receive_all
 from netsim.world.radio.access import Access, Band
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
+from netsim.world.radio.moving import MovingLosses
 from netsim.world.radio.precomputed import Fan, PrecomputedLinks
 from netsim.world.radio.rate import shannon_rate_bps, snr
 from netsim.world.radio.shared_band import SharedTransfers
@@ -35,7 +36,8 @@ class Radio:
     that reacts to every change. Both ways give the same numbers.
 
     Attributes:
-        path_loss_db: Path loss of each link [dB].
+        path_loss_db: Path loss of each link as the run begins [dB].
+        moving: Path losses at later times, where nodes move.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Radio:
         access: Access,
         path_loss_db: Pairs,
         on_transfers: Callable[[TransferBatch], None],
+        moving: MovingLosses | None = None,
     ) -> None:
         self.env = env
         self.air = air
         self.channel = channel
         self.access = access
         self.path_loss_db = path_loss_db
+        self.moving = moving
         self._path_power: dict[tuple[int, int], float] = {}
         self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
@@ -59,6 +63,8 @@ class Radio:
         self._on_transfers = on_transfers
 
     def _mean_power(self, a: int, b: int) -> float:
+        if self.moving is not None:
+            return self.moving.power(a, b, self.env.now)
         link = (a, b) if a < b else (b, a)
         known = self._path_power.get(link)
         if known is None:
@@ -70,7 +76,12 @@ class Radio:
         return self._mean_power(a, b) * self.channel.mean_power
 
     def power_gains(self, sender: int) -> dict[int, float]:
-        """Return the power gain, path loss included, at the last use of each link of ``sender``, by receiver."""
+        """Return the power gain, path loss included, at the last use of each link of ``sender``, by receiver.
+
+        Where nodes move, nobody knows it: it was that of another place.
+        """
+        if self.moving is not None:
+            return {}
         gains = dict(self._heard.get(sender, {}))
         for fan in self._fans.get(sender, {}).values():
             gains |= fan.gains()
@@ -122,8 +133,8 @@ class Radio:
                 answers.update(dict.fromkeys(receivers, True))
             return ["delivered"] * len(receivers)
         disturbed, batch = receivers, None
-        # Acknowledgements that are transfers are not precomputed.
-        if stop is None and size_bits > 0 and not self.air.acknowledgement_bits:
+        # Acknowledgements that are transfers are not precomputed, nor is anything whose path loss may change.
+        if stop is None and size_bits > 0 and not self.air.acknowledgement_bits and self.moving is None:
             fan = self._fan(sender, receivers, devices)
             disturbed = fan.disturbed
             if fan.numbers:
@@ -256,7 +267,7 @@ class Radio:
         env, air, start_s = self.env, self.air, self.env.now
         link = (sender.number, receiver.number)
         left_bits, airtime_s, outcome = size_bits, 0.0, "delivered"
-        first_gain, first_snr = math.nan, math.nan
+        first_gain, first_snr, lost_s = math.nan, math.nan, math.inf
         band = self.access.band(*link)
         endings = [*sender.endings(stop), *receiver.endings(None)]
         with band.join(), receiver.listening():
@@ -279,11 +290,11 @@ class Radio:
                 if math.isnan(first_gain):
                     first_gain, first_snr = gain, ratio
                 on_air = ratio > 0 and ratio >= air.outage_snr
-                if not on_air and (
-                    math.isinf(until_s) or self.hopeless(sender, receiver.number, band.density)
-                ):
+                lost_s = math.inf if on_air else min(lost_s, env.now)
+                if not on_air and self.gives_up(sender, receiver.number, until_s, lost_s, band.density):
                     outcome, duration_s = "outage", None
                     break
+                until_s = self.until_s(until_s)
                 share = band.share
                 rate_bps = shannon_rate_bps(air.bandwidth_hz * share, ratio) if on_air else 0.0
                 power_w = sender.tx_power_w * band.power if on_air else 0.0
@@ -332,7 +343,11 @@ class Radio:
         None if something but the others in the band can disturb it: an end of a battery, a new gain, an outage.
         """
         immortal = sender.unlimited is not None and receiver.unlimited is not None
-        if not (band.shared and band.senders_keep_power and immortal) or self.air.outage_snr > 0:
+        if (
+            self.moving is not None
+            or not (band.shared and band.senders_keep_power and immortal)
+            or self.air.outage_snr > 0
+        ):
             return None
         ratio, gain, until_s = self.look(sender, receiver.number, round)
         if not math.isinf(until_s) or not ratio > 0:
@@ -362,8 +377,30 @@ class Radio:
         for sender, receiver, gain in zip(*ends, power_gain, strict=True):
             self._heard.setdefault(sender, {})[receiver] = gain
 
+    def until_s(self, until_s: float) -> float:
+        """Return when a gain that fading leaves alone until ``until_s`` [s] may change: then, or as nodes move."""
+        return until_s if self.moving is None else min(until_s, self.moving.motion.until_s(self.env.now))
+
+    def gives_up(
+        self, sender: Device, receiver: int, until_s: float, lost_s: float, density: float = 1.0
+    ) -> bool:
+        """Return whether a transfer whose link is in outage now ends, instead of waiting for a better gain.
+
+        Args:
+            sender: The sending device.
+            receiver: Number of the receiver.
+            until_s: Time until which the fading holds [s].
+            lost_s: Time at which the link was found in outage [s].
+            density: Power density, relative to all power spread over the whole band.
+        """
+        if not math.isinf(until_s) and not self.hopeless(sender, receiver, density):
+            return False
+        return self.moving is None or self.env.now - lost_s >= self.moving.motion.patience_s
+
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:
         """Return whether a link is in outage for good, that is in all but at most one of a million blocks.
+
+        Nodes that move are thought to stay where they are.
 
         Args:
             sender: The sending device.

@@ -73,6 +73,7 @@ class Topology:
         """Return the number of links of each node [nodes]."""
         return np.bincount(self.distance_m.ends.ravel(), minlength=len(self.positions))
 
+    @cached_property
     def neighbours(self) -> list[list[int]]:
         """Return the neighbours of each node, in the order of their numbers."""
         a, b = self.distance_m.ends.T
