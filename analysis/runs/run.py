@@ -58,6 +58,7 @@ GROWING_TABLES: dict[str, list[str]] = {
         "outcome",
     ],
     "metrics": ["round", "device", "time_s", "name", "modality", "value"],
+    "positions": ["round", "time_s", "device", "x_m", "y_m"],
 }
 """Columns of the tables that grow with the run; a run killed in its first round has not written these tables."""
 
@@ -95,7 +96,9 @@ class Run:
         rounds: One row per device and round.
         outside: One row per device and period outside its rounds; empty for runs without such a table.
         transfers: One row per transfer.
-        metrics: One row per measured value. ``docs/records.md`` explains every column of all six.
+        metrics: One row per measured value.
+        positions: One row per device and round where devices move; otherwise empty. ``docs/records.md`` explains every
+            column of all tables.
     """
 
     folder: Path
@@ -109,6 +112,7 @@ class Run:
     outside: pd.DataFrame
     transfers: pd.DataFrame
     metrics: pd.DataFrame
+    positions: pd.DataFrame
 
     @property
     def name(self) -> str:
@@ -223,6 +227,7 @@ def load_run(folder: str | Path) -> Run:
         outside=_read_table(folder, "outside"),
         transfers=_read_table(folder, "transfers"),
         metrics=_read_table(folder, "metrics"),
+        positions=_read_table(folder, "positions"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import simpy
@@ -15,23 +15,30 @@ from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices, Difference
 from netsim.world.devices import Device, Processor
+from netsim.world.mobility.motion import Motion
 from netsim.world.network import Network
 from netsim.world.radio import Radio
 from netsim.world.radio.access import Access
 from netsim.world.radio.half_duplex import HalfDuplex
-from netsim.world.topology.star import draw_star
-from netsim.world.topology.topology import Topology, draw_topology
+from netsim.world.radio.moving import MovingLosses
+from netsim.world.topology.topology import Topology
 
 
 def build_network(
-    plan: Plan, env: simpy.Environment, topology: Topology, devices: Sequence[Device], observer: Observer
+    plan: Plan,
+    env: simpy.Environment,
+    topology: Topology,
+    motion: Motion | None,
+    devices: Sequence[Device],
+    observer: Observer,
 ) -> Network:
     """Make radios, edge servers and the cloud, as far as there are any; put them together with devices and links.
 
     Args:
         plan: The scenario.
         env: The clock.
-        topology: Positions and links.
+        topology: Positions and links as the run begins.
+        motion: How devices move.
         devices: By number.
         observer: Is told of transfers.
 
@@ -49,14 +56,16 @@ def build_network(
         path_loss_key: str, access: Access, bandwidth_hz: float, sender: End, receiver: End
     ) -> Radio:
         air = air_of(scenario.radio, rate, bandwidth_hz, sender, receiver)
-        return Radio(env, air, channel, access, losses(path_loss_key), observer.on_transfers)
+        first, of_links = losses(path_loss_key)
+        moving = MovingLosses(motion, of_links, air.antenna_gain_db) if motion else None
+        return Radio(env, air, channel, access, first, observer.on_transfers, moving)
 
     access, ends = parts["radio.access"].make(env), scenario.devices
     if scenario.radio.half_duplex:
         access = HalfDuplex(access)
     radio = radio_of("radio.path_loss", access, scenario.radio.bandwidth_hz, ends, ends)
     servers, cloud = build_servers(plan, env, topology, radio_of, observer)
-    return Network(env, devices, topology, radio, stragglers, servers, cloud)
+    return Network(env, devices, topology, radio, stragglers, servers, cloud, motion)
 
 
 def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
@@ -75,31 +84,3 @@ def build_devices(env: simpy.Environment, options: Devices) -> list[Device]:
             power |= {key: value for key in power if (value := getattr(change, key)) is not None}
         devices.append(Device(env, number, processor, battery.capacity_j, **power))
     return devices
-
-
-def build_topology(plan: Plan, owners: Mapping[str, frozenset[int]]) -> Topology:
-    """Draw where everybody is, and the links.
-
-    Args:
-        plan: The scenario.
-        owners: Which devices own each modality.
-    """
-    scenario = plan.scenario
-    placement, count = plan.parts["topology.placement"].make(), scenario.devices.count
-    protocol, server_m = plan.parts["protocol"], scenario.server.position_m
-    if protocol.cls.needs_server:
-        return draw_star(
-            placement,
-            count,
-            lambda devices_m: protocol.cls.servers_m(protocol.options, devices_m, server_m),
-            scenario.seed,
-            server_m if protocol.cls.has_cloud else None,
-        )
-    return draw_topology(
-        placement,
-        plan.parts["topology.links"].make(),
-        count,
-        owners,
-        scenario.seed,
-        scenario.topology.require_connected,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import simpy
@@ -131,14 +131,16 @@ class AsynchronousGossip(Protocol):
         """Simulate one round of one device (a SimPy process); return whether it was completed."""
         env, learner, work, k = self.network.env, self.learner, self.work, device.number
         begin_s, slowdown = env.now, self.network.stragglers.factor(k, t)
+        if not (neighbours := self.network.living_neighbours(device)):
+            self.network.alone.add(k)
         update: Update = yield from local_update(
             learner,
             work,
             device,
             t,
             self.states[k],
-            peers=self.network.living_neighbours(device),
-            budget=self.network.budget(device),
+            peers=neighbours,
+            budget=self.network.budget(device, neighbours=neighbours),
             slowdown=slowdown,
             stop=self._stop,
         )
@@ -154,6 +156,8 @@ class AsynchronousGossip(Protocol):
                 sender: len(ended_s) - bisect_right(ended_s, one.since_s) for sender, one in arrived.items()
             }
             ended_s.append(env.now)
+            if self.network.motion is not None:
+                learner.meets(k, t, self._around(k, arrived))
             step = self._mix(k, t, arrived, staleness)
             self.states[k] = step.state
             work.measure(k, t, env.now, step.metrics)
@@ -233,6 +237,12 @@ class AsynchronousGossip(Protocol):
         now, letters = self.network.env.now, self._inbox[k].get(sender, [])
         there = [letter for letter in letters if letter.at_s < now]
         return there, letters[len(there) :]
+
+    def _around(self, k: int, arrived: Collection[int]) -> Mapping[int, Sequence[int]]:
+        """Return who is near ``k`` now or was when its message ``arrived``, and who is near each of these."""
+        near = self.network.neighbours
+        own = sorted({*near[k], *arrived})
+        return {k: own} | {n: sorted({k, *near[n]}) for n in own}
 
     def _mix(self, k: int, t: int, letters: Mapping[int, Letter], staleness: Mapping[int, int]) -> Step:
         """Order the aggregation of what ``letters`` contain, weighed by their staleness."""

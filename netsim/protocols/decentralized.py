@@ -14,6 +14,7 @@ from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.events import RoundRow
 from netsim.learner import Learner, Message
+from netsim.protocols.company import Company
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.decentralized_at_once import RoundsAtOnce, undisturbed
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
@@ -42,6 +43,9 @@ class DecentralizedRounds(Protocol):
     Transfers are cut off at their sender's deadline, and a message that arrives when its round is over is dropped. With
     ``late: keep`` a transfer may go on for one more round, at the same time as the transfers of that round. A late
     message is combined in the round in which it arrives, unless a newer one of the same sender has arrived there.
+
+    Where devices move, neighbours of a round are those that :class:`~netsim.protocols.company.Company` says. They stay
+    so for the round; a message whose link has gone is lost, and nobody waits for it any longer.
     """
 
     ends_early = True
@@ -101,11 +105,10 @@ class DecentralizedRounds(Protocol):
         self._mailboxes = [Mailbox(env, self._keeps_late) for _ in self.network.devices]
         self._shared: dict[int, simpy.Event] = {}  # deadlines, by round
         count = len(self.network.devices)
-        self._open = OpenRounds(
-            env, self.work, self.rounds, count, lambda t: self._shared.pop(t, None), lambda: self.is_over
-        )
+        self._open = OpenRounds(env, self.work, self.rounds, count, self._forget, lambda: self.is_over)
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
         self._coordination = Coordination(self.network, self.learner, self.work, self.over)
+        self._company = Company(len(self.network.devices))
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
         self._survival = Survival(self.network)
         for device in self.network.devices:
@@ -175,6 +178,10 @@ class DecentralizedRounds(Protocol):
         stop = self._or_over(limit)
         sending_stop = self._or_over(self._deadline(t, 2)) if self._keeps_late else stop
         neighbours = self.network.living_neighbours(device)
+        if self.network.motion is not None:
+            neighbours = self.network.living(self._company.begin(k, t, neighbours, begin_s))
+        if not neighbours:
+            self.network.alone.add(k)
 
         # Local update: its inputs are fixed now, its result is used when the simulated computation ends.
         slowdown = self.network.stragglers.factor(k, t)
@@ -185,7 +192,7 @@ class DecentralizedRounds(Protocol):
             t,
             self.states[k],
             peers=neighbours,
-            budget=self.network.budget(device),
+            budget=self.network.budget(device, neighbours=neighbours),
             plan=self._plans.pop(k, None),
             slowdown=slowdown,
             stop=stop,
@@ -195,7 +202,7 @@ class DecentralizedRounds(Protocol):
             work.measure(k, t, env.now, update.step.metrics)
 
         # Exchange.
-        messages = learner.messages(k, t, self.network.living_neighbours(device)) if update.done else ()
+        messages = learner.messages(k, t, self.network.living(neighbours)) if update.done else ()
         sending = self._send_all(device, t, messages, neighbours, update, sending_stop)
         outcomes: Sequence[str]
         going_on: simpy.Process | None = None
@@ -212,6 +219,8 @@ class DecentralizedRounds(Protocol):
             return going_on
         post = self._mailboxes[k].close(t)
         if device.alive:
+            if self.network.motion is not None:
+                learner.meets(k, t, self._company.around(k, t))
             step = learner.aggregate(work, k, t, self.states[k], post.arrived)
             self.states[k] = step.state
             work.measure(k, t, env.now, step.metrics)
@@ -329,6 +338,12 @@ class DecentralizedRounds(Protocol):
     def _mourn(self, device: Device) -> None:
         """Report the death of ``device``, and wake those that wait for its messages."""
         self.observer.on_death(device.number, self.network.env.now)
-        for n in sorted(self.network.graph[device.number]):
+        moves = self.network.motion is not None
+        for n in range(len(self._mailboxes)) if moves else sorted(self.network.graph[device.number]):
             self._mailboxes[n].poke()
         self._coordination.look_again(device)
+
+    def _forget(self, t: int) -> None:
+        """Forget a round that all devices have left."""
+        self._shared.pop(t, None)
+        self._company.close(t)

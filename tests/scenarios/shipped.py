@@ -59,6 +59,7 @@ SHORT: dict[str, tuple[str, ...]] = {
         "learner.local_steps=2",
     ),
     "hierarchical_edge": ("rounds=3", "protocol.edge_rounds=2", "data.root=nowhere", "evaluation.samples=40"),
+    "mobile_12dev": ("rounds=3", "data.root=nowhere", "evaluation.samples=40"),
     "umi_campus": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
     "fedavg_fashion": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
     "fedmd_fashion": (
