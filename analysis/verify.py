@@ -35,7 +35,8 @@ def verify(folder: str | Path) -> list[str]:
 
     Checksums are those of the run's end. Where they fit, or there are none, the rest follows from the tables alone. A
     device's rows leave no gap and do not overlap, and what it did in them fits into their time. What its transfers cost
-    is what it spent on sending. What it spent is what left its battery. A transfer is delivered exactly if all its bits
+    is what it spent on sending. What it spent is what left its battery, with
+    what that took in and lost. A transfer is delivered exactly if all its bits
     are sent. The summary has the sums.
 
     Raises:
@@ -122,7 +123,7 @@ def _of_transfers(rows: pd.DataFrame) -> Iterator[str]:
 def _of_times(rows: pd.DataFrame) -> Iterator[str]:
     """Check that one device's rows follow each other, and that what it did in each fits into it."""
     device, end_s = rows["device"].iloc[0], float(rows["end_s"].max())
-    died = rows["outcome"] == "died"
+    died = rows["outcome"].isin(["died", "away"])
     before_s = np.concatenate([[0.0], rows["end_s"].to_numpy()[:-1]])
     crumb_s = CRUMB * max(end_s, CRUMB)
     length_s = rows["end_s"] - rows["start_s"]
@@ -145,6 +146,7 @@ def _of_joules(run: Run) -> Iterator[str]:
     spent = run.spending.groupby("device")[JOULES].sum()
     sent_j = run.transfers.groupby("sender")["energy_j"].sum()
     left_j = run.spending.groupby("device")["battery_j"].last()
+    charged_j = run.charges.groupby("device")[["harvested_j", "wasted_j"]].sum()
     for device, battery_j in zip(
         run.devices["device"].tolist(), run.devices["battery_j"].tolist(), strict=True
     ):
@@ -158,9 +160,15 @@ def _of_joules(run: Run) -> Iterator[str]:
                 f"device {device}: spent {spent.loc[device, 'sending_j']:.9g} J on sending, its transfers cost "
                 f"{cost_j:.9g} J"
             )
-        if math.isfinite(battery_j) and abs(total_j + left_j[device] - battery_j) > CRUMB * battery_j:
+        in_j, lost_j = charged_j.loc[device].tolist() if device in charged_j.index else (0.0, 0.0)
+        if in_j < 0 or lost_j < -CRUMB * (in_j + battery_j):
+            yield f"device {device}: harvested {in_j:.9g} J and wasted {lost_j:.9g} J, which is less than nothing"
+        crumb_j = CRUMB * (battery_j + in_j)
+        if math.isfinite(battery_j) and abs(total_j + left_j[device] + lost_j - in_j - battery_j) > crumb_j:
+            charged = f"harvested {in_j:.9g} J, wasted {lost_j:.9g} J, " if in_j or lost_j else ""
             yield (
-                f"device {device}: had {battery_j:.9g} J, spent {total_j:.9g} J and has {left_j[device]:.9g} J left"
+                f"device {device}: had {battery_j:.9g} J, {charged}spent {total_j:.9g} J and has "
+                f"{left_j[device]:.9g} J left"
             )
 
 

@@ -18,6 +18,7 @@ import typer
 from matplotlib.figure import Figure
 from scipy.stats import norm
 from validation_access import contention, interference, processor_sharing
+from validation_energy import FIGURES as ENERGY
 from validation_fading import fading, jakes, schemes
 
 from netsim.core.registry import load
@@ -276,6 +277,7 @@ def mobility() -> Figure:
 FIGURES = {one.__name__: one for one in (two_ray, tr38901, line_of_sight, shadowing, mobility)}
 FIGURES |= {one.__name__: one for one in (fading, jakes, schemes)}
 FIGURES |= {one.__name__: one for one in (processor_sharing, contention, interference)}
+FIGURES |= ENERGY
 
 
 def main(

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from netsim.core.registry import load
 from netsim.events import TransferRow
-from netsim.world.devices import Device, Processor
+from netsim.world.devices import Battery, Device, Processor
 from netsim.world.radio import Air, Radio
 from netsim.world.radio.fading import NoFading, Rayleigh
+from netsim.world.radio.losses import Losses
 
 
 class Hall:
@@ -39,10 +40,10 @@ class Hall:
             Air(bandwidth_hz, 1 / bandwidth_hz),
             fading or NoFading(None, 0),
             cls(cls.Options(**options), self.env),
-            pairs | (losses_db or {}),  # type: ignore[arg-type]
+            Losses(pairs | (losses_db or {})),  # type: ignore[arg-type]
             lambda batch: self.rows.extend(batch.rows()),
         )
-        self.devices = [Device(self.env, k, Processor(), math.inf, 1.0) for k in range(count)]
+        self.devices = [Device(self.env, k, Processor(), Battery(math.inf), 1.0) for k in range(count)]
 
     def send(
         self, at_s: float, sender: int, receiver: int, size_bits: float, kind: str = "model", round: int = 1

@@ -66,7 +66,8 @@ class RoundRow(NamedTuple):
     device: Annotated[int, "number of the device"]
     outcome: Annotated[
         str,
-        "'finished', 'cut_off' (a deadline, or a server that had enough, ended its own computing or sending), 'died', "
+        "'finished', 'cut_off' (a deadline, or a server that had enough, ended its own computing or sending), 'died' "
+        "or 'away' (its battery ran empty, or it went, while the round lasted; it may be back by the round's end), "
         "'lost' (the server's message to it, or its own to the server, did not get through) or 'idle' (not chosen)",
     ]
     start_s: Annotated[float, "simulated time at which the round began on this device [s]"]
@@ -97,7 +98,7 @@ class RoundRow(NamedTuple):
     @property
     def asked(self) -> bool:
         """Return whether the device was to take part, also if it died meanwhile; False if not chosen by the server."""
-        if self.outcome == "died":
+        if self.outcome in ("died", "away"):
             return bool(self.flops or self.received or self.missed)
         return self.outcome != "idle"
 
@@ -113,7 +114,10 @@ class OutsideRow(NamedTuple):
 
     device: Annotated[int, "number of the device; the server's is the one after the last"]
     round: Annotated[int, "its round before; 0 before its first"]
-    outcome: Annotated[str, "'waited', or 'died' (its battery ran out meanwhile)"]
+    outcome: Annotated[
+        str,
+        "'waited', 'died' (its battery ran empty meanwhile), or 'away' (it was not there, or went meanwhile)",
+    ]
     start_s: Annotated[float, "simulated time at which that round ended [s]"]
     end_s: Annotated[float, "simulated time at which its next round began, the run ended, or it died [s]"]
     compute_s: Annotated[float, "time spent computing [s]"]
@@ -125,6 +129,23 @@ class OutsideRow(NamedTuple):
     receiving_j: Annotated[float, "energy of receiving [J]"]
     idle_j: Annotated[float, "energy of idling [J]"]
     battery_j: Annotated[float, "battery left at its end [J]; inf for unlimited power"]
+
+
+class ChargeRow(NamedTuple):
+    """Energy that a battery took in and lost (table ``charges``; only runs with a harvester or a lossy battery).
+
+    There is one for each row of ``rounds`` and ``outside`` of such a device, with the same end; so after each,
+    capacity - battery left = energy spent - harvested + wasted, all summed up.
+    """
+
+    device: Annotated[int, "number of the device"]
+    round: Annotated[int, "the round of that row"]
+    start_s: Annotated[float, "simulated time of its beginning [s]"]
+    end_s: Annotated[float, "simulated time of its end [s]"]
+    harvested_j: Annotated[float, "energy harvested [J]"]
+    wasted_j: Annotated[
+        float, "energy harvested that found the battery full, or lost in the battery itself [J]"
+    ]
 
 
 class ServerRow(NamedTuple):
@@ -195,7 +216,8 @@ class TransferRow(NamedTuple):
     gain: Annotated[float, "amplitude gain g at the start"]
     snr_db: Annotated[float, "signal-to-noise ratio p g²/(B N0) at the start [dB]"]
     outcome: Annotated[
-        str, "'delivered', 'lost' (a block of it), 'outage', 'sender_died', 'receiver_died' or 'cut_off'"
+        str,
+        "'delivered', 'lost' (a block of it), 'outage', 'sender_died', 'receiver_died' (it died or left) or 'cut_off'",
     ]
     lost_bits: Annotated[
         float,
@@ -384,6 +406,7 @@ TABLES: dict[str, type] = {
     "positions": PositionRow,
     "rounds": RoundRow,
     "outside": OutsideRow,
+    "charges": ChargeRow,
     "server": ServerRow,
     "edges": EdgeRow,
     "transfers": TransferRow,
@@ -449,8 +472,14 @@ class Observer:
     def on_positions(self, batch: RowBatch) -> None:
         """Receive where all devices are as a round ends, if they move."""
 
+    def on_charge(self, row: ChargeRow) -> None:
+        """Receive the record of what a battery took in and lost."""
+
     def on_death(self, device: int, time_s: float) -> None:
         """Receive the time at which a device's battery became empty [s]."""
+
+    def on_revival(self, device: int, time_s: float) -> None:
+        """Receive the time at which the battery of a device that had died was charged enough [s]."""
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Receive the end of ``round``: every living device has ended it and its evaluations are done."""
@@ -510,10 +539,20 @@ class Observers(Observer):
         for observer in self.observers:
             observer.on_positions(batch)
 
+    def on_charge(self, row: ChargeRow) -> None:
+        """Pass the record on to each observer."""
+        for observer in self.observers:
+            observer.on_charge(row)
+
     def on_death(self, device: int, time_s: float) -> None:
         """Pass the time on to each observer."""
         for observer in self.observers:
             observer.on_death(device, time_s)
+
+    def on_revival(self, device: int, time_s: float) -> None:
+        """Pass the time on to each observer."""
+        for observer in self.observers:
+            observer.on_revival(device, time_s)
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Pass the end of the round on to each observer."""

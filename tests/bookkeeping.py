@@ -16,26 +16,28 @@ def check_times(rows: Sequence[Any], end_s: float) -> None:
     """One node's rows of rounds and outside of them leave no gap, do not overlap, and end with the run at ``end_s``.
 
     What it did in a row fits into the row: idling and being busy add up to its length, be it that busy times overlap.
-    The row in which a device dies may be longer: it ends with the round of those that live.
+    The row in which a device goes may be longer: it ends with the round of those that are there. One that does not
+    return has no row after that.
     """
     now_s = 0.0
     for row in rows:
-        died = getattr(row, "outcome", "") == "died"
+        gone = getattr(row, "outcome", "") in ("died", "away")
         assert row.start_s == now_s and row.end_s >= row.start_s, row
         length_s, crumb_s = row.end_s - row.start_s, 1e-9 * max(end_s, 1e-9)
         busy_s = [getattr(row, f"{category}_s") for category in BUSY]
         assert min(row.idle_s, *busy_s) >= -crumb_s, row
         assert row.idle_s + max(busy_s) <= length_s + crumb_s, row
-        assert died or row.idle_s + sum(busy_s) >= length_s - crumb_s, row
+        assert gone or row.idle_s + sum(busy_s) >= length_s - crumb_s, row
         now_s = row.end_s
-        if died:
-            assert row is rows[-1], "the dead do nothing"
+        if gone and row is rows[-1]:
             return
     assert now_s == pytest.approx(end_s, rel=1e-12)
 
 
-def check_joules(rows: Sequence[Any], transfers: Iterable[Any], battery_j: float) -> float:
-    """One node's rows say what its transfers cost, and what left its battery of ``battery_j``.
+def check_joules(
+    rows: Sequence[Any], transfers: Iterable[Any], battery_j: float, charges: Sequence[Any] = ()
+) -> float:
+    """One node's rows say what its transfers cost, and what left its battery of ``battery_j`` and came in.
 
     Returns:
         What the node spent [J].
@@ -49,9 +51,17 @@ def check_joules(rows: Sequence[Any], transfers: Iterable[Any], battery_j: float
     )
     if math.isfinite(battery_j):
         left_j = rows[-1].battery_j if rows else battery_j
-        assert spent_j + left_j == pytest.approx(battery_j, rel=1e-9)
+        harvested_j, wasted_j = (
+            math.fsum(getattr(row, key) for row in charges) for key in ("harvested_j", "wasted_j")
+        )
+        assert all(row.harvested_j >= 0 and row.wasted_j >= -1e-9 for row in charges)
+        assert spent_j + left_j == pytest.approx(
+            battery_j + harvested_j - wasted_j, rel=1e-9, abs=1e-9 * harvested_j
+        )
         dead = [row for row in rows if row.outcome == "died"]
-        assert len(dead) == (left_j <= 1e-9 * battery_j)
+        if not charges:
+            assert len(dead) == (left_j <= 1e-9 * battery_j)
+            assert not dead or dead[0] is rows[-1], "the dead do nothing"
     return spent_j
 
 

@@ -14,7 +14,7 @@ import netsim.records.metadata
 from netsim.app.simulation import Simulation
 from netsim.scenario.yaml_file import write_yaml
 from netsim.work.executors.processes import Processes
-from netsim.world.devices import Device, Processor
+from netsim.world.devices import Battery, Device, Processor
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,9 +35,10 @@ def env() -> simpy.Environment:
 def make_device(env: simpy.Environment) -> Callable[..., Device]:
     """Devices of 1 FLOP/s and 1 J/FLOP that send with 1 W, so that seconds and joules need no calculator."""
 
-    def make(number: int = 0, capacity_j: float = float("inf"), **radio: float) -> Device:
+    def make(number: int = 0, capacity_j: float = float("inf"), **radio: Any) -> Device:
         processor = Processor(frequency_hz=1.0, flops_per_cycle=1.0, effective_capacitance_f=1.0)
-        return Device(env, number, processor, capacity_j, **{"tx_power_w": 1.0, **radio})
+        battery = radio.pop("battery", None) or Battery(capacity_j)
+        return Device(env, number, processor, battery, **{"tx_power_w": 1.0, **radio})
 
     return make
 

@@ -42,6 +42,7 @@ GROWING_TABLES: dict[str, list[str]] = {
         *SPENT,
         "battery_j",
     ],
+    "charges": ["device", "round", "start_s", "end_s", "harvested_j", "wasted_j"],
     "transfers": [
         "round",
         "kind",
@@ -95,10 +96,11 @@ class Run:
         links: One row per pair of devices that can send to each other.
         rounds: One row per device and round.
         outside: One row per device and period outside its rounds; empty for runs without such a table.
+        charges: One row per row of these two, of devices whose batteries take in or lose energy; empty for other runs.
         transfers: One row per transfer.
         metrics: One row per measured value.
         positions: One row per device and round where devices move; otherwise empty. ``docs/records.md`` explains every
-            column of all tables.
+            column of all.
     """
 
     folder: Path
@@ -110,6 +112,7 @@ class Run:
     links: pd.DataFrame
     rounds: pd.DataFrame
     outside: pd.DataFrame
+    charges: pd.DataFrame
     transfers: pd.DataFrame
     metrics: pd.DataFrame
     positions: pd.DataFrame
@@ -148,7 +151,7 @@ class Run:
         """
         rounds = self.rounds
         touched = (rounds[["flops", "received", "missed"]] != 0).any(axis=1)
-        return rounds[(rounds["outcome"] != "idle") & (touched | (rounds["outcome"] != "died"))]
+        return rounds[(rounds["outcome"] != "idle") & (touched | ~rounds["outcome"].isin(["died", "away"]))]
 
     @property
     def explained(self) -> dict[str, str]:
@@ -225,6 +228,7 @@ def load_run(folder: str | Path) -> Run:
         links=_read_table(folder, "links"),
         rounds=_read_table(folder, "rounds"),
         outside=_read_table(folder, "outside"),
+        charges=_read_table(folder, "charges"),
         transfers=_read_table(folder, "transfers"),
         metrics=_read_table(folder, "metrics"),
         positions=_read_table(folder, "positions"),

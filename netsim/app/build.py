@@ -7,10 +7,16 @@ from pathlib import Path
 
 import simpy
 
-from netsim.app.build_network import build_devices, build_network
-from netsim.app.checks import check_data, check_executor, check_memory, check_owners, check_room
+from netsim.app.build_network import build_network
+from netsim.app.checks import (
+    check_data,
+    check_executor,
+    check_memory,
+    check_motion,
+    check_owners,
+    check_room,
+)
 from netsim.app.collector import patient_collector
-from netsim.app.placed import build_topology
 from netsim.app.simulation import Simulation
 from netsim.app.stopping import check_target
 from netsim.core.errors import ScenarioError, code_of_ones_own
@@ -49,16 +55,11 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     with plan.named(), code_of_ones_own("learner"):
         learner: Learner = parts["learner"].cls(setup)
         protocol.cls.check(protocol.options, learner, scenario.devices.count)
-        topology, motion = build_topology(plan, check_owners(learner, scenario.devices.count))
-        devices = build_devices(env, scenario.devices)
-    network = build_network(plan, env, topology, motion, devices, observer)
+        owners = check_owners(learner, scenario.devices.count)
+    network = build_network(plan, env, owners, observer)
     with plan.named(), code_of_ones_own("learner"):
-        if network.motion is not None and not learner.takes_motion and network.server is None:
-            raise ScenarioError(
-                f"mobility: {plan.parts['mobility'].name!r} cannot be used with learner "
-                f"{plan.parts['learner'].name!r}, which plans with the neighbours that devices have as the run begins"
-            )
-        learner.prepare(topology.graph)
+        check_motion(plan, learner)
+        learner.prepare(network.first.graph)
         check_memory(scenario.devices, learner)
         if scenario.stop is not None:
             check_target(scenario.stop, learner.METRICS, protocol.cls.ends_early, protocol.name)

@@ -14,7 +14,7 @@ from netsim.core.streams import derive_seed
 from netsim.events import Observer
 from netsim.scenario.loading import Plan
 from netsim.world.cloud import Cloud
-from netsim.world.devices import Device
+from netsim.world.devices import Battery, Device
 from netsim.world.edge_server import EdgeServer
 from netsim.world.radio import Radio
 from netsim.world.radio.access import Access, Shared, Uplink
@@ -44,7 +44,7 @@ def build_servers(
     if not protocol.cls.has_cloud:
         return servers, None
     options: Any = protocol.options
-    node = Device(env, behind, options.cloud, math.inf, options.backhaul.power_w)
+    node = Device(env, behind, options.cloud, Battery(math.inf), options.backhaul.power_w)
     return servers, Cloud(node, options.backhaul, observer.on_transfers)
 
 
@@ -65,7 +65,7 @@ def _server(plan: Plan, env: simpy.Environment, number: int, radio_of: RadioOf) 
             env,
             number,
             options.processor,
-            math.inf,
+            Battery(math.inf),
             options.tx_power_w,
             options.rx_power_w,
             options.idle_power_w,

@@ -138,6 +138,20 @@ def check_memory(options: Devices, learner: Learner) -> None:
         raise ScenarioError("\n".join(findings))
 
 
+def check_motion(plan: Plan, learner: Learner) -> None:
+    """Check that the learner can do with neighbours that change, if they do.
+
+    Raises:
+        ScenarioError: It cannot.
+    """
+    mobility = plan.parts["mobility"]
+    if mobility.cls.moves and not learner.takes_motion and not plan.parts["protocol"].cls.needs_server:
+        raise ScenarioError(
+            f"mobility: {mobility.name!r} cannot be used with learner {plan.parts['learner'].name!r}, which plans with "
+            "the neighbours that devices have as the run begins"
+        )
+
+
 def _readable(size_bytes: float) -> str:
     """Write a size for people: ``2,097,152 bytes (2 MiB)``."""
     return f"{size_bytes:,.0f} bytes ({size_bytes / 2**20:.3g} MiB)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -10,18 +10,21 @@ import numpy as np
 from netsim.core.errors import ScenarioError
 from netsim.core.pairs import Pairs
 from netsim.scenario.loading import Plan
+from netsim.world.mobility.motion import Motion
+from netsim.world.radio.losses import Losses, MovingLosses
 from netsim.world.radio.units import LARGEST_DB
 from netsim.world.topology.topology import Link, Topology
 
-LossesOf = Callable[[Sequence[Link]], Sequence[float]]
-"""A function from links to the path loss of each [dB]."""
 
+def losses_of(plan: Plan, key: str, topology: Topology, motion: Motion | None, gain_db: float) -> Losses:
+    """Compute path losses with the component that ``key`` names: those of links now, others when asked for.
 
-def losses_db(plan: Plan, key: str, topology: Topology) -> tuple[Pairs, LossesOf]:
-    """Compute the path loss of each link as the run begins [dB] with the component that ``key`` names.
-
-    Those of other pairs are computed when asked for, those at later times by the function that is returned, too. It
-    raises a ScenarioError, without the file, if one is no loss, or a link is outside what the component covers.
+    Args:
+        plan: The scenario.
+        key: A key of a path loss.
+        topology: Links as the run begins.
+        motion: How nodes move, if they do.
+        gain_db: Gain of both antennas of each link [dB].
 
     Raises:
         ScenarioError: One of them is no loss, or a link is outside what the component is valid for.
@@ -44,4 +47,7 @@ def losses_db(plan: Plan, key: str, topology: Topology) -> tuple[Pairs, LossesOf
 
     with plan.named():
         found_db = np.array(of(list(topology.links())), dtype=float)
-    return Pairs(topology.distance_m.ends, found_db, lambda pair: float(of([topology.pair(*pair)])[0])), of
+    if motion is not None:
+        return MovingLosses(Pairs(topology.distance_m.ends, found_db), gain_db, motion, of)
+    other = Pairs(topology.distance_m.ends, found_db, lambda pair: float(of([topology.pair(*pair)])[0]))
+    return Losses(other, gain_db)

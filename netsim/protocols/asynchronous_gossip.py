@@ -18,7 +18,7 @@ from netsim.learner import Learner, Message, Metric, Step
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.protocol import Protocol
-from netsim.world.devices.device import Device
+from netsim.world.devices.device import Device, first_of
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -48,6 +48,9 @@ class AsynchronousGossip(Protocol):
     then, as in asynchronous SGD; the staler it is, the less it counts (AD-PSGD, Lian et al. 2018, mixes without such a
     factor; the factors are those of FedAsync, Xie et al. 2019, Section 5.2). So a message of an equally fast neighbour
     mostly has staleness 1, and one of a neighbour that is eight times slower 8.
+
+    Where devices move, a device sends to those that are near when it has trained, and mixes with weights of those that
+    are near then and of those whose messages it has.
 
     The run ends when each device has ended its rounds and its messages have arrived, or at ``duration_s``: what is not
     done then is cut off.
@@ -110,20 +113,28 @@ class AsynchronousGossip(Protocol):
         self._delivered_s: list[list[float]] = [[] for _ in devices]  # of a device's messages not counted yet
         self._open = OpenRounds(env, self.work, self.rounds, len(devices))
         for device in devices:
-            device.on_death.append(lambda dead: self.observer.on_death(dead.number, env.now))
+            self.heed(device)
             self.states[device.number] = self.learner.first(self.work, device.number).state
         return env.all_of([env.process(self._life(device)) for device in devices])
 
     def _life(self, device: Device) -> Process:
         """Simulate all rounds of one device, and wait for its last messages (a SimPy process)."""
         on_air: list[simpy.Process] = []
-        for t in range(1, self.rounds + 1):
-            on_air = [one for one in on_air if one.is_alive]
-            done = yield from self._round(device, t, on_air)
-            if not done:
+        stop, t = self._stop, 1
+        while t <= self.rounds:
+            if not device.alive and device.may_return and not (stop and stop.processed):
+                yield first_of(device.back, *([stop] if stop else []))
+                continue
+            if not device.alive or (stop and stop.processed):
                 self._open.give_up(t)
                 break
-            self._open.complete(t)
+            self.ledger.catch_up(device)
+            on_air = [one for one in on_air if one.is_alive]
+            if (yield from self._round(device, t, on_air)):
+                self._open.complete(t)
+            else:
+                self._open.skip(t)
+            t += 1
         if on_air:
             yield self.network.env.all_of(on_air)
 
@@ -131,7 +142,8 @@ class AsynchronousGossip(Protocol):
         """Simulate one round of one device (a SimPy process); return whether it was completed."""
         env, learner, work, k = self.network.env, self.learner, self.work, device.number
         begin_s, slowdown = env.now, self.network.stragglers.factor(k, t)
-        if not (neighbours := self.network.living_neighbours(device)):
+        neighbours = self.network.living_neighbours(device)
+        if not self.network.neighbours[k]:
             self.network.alone.add(k)
         update: Update = yield from local_update(
             learner,
@@ -171,7 +183,7 @@ class AsynchronousGossip(Protocol):
             RoundRow(
                 t,
                 k,
-                "finished" if update.done else "cut_off" if device.alive else "died",
+                "finished" if update.done else self.ledger.outcome(device, "cut_off"),
                 begin_s,
                 env.now,
                 update.end_s,

@@ -19,6 +19,9 @@ Process = Generator[simpy.Event, Any, Any]
 RETRY_S = 1.0
 """Time after a lost transfer before the device can be chosen again [s]."""
 
+FRUITLESS = 100
+"""Turns of each device, on average, that may end one after the other by its going before the server gives up."""
+
 
 class AsynchronousServer(ServerProtocol):
     """A server that keeps some devices training, and aggregates whenever ``buffer`` uploads have arrived.
@@ -26,7 +29,9 @@ class AsynchronousServer(ServerProtocol):
     Each device trains at its own pace from the model that it received. When its upload arrives, the server's model may
     be some aggregations newer; their number is the upload's *staleness*. With a buffer of 1 this is FedAsync's server
     (Xie, Koyejo and Gupta 2019), with a larger one FedBuff's (Nguyen et al. 2022). One aggregation is one round. A
-    device whose upload waits in the buffer is not chosen again until the upload is used.
+    device whose upload waits in the buffer is not chosen again until the upload is used. A device that dies or leaves
+    ends its turn, and can be chosen again when it is back. The run ends early if turns end so again and again
+    (:data:`FRUITLESS` for each device) and nothing arrives.
     """
 
     FAMILY = "asynchronous"
@@ -51,7 +56,7 @@ class AsynchronousServer(ServerProtocol):
         self._version = 0
         self._away: set[int] = set()
         self._buffer: dict[int, Errand] = {}
-        self._choices = 0
+        self._choices = self._fruitless = 0
         self._since_s = env.now
         self._news, self._stop = env.event(), env.event()
         life = super().start()
@@ -69,7 +74,9 @@ class AsynchronousServer(ServerProtocol):
                 yield from self._use_buffer()
                 continue
             if not self._more_may_come():
-                break  # all devices are dead or can never be reached
+                break  # all devices are gone for good or can never be reached
+            if self._fruitless > FRUITLESS * len(self.star.members):
+                break
             self._news = env.event()
             yield self._news
         self._stop.succeed()
@@ -80,7 +87,8 @@ class AsynchronousServer(ServerProtocol):
     def _more_may_come(self) -> bool:
         """Return whether another upload can arrive before those in the buffer are used."""
         return any(
-            device.number in self._away or (device.alive and device.number not in self._buffer)
+            device.number in self._away
+            or ((device.alive or device.may_return) and device.number not in self._buffer)
             for device in self._within_reach
         )
 
@@ -101,6 +109,7 @@ class AsynchronousServer(ServerProtocol):
         env, k, begin_s = self.network.env, device.number, self.network.env.now
         version, outbox, errand = self._version, self._outbox, Errand()
         self.ledger.outside(device)  # the device waited until it was chosen
+        device.sleep(False)
         (message,) = self.learner.messages(self.server.number, version + 1, [k])
         row = yield from self.server.downlink.send(
             self.server.node, device, message.size_bits, n, "download", self._stop
@@ -109,6 +118,7 @@ class AsynchronousServer(ServerProtocol):
             yield from self._train_and_upload(device, n, outbox, errand, self._stop, deaf=self._stop)
         else:
             errand.outcome = ending(device, self._stop)
+        self._fruitless = 0 if errand.arrived else self._fruitless + (errand.outcome in ("died", "away"))
         if errand.arrived:
             self._last[k] = errand
             limit = self.options.max_staleness
@@ -119,7 +129,21 @@ class AsynchronousServer(ServerProtocol):
         if errand.outcome == "lost":
             yield env.any_of([env.timeout(RETRY_S), *device.endings(self._stop)])
         self._tell_device(device, n, begin_s, errand)
+        device.sleep()
         self._away.discard(k)
+        self._tell_news()
+
+    def back(self, device: Device) -> None:
+        """Note that ``device`` returns, or never will: it may be chosen again, or need no longer be waited for."""
+        super().back(device)
+        self._tell_news()
+
+    def gone(self, device: Device) -> None:
+        """Note that ``device`` goes, so that nobody waits for one that is gone for good."""
+        super().gone(device)
+        self._tell_news()
+
+    def _tell_news(self) -> None:
         if not self._news.triggered:
             self._news.succeed()
 

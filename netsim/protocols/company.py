@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from netsim.protocols.roster import Roster
+
 
 class Company:
     """The neighbours of devices in their rounds.
@@ -12,14 +14,18 @@ class Company:
     A link belongs to a round if it is there when the first of its ends begins the round, and the other end is then in
     the round before. So who is somebody's neighbour in a round has that one for a neighbour, too, and neighbours are at
     most one round apart, as on links that stay. A device that has fallen farther behind is not waited for; it is
-    alone until it has caught up. Neighbours stay so until the round ends, wherever they go.
+    alone until it has caught up, and so may be one that has just returned. Neighbours stay so until the round ends,
+    wherever they go.
 
     Args:
         devices: Number of devices.
+
+    Attributes:
+        roster: Who takes part in which rounds.
     """
 
     def __init__(self, devices: int) -> None:
-        self._devices = devices
+        self.roster = Roster(devices)
         self._met: defaultdict[int, list[list[int]]] = defaultdict(lambda: [[] for _ in range(devices)])
         self._begun: defaultdict[int, dict[int, float]] = defaultdict(dict)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import networkx as nx
 import simpy
 
 from netsim.learner import Learner, Report
+from netsim.protocols.roster import Roster
 from netsim.work.graph import TaskGraph
 from netsim.world.devices.device import Device, first_of
 from netsim.world.network import Network
@@ -24,6 +25,7 @@ class Meeting:
 
     Attributes:
         head: The cluster head of this round.
+        head_gone: Event that the head is gone; it may be back, but not in this meeting.
         routes: Shortest path from the head to each device, over the devices alive when the head was elected.
         reports: Reports that have reached the head, by device.
         lost: Devices whose report was lost.
@@ -32,6 +34,7 @@ class Meeting:
     """
 
     head: Device
+    head_gone: simpy.Event
     routes: dict[int, list[int]]
     reports: dict[int, Any] = field(default_factory=dict)
     lost: set[int] = field(default_factory=set)
@@ -48,10 +51,16 @@ class Coordination:
     """
 
     def __init__(
-        self, network: Network, learner: Learner, work: TaskGraph, over: simpy.Event | None = None
+        self,
+        network: Network,
+        learner: Learner,
+        work: TaskGraph,
+        roster: Roster,
+        over: simpy.Event | None = None,
     ) -> None:
         self._over = over  # cuts off what is under way
         self.network = network
+        self._roster = roster
         self.learner = learner
         self.work = work
         self._meetings: dict[int, Meeting] = {}
@@ -71,29 +80,33 @@ class Coordination:
             meeting.lost.add(device.number)
             answer.succeed(None)
         self._decide_if_complete(round)
-        yield first_of(answer, device.died, meeting.head.died, *([self._over] if self._over else []))
+        yield first_of(answer, device.gone, meeting.head_gone, *([self._over] if self._over else []))
         return answer.value if answer.triggered else None
 
     def look_again(self, _: Device) -> None:
-        """Check, after a device has died, whether a head waited for its report only."""
+        """Check, after a device has gone, whether a head waited for its report only."""
         for round in sorted(self._meetings):
             self._decide_if_complete(round)
 
     def _convene(self, round: int) -> Meeting:
-        graph = self.network.living_graph()
+        graph = self.network.graph.subgraph(self._participants(round))
         head = min(graph, key=lambda n: (-graph.degree[n], n))
         # Neighbours are added in the order of their numbers, so that among equal paths the same one is always taken.
         ordered = nx.Graph()
         ordered.add_nodes_from(sorted(graph))
         ordered.add_edges_from(sorted(tuple(sorted(edge)) for edge in graph.edges))
         routes = nx.single_source_shortest_path(ordered, head)
-        meeting = self._meetings[round] = Meeting(self.network.devices[head], routes)
+        device = self.network.devices[head]
+        meeting = self._meetings[round] = Meeting(device, device.gone, routes)
         return meeting
+
+    def _participants(self, round: int) -> Sequence[int]:
+        return self._roster.taking_part([d.number for d in self.network.devices if d.alive], round)
 
     def _decide_if_complete(self, round: int) -> None:
         meeting = self._meetings[round]
-        living = {d.number for d in self.network.devices if d.alive}
-        if meeting.decided or not meeting.head.alive or living - meeting.reports.keys() - meeting.lost:
+        living = set(self._participants(round))
+        if meeting.decided or meeting.head_gone.triggered or living - meeting.reports.keys() - meeting.lost:
             return
         meeting.decided = True
         reports = {k: meeting.reports[k] for k in sorted(meeting.reports)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import simpy
@@ -23,7 +23,6 @@ from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.protocol import Protocol
 from netsim.protocols.survival import Survival
 from netsim.world.devices.device import Device, first_of
-from netsim.world.radio.volley import Volley
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -46,6 +45,9 @@ class DecentralizedRounds(Protocol):
 
     Where devices move, neighbours of a round are those that :class:`~netsim.protocols.company.Company` says. They stay
     so for the round; a message whose link has gone is lost, and nobody waits for it any longer.
+
+    A device that dies or leaves ends its round then, and nobody waits for it. One that returns has its old state, and
+    takes part from the next round on that nobody has begun, on a shared schedule as that round begins.
     """
 
     ends_early = True
@@ -103,34 +105,41 @@ class DecentralizedRounds(Protocol):
             return env.process(rounds.life())
         self._keeps_late = self.options.deadline_s is not None and self.options.late == "keep"
         self._mailboxes = [Mailbox(env, self._keeps_late) for _ in self.network.devices]
+        self._last_begun = env.event()
+        self._next: dict[int, int] = {}  # round in which a device that is back takes part, by device
         self._shared: dict[int, simpy.Event] = {}  # deadlines, by round
         count = len(self.network.devices)
         self._open = OpenRounds(env, self.work, self.rounds, count, self._forget, lambda: self.is_over)
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
-        self._coordination = Coordination(self.network, self.learner, self.work, self.over)
-        self._company = Company(len(self.network.devices))
+        self._company = Company(count)
+        self._roster = self._company.roster
+        self._coordination = Coordination(self.network, self.learner, self.work, self._roster, self.over)
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
         self._survival = Survival(self.network)
         for device in self.network.devices:
-            device.on_death.append(self._mourn)
+            self.heed(device)
         return env.all_of([env.process(self._life(device)) for device in self.network.devices])
 
     def _life(self, device: Device) -> Process:
         """Simulate all rounds of one device (a SimPy process)."""
         sending: list[simpy.Process] = []
-        for t in range(1, self.rounds + 1):
-            if self.is_over:
-                break
+        t = 1
+        while t <= self.rounds and not self.is_over:
+            if not device.alive:
+                self._open.give_up(t)
+                t = yield from self._absence(device)
+                continue
+            self._begin(t)
             before = self.states[device.number]
             last = yield from self._round(device, t)
             sending = [process for process in (*sending, last) if process is not None and process.is_alive]
             if self.is_over:
                 self.states[device.number] = before
                 break
-            if not device.alive:
-                self._open.give_up(t)
-                break
-            self._open.complete(t)
+            if device.alive:
+                self._open.complete(t)
+                t += 1
+        device.sleep()
         if sending:
             yield self.network.env.all_of(sending)
 
@@ -151,6 +160,45 @@ class DecentralizedRounds(Protocol):
             assert one.callbacks is not None, "neither is over as a round begins"
             one.callbacks.append(happen)
         return either
+
+    def _begin(self, t: int) -> None:
+        """Note that a device begins round ``t``; when the last round has begun, who is not there need not return."""
+        self._roster.begun = max(self._roster.begun, t)
+        if self._roster.begun == self.rounds and not self._last_begun.triggered:
+            self._last_begun.succeed()
+
+    def _absence(self, device: Device) -> Process:
+        """Wait until ``device`` takes part again (a SimPy process); return the round, or one after the last."""
+        k = device.number
+        while not device.alive:
+            if not device.may_return or self._last_begun.triggered or self.is_over:
+                return self.rounds + 1
+            yield first_of(device.back, self._last_begun, *([self.over] if self.over else []))
+        t = self._next[k]
+        self._open.join(t)
+        if t <= self.rounds and self.options.schedule == "shared" and (start := self._deadline(t - 1)):
+            yield first_of(start, *device.endings(self.over))
+        if device.alive:
+            self._mailboxes[k].close(t - 1)
+            self.ledger.outside(device)
+        return t
+
+    def gone(self, device: Device) -> None:
+        """Note that ``device`` goes, and wake those that wait for its messages."""
+        super().gone(device)
+        self._roster.gone(device)
+        moves = self.network.motion is not None
+        for n in range(len(self._mailboxes)) if moves else sorted(self.network.graph[device.number]):
+            self._mailboxes[n].poke()
+        self._coordination.look_again(device)
+
+    def back(self, device: Device) -> None:
+        """Note that ``device`` returns, and find the round in which it takes part again."""
+        super().back(device)
+        if device.alive:
+            length_s = self.options.deadline_s if self.options.schedule == "shared" else None
+            running = 0 if length_s is None else math.floor(self.network.env.now / length_s) + 1
+            self._next[device.number] = self._roster.back(device, running + 1 if running else 1)
 
     def _deadline(self, t: int, rounds: int = 1) -> simpy.Event | None:
         """Return the event at the deadline of round ``t``, which begins now; None without deadlines.
@@ -177,10 +225,12 @@ class DecentralizedRounds(Protocol):
         limit = self._deadline(t)
         stop = self._or_over(limit)
         sending_stop = self._or_over(self._deadline(t, 2)) if self._keeps_late else stop
-        neighbours = self.network.living_neighbours(device)
+        met = self.network.neighbours[k]
+        neighbours = self._roster.taking_part(self.network.living(met), t)
         if self.network.motion is not None:
-            neighbours = self.network.living(self._company.begin(k, t, neighbours, begin_s))
-        if not neighbours:
+            met = self._company.begin(k, t, neighbours, begin_s)
+            neighbours = self._roster.taking_part(self.network.living(met), t)
+        if not met:
             self.network.alone.add(k)
 
         # Local update: its inputs are fixed now, its result is used when the simulated computation ends.
@@ -202,7 +252,8 @@ class DecentralizedRounds(Protocol):
             work.measure(k, t, env.now, update.step.metrics)
 
         # Exchange.
-        messages = learner.messages(k, t, self.network.living(neighbours)) if update.done else ()
+        there = self._roster.taking_part(self.network.living(neighbours), t)
+        messages = learner.messages(k, t, there) if update.done else ()
         sending = self._send_all(device, t, messages, neighbours, update, sending_stop)
         outcomes: Sequence[str]
         going_on: simpy.Process | None = None
@@ -228,7 +279,9 @@ class DecentralizedRounds(Protocol):
             if learner.coordinated and t < self.rounds:
                 self._plans[k] = yield from self._coordination.take_part(device, t, step.state)
         if self.options.schedule == "shared" and limit is not None and not limit.processed and device.alive:
+            device.sleep()
             yield first_of(limit, *device.endings(self.over))
+            device.sleep(False)
         if self.is_over:
             return going_on
 
@@ -238,7 +291,7 @@ class DecentralizedRounds(Protocol):
             RoundRow(
                 t,
                 k,
-                "died" if not device.alive else "cut_off" if cut_off else "finished",
+                self.ledger.outcome(device, "cut_off" if cut_off else "finished"),
                 begin_s,
                 env.now,
                 update.end_s,
@@ -297,7 +350,10 @@ class DecentralizedRounds(Protocol):
             return found
 
         outcomes: list[str] = []
-        volley = self._foresee(device, t, messages, stop) if messages else None
+        volley = None
+        if messages and stop is None and not self.learner.coordinated:
+            # Until a neighbour has the message of round t, it is in that round or in the one before.
+            volley = self._survival.volley(device, t, messages)
         if volley is not None:
             outcomes = yield from volley.send("model", tell, answers)
         elif messages:
@@ -311,37 +367,16 @@ class DecentralizedRounds(Protocol):
             self.learner.acknowledged(k, t, {n: answers[n] for n in sorted(answers)})
         return outcomes
 
-    def _foresee(
-        self, device: Device, t: int, messages: Sequence[Message], stop: simpy.Event | None
-    ) -> Volley | None:
-        """Compute what ``device`` sends in round ``t`` if nothing can disturb it.
-
-        Until a neighbour has the message of round ``t``, it is in that round or in the one before.
-        """
-        if stop is not None or self.learner.coordinated:
-            return None
-
-        outlives = partial(self._survival.outlives, t)
-        return Volley.of(self.network.radio, device, messages, self.network.devices, t, outlives)
-
     def _gather(self, device: Device, t: int, neighbours: Sequence[int], stop: simpy.Event | None) -> Process:
-        """Wait until each neighbour is heard or dead, or until ``stop`` (a SimPy process)."""
+        """Wait until each neighbour is heard or gone, or until ``stop`` (a SimPy process)."""
         mailbox = self._mailboxes[device.number]
         while device.alive and not (stop and stop.processed):
-            complete = mailbox.complete(t, self.network.living(neighbours))
+            complete = mailbox.complete(t, self._roster.taking_part(self.network.living(neighbours), t))
             if complete is None:
                 return
             yield first_of(complete, *device.endings(stop))
             if complete.processed and complete.value:
                 return
-
-    def _mourn(self, device: Device) -> None:
-        """Report the death of ``device``, and wake those that wait for its messages."""
-        self.observer.on_death(device.number, self.network.env.now)
-        moves = self.network.motion is not None
-        for n in range(len(self._mailboxes)) if moves else sorted(self.network.graph[device.number]):
-            self._mailboxes[n].poke()
-        self._coordination.look_again(device)
 
     def _forget(self, t: int) -> None:
         """Forget a round that all devices have left."""

@@ -19,7 +19,7 @@ from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.server_protocol import ServerProtocol
 from netsim.protocols.server_rounds import ServerRounds
 from netsim.world.cloud import BackhaulOptions, CloudProcessor
-from netsim.world.devices.device import Device
+from netsim.world.devices.device import Device, first_of
 from netsim.world.network import EdgeServer, best_server
 from netsim.world.topology.centres import Positions, centres
 
@@ -146,7 +146,9 @@ class HierarchicalRounds(ServerProtocol):
     def _life(self) -> Process:
         """Simulate all rounds (a SimPy process)."""
         env, first = self.network.env, 1
-        while first <= self.rounds and any(device.alive for device in self.network.devices):
+        while first <= self.rounds and any(
+            device.alive or device.may_return for device in self.network.devices
+        ):
             last = next(t for t in range(first, self.rounds + 1) if self.averages(t))
             processes = [env.process(self._period(cell, first, last)) for cell in self.cells]
             yield env.all_of(processes)
@@ -160,8 +162,11 @@ class HierarchicalRounds(ServerProtocol):
         Return whether it has got to the end of round ``last``: it has not if nobody is left.
         """
         for t in range(first, last + 1):
-            if not any(device.alive for device in self.network.devices):
-                return False
+            while not any(device.alive for device in self.network.devices):
+                away = [device.back for device in self.network.devices if device.may_return]
+                if not away:
+                    return False
+                yield first_of(*away)
             yield from cell.hold(t)
             if not self.averages(t):
                 self.open.complete(t)

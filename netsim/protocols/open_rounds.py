@@ -40,10 +40,19 @@ class OpenRounds:
         self._completed = max(self._completed, t)
         self._leave(t)
 
+    def skip(self, t: int) -> None:
+        """Note that a node has left round ``t`` without completing it."""
+        self._leave(t)
+
     def give_up(self, t: int) -> None:
         """Note that a node will complete neither round ``t`` nor any later one."""
         for later in range(t, self._rounds + 1):
             self._leave(later)
+
+    def join(self, t: int) -> None:
+        """Note that a node that had given up goes through the rounds from ``t`` on, which nobody has begun."""
+        for later in range(t, self._rounds + 1):
+            self._inside[later] = self._inside.get(later, 0) + 1
 
     def _leave(self, t: int) -> None:
         self._inside[t] -= 1

@@ -14,6 +14,7 @@ from netsim.events import Observer
 from netsim.learner import Learner
 from netsim.protocols.ledger import Ledger
 from netsim.work.graph import TaskGraph
+from netsim.world.devices.device import Device
 from netsim.world.network import Network
 from netsim.world.topology.placement import Positions
 
@@ -61,6 +62,21 @@ class Protocol(ABC):
         self.observer = observer
         self.states: dict[int, Any] = {}
         self.ledger = Ledger(network, observer)
+
+    def heed(self, device: Device) -> None:
+        """Let :meth:`gone` and :meth:`back` be called when ``device`` goes and returns."""
+        device.on_going.append(self.gone)
+        device.on_return.append(self.back)
+
+    def gone(self, device: Device) -> None:
+        """Note that ``device`` goes, and report its death if it dies."""
+        if device.meter.dead:
+            self.observer.on_death(device.number, self.network.env.now)
+
+    def back(self, device: Device) -> None:
+        """Note that ``device`` returns, or that it never will."""
+        if device.alive and device.reason == "died":
+            self.observer.on_revival(device.number, self.network.env.now)
 
     @classmethod  # noqa: B027 (a hook)
     def check(cls, options: Any, learner: Learner | None, device_count: int) -> None:

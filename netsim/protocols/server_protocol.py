@@ -91,9 +91,9 @@ class ServerProtocol(Protocol):
 
     def _begin_devices(self) -> None:
         """Give devices their first states."""
-        env = self.network.env
         for device in self.network.devices:
-            device.on_death.append(lambda dead: self.observer.on_death(dead.number, env.now))
+            self.heed(device)
+            device.sleep()
         for k in self.star.members:
             self.states[k] = self.learner.first(self.work, k).state
 
@@ -224,7 +224,7 @@ class ServerProtocol(Protocol):
             RoundRow(
                 n,
                 device.number,
-                visit.outcome if device.alive else "died",
+                self.ledger.outcome(device, visit.outcome),
                 begin_s,
                 self.network.env.now,
                 visit.update.end_s,
@@ -257,7 +257,7 @@ class ServerProtocol(Protocol):
 
 
 def ending(device: Device, stop: simpy.Event) -> str:
-    """Return the outcome of a device's turn that was not completed: "died", "cut_off" or "lost"."""
+    """Return the outcome of a device's turn that was not completed: "died", "away", "cut_off" or "lost"."""
     if not device.alive:
-        return "died"
+        return device.reason
     return "cut_off" if stop.processed else "lost"

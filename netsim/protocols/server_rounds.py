@@ -26,6 +26,9 @@ class ServerRounds(ServerProtocol):
     It waits for all chosen devices, or until ``deadline_s``, or until ``first`` uploads have arrived. A device that is
     not done then is cut off: its work is discarded, but its energy stays spent. An upload that ends exactly at the
     deadline is in time. If no upload arrives, the model stays as it is.
+
+    A device that dies or leaves is out of the round; one that returns can be chosen for the next. If nobody is there,
+    the next round begins when somebody returns.
     """
 
     MEMBERS = ("participants", "first")
@@ -62,8 +65,13 @@ class ServerRounds(ServerProtocol):
     def _life(self) -> Process:
         """Simulate all rounds (a SimPy process)."""
         for t in range(1, self.rounds + 1):
-            if self.is_over or not any(device.alive for device in self.star.members.values()):
+            if self.is_over:
                 return
+            while not any(device.alive for device in self.star.members.values()):
+                away = [device.back for device in self.star.members.values() if device.may_return]
+                if not away:
+                    return
+                yield first_of(*away)
             yield from self._round(t)
             self.work.close(t, self.network.env.now)
 
@@ -72,6 +80,8 @@ class ServerRounds(ServerProtocol):
         env = self.network.env
         begin_s = env.now
         living = [device for device in self._present() if device.alive]
+        for node in (*living, self.server.node):
+            self.ledger.catch_up(node)
         free = [device.number for device in living if device.number in self.star.members]
         chosen = self._choose(free, min(self.options.participants or len(free), len(free)), t)
         self.server.division.divide(len(chosen))
@@ -193,8 +203,10 @@ class ServerRounds(ServerProtocol):
         limit: simpy.Event | None,
     ) -> Process:
         """Simulate one participant's round, from the download to the upload (a SimPy process)."""
+        device.sleep(False)
         yield first_of(download, *device.endings(stop))
-        if not download.processed or download.value is LOST:
+        if download.processed and download.value is not LOST:
+            yield from self._train_and_upload(device, t, download.value, errand, stop, deaf=limit)
+        else:
             errand.outcome = ending(device, stop)
-            return
-        yield from self._train_and_upload(device, t, download.value, errand, stop, deaf=limit)
+        device.sleep()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from netsim.world.devices.device import Device
 from netsim.world.network import Network
+from netsim.world.radio.volley import Volley
+from netsim.world.transfers import Message
 
 
 @dataclass
@@ -35,9 +39,18 @@ class Survival:
     """
 
     def __init__(self, network: Network) -> None:
+        self._network = network
         self._factor = network.stragglers.factor
         self._degree: list[int] = network.topology.degree.tolist()
         self._bounds = [_Bound() for _ in network.devices]
+
+    def volley(self, device: Device, round: int, messages: Sequence[Message]) -> Volley | None:
+        """Compute all that ``device`` sends now in ``round``, if it and its receivers certainly live until it is out.
+
+        Return None if something may disturb it; see :meth:`Volley.of`.
+        """
+        network, outlives = self._network, partial(self.outlives, round)
+        return Volley.of(network.radio, device, messages, network.devices, round, outlives)
 
     def outlives(self, round: int, device: Device, end_s: float) -> bool:
         """Return whether ``device`` certainly lives until after ``end_s`` [s], while in ``round`` at the latest."""

@@ -17,6 +17,7 @@ from netsim.core.interrupts import held, raise_again
 from netsim.core.names import file_name
 from netsim.events import (
     AnswerRow,
+    ChargeRow,
     EdgeRow,
     MetricRow,
     Observer,
@@ -173,6 +174,10 @@ class Recorder(Observer):
     def on_edge_round(self, row: EdgeRow) -> None:
         """Add a row to ``edges``; only runs with a cloud have this table."""
         self._writer("edges").add(row)
+
+    def on_charge(self, row: ChargeRow) -> None:
+        """Add a row to ``charges``; only runs whose batteries take in or lose energy have this table."""
+        self._writer("charges").add(row)
 
     def on_answers(self, rows: Sequence[AnswerRow]) -> None:
         """Add rows to ``answers``; only runs whose clock has waited for learning have this table."""

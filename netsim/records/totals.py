@@ -11,6 +11,7 @@ import numpy as np
 
 from netsim.core.arrays import Floats, Whole
 from netsim.events import (
+    ChargeRow,
     EdgeRow,
     MetricRow,
     Observer,
@@ -131,6 +132,8 @@ class Totals(Observer):
         self._curves: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(Curve))
         self._last: dict[str, dict[int, dict[tuple[int, str], float]]] = defaultdict(dict)
         self.dead: list[tuple[int, float]] = []
+        self.harvested_j: float | None = None
+        self.wasted_j = 0.0
         self.server_energy_j = dict.fromkeys(CATEGORIES, 0.0)
         self.server_rounds: Counter[str] = Counter()
         self.rounds_closed = 0
@@ -209,6 +212,15 @@ class Totals(Observer):
         """Keep the device and the time of its death."""
         self.dead.append((device, time_s))
 
+    def on_revival(self, device: int, time_s: float) -> None:
+        """Count the device no longer as dead."""
+        self.dead = [one for one in self.dead if one[0] != device]
+
+    def on_charge(self, row: ChargeRow) -> None:
+        """Add what a battery took in and lost."""
+        self.harvested_j = (self.harvested_j or 0.0) + row.harvested_j
+        self.wasted_j += row.wasted_j
+
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Count a closed round, and bring the mean energy up to its end."""
         self.rounds_closed = max(self.rounds_closed, round)
@@ -259,6 +271,15 @@ class Totals(Observer):
             if len(by_round[max(by_round)]) > 1
         }
 
+    def _charges(self) -> dict[str, Any]:
+        if self.harvested_j is None:
+            return {}
+        means = {
+            "harvested": self.harvested_j / self._device_count,
+            "wasted": self.wasted_j / self._device_count,
+        }
+        return {"charges_per_device_j": means}
+
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``summary.json``."""
         energy = self.device_energy_j
@@ -299,5 +320,6 @@ class Totals(Observer):
             "airtime_s": spread(joined(self.airtime_s, transfers)),
             "sent_bits": float(joined(self.sent_bits, transfers).sum()),
             **server,
+            **self._charges(),
             "dead_devices": [{"device": d, "time_s": t} for d, t in self.dead],
         }

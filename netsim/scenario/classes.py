@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from netsim.core import registry
-from netsim.scenario.model import Component, Devices
+from netsim.scenario.model import Component, DeviceChange, DeviceClass, Devices, Difference
+from netsim.world.devices.processor import Processor
 
-Finding = tuple[tuple[str, ...], str]
+Place = tuple[str, ...]
+"""The path of a key."""
+
+Finding = tuple[Place, str]
 """The path of a key, and what is wrong there."""
 
 
@@ -45,6 +49,45 @@ def class_findings(options: Devices) -> Iterator[Finding]:
             f"lists, of which there are {len(rest)}; raise devices.count, list fewer devices in the other classes, or "
             "leave the class out",
         )
+
+
+def changes_of(
+    options: Devices, number: int, classes: Mapping[int, str]
+) -> list[tuple[Place, DeviceClass | DeviceChange]]:
+    """Return what changes device ``number``, with the paths of their keys: its class and then overrides; later win."""
+    changes: list[tuple[Place, DeviceClass | DeviceChange]] = []
+    if number in classes:
+        changes.append((("devices", "classes", classes[number]), options.classes[classes[number]]))
+    for place, one in enumerate(options.overrides):
+        if number in one.devices:
+            changes.append((("devices", "overrides", str(place)), one))
+    return changes
+
+
+def changed_processor(processor: Processor, changes: Iterable[Difference]) -> Processor:
+    """Return ``processor`` with the changes.
+
+    Raises:
+        ValidationError: They do not fit together.
+    """
+    for change in changes:
+        given = change.processor.model_dump(exclude_none=True)
+        processor = Processor(**{**processor.model_dump(), **given}) if given else processor
+    return processor
+
+
+def device_components(options: Devices) -> Iterator[tuple[Place, str, Component]]:
+    """Yield the components that classes and overrides name, with the paths of their keys and their kinds."""
+    for place, network in class_networks(options):
+        yield place, "networks", network
+    blocks: list[tuple[Place, Difference]] = [
+        *((("devices", "classes", name), block) for name, block in options.classes.items()),
+        *((("devices", "overrides", str(place)), one) for place, one in enumerate(options.overrides)),
+    ]
+    for place, block in blocks:
+        for key, kind in (("battery", "batteries"), ("harvest", "harvests")):
+            if component := getattr(block, key):
+                yield (*place, key), kind, component
 
 
 def class_networks(options: Devices) -> Iterator[tuple[tuple[str, ...], Component]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,18 @@ from netsim.core import modules, registry
 from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
-from netsim.scenario.classes import class_findings, class_networks, network_findings
+from netsim.scenario.classes import (
+    changed_processor,
+    changes_of,
+    class_by_device,
+    class_findings,
+    device_components,
+    network_findings,
+)
 from netsim.scenario.explain import Location, explain
 from netsim.scenario.model import COMPONENTS, Component, Devices, Scenario
 from netsim.scenario.yaml_file import parse_value, read_yaml
+from netsim.world.devices.processor import Processor
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Plan:
         file: The file that it came from.
         notes: What the reader should know about how the command line changed it.
         own: Folders of the modules of a user's own that it names.
+        device_parts: Components of classes of devices and of overrides, by the path of their key.
     """
 
     scenario: Scenario
@@ -63,6 +72,7 @@ class Plan:
     file: Path
     notes: tuple[str, ...] = ()
     own: tuple[Path, ...] = ()
+    device_parts: Mapping[Location, Part] = field(default_factory=dict)
 
     @contextmanager
     def named(self) -> Generator[None]:
@@ -77,11 +87,11 @@ class Plan:
         """Return the whole scenario as plain data, every default filled in; it can be run again as it is."""
         tree = self.scenario.model_dump(mode="python")
         tree["modules"] = list(self.own)
-        for path, part in self.parts.items():
-            *parents, last = path.split(".")
-            block = tree
+        parts = {tuple(path.split(".")): part for path, part in self.parts.items()}
+        for (*parents, last), part in (*parts.items(), *self.device_parts.items()):
+            block: Any = tree
             for parent in parents:
-                block = block[parent]
+                block = block[int(str(parent)) if isinstance(block, list | tuple) else parent]
             block[last] = {"name": part.name, **part.options.model_dump(mode="python")}
         return tree
 
@@ -193,14 +203,18 @@ def load_plan(
                 findings.append(
                     f"{path}: devices.overrides.{number}.devices: no device {device}; devices are 0 to {count - 1}"
                 )
+    device_parts: dict[Location, Part] = {}
     for place, kind, component in _more_components(scenario):
         try:
             entry = registry.entry(kind, component.name, f"{where(place)}: {'.'.join(place)}.name")
-            entry.options.model_validate(component.given)
+            options = entry.options.model_validate(component.given)
+            if kind in ("batteries", "harvests"):
+                device_parts[place] = Part(component.name, entry, _absolute(options, path.parent.resolve()))
         except ValidationError as error:
             findings.append(explain(error, entry.options, place, where))
         except ScenarioError as error:
             findings.append(str(error))
+    findings.extend(_processor_findings(scenario.devices, where))
     wrong = list(class_findings(scenario.devices))
     if (learner := parts.get("learner")) and not learner.entry.network_per_device:
         wrong.extend(network_findings(scenario.devices, learner.name))
@@ -226,7 +240,23 @@ def load_plan(
                 findings.append(f"{where(tuple(key.split('.')))}: {error}")
     if findings:
         raise ScenarioError("\n".join(findings))
-    return Plan(scenario, parts, path, tuple(notes), found_in)
+    return Plan(scenario, parts, path, tuple(notes), found_in, device_parts)
+
+
+def _processor_findings(devices: Devices, where: Callable[[Location], str]) -> Iterator[str]:
+    """Find changes of processors that do not fit together, each once."""
+    classes = class_by_device(devices)
+    seen = set()
+    for number in range(devices.count) if classes or devices.overrides else ():
+        changes = changes_of(devices, number, classes)
+        places = tuple(place for place, _ in changes)
+        if places in seen:
+            continue
+        seen.add(places)
+        try:
+            changed_processor(devices.processor, (change for _, change in changes))
+        except ValidationError as error:
+            yield explain(error, Processor, (*places[-1], "processor"), where)
 
 
 def _unsuited(learner: Part, protocol: Part) -> str:
@@ -310,9 +340,8 @@ def _names_in(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, str]]
 
 
 def _more_components(scenario: Scenario) -> Generator[tuple[tuple[str, ...], str, Component]]:
-    """Yield path of the key, kind, and component of each that is one of several: networks of classes, and metrics."""
-    for place, network in class_networks(scenario.devices):
-        yield place, "networks", network
+    """Yield path of the key, kind, and component of each that is one of several: of classes of devices, and metrics."""
+    yield from device_components(scenario.devices)
     for number, metric in enumerate(scenario.evaluation.metrics):
         yield ("evaluation", "metrics", str(number)), "metrics", metric
 

@@ -13,12 +13,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from netsim.core.names import file_name
 from netsim.core.options import MOST_AT_ONCE, Options
-from netsim.world.devices.processor import Processor
+from netsim.scenario.profiles import PROFILES, with_profile
+from netsim.world.devices.processor import FREQUENCIES, GOVERNOR, Governor, Processor
 from netsim.world.radio.units import LARGEST_DB
 
-Joules = Annotated[float, Field(gt=0, allow_inf_nan=True)]
 Decibels = Annotated[float, Field(ge=-LARGEST_DB, le=LARGEST_DB)]
 NoiseFigure = Annotated[float, Field(ge=0, le=LARGEST_DB)]
+
+
+PROFILE = (
+    "a real board whose measured processor and powers are taken where nothing else is said: "
+    f"{', '.join(PROFILES)}; null: none"
+)
 
 
 class Component(BaseModel):
@@ -46,10 +52,9 @@ def _component(name: str) -> Component:
     return Component(name=name)
 
 
-class BatteryOptions(Options):
-    """Block ``devices.battery``."""
-
-    capacity_j: Joules = Field(float("inf"), description="joules at the start [J]; .inf for unlimited power")
+def _battery(value: Any) -> Any:
+    """Read ``battery: {capacity_j: 5}`` as one of the default kind."""
+    return {"name": "linear", **value} if isinstance(value, dict) else _named(value)
 
 
 class ProcessorChange(Options):
@@ -58,17 +63,34 @@ class ProcessorChange(Options):
     frequency_hz: float | None = Field(None, gt=0, description="clock frequency f [Hz]")
     flops_per_cycle: float | None = Field(None, gt=0, description="FLOPs per cycle e")
     effective_capacitance_f: float | None = Field(None, ge=0, description="effective capacitance ε [F]")
+    static_power_w: float | None = Field(
+        None, ge=0, description="power drawn while computing at any frequency [W]"
+    )
+    frequencies_hz: tuple[float, ...] | None = Field(None, min_length=1, description=FREQUENCIES)
+    governor: Governor | None = Field(None, description=GOVERNOR)
+    compute_deadline_s: float | None = Field(
+        None, gt=0, description="time in which a round's computation is to be done [s], for just_in_time"
+    )
 
 
 class Difference(Options):
     """Differences of some devices; what is not said stays as it was."""
 
+    _filled = model_validator(mode="before")(with_profile)
+
+    profile: str | None = Field(None, description=PROFILE)
     devices: tuple[int, ...] | None = Field(None, min_length=1, description="numbers of the devices, from 0")
     processor: ProcessorChange = Field(ProcessorChange(), description="changes of the processor")
-    battery: BatteryOptions | None = Field(None, description="another battery")
+    battery: Annotated[Component, BeforeValidator(_battery)] | None = Field(
+        None, description="another battery"
+    )
+    harvest: Named | None = Field(None, description="what charges the battery instead")
     tx_power_w: float | None = Field(None, gt=0, description="transmit power p [W]")
     rx_power_w: float | None = Field(None, ge=0, description="power while receiving [W]")
     idle_power_w: float | None = Field(None, ge=0, description="power while idle [W]")
+    sleep_power_w: float | None = Field(
+        None, ge=0, description="power while idle with nothing to wait for [W]"
+    )
 
 
 class DeviceChange(Difference):
@@ -100,9 +122,13 @@ class DeviceClass(Difference):
 class Devices(Options):
     """Block ``devices``: who takes part."""
 
+    _filled = model_validator(mode="before")(with_profile)
+
     count: int = Field(ge=2, le=1_000_000, description="number of devices K")
+    profile: str | None = Field(None, description=PROFILE)
     processor: Processor = Field(Processor(), description="every device's processor")
-    battery: BatteryOptions = Field(BatteryOptions(), description="every device's battery")
+    battery: Named = Field(_component("linear"), description="every device's battery")
+    harvest: Named = Field(_component("none"), description="what charges every device's battery")
     tx_power_w: float = Field(0.1, gt=0, description="transmit power p [W]")
     rx_power_w: float = Field(0.0, ge=0, description="power while receiving [W]")
     idle_power_w: float = Field(
@@ -114,6 +140,13 @@ class Devices(Options):
     noise_figure_db: NoiseFigure = Field(
         0.0, description="what a device's receiver adds to the noise density [dB]"
     )
+    sleep_power_w: float | None = Field(
+        None,
+        ge=0,
+        description="the same while a device waits for nothing: it is not chosen, or done before the round's end or "
+        "the run's [W]; null: as idle_power_w",
+    )
+    churn: Named = Field(_component("none"), description="who is away, and when")
     stragglers: Named = Field(_component("none"), description="who is slow, and by how much")
     classes: dict[Annotated[str, Field(min_length=1)], DeviceClass] = Field(
         {}, description="kinds of devices by name: what each changes"
@@ -416,6 +449,9 @@ class Scenario(Options):
 
 
 COMPONENTS: dict[tuple[str, ...], str] = {
+    ("devices", "battery"): "batteries",
+    ("devices", "harvest"): "harvests",
+    ("devices", "churn"): "churns",
     ("devices", "stragglers"): "stragglers",
     ("topology", "placement"): "placements",
     ("topology", "links"): "links",

@@ -86,7 +86,10 @@ class Mesh:
         self._radio = radio
         self._tx_power_w = np.array([device.tx_power_w for device in devices])
         self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
-        self._joules_per_flop = np.array([device.processor.joules_per_flop for device in devices])
+        self._joules_per_flop = np.array([device.processor.dynamic_joules_per_flop for device in devices])
+        self._static_power_w = np.array([device.processor.static_power_w for device in devices])
+        steady = all(device.processor.steady for device in devices)
+        self._devices = () if steady else devices  # asked one by one, as their frequencies depend on the work
         self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
         self._receptions = Receptions(np.arange(0), *np.zeros((2, 0)))  # begun after their receiver's own
         self._unreported: list[list[Any]] = []  # transfers of a round, by column; see report
@@ -117,6 +120,12 @@ class Mesh:
         self._power_w = np.divide(
             energy_j, self._compute_s, out=np.zeros_like(energy_j), where=self._compute_s > 0
         )
+        np.add(self._power_w, self._static_power_w, out=self._power_w, where=self._compute_s > 0)
+        if self._devices:
+            found = [
+                one.computing(*given) for one, *given in zip(self._devices, flops, slowdown, strict=True)
+            ]
+            self._compute_s, self._power_w = np.array(found).T
         self._ready_s = self.begin_s + self._compute_s
         self._ready = self.order[np.argsort(self._ready_s[self.order], kind="stable")]
         return self._ready_s, self._ready

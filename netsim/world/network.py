@@ -97,15 +97,15 @@ class Network:
 
     @property
     def graph(self) -> nx.Graph:
-        """Return all links that are there now, those of dead devices included."""
+        """Return all links that are there now, those of devices that are not here included."""
         return self.topology.graph
 
     def living_neighbours(self, device: Device) -> Sequence[int]:
-        """Return the neighbours of ``device`` that are alive, in the order of their numbers."""
+        """Return the neighbours of ``device`` that are here, in the order of their numbers."""
         return self.living(self.neighbours[device.number])
 
     def living(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Return those of ``numbers`` whose devices are alive."""
+        """Return those of ``numbers`` whose devices are here."""
         if self._immortal:
             return numbers
         devices = self.devices
@@ -113,17 +113,13 @@ class Network:
 
     @cached_property
     def _immortal(self) -> bool:
-        """Return whether all devices have unlimited power."""
+        """Return whether all devices have unlimited power and always stay."""
         return all(device.unlimited is not None for device in self.devices)
 
     @property
     def neighbours(self) -> Sequence[Sequence[int]]:
         """Return the neighbours of each device now, in the order of their numbers."""
         return self.topology.neighbours
-
-    def living_graph(self) -> nx.Graph:
-        """Return the links between living devices."""
-        return self.graph.subgraph([d.number for d in self.devices if d.alive])
 
     def budget(
         self,

@@ -24,6 +24,8 @@ class Log(Observer):
         self.metrics: list[Any] = []
         self.server: list[Any] = []
         self.edges: list[Any] = []
+        self.charges: list[Any] = []
+        self.revivals: list[tuple[int, float]] = []
         self.deaths: list[tuple[int, float]] = []
         self.closed: list[tuple[int, float]] = []
         self.iterations: list[dict[str, int]] = []
@@ -47,11 +49,23 @@ class Log(Observer):
     def on_edge_round(self, row):
         self.edges.append(row)
 
+    def on_charge(self, row):
+        self.charges.append(row)
+
+    def on_revival(self, device, time_s):
+        self.revivals.append((device, time_s))
+
     def on_death(self, device, time_s):
         self.deaths.append((device, time_s))
 
     def on_round_closed(self, round, time_s):
         self.closed.append((round, time_s))
+
+
+@pytest.fixture
+def make_log() -> type[Log]:
+    """Makes observers that keep every row."""
+    return Log
 
 
 @pytest.fixture

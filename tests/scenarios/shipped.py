@@ -60,6 +60,20 @@ SHORT: dict[str, tuple[str, ...]] = {
     ),
     "hierarchical_edge": ("rounds=3", "protocol.edge_rounds=2", "data.root=nowhere", "evaluation.samples=40"),
     "mobile_12dev": ("rounds=3", "data.root=nowhere", "evaluation.samples=40"),
+    "battery_death": (
+        "rounds=3",
+        "data.root=nowhere",
+        "evaluation.samples=40",
+        "devices.overrides.0.battery.capacity_j=0.1",
+    ),
+    "dvfs_deadline": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
+    "solar_sensors": (
+        "rounds=8",
+        "data.root=nowhere",
+        "evaluation.samples=40",
+        "devices.battery.capacity_j=12",
+        "devices.harvest.start_h=4",
+    ),
     "umi_campus": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
     "fedavg_fashion": ("rounds=2", "data.root=nowhere", "evaluation.samples=40"),
     "fedmd_fashion": (

@@ -23,7 +23,7 @@ def numbers(summary):
         **{f"energy_{key}_j": [energy[key]] for key in ("mean", "min", "max", "compute", "sending")},
         "sent_bits": [summary["sent_bits"]],
         "airtime_median_s": [summary["airtime_s"]["median"]],
-        "round_q90_s": [summary["round_s"]["q90"]],
+        "round_q90_s": [summary["round_s"]["q90"] or float("inf")],  # null: not finished
         "transfers": [float(sum(summary["transfers"].values()))],
     }
 

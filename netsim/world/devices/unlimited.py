@@ -50,10 +50,10 @@ class UnlimitedMeter:
         battery: Energy spent [J]; up to date after a call of :meth:`account`.
         idle_power_w: Power while the device does nothing [W].
         rx_power_w: Power while it receives [W].
-        dead: Always False.
+        dead: Always False, as are the others that tell of an empty battery.
     """
 
-    dead = False
+    dead = off = hopeless = followed = False
 
     def __init__(
         self, env: simpy.Environment, battery: Battery, idle_power_w: float, rx_power_w: float

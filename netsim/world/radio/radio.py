@@ -11,7 +11,6 @@ import numpy as np
 import simpy
 
 from netsim.core.arrays import Floats, Whole
-from netsim.core.pairs import Pairs
 from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.devices.unlimited import receive_all
@@ -19,12 +18,12 @@ from netsim.world.radio.access import Access, Band, Traffic
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.in_order import InOrder
-from netsim.world.radio.moving import MovingLosses
+from netsim.world.radio.losses import Losses, MovingLosses
 from netsim.world.radio.precomputed import Fan, PrecomputedLinks
 from netsim.world.radio.rate import snr
 from netsim.world.radio.shared_band import SharedTransfers
 from netsim.world.radio.steady import SteadyLinks
-from netsim.world.radio.units import db_to_power, power_to_db
+from netsim.world.radio.units import power_to_db
 
 Tell = Callable[[Sequence[int], Sequence[float], Sequence[bool]], None]
 """A function called with the receivers of transfers, their ends [s], and whether each message is delivered."""
@@ -51,18 +50,17 @@ class Radio:
         air: Air,
         channel: Channel,
         access: Access,
-        path_loss_db: Pairs,
+        losses: Losses,
         on_transfers: Callable[[TransferBatch], None],
-        moving: MovingLosses | None = None,
     ) -> None:
         self.env = env
         self.air = air
         self.channel = channel
         self.access = access
         access.use(air)
-        self.path_loss_db = path_loss_db
-        self.moving = moving
-        self._path_power: dict[tuple[int, int], float] = {}
+        self.path_loss_db = losses.first_db
+        self.moving = losses if isinstance(losses, MovingLosses) else None
+        self._losses = losses
         self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
         # Of interferers: round, time until which the fading holds [s], and its power gain, by sender and receiver.
@@ -70,14 +68,8 @@ class Radio:
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
         self.ended = InOrder(env, on_transfers)
 
-    def _mean_power(self, a: int, b: int, across: bool = False) -> float:
-        if self.moving is not None:
-            return self.moving.power(a, b, self.env.now, across)
-        link = (a, b) if a < b else (b, a)
-        known = self._path_power.get(link)
-        if known is None:
-            known = self._path_power[link] = db_to_power(self.air.antenna_gain_db - self.path_loss_db[link])
-        return known
+    def _mean_power(self, a: int, b: int) -> float:
+        return self._losses.power(a, b, self.env.now)
 
     def mean_gain(self, a: int, b: int) -> float:
         """Return the power gain of a link, path loss included, averaged over the fading."""
@@ -432,16 +424,14 @@ class Radio:
             if known is None or known[0] != round or now_s >= known[1]:
                 faded, hold_s = self.channel.power(*across, round, now_s)
                 known = self._across[across] = round, hold_s, faded
-            heard_w += sender.tx_power_w * (self._mean_power(*across, across=True) * known[2])
+            heard_w += sender.tx_power_w * (self._losses.power(*across, now_s, across=True) * known[2])
             until_s = min(until_s, known[1])
         return snr_alone / (1 + heard_w / (air.bandwidth_hz * air.noise_w_per_hz)), until_s
 
     def steady_links(self, senders: Whole, receivers: Whole, tx_power_w: Floats) -> SteadyLinks:
         """Return the links from each of ``senders``, whose powers are given [W], to each of ``receivers``."""
-        gain_db = self.air.antenna_gain_db
-        path_power = np.array([db_to_power(gain_db - loss) for loss in self.path_loss_db.numbers.tolist()])
-        places = self.path_loss_db.places(np.minimum(senders, receivers), np.maximum(senders, receivers))
-        return SteadyLinks(self.air, self.channel, senders, receivers, tx_power_w, path_power[places])
+        path_power = self._losses.first_powers(senders, receivers)
+        return SteadyLinks(self.air, self.channel, senders, receivers, tx_power_w, path_power)
 
     def note_use(self, links: SteadyLinks, power_gain: Sequence[float]) -> None:
         """Note that ``links`` are used now, with the power gains ``power_gain``."""

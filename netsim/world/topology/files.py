@@ -9,6 +9,7 @@ from pathlib import Path
 import networkx as nx
 
 from netsim.core.errors import ScenarioError
+from netsim.core.table import lines, number
 
 
 def read_links(path: Path, count: int) -> list[tuple[int, int]]:
@@ -25,7 +26,7 @@ def read_links(path: Path, count: int) -> list[tuple[int, int]]:
     if kind not in (".csv", ".graphml"):
         raise ScenarioError(f"{path}: must end in .csv or .graphml")
     pairs = []
-    for place, ends in _rows(path) if kind == ".csv" else _edges(path, count):
+    for place, ends in lines(path, 2) if kind == ".csv" else _edges(path, count):
         a, b = (_device(end, count, place) for end in ends)
         if a == b:
             raise ScenarioError(f"{place}: a link joins two different devices (got {', '.join(ends)})")
@@ -42,36 +43,14 @@ def read_positions_m(path: Path, count: int) -> list[tuple[float, float]]:
     if path.suffix.lower() != ".csv":
         raise ScenarioError(f"{path}: must end in .csv")
     positions = []
-    for place, words in _rows(path):
-        numbers = [_number(word) for word in words]
+    for place, words in lines(path, 2):
+        numbers = [number(word) for word in words]
         if not all(map(math.isfinite, numbers)):
             raise ScenarioError(f"{place}: must be x, y in metres (got {', '.join(words)})")
         positions.append((numbers[0], numbers[1]))
     if len(positions) != count:
         raise ScenarioError(f"{path}: must have one line of x, y per device ({count}), got {len(positions)}")
     return positions
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield the place of each line of a CSV file and its two words; a heading, empty lines and comments are skipped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: cannot be read as text: {error}") from None
-    heading = True  # until the first line of numbers
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        words = [word.strip().strip('"') for word in line.split(",")]
-        if len(words) != 2:
-            raise ScenarioError(
-                f"{path}, line {number}: must be two values with a comma between them (got {line!r})"
-            )
-        if not heading or not all(math.isnan(_number(word)) for word in words):
-            yield f"{path}, line {number}", words
-        heading = False
 
 
 def _edges(path: Path, count: int) -> Iterator[tuple[str, Sequence[str]]]:
@@ -96,11 +75,3 @@ def _device(word: str, count: int, place: str) -> int:
     if not word.isdecimal() or len(word) > 18 or int(word) >= count:
         raise ScenarioError(f"{place}: {word!r} is not the number of a device; devices are 0 to {count - 1}")
     return int(word)
-
-
-def _number(word: str) -> float:
-    """Return ``word`` as a number; nan if it is none."""
-    try:
-        return float(word)
-    except ValueError:
-        return math.nan

@@ -16,7 +16,7 @@ def test_a_battery_of_ten_joules_feeds_two_watts_for_five_seconds(env, make_devi
     device = make_device(capacity_j=10.0)
     device.meter.start("sending", 1.0)
     env.process(device.compute(100.0))
-    env.run(until=device.died)
+    env.run(until=device.gone)
     assert env.now == 5.0
     assert device.battery.spent_j == {"compute": 5.0, "sending": 5.0, "receiving": 0.0, "idle": 0.0}
     assert device.battery.remaining_j == 0.0
@@ -29,7 +29,7 @@ def test_a_load_that_stops_moves_death_to_a_later_time(env, make_device):
     extra = device.meter.start("sending", 1.0)
     env.process(device.compute(100.0))
     env.timeout(3.0).callbacks.append(lambda _: device.meter.stop(extra))
-    env.run(until=device.died)
+    env.run(until=device.gone)
     assert env.now == 7.0
 
 
@@ -39,7 +39,7 @@ def test_a_computation_that_ends_as_the_battery_runs_out_is_done(env, make_devic
     work = env.process(device.compute(4.0))
     assert env.run(until=work) is True
     assert env.now == 4.0
-    env.run(until=device.died)
+    env.run(until=device.gone)
     assert env.now == 4.0
     assert device.battery.spent_j["compute"] == 4.0
 
@@ -48,7 +48,7 @@ def test_a_computation_that_ends_as_the_battery_runs_out_is_done(env, make_devic
 def test_death_at_the_finish_does_not_depend_on_rounding(env, make_device, flops):
     device = make_device(capacity_j=flops)
     assert env.run(until=env.process(device.compute(flops))) is True
-    env.run(until=device.died)
+    env.run(until=device.gone)
     assert device.battery.spent_j["compute"] == pytest.approx(flops, rel=1e-12)
 
 
@@ -76,7 +76,7 @@ def test_idle_power_runs_only_while_nothing_else_does(env, make_device):
 
 def test_an_idle_device_dies_too(env, make_device):
     device = make_device(capacity_j=6.0, idle_power_w=2.0)
-    env.run(until=device.died)
+    env.run(until=device.gone)
     assert env.now == 3.0
 
 

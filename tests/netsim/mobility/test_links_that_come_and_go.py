@@ -21,7 +21,7 @@ from netsim.protocols.company import Company
 from netsim.protocols.decentralized_at_once import RoundsAtOnce
 from netsim.world.mobility.mobility import Moving
 from netsim.world.mobility.motion import Motion
-from netsim.world.radio.moving import MovingLosses
+from netsim.world.radio.losses import MovingLosses
 from netsim.world.topology.links import distance_m
 from netsim.world.topology.mixing import metropolis_row
 from netsim.world.topology.topology import Topology
@@ -120,7 +120,8 @@ def test_shadowing_along_a_way_is_that_of_the_place():
         placed_m[500:, 0] += 5000  # nobody near anybody's other end
         first = Topology(placed_m, Pairs(pairs, distance_m(placed_m, pairs)), 1)
         motion = Motion(Still(placed_m[:500], walk(upwards, placed_m[500:], seed)), None, first, seed)
-        moving = MovingLosses(motion, partial(loss(alone, seed).losses_db, carrier_hz=1e9))
+        of_links = partial(loss(alone, seed).losses_db, carrier_hz=1e9)
+        moving = MovingLosses(first.distance_m, 0.0, motion, of_links)
         power = {update: moving.powers(pairs, update) for update in (0, 1, 2, 4)}
         np.testing.assert_array_equal(moving.powers(pairs, 0), power[0])
         correlations.append([np.mean(np.log10(power[0]) * np.log10(late)) * 100 for late in power.values()])
@@ -185,6 +186,7 @@ def worlds(draw):
         "devices": {
             "count": 7,
             "stragglers": draw(st.sampled_from([{"name": "none"}, {"name": "lognormal", "sigma": 1.0}])),
+            "antenna_gain_dbi": draw(st.sampled_from([0.0, 2.0])),
             **draw(st.sampled_from([{}, {"rx_power_w": 0.3, "idle_power_w": 0.05}])),
         },
         "topology": {
@@ -193,7 +195,8 @@ def worlds(draw):
         },
         "mobility": {**draw(walks), **draw(ways_of_loss), "every_s": draw(st.sampled_from([0.3, 1.0]))},
         "radio": {
-            "channel": draw(st.sampled_from(["none", "rayleigh"])),
+            "channel": draw(st.sampled_from(["none", "rayleigh", "rician", "nakagami"])),
+            "rate": draw(st.sampled_from(["shannon", {"name": "shannon", "gap_db": 3, "cap_bps_per_hz": 9}])),
             "outage_snr_db": draw(st.sampled_from([None, 25.0])),
             "path_loss": draw(st.sampled_from(["free_space", {"name": "free_space", "shadowing": {}}])),
         },
@@ -237,31 +240,42 @@ def test_arrays_and_events_make_the_same_run(simulate, world):
     world=worlds(),
     capacity_j=st.sampled_from([math.inf, 0.5, 3.0]),
     coherence_s=st.sampled_from([None, 0.5]),
-    access=st.sampled_from(["dedicated", "shared"]),
+    access=st.sampled_from(
+        ["dedicated", "shared", "ofdma", "tdma", "csma", {"name": "reuse", "channels": 3}]
+    ),
+    rate=st.sampled_from(["shannon", "mcs"]),
+    half_duplex=st.booleans(),
+    goes=st.booleans(),
     protocol=st.sampled_from(
         [
             {"name": "decentralized_rounds"},
             {"name": "decentralized_rounds", "deadline_s": 4.0, "late": "keep", "schedule": "own"},
             {"name": "server_rounds", "participants": 4},
             {"name": "asynchronous_server", "buffer": 2},
+            {"name": "asynchronous_gossip", "peers": 2, "duration_s": 30.0},
+            {"name": "hierarchical_rounds", "edges": 2, "edge_rounds": 2, "deadline_s": 20.0},
         ]
     ),
     coordinated=st.booleans(),
 )
 def test_all_joules_and_bits_are_recorded_where_links_break(
-    simulate, world, capacity_j, coherence_s, access, protocol, coordinated
+    simulate, world, capacity_j, coherence_s, access, rate, half_duplex, goes, protocol, coordinated
 ):
     """Capacity = recorded + left, what transfers cost = what was spent on sending, rows without gap, nobody hangs."""
-    world["devices"]["battery"] = {"capacity_j": capacity_j}
-    world["protocol"], world["radio"]["access"] = protocol, access
+    world["protocol"], world["devices"]["battery"] = protocol, {"capacity_j": capacity_j}
+    world["radio"] |= {"access": access, "rate": rate, "half_duplex": half_duplex}
+    if goes:  # and nobody dies
+        world["devices"]["battery"]["capacity_j"] = 1e6
+        world["devices"]["churn"] = {"name": "exponential", "mean_here_s": 6.0, "mean_away_s": 2.0}
     if coherence_s is not None:
         world["radio"]["channel"] = {"name": "rayleigh", "coherence_time_s": coherence_s}
-    world["learner"]["coordinated"] = coordinated and "server" not in protocol["name"]
+    world["learner"]["coordinated"] = coordinated and protocol["name"] == "decentralized_rounds"
     simulation, log = simulate(**world)
     check_transfers(log.transfers)
     for node in simulation.network.nodes:
         own = [row for row in [*log.rounds, *log.outside] if row.device == node.number]
         own += log.server if node.number == 7 else []
+        own += [row for row in log.edges if row.server == node.number]
         own.sort(key=lambda row: (row.start_s, row.end_s))
         check_times(own, simulation.network.env.now)
         sent = [row for row in log.transfers if row.sender == node.number]

@@ -122,7 +122,7 @@ def test_the_last_bit_counts_when_the_battery_runs_out_with_it(env, air):
     radio, (a, b, _), rows = air(capacity_j=5.0)
     env.run(until=env.process(radio.send(a, b, 5.0, 1, "model")))
     assert (rows[0].outcome, rows[0].end_s) == ("delivered", 5)
-    env.run(until=a.died)
+    env.run(until=a.gone)
     assert env.now == 5
 
 
