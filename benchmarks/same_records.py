@@ -91,7 +91,7 @@ ALLOWED: tuple[Allowed, ...] = (
     Allowed("centralized", "rounds", "*", math.inf, "devices that compute nothing end in one moment"),
 )
 
-LOOSE = {"started_unix_s", "versions", "commit", "hardware", "execution", "jobs"}
+LOOSE = {"started_unix_s", "versions", "commit", "code", "scenario_sha256", "hardware", "execution", "jobs"}
 """Facts of a run that are not its own; and all that is named after real time, ``wall`` or ``share``."""
 
 _HOST = """

@@ -81,7 +81,7 @@ def simulate(devices: int, moving: bool = False) -> Cost:
         folder = Path(name)
         (folder / "scale.yaml").write_text(text)
         begin_s = time.process_time()
-        running = Running(load_plan(folder / "scale.yaml"), folder, folder, "scale", print)
+        running = Running.new(load_plan(folder / "scale.yaml"), folder, folder, "scale", print)
         built_s = time.process_time()
         ended = running.run(nullcontext())
     return Cost(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -43,7 +44,7 @@ class LinkRow(NamedTuple):
 
 
 class PositionRow(NamedTuple):
-    """Where a device is as a round ends (table ``positions``; only runs whose devices move)."""
+    """The place of a device as a round ends (table ``positions``; only runs whose devices move)."""
 
     round: Annotated[int, "the round"]
     time_s: Annotated[float, "simulated time at which the last device ended it [s]"]
@@ -484,6 +485,12 @@ class Observer:
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Receive the end of ``round``: every living device has ended it and its evaluations are done."""
 
+    def on_snapshot(self, file: Path | None, took_s: float, problem: str = "") -> None:
+        """Receive the hidden file of a snapshot of what has been learnt so far, and how long it took to write [s].
+
+        If there can be none from now on, there is no file, and ``problem`` says why.
+        """
+
 
 class Observers(Observer):
     """A group of observers that acts as one observer."""
@@ -558,3 +565,8 @@ class Observers(Observer):
         """Pass the end of the round on to each observer."""
         for observer in self.observers:
             observer.on_round_closed(round, time_s)
+
+    def on_snapshot(self, file: Path | None, took_s: float, problem: str = "") -> None:
+        """Pass the snapshot on to each observer."""
+        for observer in self.observers:
+            observer.on_snapshot(file, took_s, problem)

@@ -95,6 +95,18 @@ class Metric(NamedTuple):
     modality: str = ""
 
 
+class Kept(NamedTuple):
+    """A node's model, as it is kept in files.
+
+    Attributes:
+        network: What :meth:`Learner.module` builds the network from, as JSON can have it.
+        parts: Tensors by name, by the name of the module that they are in; may be futures.
+    """
+
+    network: Mapping[str, Any]
+    parts: Any
+
+
 @dataclass(frozen=True)
 class Setup:
     """All that a learner is built from.
@@ -337,6 +349,20 @@ class Learner(ABC):
             A future of metrics, or None: this node is not evaluated in this round.
         """
         return None
+
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Return the model in ``state``, for files; None where ``node`` has none of its own.
+
+        Args:
+            node: A device, or the edge server.
+            state: Its state after a round.
+        """
+        return None
+
+    @classmethod
+    def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+        """Return the PyTorch module of a model that was kept, with its ``tensors`` by name in it."""
+        raise NotImplementedError
 
     def acknowledged(self, node: int, round: int, delivered: Mapping[int, bool]) -> None:  # noqa: B027 (a hook)
         """Note what ``node`` knows of the messages that it sent in ``round``.

@@ -13,7 +13,7 @@ from pydantic import Field, create_model
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.core.registry import entry, names
-from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
+from netsim.learner import Budget, Cost, Kept, Learner, Message, Setup, Step
 
 if TYPE_CHECKING:
     from netsim.core.entry import Entry
@@ -142,6 +142,15 @@ class Baseline(Learner):
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the other learner's evaluation."""
         return self._inner.evaluate(work, node, round, state) if self._trains(node) else None
+
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Return the other learner's model."""
+        return self._inner.model(node, state) if self._trains(node) else None
+
+    @classmethod
+    def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+        """Return the other learner's module."""
+        return cls.OF.load().module(network, tensors)
 
 
 def unlinked(count: int) -> nx.Graph:

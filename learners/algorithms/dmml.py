@@ -12,7 +12,7 @@ from learners.training.decomposed.aggregate import aggregate
 from learners.training.decomposed.device_costs import DeviceCosts
 from learners.training.decomposed.metrics import EVALUATED, LOSSES, VARIATIONS
 from learners.training.decomposed.mixture import Neighbourhood
-from learners.training.decomposed.model import SharedModel
+from learners.training.decomposed.model import SharedModel, module_of
 from learners.training.decomposed.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
 from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPlan
 from learners.training.decomposed.server import amounts_by_part, averaged, merged, received
@@ -20,7 +20,7 @@ from learners.training.decomposed.tasks import Tasks
 from learners.training.evaluation import judge_of, with_judged
 from learners.training.optimizers import Rule
 from learners.training.task import Task, complete_share, load_task
-from netsim.learner import Cost, Learner, Message, Setup, Step
+from netsim.learner import Cost, Kept, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
 
 if TYPE_CHECKING:
@@ -300,6 +300,21 @@ class DMML(Learner):
         if self.setup.has_server or node not in self._shares:
             return None
         return self._tasks.evaluate(work, node, round, self._shares[node].modalities, state.parts)
+
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Return the model of a device, or of the server; the generator's tensors are beside the network's."""
+        if node == self.setup.server:
+            modalities, parts = self._modalities, state
+        elif self.setup.server is None and node in self._shares:
+            modalities, parts = self._shares[node].modalities, state.parts
+        else:
+            return None
+        return self._model.kept(parts, modalities)
+
+    @classmethod
+    def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+        """Return the network of a model that was kept, without a generator; its ``logits`` are those of evaluation."""
+        return module_of(network, tensors)
 
     # What these are made of.
 

@@ -15,12 +15,12 @@ from learners.training.late_fusion import (
     neighbours,
     report,
 )
-from learners.training.late_fusion.exchange import Model, Upload
+from learners.training.late_fusion.exchange import Model, Upload, kept_model, module_of
 from learners.training.late_fusion.federation import Client, Federation
 from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions, check_place
 from learners.training.late_fusion.plan import LocalPlan
 from netsim.core.streams import derive_seed
-from netsim.learner import Budget, Cost, Learner, Message, Setup, Step
+from netsim.learner import Budget, Cost, Kept, Learner, Message, Setup, Step
 from netsim.work.future import Future, Shared
 from netsim.work.job import Stack
 
@@ -355,16 +355,35 @@ class FedAvg(Learner):
             return self._federation.modalities
         return self._clients[node].modalities if node in self._clients else ()
 
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Return the server's model, or without a server a device's."""
+        modalities = self._modalities_of_model(node)
+        if not modalities:
+            return None
+        parts = self._federation.own(state.parts, modalities)
+        return kept_model(self._federation.restricted(modalities).value, parts)
+
+    @classmethod
+    def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+        """Return the network of a model that was kept; its ``logits`` are those of the fused head."""
+        return module_of(network, tensors)
+
+    def _modalities_of_model(self, node: int) -> tuple[str, ...]:
+        """Return the modalities of the model of ``node``; none where it has no model of its own."""
+        local = self._federation.local
+        if self.setup.is_server(node) and not local:
+            return self._federation.modalities
+        if (not self.setup.has_server or local) and node in self._clients:
+            return self._clients[node].modalities
+        return ()
+
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of the server's model, or without one of a device's; after every so many rounds."""
         settings, federation = self.setup.evaluation, self._federation
         if round % settings.every and round != self.setup.rounds:
             return None
-        if self.setup.is_server(node) and not federation.local:
-            modalities = federation.modalities
-        elif (not self.setup.has_server or federation.local) and node in self._clients:
-            modalities = self._clients[node].modalities
-        else:
+        modalities = self._modalities_of_model(node)
+        if not modalities:
             return None
         inputs = {
             "architecture": federation.restricted(modalities),

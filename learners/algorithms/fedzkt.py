@@ -11,7 +11,7 @@ import torch
 
 from learners.networks.state import State, is_finite, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
-from learners.training.distillation.classifier import Classifier
+from learners.training.distillation.classifier import Classifier, kept
 from learners.training.distillation.evaluation import means
 from learners.training.distillation.fedzkt_costs import ServerCosts
 from learners.training.distillation.fedzkt_update import (
@@ -32,7 +32,7 @@ from learners.training.distillation.zkt_generator import GeneratorShape
 from learners.training.optimizers import Rule
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
-from netsim.learner import Cost, Message, Metric, Setup, Step
+from netsim.learner import Cost, Kept, Message, Metric, Setup, Step
 from netsim.work.torch_device import require_memory
 
 if TYPE_CHECKING:
@@ -302,6 +302,10 @@ class FedZKT(PerDeviceLearner):
         }
         found = work.together(usable, inputs, round)
         return Step((state, found, tuple(arrived)), metrics=found["metrics"])
+
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Return the model of the server; devices learn from what they are sent."""
+        return kept(self._global, state["own"]) if node == self.setup.server else None
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of a device's own model, or of the server's and all devices' as the server has them."""

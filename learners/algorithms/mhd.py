@@ -359,6 +359,13 @@ class MHD(PerDeviceLearner):
             pool = self._with_new(pool, (teacher, model), node, round)
         return Step({**state, "pool": pool})
 
+    @classmethod
+    def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+        """Return the network of a model that was kept; its last auxiliary head is judged, as in evaluation."""
+        net: Any = super().module(network, tensors)
+        net.judged = -1
+        return net
+
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of all heads, after every so many rounds and after the last."""
         if node not in self._devices.samples or not self._is_evaluated(round):

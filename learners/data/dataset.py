@@ -93,6 +93,17 @@ class MultimodalDataset:
         """Return the names of the modalities, in the data set's order."""
         return tuple(self.inputs)
 
+    def tested(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the test samples as networks see them, by modality [samples, ...], and their labels [samples]."""
+        import torch
+
+        rows = torch.from_numpy(self.test)
+        seen = {
+            m: self.transforms[m].test(own[rows]) if m in self.transforms else own[rows]
+            for m, own in self.inputs.items()
+        }
+        return {m: as_input(x, torch.get_default_dtype()) for m, x in seen.items()}, self.labels[rows]
+
     def table(self, shares: Sequence[Share]) -> pd.DataFrame:
         """Return a row per device: its modalities, its number of samples, and samples per class.
 

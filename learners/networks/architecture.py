@@ -12,6 +12,7 @@ from learners.networks.built import built
 from learners.networks.choice import NetworkChoice
 from learners.networks.decomposed import DecomposedNet
 from learners.networks.generator import Generator
+from learners.networks.start import freeze
 from netsim.core.errors import ScenarioError
 
 
@@ -33,6 +34,7 @@ class Architecture:
         class_count: Number of classes, C.
         decomposed: Whether it is the decomposed network of Fig. 4, not the concatenating one of Fig. 3.
         generator: The generator's sizes; None if the algorithm has none.
+        frozen: Parts of the network that are not trained; see :func:`learners.networks.start.freeze`.
     """
 
     networks: Mapping[str, NetworkChoice]
@@ -40,6 +42,7 @@ class Architecture:
     class_count: int
     decomposed: bool = True
     generator: GeneratorShape | None = None
+    frozen: tuple[str, ...] = ()
 
     def restricted_to(self, modalities: tuple[str, ...]) -> Architecture:
         """Return the architecture of a device that has only ``modalities``."""
@@ -49,6 +52,7 @@ class Architecture:
             self.class_count,
             self.decomposed,
             self.generator,
+            self.frozen,
         )
 
     def model(self, torch_device: str = "cpu") -> Model:
@@ -71,6 +75,14 @@ class Model:
     def parts(self) -> dict[str, torch.nn.Module]:
         """Return the modules by the name of the part, generator included."""
         return {**self.net.parts(), **({"generator": self.generator} if self.generator else {})}
+
+
+def module_path(part: str) -> str:
+    """Return the path of a part's module in the network; the generator is beside it."""
+    kind, _, modality = part.partition("/")
+    return {"trunk": f"trunks.{modality}", "specific": f"specific.{modality}", "common": "head"}.get(
+        kind, kind
+    )
 
 
 def _build_on(architecture: Architecture, torch_device: str) -> Model:
@@ -105,6 +117,7 @@ def build(architecture: Architecture) -> Model:
             f"learner.networks: the number of features must be even, half common and half specific; got {count}"
         )
     net = DecomposedNet(trunks, architecture.class_count, architecture.decomposed)
+    freeze(net, architecture.frozen)
     generator = None
     if architecture.generator:
         sizes = architecture.generator

@@ -153,6 +153,10 @@ class DecomposedNet(nn.Module):
             bias,
         )
 
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits [B, C] of samples by modality [B, ...]."""
+        return self({m: inputs[m] for m in self.modalities}).logits
+
     def parts(self) -> dict[str, nn.Module]:
         """Return the modules that are sent together, by the part's name; see :mod:`learners.networks.state`."""
         modules: dict[str, nn.Module] = {}

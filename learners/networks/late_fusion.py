@@ -18,6 +18,9 @@ from learners.networks.built import built
 from learners.networks.choice import NetworkChoice
 from learners.networks.folded import connect_all
 from learners.networks.network import Trunk
+from learners.networks.start import check_frozen as check_frozen
+from learners.networks.start import freeze
+from learners.networks.start import start_from as start_from
 from netsim.core.errors import ScenarioError
 
 FUSION = "fusion"
@@ -35,6 +38,12 @@ def trunk_part(modality: str) -> str:
 def head_part(modality: str) -> str:
     """Return the name of the part with a modality's own classifier."""
     return f"head/{modality}"
+
+
+def module_path(part: str) -> str:
+    """Return the path of a part's module in the network."""
+    kind, _, modality = part.partition("/")
+    return f"{kind}s.{modality}" if modality else kind
 
 
 class Outputs(NamedTuple):
@@ -155,6 +164,11 @@ class LateFusionNet(nn.Module):
         )  # cat copies a single one too
         return Outputs(through(FUSION, together), heads)
 
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits [B, C] of the fused head for complete samples, by modality [B, ...]."""
+        own = {m: inputs[m] for m in self.modalities}
+        return self(own, len(next(iter(own.values())))).fused
+
     def own_heads(self, modality: str) -> list[nn.Module]:
         """Return a list of the modality's own head; empty if it has none."""
         return [self.heads[modality]] if modality in self.heads else []
@@ -199,6 +213,7 @@ class LateFusion:
         class_count: Classes C.
         hidden: Units of each hidden layer of the heads; None for no hidden layer.
         own_heads: Whether each modality has a head of its own.
+        frozen: Parts that are not trained; see :func:`learners.networks.start.freeze`.
     """
 
     networks: Mapping[str, NetworkChoice]
@@ -207,6 +222,7 @@ class LateFusion:
     class_count: int
     hidden: int | None
     own_heads: bool
+    frozen: tuple[str, ...] = ()
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -222,6 +238,7 @@ class LateFusion:
             self.class_count,
             self.hidden,
             self.own_heads,
+            self.frozen,
         )
 
     def heads(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
@@ -241,7 +258,9 @@ class LateFusion:
     def build(self) -> LateFusionNet:
         """Build a network with weights newly drawn from PyTorch's global generator."""
         trunks = build_trunks(self.networks, self.input_shapes)
-        return LateFusionNet(trunks, self.feature_counts, self.class_count, self.hidden, self.own_heads)
+        net = LateFusionNet(trunks, self.feature_counts, self.class_count, self.hidden, self.own_heads)
+        freeze(net, self.frozen)
+        return net
 
     def net(self, torch_device: str = "cpu") -> LateFusionNet:
         """Return a network from this thread's cache; see :func:`learners.networks.built.built`."""
@@ -271,6 +290,7 @@ def late_fusion(
     class_count: int,
     hidden: int | None = None,
     own_heads: bool = True,
+    frozen: tuple[str, ...] = (),
 ) -> LateFusion:
     """Return the architecture of a network of all modalities; trunks are built once to find their feature counts.
 
@@ -280,6 +300,7 @@ def late_fusion(
         class_count: Classes C.
         hidden: Units of each hidden layer of the heads; None for 512, and for no hidden layer with one modality.
         own_heads: Whether modalities' own heads are trained if there are several modalities; otherwise there are none.
+        frozen: Parts that are not trained.
 
     Raises:
         ScenarioError: A network cannot take its inputs, or a modality has the name of the fused head.
@@ -294,4 +315,4 @@ def late_fusion(
     several = len(networks) > 1
     if hidden is None and several:
         hidden = HIDDEN
-    return LateFusion(networks, input_shapes, counts, class_count, hidden, own_heads and several)
+    return LateFusion(networks, input_shapes, counts, class_count, hidden, own_heads and several, frozen)

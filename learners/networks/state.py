@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from learners.networks.start import is_frozen
 from netsim.core.errors import ScenarioError
 from netsim.work.packing import travelling_together
 
@@ -45,18 +46,14 @@ class Row:
         """Return the same with its tensor changed; see :func:`netsim.work.moving.with_tensors`."""
         own = self.tensor
         changed = change(own)
-        return self if changed is own else _alone(changed)
+        return self if changed is own else Row(changed[None], 0)
 
     def __reduce__(self) -> Any:
         """Pickle the row without the rest of the bank, or with the bank if most of its rows are sent anyway."""
         if 1 < self.bank.shape[0] <= 1.5 * travelling_together():
             return Row, (self.bank, self.index)
         own = self.tensor
-        return _alone, (own if own.numel() == self.bank.numel() else own.clone(),)
-
-
-def _alone(tensor: Tensor) -> Row:
-    return Row(tensor[None], 0)
+        return Row, ((own if own.numel() == self.bank.numel() else own.clone())[None], 0)
 
 
 def rows_of(bank: Tensor) -> list[Row]:
@@ -106,8 +103,8 @@ class Layout:
     """The places of a module's tensors in a row: trained weights, then running statistics, then local tensors.
 
     Running statistics are the floating-point buffers in the module's ``state_dict``. Local tensors belong to a device's
-    model but are neither sent nor mixed. They are frozen weights (``requires_grad=False``), integer, boolean and
-    complex buffers, and buffers that are not persistent.
+    model but are neither sent nor mixed. They are frozen weights (``requires_grad=False``), all buffers of frozen
+    modules, integer, boolean and complex buffers, and buffers that are not persistent.
 
     Attributes:
         entries: Places by name; a tensor with several names is there once, under its first name.
@@ -172,8 +169,10 @@ def layout_of(module: nn.Module) -> Layout:
                 f"learner.networks: weight {name!r} is {weight.dtype}; train real numbers only"
             )
         groups[0 if weight.requires_grad else 2][name] = weight
+    frozen = [name for name, inner in module.named_modules() if is_frozen(inner)]
     for name, buffer in buffers.items():
-        groups[1 if name in persistent and buffer.is_floating_point() else 2][name] = buffer
+        sent = name in persistent and buffer.is_floating_point() and name.rpartition(".")[0] not in frozen
+        groups[1 if sent else 2][name] = buffer
     entries, ends, start = {}, [], 0
     for group in groups:
         for name, tensor in group.items():

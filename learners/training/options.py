@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from learners.training.schedules import ScheduleChoice
 from netsim.core.options import Options
@@ -20,7 +22,47 @@ LAST_BATCH = (
 Optimizer = Literal["sgd", "adam", "adamw"]
 
 
-class OptimizerOptions(Options):
+class InitialOptions(Options):
+    """Weights that training starts from; a file's name alone means all of it."""
+
+    file: Path = Field(
+        description="weights by name: .safetensors, as `models` keeps them, or a file of PyTorch such as torchvision's"
+    )
+    into: str = Field(
+        "",
+        description="the module that the file's names are in, such as trunks.image.net; empty: the whole network",
+    )
+    only: tuple[str, ...] = Field(
+        (), description="parts that are taken, by the beginnings of their names in the network; none: all"
+    )
+
+
+def _file(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str | Path) else value
+
+
+class StartOptions(Options):
+    """Weights that training starts from, and parts that it leaves alone."""
+
+    initial: Annotated[InitialOptions | None, BeforeValidator(_file)] = Field(
+        None, description="weights to start from: a file, or a block; null: drawn from the seed"
+    )
+    frozen: tuple[str, ...] = Field(
+        (),
+        description="parts that stay as they begin, by the beginnings of their names, such as trunks.image: neither "
+        "trained nor sent, and no cost is charged for either",
+    )
+
+    def start_facts(self) -> dict[str, Any]:
+        """Return what a run's metadata say of what it starts from."""
+        found: dict[str, Any] = {"frozen": list(self.frozen)} if self.frozen else {}
+        if self.initial is not None:
+            digest = hashlib.sha256(self.initial.file.read_bytes()).hexdigest()
+            found["initial"] = {"file": self.initial.file.name, "sha256": digest}
+        return found
+
+
+class OptimizerOptions(StartOptions):
     """Steps of a local update; learners have defaults of their own."""
 
     optimizer: Optimizer = Field(default="sgd", description="optimizer of a local update")

@@ -15,10 +15,10 @@ from netsim.app.checks import (
     check_motion,
     check_owners,
     check_room,
+    check_stop,
 )
 from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
-from netsim.app.stopping import check_target
 from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import Observers
 from netsim.learner import Learner, Setup
@@ -61,8 +61,7 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
         check_motion(plan, learner)
         learner.prepare(network.first.graph)
         check_memory(scenario.devices, learner)
-        if scenario.stop is not None:
-            check_target(scenario.stop, learner.METRICS, protocol.cls.ends_early, protocol.name)
+        check_stop(plan, learner)
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))
     executor.inside = Inside(scenario.jobs.threads, open=torch_device == "cpu")
     executor.prepare(torch_device, scenario.rounds * scenario.devices.count)

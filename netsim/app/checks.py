@@ -155,3 +155,16 @@ def check_motion(plan: Plan, learner: Learner) -> None:
 def _readable(size_bytes: float) -> str:
     """Write a size for people: ``2,097,152 bytes (2 MiB)``."""
     return f"{size_bytes:,.0f} bytes ({size_bytes / 2**20:.3g} MiB)"
+
+
+def check_stop(plan: Plan, learner: Learner) -> None:
+    """Check that the target with which a run ends early is one that the learner measures and the protocol can end at.
+
+    Raises:
+        ScenarioError: It is not; names the key.
+    """
+    from netsim.app.stopping import check_target
+
+    protocol = plan.parts["protocol"]
+    if plan.scenario.stop is not None:
+        check_target(plan.scenario.stop, learner.METRICS, protocol.cls.ends_early, protocol.name)

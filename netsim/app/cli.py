@@ -14,7 +14,7 @@ from netsim.app.commands.check import check, verify
 from netsim.app.commands.look import compare, plot, report, watch
 from netsim.app.commands.names import keys, list_
 from netsim.app.commands.partition import partition
-from netsim.app.commands.run import retime, run
+from netsim.app.commands.run import resume, retime, run
 from netsim.app.commands.sweep import sweep
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ def _before_any_command(
     pass
 
 
-for _command in (run, retime, sweep, report, compare, plot, watch, check, verify, partition):
+for _command in (run, resume, retime, sweep, report, compare, plot, watch, check, verify, partition):
     app.command()(_command)
 app.command("list")(list_)
 app.command()(keys)

@@ -1,4 +1,4 @@
-"""Where a scenario's devices are as the run begins, their links, and how both change."""
+"""Places of the devices as a run begins, their links, and how both change."""
 
 from __future__ import annotations
 

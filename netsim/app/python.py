@@ -1,9 +1,9 @@
-"""The simulator from Python: ``netsim.run`` and ``netsim.load``."""
+"""The simulator from Python: ``netsim.run``, ``netsim.resume`` and ``netsim.load``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from netsim.app.analysed import loaded
 from netsim.app.progress import Screen
+from netsim.app.resuming import resumed
 from netsim.app.running import Running
 from netsim.core.interrupts import heard
 from netsim.scenario.loading import load_plan
@@ -60,13 +61,48 @@ def run(
         out.print(text, markup=False, soft_wrap=True)
 
     folder = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
-    with heard():
+
+    def made() -> Running:
         plan = load_plan(Path(scenario), as_settings(given, "set: "), say)
-        running = Running(plan, folder, Path(runs), run_id, say)
-        screen = Screen(out, running.totals, plan.scenario.rounds)
+        return Running.new(plan, folder, Path(runs), run_id, say)
+
+    return _carried_out(made, out, errors)
+
+
+def resume(
+    folder: str | Path, extend: int | None = None, *, cache: str | Path | None = None, quiet: bool = False
+) -> Run:
+    """Let a run that was ended go on from its newest snapshot, as ``netsim resume`` does, and return its records.
+
+    Args:
+        folder: The run's folder.
+        extend: Rounds to add to a run that has finished, in a folder of its own; None for none.
+        cache: Folder for pre-processed data; default: what ``NETSIM_CACHE`` says, or ``.cache``.
+        quiet: Show nothing.
+
+    Raises:
+        ScenarioError: It cannot go on; says what to do instead.
+        KeyboardInterrupt: It was interrupted again.
+    """
+    out, errors = Console(quiet=quiet, highlight=False), Console(stderr=True, quiet=quiet)
+    place = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
+
+    def made() -> Running:
+        return resumed(
+            Path(folder), extend, place, lambda text: out.print(text, markup=False, soft_wrap=True)
+        )
+
+    return _carried_out(made, out, errors)
+
+
+def _carried_out(made: Callable[[], Running], out: Console, errors: Console) -> Run:
+    """Run what is ``made``, with a progress line; return its records."""
+    with heard():
+        running = made()
+        screen = Screen(out, running.totals, running.plan.scenario.rounds)
         running.simulation.watch(screen)
         ended = running.run(screen)
-        for note in [*plan.notes, *running.notes(ended)]:
+        for note in [*running.plan.notes, *running.notes(ended)]:
             errors.out(f"note: {note}", highlight=False)
         if ended.error is not None:
             raise ended.error

@@ -15,7 +15,8 @@ from netsim.app.tracker import Tracker
 from netsim.core.errors import ScenarioError, reason
 from netsim.core.interrupts import Interrupted, come, held
 from netsim.records.checksums import write_checksums
-from netsim.records.metadata import commit, hardware, versions
+from netsim.records.lock import Lock
+from netsim.records.metadata import code_digest, commit, hardware, versions
 from netsim.records.run_folder import Recorder, new_folder
 from netsim.records.totals import Totals
 from netsim.scenario.model import Status
@@ -66,28 +67,53 @@ def recorder_in(
     """
     scenario = simulation.plan.scenario
     folder = new_folder(runs, scenario.name, scenario.seed, run_id, default_id)
+    return recorder_of(folder, simulation, {**known_of(simulation), **(facts or {})})
+
+
+def known_of(simulation: Simulation) -> dict[str, Any]:
+    """Return what a run's metadata say before its first event."""
+    return {
+        **_of(simulation),
+        "rounds_finished": 0,
+        "started_unix_s": time.time(),
+        "versions": versions(),
+        "commit": commit(),
+        "code": code_digest(simulation.plan.own),
+        "hardware": hardware(simulation.torch_device),
+        "placements_drawn": simulation.network.topology.draws,
+        "data": None,
+        "metrics": dict(simulation.metrics),
+        **simulation.learner.facts(),
+    }
+
+
+def recorder_of(
+    folder: Path, simulation: Simulation, facts: Mapping[str, Any], goes_on: Lock | None = None
+) -> tuple[Totals, Recorder]:
+    """Let totals and a recorder watch ``simulation``, which is recorded in ``folder``.
+
+    Args:
+        folder: The run's folder.
+        simulation: What is recorded.
+        facts: Its metadata.
+        goes_on: The folder's lock, if the run goes on there.
+
+    Raises:
+        ScenarioError: The folder cannot be written, or has another run.
+    """
+    scenario = simulation.plan.scenario
     try:
         recorder = Recorder(
             folder,
             simulation.plan.resolved(),
-            {
-                **_of(simulation),
-                "rounds_finished": 0,
-                "started_unix_s": time.time(),
-                "versions": versions(),
-                "commit": commit(),
-                "hardware": hardware(simulation.torch_device),
-                "placements_drawn": simulation.network.topology.draws,
-                "data": None,
-                "metrics": dict(simulation.metrics),
-                **simulation.learner.facts(),
-                **(facts or {}),
-            },
+            facts,
             simulation.devices(),
             simulation.links(),
             simulation.modalities,
             scenario.records.transfers,
             simulation.plan.parts["radio.rate"].cls.lossy,
+            scenario.snapshots.keep,
+            goes_on,
         )
     except OSError as error:
         raise ScenarioError(

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from netsim.app.build import build
 from netsim.app.recorded import Ended, recorder_in, run_recorded
+from netsim.app.simulation import Simulation
 from netsim.app.trackers import TRACKERS, Tracker
 from netsim.core.errors import ScenarioError, reason
+from netsim.core.modules import loaded_from
+from netsim.learner import Learner
+from netsim.records.run_folder import MODELS, SNAPSHOTS, Recorder
+from netsim.records.totals import Totals
 from netsim.scenario.loading import Plan
+from netsim.work.models import Keeper
+from netsim.work.snapshots import Snapshots
 
 
 class Running:
@@ -27,19 +34,22 @@ class Running:
     """
 
     def __init__(
-        self, plan: Plan, cache: Path, runs: Path, run_id: str | None, say: Callable[[str], None]
+        self,
+        plan: Plan,
+        cache: Path,
+        say: Callable[[str], None],
+        recorded: Callable[[Simulation], tuple[Totals, Recorder]],
     ) -> None:
-        """Build it, and make its folder.
+        """Build it, and open its records.
 
         Args:
             plan: The scenario.
             cache: Folder for pre-processed and generated data.
-            runs: Folder that run folders are made in.
-            run_id: Name of the run's folder; None for time and seed.
             say: Shows the user a message about a long task.
+            recorded: Lets totals and a recorder watch it.
 
         Raises:
-            ScenarioError: It cannot be built, or its folder cannot be made.
+            ScenarioError: It cannot be built or recorded.
         """
         begin = time.perf_counter()
         self.plan = plan
@@ -50,9 +60,36 @@ class Running:
                 f"{error.filename or cache}: {reason(error)}; --cache names the folder for prepared data"
             ) from error
         self.surrogate = bool(self.simulation.learner.facts().get("data", {}).get("surrogate"))
-        self.totals, self._recorder = recorder_in(runs, run_id, self.simulation)
-        self.folder = self._recorder.folder
+        self.totals, self._recorder = recorded(self.simulation)
+        self.folder, scenario = self._recorder.folder, plan.scenario
+        if scenario.snapshots.every != "off":
+            self.simulation.snapshots = Snapshots(
+                self.folder / SNAPSHOTS,
+                own_packages(plan.own),
+                scenario.snapshots.every,
+                scenario.rounds if scenario.snapshots.keep else 0,
+            )
+        if (keep := scenario.models.keep) != "none":
+            self.simulation.keeper = self._keeper(keep)
         self._build_s = time.perf_counter() - begin
+
+    def _keeper(self, keep: Literal["last", "best", "all"]) -> Keeper:
+        """Return what keeps the models.
+
+        Raises:
+            ScenarioError: There is no accuracy to choose the best by, or the learner keeps no models.
+        """
+        learner, file = self.simulation.learner, self.plan.file
+        name, every = self.plan.parts["learner"].name, self.plan.scenario.models.every
+        if type(learner).model is Learner.model:
+            raise ScenarioError(f"{file}: models.keep: learner {name!r} has no models to keep; use none")
+        if keep == "best" and "accuracy" not in learner.METRICS:
+            raise ScenarioError(
+                f"{file}: models.keep: learner {name!r} has no metric 'accuracy', by which the best models are chosen; "
+                "use last or all"
+            )
+        every = every or (None if keep == "last" else 1)
+        return Keeper(self.folder / MODELS, keep, every, {"learner": name, "run": self.folder.name})
 
     def track(self, names: Sequence[str]) -> list[Tracker]:
         """Make trackers watch the run, and return them; who calls this closes them.
@@ -70,6 +107,13 @@ class Running:
             self.simulation.watch(trackers[-1])
         return trackers
 
+    @classmethod
+    def new(
+        cls, plan: Plan, cache: Path, runs: Path, run_id: str | None, say: Callable[[str], None]
+    ) -> Running:
+        """Build a new run and make its folder, ``run_id`` in ``runs``; without an id, its name is time and seed."""
+        return cls(plan, cache, say, lambda simulation: recorder_in(runs, run_id, simulation))
+
     def run(self, screen: AbstractContextManager[Any]) -> Ended:
         """Run it with ``screen`` open, and end its records whatever it ends with.
 
@@ -86,7 +130,8 @@ class Running:
         if problem is not None and ended.status != "finished":
             raise ScenarioError(
                 f"{self.folder}: cannot be written ({reason(problem)}); the records there are "
-                f"readable up to {self.far(ended)}; make room, or choose another disk with --runs, and run again"
+                f"readable up to {self.far(ended)}; make room and go on with netsim resume {self.folder}, or "
+                "choose another disk with --runs and run again"
             )
         if ended.status == "failed" and ended.error:
             raise ended.error
@@ -112,3 +157,8 @@ class Running:
                 "should call self.work.close(round, self.network.env.now) for each, when nobody is in it any more"
             )
         return [*found, *ended.notes]
+
+
+def own_packages(folders: Collection[Path]) -> frozenset[str]:
+    """Return the packages whose classes results may have: this program's, and those of a user's own ``folders``."""
+    return frozenset({name.partition(".")[0] for name in loaded_from(folders)} | {"netsim", "learners"})

@@ -23,6 +23,9 @@ from netsim.work.graph import TaskGraph
 if TYPE_CHECKING:
     from netsim.scenario.model import StopOptions
     from netsim.work.executor import Executor
+    from netsim.work.models import Keeper
+    from netsim.work.past import Past
+    from netsim.work.snapshots import Snapshots
     from netsim.world.network import Network
 
 
@@ -40,6 +43,9 @@ class Simulation:
         execution: How jobs were run, for the record, as far as it is known.
         states: The state of each node after the run, by number.
         target: What ends it early; None if the scenario has nothing that does.
+        snapshots: Writes snapshots now and then; None for none.
+        keeper: Writes models; None for none.
+        past: What is known of a run that goes on; None for a new one.
     """
 
     plan: Plan
@@ -51,6 +57,9 @@ class Simulation:
     execution: Mapping[str, Any] = field(init=False)
     states: Mapping[int, Any] = field(default_factory=dict)
     target: Target | None = None
+    snapshots: Snapshots | None = None
+    keeper: Keeper | None = None
+    past: Past | None = None
 
     def __post_init__(self) -> None:
         self.execution = self.executor.facts()
@@ -64,7 +73,8 @@ class Simulation:
         part, work = self.plan.parts["protocol"], self._work()
         rounds = self.plan.scenario.rounds
         self.watch(Declared(self.learner, self.metrics))
-        work.portable = True
+        work.portable, work.snapshots, work.past = True, self.snapshots, self.past
+        work.keeper = self.keeper
         learner = self._asked(work)
         protocol: Protocol = part.cls(part.options, self.network, learner, work, rounds, self.observer)
         if self.plan.scenario.stop is not None:
@@ -77,6 +87,11 @@ class Simulation:
                 self.network.env.run(until=protocol.start())
                 protocol.ledger.close()
                 self.states = work.finish(protocol.states, self.target.round if self.target else None)
+            if self.keeper is not None:
+                models = {
+                    k: (learner.evaluated.get(k, 0), learner.model(k, one)) for k, one in self.states.items()
+                }
+                self.keeper.end({k: (round, kept) for k, (round, kept) in models.items() if kept})
         finally:
             with held():
                 work.end()
@@ -96,9 +111,9 @@ class Simulation:
         """Return what looks whether the run is to ``end``."""
         return Target(options, len(self.network.devices), end)
 
-    def _asked(self, work: TaskGraph) -> Learner:
+    def _asked(self, work: TaskGraph) -> Asked:
         """Return the learner as the protocol asks it."""
-        return Asked(self.learner, len(self.network.devices))
+        return Asked(self.learner, len(self.network.devices), work)
 
     @property
     def metrics(self) -> Mapping[str, str]:

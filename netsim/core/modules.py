@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -57,6 +57,16 @@ def look_in(folders: Iterable[Path | str]) -> None:
 def looked_in() -> list[str]:
     """Return the folders, in order: another process needs them to find the same."""
     return list(_folders)
+
+
+def loaded_from(folders: Collection[Path]) -> dict[str, Path]:
+    """Return the files of modules that are loaded from any of ``folders``, by name."""
+    files = {name: getattr(module, "__file__", None) for name, module in [*sys.modules.items()] if folders}
+    return {
+        name: Path(file)
+        for name, file in sorted(files.items())
+        if file and any(Path(file).is_relative_to(folder) for folder in folders)
+    }
 
 
 def find(name: str) -> Found:

@@ -10,7 +10,7 @@ import networkx as nx
 
 from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError, tell_whose
-from netsim.learner import Cost, Learner, Message, Metric, Report, Step
+from netsim.learner import Cost, Kept, Learner, Message, Metric, Report, Step
 from netsim.work.future import Future
 from netsim.work.graph import TaskGraph
 
@@ -25,11 +25,17 @@ class Asked(Learner):
     Args:
         learner: The learner.
         devices: Number of devices; the server's number is the next one.
+        work: Is told what the learner is being asked.
+
+    Attributes:
+        evaluated: The last round after which the learner was asked to evaluate each node.
     """
 
-    def __init__(self, learner: Learner, devices: int) -> None:
+    def __init__(self, learner: Learner, devices: int, work: TaskGraph) -> None:
         self._learner = learner
+        self._work = work
         self._server = devices
+        self.evaluated: dict[int, int] = {}
         self.coordinated = learner.coordinated
         self.takes_late = learner.takes_late
 
@@ -138,7 +144,19 @@ class Asked(Learner):
 
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Ask the learner; see :meth:`netsim.learner.Learner.evaluate`."""
-        return self._ask(self._learner.evaluate, node, round, work, node, round, state)
+        metrics = self._ask(self._learner.evaluate, node, round, work, node, round, state)
+        self.evaluated[node] = round
+        if (
+            work.keeper is not None
+            and work.keeper.wants(round)
+            and (kept := self._learner.model(node, state))
+        ):
+            work.keep(node, round, kept)
+        return metrics
+
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Ask the learner; see :meth:`netsim.learner.Learner.model`."""
+        return self._learner.model(node, state)
 
     def acknowledged(self, node: int, round: int, delivered: Mapping[int, bool]) -> None:
         """Ask the learner; see :meth:`netsim.learner.Learner.acknowledged`."""
@@ -166,11 +184,14 @@ class Asked(Learner):
         return found
 
     def _ask(self, method: Callable[..., T], node: int, round: int, *given: Any) -> T:
+        self._work.question = method.__name__, node, round
         try:
             return method(*given)
         except (Exception, SystemExit) as error:
             tell_whose(error, self._when(method.__name__, node, round), method)
             raise
+        finally:
+            self._work.question = None
 
     def _step(self, step: Any, method: str, node: int, round: int) -> Step:
         if not isinstance(step, Step):

@@ -1,4 +1,4 @@
-"""Who exchanges messages with whom in a round, where links come and go."""
+"""Neighbours in a round, where links come and go."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import simpy
 from pydantic import Field
@@ -23,6 +23,9 @@ from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.protocol import Protocol
 from netsim.protocols.survival import Survival
 from netsim.world.devices.device import Device, first_of
+
+if TYPE_CHECKING:
+    from netsim.world.radio.volley import Volley
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -350,10 +353,7 @@ class DecentralizedRounds(Protocol):
             return found
 
         outcomes: list[str] = []
-        volley = None
-        if messages and stop is None and not self.learner.coordinated:
-            # Until a neighbour has the message of round t, it is in that round or in the one before.
-            volley = self._survival.volley(device, t, messages)
+        volley = self._foresee(device, t, messages, stop) if messages else None
         if volley is not None:
             outcomes = yield from volley.send("model", tell, answers)
         elif messages:
@@ -366,6 +366,18 @@ class DecentralizedRounds(Protocol):
         if answers and device.alive:
             self.learner.acknowledged(k, t, {n: answers[n] for n in sorted(answers)})
         return outcomes
+
+    def _foresee(
+        self, device: Device, t: int, messages: Sequence[Message], stop: simpy.Event | None
+    ) -> Volley | None:
+        """Compute what ``device`` sends in round ``t`` if nothing can disturb it.
+
+        Until a neighbour has the message of round ``t``, it is in that round or in the one before.
+        """
+        if stop is not None or self.learner.coordinated:
+            return None
+
+        return self._survival.volley(device, messages, t)
 
     def _gather(self, device: Device, t: int, neighbours: Sequence[int], stop: simpy.Event | None) -> Process:
         """Wait until each neighbour is heard or gone, or until ``stop`` (a SimPy process)."""

@@ -44,11 +44,8 @@ class Survival:
         self._degree: list[int] = network.topology.degree.tolist()
         self._bounds = [_Bound() for _ in network.devices]
 
-    def volley(self, device: Device, round: int, messages: Sequence[Message]) -> Volley | None:
-        """Compute all that ``device`` sends now in ``round``, if it and its receivers certainly live until it is out.
-
-        Return None if something may disturb it; see :meth:`Volley.of`.
-        """
+    def volley(self, device: Device, messages: Sequence[Message], round: int) -> Volley | None:
+        """Compute all that ``device`` sends in ``round`` if nothing can disturb it; return None otherwise."""
         network, outlives = self._network, partial(self.outlives, round)
         return Volley.of(network.radio, device, messages, network.devices, round, outlives)
 

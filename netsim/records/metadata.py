@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from netsim.core.modules import loaded_from
 
 PACKAGES = (
     "netsim",
@@ -67,3 +71,17 @@ def hardware(torch_device: str) -> dict[str, Any]:
         if torch_device.startswith("cuda"):
             facts["gpu"] = torch.cuda.get_device_name(torch_device)
     return facts
+
+
+def code_digest(own: Collection[Path]) -> str:
+    """Return the SHA-256 of the code that a run depends on: this program's, and modules in folders of a user's ``own``.
+
+    Modules of a user's own count if they are loaded.
+    """
+    program = Path(__file__).parents[2]
+    files = [file for package in ("netsim", "learners") for file in sorted((program / package).rglob("*.py"))]
+    files += loaded_from(own).values()
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
 
 from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import held, raise_again
@@ -27,11 +31,20 @@ from netsim.events import (
     TransferBatch,
     TransferRow,
 )
+from netsim.records.lock import Lock
 from netsim.records.writer import BatchWriter, TableWriter
 from netsim.scenario.yaml_file import write_yaml
 
 SCHEMA = 1
 """Version of the folder's layout; docs/records.md describes it."""
+
+SNAPSHOTS = "snapshots"
+"""Folder in it of what a run that was ended can go on from."""
+
+MODELS = "models"
+"""Folder in it of models."""
+
+Writer = TypeVar("Writer", bound=TableWriter)
 
 
 def plain(value: Any) -> Any:
@@ -89,6 +102,7 @@ class Recorder(Observer):
     Attributes:
         problem: Why the folder could not be written, the first time; None if it could.
         safe_rounds: The last round whose records were written when it was closed, 0 before.
+        known: Rows of the tables ``metrics`` and ``answers`` that were there, of a run that goes on.
     """
 
     PAUSE_S = 1.0
@@ -109,23 +123,48 @@ class Recorder(Observer):
         modalities: Sequence[str],
         transfers: Literal["all", "summary"] | int = "all",
         lossy: bool = False,
+        keeps_snapshot: bool = False,
+        goes_on: Lock | None = None,
     ) -> None:
+        """Begin a run's folder, or go on in it.
+
+        Args:
+            folder: The folder.
+            scenario: The scenario, with all defaults.
+            metadata: What is known before the first event.
+            devices: Rows of the table ``devices``.
+            links: Rows of the table ``links``.
+            modalities: Modalities of the data.
+            transfers: What is written of the table ``transfers``.
+            lossy: Whether bits of transfers can be lost.
+            keeps_snapshot: Whether the last snapshot of a run that finishes stays.
+            goes_on: The lock of the folder of a run that goes on from its first event; None for a new one.
+
+        Raises:
+            ScenarioError: A run that goes on is not the one that was recorded.
+        """
         self.folder = folder
-        self.metadata: dict[str, Any] = {"schema": SCHEMA, "status": "running", **metadata}
-        (folder / "scenario.yaml").write_text(write_yaml(dict(scenario)), encoding="utf-8")
-        self.write_metadata()
-        self._reserve = folder / ".reserve"
-        self._reserve.write_bytes(bytes(self.RESERVED_BYTES))
+        self._lock = goes_on or Lock(folder)
+        self._goes_on = goes_on is not None
+        self._keeps_snapshot = keeps_snapshot
+        self.metadata: dict[str, Any] = {"schema": SCHEMA, **metadata, "status": "running"}
+        if goes_on is None:
+            text = write_yaml(dict(scenario))
+            (folder / "scenario.yaml").write_text(text, encoding="utf-8")
+            self.metadata["scenario_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         for table, batch in (("devices", devices), ("links", links)):
-            writer = BatchWriter(folder, table)
+            writer = self._made(BatchWriter(folder, table))
             writer.add_batch(batch.columns, batch.count)
             writer.close()
+        self.known: dict[str, pa.Table] = {}
         self._modalities = list(modalities)
         self._every = {"all": 1, "summary": 0}[transfers] if isinstance(transfers, str) else transfers
-        self._rounds = BatchWriter(folder, "rounds", [f"iterations_{m}" for m in modalities])
-        self._outside = BatchWriter(folder, "outside")
-        self._transfers = BatchWriter(folder, "transfers", without=() if lossy else ("lost_bits",))
-        self._metrics = TableWriter(folder, "metrics")
+        self._rounds = self._made(BatchWriter(folder, "rounds", [f"iterations_{m}" for m in modalities]))
+        self._outside = self._made(BatchWriter(folder, "outside"))
+        self._transfers = self._made(
+            BatchWriter(folder, "transfers", without=() if lossy else ("lost_bits",))
+        )
+        self._metrics = self._made(TableWriter(folder, "metrics"))
         self._of_some_runs: dict[str, TableWriter] = {}
         self._writers: tuple[TableWriter, ...] = (
             self._rounds,
@@ -133,9 +172,26 @@ class Recorder(Observer):
             self._transfers,
             self._metrics,
         )
+        for table in ("server", "answers"):
+            if self._goes_on and any(folder.glob(f"*{table}.parquet*")):
+                self._writer(table)
+        for ended in ("summary.json", "checksums.sha256"):
+            (folder / ended).unlink(missing_ok=True)
+        self.write_metadata()
+        self._reserve = folder / ".reserve"
+        self._reserve.write_bytes(bytes(self.RESERVED_BYTES))
         self._due_s = -math.inf
         self.problem: OSError | None = None
+        self._differs = False  # from the records that were there
         self.safe_rounds = 0
+
+    def _made(self, writer: Writer) -> Writer:
+        """Return ``writer``; where the run goes on, with the rows that are there."""
+        if self._goes_on:
+            rows = writer.adopt()
+            if writer.table in ("metrics", "answers"):
+                self.known[writer.table] = rows
+        return writer
 
     def write_metadata(self, **changes: Any) -> None:
         """Write ``metadata.json`` again, updated with ``changes``."""
@@ -187,7 +243,7 @@ class Recorder(Observer):
     def _writer(self, table: str) -> TableWriter:
         """Return the writer of a table that only some runs have."""
         if table not in self._of_some_runs:
-            self._of_some_runs[table] = TableWriter(self.folder, table)
+            self._of_some_runs[table] = self._made(TableWriter(self.folder, table))
             self._writers = (*self._writers, self._of_some_runs[table])
         return self._of_some_runs[table]
 
@@ -197,6 +253,29 @@ class Recorder(Observer):
         if time.monotonic() >= self._due_s:
             self._write_rows()
             self.safe_rounds = round
+
+    def on_snapshot(self, file: Path | None, took_s: float, problem: str = "") -> None:
+        """Make a snapshot valid, now that all records up to it are on disk; keep it and the one before."""
+        facts = self.metadata.setdefault("snapshots", {"count": 0, "largest_bytes": 0, "wall_s": 0.0})
+        if file is None:
+            facts["none"] = problem
+            return
+        self._write_rows()
+        begin_s = time.monotonic()
+        with suppress(OSError):  # then there is one fewer
+            size_bytes = file.stat().st_size
+            file.rename(file.with_name(file.name[1:]))
+            self._keep_snapshots(file.parent, 2)
+            facts["count"] += 1
+            facts["largest_bytes"] = max(facts["largest_bytes"], size_bytes)
+            facts["wall_s"] += took_s + time.monotonic() - begin_s
+
+    def _keep_snapshots(self, folder: Path, count: int) -> None:
+        """Delete all snapshots but the last ``count``."""
+        for old in sorted(folder.glob("*.snapshot"))[: -count or None]:
+            old.unlink()
+        if not count:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _write_rows(self) -> None:
         """Write all records so far to disk.
@@ -223,9 +302,15 @@ class Recorder(Observer):
         """
         with suppress(OSError):
             self._reserve.unlink(missing_ok=True)
+        if self._differs:
+            self._written(lambda: self.write_metadata(status=status))
+            self._lock.release()
+            return False
         for writer in self._writers if self.problem else ():
             writer.make_room()
         whole = self._all_written(TableWriter.flush)
+        if status == "finished":
+            self._check_whole()
         status = status if whole or status != "finished" else "failed"
         whole &= self._written(
             lambda: self._write("summary.json", {"schema": SCHEMA, "status": status, **summary})
@@ -233,6 +318,10 @@ class Recorder(Observer):
         whole &= self._written(lambda: self.write_metadata(status=status, **metadata))
         if not self.problem:
             self._all_written(TableWriter.close)
+        if status == "finished":
+            with suppress(OSError):
+                self._keep_snapshots(self.folder / SNAPSHOTS, int(self._keeps_snapshot))
+        self._lock.release()
         return whole
 
     def _all_written(self, write: Callable[[TableWriter], None]) -> bool:
@@ -246,7 +335,21 @@ class Recorder(Observer):
         except OSError as error:
             self.problem = self.problem or error
             return False
+        except ScenarioError:
+            self._differs = True
+            raise
         return True
+
+    def _check_whole(self) -> None:
+        """Check that a run that went on has made all rows that were there.
+
+        Raises:
+            ScenarioError: It has not.
+        """
+        if owing := [writer.table for writer in self._writers if writer.owes]:
+            raise ScenarioError(
+                f"{self.folder}/{owing[0]}.parquet: has rows that do not come again; run it anew"
+            )
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         hidden = self.folder / f".{name}"

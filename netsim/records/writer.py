@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from netsim.core.errors import ScenarioError
 from netsim.events import columns, joined, runs
 
 ROW_GROUP = 65_536
@@ -20,6 +21,7 @@ ROW_GROUP = 65_536
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 _WHOLE = ".whole"
+_PART = "part-"
 
 
 def schema_of(table: str, extra: Sequence[str] = (), without: Sequence[str] = ()) -> pa.Schema:
@@ -40,6 +42,7 @@ class TableWriter:
     def __init__(
         self, folder: Path, table: str, extra: Sequence[str] = (), without: Sequence[str] = ()
     ) -> None:
+        self.table = table
         self.path = folder / f"{table}.parquet"
         self._folder = folder / f".{table}.parquet.parts"
         self.schema = schema_of(table, extra, without)
@@ -48,8 +51,74 @@ class TableWriter:
         self._unwritten: list[pa.Table] = []  # in no part yet
         self._waiting: list[pa.Table] = []  # until a row group is full
         self._whole: pq.ParquetWriter | None = None
+        self._known: pa.Table = self.schema.empty_table()  # will come again
         # Texts and small numbers repeat; times and energies do not, so a dictionary does not help them.
         self._repeating = [field.name for field in self.schema if field.type != pa.float64()]
+
+    def adopt(self) -> pa.Table:
+        """Take over what an earlier process has written of the table, up to the first part that cannot be read.
+
+        The same rows must come again. They are compared, and not written twice.
+
+        Returns:
+            These rows.
+
+        Raises:
+            ScenarioError: They have other columns.
+        """
+        if self.path.is_file() and not self.path.is_symlink():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir()
+            self.path.rename(self._folder / f"{_PART}000000.parquet")
+        found: list[pa.Table] = []
+        if self._folder.is_dir():
+            self._make_folder()
+        for part in sorted(self._folder.glob(f"{_PART}*.parquet")):
+            with suppress(OSError, pa.ArrowException):
+                if part.name == self._part_name(len(found)):
+                    found.append(pq.read_table(part))
+                    continue
+            break
+        for table in found:
+            if table.schema != self.schema:
+                raise ScenarioError(
+                    f"{self.path}: was written by another version of the program; run it anew"
+                )
+        for file in self._folder.glob(".*"):
+            file.unlink(missing_ok=True)
+        for part in self._folder.glob(f"{_PART}*.parquet"):
+            if part.name >= self._part_name(len(found)):
+                part.unlink()
+        self._parts, self._waiting = len(found), list(found)
+        self._known = pa.concat_tables([*found, self._known])
+        return self._known
+
+    @property
+    def owes(self) -> bool:
+        """Return whether rows that an earlier process has written have not come again."""
+        return len(self._known) > 0
+
+    def _part_name(self, number: int) -> str:
+        return f"{_PART}{number:06d}.parquet"
+
+    def _compared(self, table: pa.Table) -> pa.Table:
+        """Return the rows of ``table`` that are not known yet.
+
+        Raises:
+            ScenarioError: The others are not those that are known.
+        """
+        count = min(len(table), len(self._known))
+        for column in self.schema.names if count else ():
+            now, then = (_bits(rows.column(column).slice(0, count)) for rows in (table, self._known))
+            if not now.equals(then):
+                row = next(k for k in range(count) if now[k] != then[k])
+                now, then = (rows.column(column)[row].as_py() for rows in (table, self._known))
+                raise ScenarioError(
+                    f"{self.path}: row {row}, {column}: was {then!r}, and comes out as {now!r} now: the program, the "
+                    "learner or the data are not those of the run; run it anew"
+                )
+        self._known = self._known.slice(count)
+        return table.slice(count)
 
     def add(self, row: tuple[Any, ...], extra: Sequence[int] = ()) -> None:
         """Keep ``row`` and its values of the extra columns until the next flush."""
@@ -73,12 +142,12 @@ class TableWriter:
 
     def flush(self) -> None:
         """Write the kept rows as a part. If that fails with an OSError, they are kept for the next call."""
-        self._unwritten.append(self._take())
+        self._unwritten.append(self._compared(self._take()))
         table = pa.concat_tables(self._unwritten)
         if not len(table):
             return
         self._make_folder()
-        part = self._folder / f"part-{self._parts:06d}.parquet"
+        part = self._folder / self._part_name(self._parts)
         hidden = part.with_name(f".{part.name}")
         try:
             pq.write_table(table, hidden, use_dictionary=self._repeating)
@@ -162,3 +231,10 @@ class BatchWriter(TableWriter):
 def _repeated(texts: Sequence[str], times: Sequence[int]) -> pa.Array:
     """Return each text repeated as often as ``times`` says; Arrow repeats faster than Python."""
     return pa.array(texts, type=pa.string()).take(np.repeat(np.arange(len(texts)), times))
+
+
+def _bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return ``column`` with its bits in place of floating-point numbers, of which NaN is not itself."""
+    if column.type != pa.float64():
+        return column
+    return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from netsim.learner import Cost, Learner
 from netsim.protocols.asked import Asked
 from netsim.replay.course import Course
-from netsim.replay.graph import Question, ReplayGraph
+from netsim.replay.graph import ReplayGraph
 from netsim.work.future import futures
 
 T = TypeVar("T")
@@ -29,8 +29,7 @@ class Followed(Asked):
     def __init__(
         self, learner: Learner, devices: int, work: ReplayGraph, course: Course, same_costs: bool
     ) -> None:
-        super().__init__(learner, devices)
-        self._work = work
+        super().__init__(learner, devices, work)
         self._course = course
         self._same_costs = same_costs
 
@@ -38,9 +37,7 @@ class Followed(Asked):
         name = method.__name__
         if told := _told(name, node, round, given):
             self._course.note(name, node, round, *told)
-        self._work.question = Question(name, node, round)
         answer = super()._ask(method, node, round, *given)
-        self._work.question = None
         if isinstance(answer, Cost):
             inputs = [getattr(answer, one.name) for one in dataclasses.fields(answer) if one.name != "flops"]
             iterations = tuple(answer.iterations.items())
@@ -57,7 +54,7 @@ def _told(method: str, node: int, round: int, given: Sequence[Any]) -> tuple[Any
             return None, state
         case "aggregate", (_, _, _, state, arrived):
             first = next(iter(futures(state)), None)
-            trained = first is not None and first.task.result.question == Question("train", node, round)
+            trained = first is not None and first.task.result.question == ("train", node, round)
             return (tuple(arrived), trained), [state, arrived]
         case "aggregate_weighed", (*asked, factors):
             told, inputs = _told("aggregate", node, round, asked) or (None, [])

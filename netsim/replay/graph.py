@@ -12,15 +12,8 @@ from netsim.work.executors.inline import Inline
 from netsim.work.future import Future, futures, opened
 from netsim.work.graph import TaskGraph
 from netsim.work.job import name_of
+from netsim.work.keys import Question
 from netsim.work.task import NOTHING, Task
-
-
-class Question(NamedTuple):
-    """A question to the learner: its method, of which node, in which round."""
-
-    method: str
-    node: int
-    round: int
 
 
 class Ordered(NamedTuple):
@@ -42,26 +35,22 @@ class ReplayGraph(TaskGraph):
         observer: Receives the metrics.
         course: Is told of the tasks.
         results: What the tasks gave in the run.
-
-    Attributes:
-        question: What the learner is being asked; None while it is asked nothing.
     """
 
     def __init__(self, observer: Observer, course: Course, results: Results) -> None:
         super().__init__(Inline(), observer, 0)
         self._course = course
         self._results = results
-        self.question: Question | None = None
         self._ordered: defaultdict[Question, int] = defaultdict(int)
 
     def add(self, task: Task) -> Future:
         """Note the task and return a future that names its origin."""
-        question = self.question or Question("protocol", -1, task.round)
+        question = _, node, round = self.question or ("protocol", -1, task.round)
         number = self._ordered[question]
         self._ordered[question] += 1
         name = name_of(task.function)
         origin = hash((question, number, name, described(task.inputs)))
-        self._course.note("task", question.node, question.round, name, origin)
+        self._course.note("task", node, round, name, origin)
         task.inputs, task.result = NOTHING, Ordered(question, origin)
         self._trace.append(task)
         return Future(task)

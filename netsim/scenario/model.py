@@ -362,6 +362,13 @@ def _all_some_or_none(value: Any) -> Any:
     raise ValueError(f"must be all, summary, or a whole number of rounds, at least 1 (got {value!r})")
 
 
+def _rounds_auto_or_off(value: Any) -> Any:
+    value = _switch(value)
+    if value in ("auto", "off") if isinstance(value, str) else isinstance(value, int) and value > 0:
+        return value
+    raise ValueError(f"must be auto, off, or a whole number of rounds, at least 1 (got {value!r})")
+
+
 class RecordsOptions(Options):
     """Block ``records``: what is written of a run."""
 
@@ -411,6 +418,32 @@ class StopOptions(Options):
         return self
 
 
+class ModelsOptions(Options):
+    """Block ``models``: which nodes' models are kept as files, in the run's folder ``models``."""
+
+    keep: Literal["none", "last", "best", "all"] = Field(
+        "none",
+        description="last: those at the end; best: those of the round with the best mean accuracy; all: those of every "
+        "round that `every` says, and the last",
+    )
+    every: int | None = Field(
+        None, ge=1, description="after every so many rounds; null: each round, or with `last` only at the end"
+    )
+
+
+class SnapshotsOptions(Options):
+    """Block ``snapshots``: what a run that was killed goes on from (``netsim resume``); it changes no record."""
+
+    every: Annotated[int | Literal["auto", "off"], BeforeValidator(_rounds_auto_or_off)] = Field(
+        "auto",
+        description="auto: as often as one hundredth of the time allows, and not in the first 10 s; a number n: after "
+        "every n-th round; off: never. The last two are kept while the run goes on",
+    )
+    keep: bool = Field(
+        False, description="keep one of a run's end, so that rounds can be added (netsim resume --extend)"
+    )
+
+
 class Scenario(Options):
     """A whole scenario file."""
 
@@ -446,6 +479,10 @@ class Scenario(Options):
     stop: StopOptions | None = Field(None, description="targets that end the run early; null: none")
     jobs: Jobs = Field(Jobs(), description="what the real training runs on")
     records: RecordsOptions = Field(RecordsOptions(), description="what is written of the run")
+    models: ModelsOptions = Field(ModelsOptions(), description="which models are kept as files")
+    snapshots: SnapshotsOptions = Field(
+        SnapshotsOptions(), description="what a run that was killed goes on from"
+    )
 
 
 COMPONENTS: dict[tuple[str, ...], str] = {

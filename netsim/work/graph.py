@@ -18,11 +18,16 @@ from typing import Any
 
 from netsim.core.errors import ScenarioError, code_of_ones_own
 from netsim.events import AnswerRow, MetricRow, Observer
+from netsim.learner import Kept
 from netsim.work.answers import text_of
 from netsim.work.executor import Executor
 from netsim.work.future import Future, Shared, awaited, futures, opened
 from netsim.work.job import Inputs, Stack, TrainingJob, check_function, name_of
-from netsim.work.task import NOTHING, Task, any_left
+from netsim.work.keys import Keys, Question
+from netsim.work.models import Keeper
+from netsim.work.past import Past
+from netsim.work.snapshots import Snapshot, Snapshots
+from netsim.work.task import NOTHING, Living, Task, any_left
 
 AT_ONCE = 64
 """Number of jobs whose results are asked of workers at a time."""
@@ -39,10 +44,19 @@ class TaskGraph:
     Attributes:
         portable: Whether functions of tasks must be such that another process finds them by name.
         waits: Whether observers have a round's metrics before the clock goes on after its close.
+        keys: Names tasks, where snapshots are written.
+        question: What the learner is being asked; None while it is asked nothing.
+        snapshots: Writes snapshots now and then; None for none.
+        keeper: Writes models; None for none.
+        past: What is known of the run up to a snapshot; None from there on.
     """
 
     portable = False
     waits = False
+    question: Question | None = None
+    snapshots: Snapshots | None = None
+    keeper: Keeper | None = None
+    past: Past | None = None
 
     def __init__(self, executor: Executor, observer: Observer, max_pending: int) -> None:
         self.executor = executor
@@ -59,6 +73,10 @@ class TaskGraph:
         self._metrics: defaultdict[int, list[tuple[float, int, Any]]] = defaultdict(list)
         self._awaited: defaultdict[int, list[Task]] = defaultdict(list)  # by the metrics of a round
         self._closings: deque[tuple[int, float]] = deque()
+        self._kept: defaultdict[int, dict[int, Kept]] = defaultdict(dict)  # by round and node
+        self._living = Living()
+        self.keys = Keys()
+        self._closed = self._told = self._told_metrics = self._answers = 0  # how many so far
         self._trace: list[Task] = []
         self._checked: set[Callable[..., Any]] = set()  # functions of tasks
 
@@ -85,8 +103,7 @@ class TaskGraph:
         Raises:
             ScenarioError: Another process could not find the function, or the inputs have no names.
         """
-        self._check(function, inputs)
-        return self.add(Task(function, inputs, round, next(self._numbers), stack, light=False, late=late))
+        return self._order(function, inputs, round, stack, light=False, late=late)
 
     def together(
         self, function: Callable[[Sequence[Inputs]], Sequence[Any]], inputs: Inputs, round: int
@@ -104,17 +121,22 @@ class TaskGraph:
         Raises:
             ScenarioError: As for :meth:`do`.
         """
-        self._check(function, inputs)
-        return self.add(Task(function, inputs, round, next(self._numbers), None, light=True))
+        return self._order(function, inputs, round, None, light=True)
 
     def value(self, future: Any) -> Any:
         """Return the value of ``future`` (or of a nesting of futures); the simulation waits until it is computed."""
-        tasks = awaited(future)
-        self._need(tasks)
-        while any_left(tasks):
-            self._must_advance()
         asked = futures(future)
-        self.observer.on_answers([AnswerRow(one.task.round, text_of(one.opened())) for one in asked])
+        rows = self.past.answer(asked) if self.past is not None else []
+        if not rows:
+            tasks = awaited(future)
+            self._need(tasks)
+            while any_left(tasks):
+                self._must_advance()
+            rows = [AnswerRow(one.task.round, text_of(one.opened())) for one in asked]
+            if not all(row.value for row in rows):
+                self.snapshots = None  # nobody could give such a value again
+        self._answers += len(rows)
+        self.observer.on_answers(rows)
         return opened(future)
 
     # For protocols.
@@ -163,6 +185,13 @@ class TaskGraph:
         self._awaited[round] += tasks
         self._need(tasks)
 
+    def keep(self, node: int, round: int, kept: Kept) -> None:
+        """Keep the model of ``node`` until ``round`` is closed; then it is written."""
+        self._kept[round][node] = kept
+        tasks = awaited(kept.parts)
+        self._awaited[round] += tasks
+        self._need(tasks)
+
     def close(self, round: int, time_s: float) -> None:
         """Close ``round`` at ``time_s`` [s]: no node is in it any more. Observers are told when its tasks are done."""
         self._closings.append((round, time_s))
@@ -185,6 +214,13 @@ class TaskGraph:
             while any_left(self._awaited[round]):
                 self._must_advance()
         self._tell()
+        self._closed += 1
+        if self.past is not None:
+            if self._closed == self.past.closed:
+                self.past.check_over()
+                self.past = None
+        elif self.snapshots is not None and self.snapshots.due(round):
+            self._take_snapshot(self.snapshots)
 
     def finish(self, states: Any = None, last: int | None = None) -> Any:
         """Do all tasks that are left and return the values of the last ``states``.
@@ -210,6 +246,21 @@ class TaskGraph:
 
     # How tasks are done.
 
+    def _order(
+        self,
+        function: Callable[..., Any],
+        inputs: Inputs,
+        round: int,
+        stack: Stack | None,
+        light: bool,
+        late: bool = False,
+    ) -> Future:
+        self._check(function, inputs)
+        key = None
+        if self.snapshots is not None or self.past is not None:
+            key = self.keys.next(self.question)
+        return self.add(Task(function, inputs, round, next(self._numbers), stack, light, late, key))
+
     def _check(self, function: Callable[..., Any], inputs: Inputs) -> None:
         if self.portable and function not in self._checked:
             check_function(function)
@@ -222,6 +273,10 @@ class TaskGraph:
     def add(self, task: Task) -> Future:
         """Add a task and return a future of its result."""
         self._trace.append(task)
+        if self.watches:
+            self._living.add(task)
+        if self.past is not None and self.past.settles(task):
+            return Future(task)
         task.sources = awaited(task.inputs)
         self._wait(task)
         return Future(task)
@@ -329,21 +384,57 @@ class TaskGraph:
                 for follower in followers:
                     self._wait(follower)
 
+    @property
+    def watches(self) -> bool:
+        """Return whether it must be known which tasks are still in use."""
+        return self.snapshots is not None
+
+    def _take_snapshot(self, snapshots: Snapshots) -> None:
+        """Write a snapshot, and have observers make it valid when they have written all up to there."""
+        results, pending = {}, []
+        for task in self._living:
+            if task.key is None or task.cancelled:
+                continue
+            if task.done:
+                results[task.key] = task.result
+            else:
+                pending.append(task.key)
+        counts = self._closed, self._told, self._told_metrics, self._answers
+        try:
+            if not self.keys.in_order:
+                raise ScenarioError("the protocol goes back to earlier rounds of a node")
+            written = snapshots.write(Snapshot(*counts, self.keys.marks, pending, results))
+        except ScenarioError as error:
+            self.snapshots = None
+            self.observer.on_snapshot(None, 0.0, str(error))
+        else:
+            if written is not None:
+                self.observer.on_snapshot(*written)
+
     def _tell(self) -> None:
         while self._closings and not any_left(self._awaited[self._closings[0][0]]):
             round, time_s = self._closings.popleft()
             self._tell_metrics(round)
+            self._told += 1
             del self._awaited[round]
             self.observer.on_round_closed(round, time_s)
 
     def _tell_metrics(self, round: int) -> None:
         """Give observers the metrics of a round in the order of simulated time, in whatever order tasks were done."""
-        rows = [
-            MetricRow(round, node, time_s, name, modality, value)
-            for time_s, node, metrics in sorted(self._metrics.pop(round, ()), key=itemgetter(0, 1))
-            for name, value, modality in _metrics_in(opened(metrics), node, round)
-        ]
+        measured = sorted(self._metrics.pop(round, ()), key=itemgetter(0, 1))
+        rows = self.past.told(round) if self.past is not None else None
+        known = rows is not None
+        if rows is None:
+            rows = [
+                MetricRow(round, node, time_s, name, modality, value)
+                for time_s, node, metrics in measured
+                for name, value, modality in _metrics_in(opened(metrics), node, round)
+            ]
+        self._told_metrics += len(rows)
         self.observer.on_metrics(rows)
+        kept = self._kept.pop(round, {})
+        if self.keeper is not None:
+            self.keeper.close(round, rows, {} if known else opened(kept))
 
 
 def _metrics_in(found: Any, node: int, round: int) -> Sequence[tuple[str, float, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Any
+from weakref import ref
 
 from netsim.work.job import Inputs, Stack
+from netsim.work.keys import Key
 
 NOTHING: Inputs = MappingProxyType({})
 """The inputs of a task that needs none any more."""
@@ -20,6 +22,7 @@ class Task:
         inputs: Its arguments by name, values and futures; emptied when the task is done.
         round: The round that the task belongs to.
         number: Position in the order in which tasks were made.
+        key: Its name in a snapshot; None where none are written.
         stack: How the task is done in one batch with others of its kind; None if it cannot be.
         light: Whether the task is done without the executor, together with all ready tasks of the same function.
         late: Whether other tasks go first, because only metrics wait for it.
@@ -33,8 +36,8 @@ class Task:
     """
 
     __slots__ = (
-        "__weakref__", "cancelled", "done", "followers", "function", "inputs", "late", "light", "needed", "number",
-        "result", "round", "sources", "stack", "ticket",
+        "__weakref__", "cancelled", "done", "followers", "function", "inputs", "key", "late", "light", "needed",
+        "number", "result", "round", "sources", "stack", "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -46,11 +49,13 @@ class Task:
         stack: Stack | None,
         light: bool,
         late: bool = False,
+        key: Key | None = None,
     ) -> None:
         self.function = function
         self.inputs = inputs
         self.round = round
         self.number = number
+        self.key = key
         self.stack = stack
         self.light = light
         self.late = late
@@ -71,3 +76,22 @@ def any_left(tasks: list[Task]) -> bool:
     while tasks and tasks[-1].done:
         tasks.pop()
     return bool(tasks)
+
+
+class Living:
+    """The tasks that somebody still has, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._made: list[ref[Task]] = []
+        self._most = 1024
+
+    def add(self, task: Task) -> None:
+        """Add a task that was just made."""
+        self._made.append(ref(task))
+        if len(self._made) > self._most:
+            self._made = [one for one in self._made if one() is not None]
+            self._most = 1024 + 2 * len(self._made)
+
+    def __iter__(self) -> Iterator[Task]:
+        """Return those that are still there."""
+        return (task for one in self._made if (task := one()) is not None)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from learners.networks.architecture import Architecture, GeneratorShape, build
+from learners.networks.architecture import Architecture, GeneratorShape, build, module_path
 from learners.networks.choice import choose
+from learners.networks.start import check_frozen, start_from
 from learners.networks.state import State, modality_parts, numbers, state_bytes, take
 from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
+from learners.training.kept import filled, kept, rebuilt
 from netsim.core.streams import derive_seed
+from netsim.learner import Kept
 from netsim.work.torch_device import require_memory
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ class SharedModel:
         Raises:
             ScenarioError: A network cannot be built for the data, or cannot be counted.
         """
-        options: TrainingOptions = setup.options
+        self._options: TrainingOptions = setup.options
+        options = self._options
         shapes = task.input_shapes
         self.architecture = Architecture(
             networks=choose(options.networks, shapes, task.dataset.modalities),
@@ -47,10 +51,13 @@ class SharedModel:
             class_count=len(task.dataset.classes),
             decomposed=decomposed,
             generator=generator,
+            frozen=options.frozen,
         )
         with torch.random.fork_rng(devices=[]):  # the same first weights everywhere
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             model = build(self.architecture)
+        check_frozen(model.net, options.frozen)
+        start_from(model.net, options.initial)
         samples = task.examples()
         self.costs: CostTable = cost_table(model, samples, options.batch_size, setup.costs)
         self.costs_stated = setup.costs.stated is not None
@@ -96,6 +103,11 @@ class SharedModel:
         """Return the names of the parts of a device with ``modalities``."""
         common = ["common", "generator"] if self.architecture.generator else ["common"]
         return [part for m in modalities for part in modality_parts(m)] + common
+
+    def kept(self, parts: Any, modalities: tuple[str, ...]) -> Kept:
+        """Return a model with ``modalities`` for files; ``parts`` may be a future."""
+        own = {module_path(part): parts[part] for part in self.parts(modalities)}
+        return kept(self.restricted_to(modalities), own)
 
     def first(self, modalities: Iterable[str]) -> State:
         """Return the first model of a device with ``modalities``."""
@@ -149,6 +161,7 @@ class SharedModel:
             "generator_flops": costs.generator_flops,
             "bits": dict(costs.bits),
             "common_bits": costs.common_bits,
+            **self._options.start_facts(),
         }
 
     def costs_of(self, samples: int, full: int) -> CostTable:
@@ -161,3 +174,8 @@ class SharedModel:
         if self.costs_stated or samples == full:
             return self.costs
         return self.costs.with_smaller_batches(samples / full)
+
+
+def module_of(network: Mapping[str, Any], tensors: Mapping[str, Any]) -> torch.nn.Module:
+    """Return the network of a model that was kept, without a generator."""
+    return filled(build(rebuilt(Architecture, network)).net, tensors)

@@ -6,18 +6,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from learners.networks.built import built
+from learners.networks.choice import NetworkChoice
 from learners.networks.folded import linear
+from learners.networks.start import check_frozen as check_frozen
+from learners.networks.start import freeze
+from learners.networks.start import start_from as start_from
+from learners.training.kept import filled, rebuilt
+from learners.training.kept import kept as kept
 from netsim.core.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from learners.networks.choice import NetworkChoice
     from learners.networks.network import Trunk
     from learners.networks.state import State
 
@@ -43,7 +48,13 @@ class Outputs(NamedTuple):
 
 
 class ClassifierNet(nn.Module):
-    """A trunk, linear classifiers on its features, and a linear map of them where embeddings need one width."""
+    """A trunk, linear classifiers on its features, and a linear map of them where embeddings need one width.
+
+    Attributes:
+        judged: The head whose accuracy is the model's; 0 is the main one.
+    """
+
+    judged: int = 0
 
     def __init__(self, trunk: Trunk, class_counts: tuple[int, ...], embedding_size: int | None) -> None:
         super().__init__()
@@ -69,6 +80,11 @@ class ClassifierNet(nn.Module):
         mapped = features if self.embedding is None else linear(features, tensors[EMBEDDING])
         return Outputs(mapped, tuple(linear(features, tensors[head_part(k)]) for k in range(len(self.heads))))
 
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits [B, C] of the head that is judged, for samples of the one modality [B, ...]."""
+        (x,) = inputs.values()
+        return self(x).logits[self.judged]
+
     def parts(self) -> dict[str, nn.Module]:
         """Return the modules by the name of the part: see :mod:`learners.networks.state`."""
         parts = {TRUNK: self.trunk, **{head_part(k): head for k, head in enumerate(self.heads)}}
@@ -84,12 +100,14 @@ class Classifier:
         input_shape: Shape of one sample.
         class_counts: Classes of each head, the main one first.
         embedding_size: Width that the embedding is mapped to; None where it is the features themselves.
+        frozen: Parts that are not trained; see :func:`learners.networks.start.freeze`.
     """
 
     network: NetworkChoice
     input_shape: tuple[int, ...]
     class_counts: tuple[int, ...]
     embedding_size: int | None = None
+    frozen: tuple[str, ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -102,7 +120,9 @@ class Classifier:
         Raises:
             ScenarioError: The trunk cannot take such inputs.
         """
-        return ClassifierNet(self.network.build(self.input_shape), self.class_counts, self.embedding_size)
+        net = ClassifierNet(self.network.build(self.input_shape), self.class_counts, self.embedding_size)
+        freeze(net, self.frozen)
+        return net
 
     def net(self, torch_device: str = "cpu", place: int = 0) -> ClassifierNet:
         """Return a network for this thread to work with; see :func:`learners.networks.built.built`.
@@ -144,6 +164,7 @@ def classifiers(
     input_shape: tuple[int, ...],
     class_counts: tuple[int, ...],
     embedding_size: int | None = None,
+    frozen: tuple[str, ...] = (),
 ) -> dict[int, Classifier]:
     """Return the architecture of each device; each different one is built once, to see that it can be.
 
@@ -151,7 +172,8 @@ def classifiers(
         ScenarioError: A network cannot take such inputs.
     """
     found = {
-        k: Classifier(choice, input_shape, class_counts, embedding_size) for k, choice in networks.items()
+        k: Classifier(choice, input_shape, class_counts, embedding_size, frozen)
+        for k, choice in networks.items()
     }
     for text in dict.fromkeys(one.text for one in found.values()):
         k, one = next((k, one) for k, one in found.items() if one.text == text)
@@ -160,3 +182,10 @@ def classifiers(
         except ScenarioError as error:
             raise ScenarioError(f"learner.networks: device {k}: {error}") from error
     return found
+
+
+def module_of(network: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ClassifierNet:
+    """Return the network of a model that was kept."""
+    net = rebuilt(Classifier, network).build()
+    filled(net, tensors)
+    return net

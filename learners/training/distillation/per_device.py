@@ -14,13 +14,20 @@ from learners.networks.choice import NetworkChoice, choose
 from learners.networks.state import State, state_bytes, take
 from learners.training.costs import passes_facts, training_bytes
 from learners.training.distillation import evaluation
-from learners.training.distillation.classifier import Classifier, classifiers
+from learners.training.distillation.classifier import (
+    Classifier,
+    check_frozen,
+    classifiers,
+    kept,
+    module_of,
+    start_from,
+)
 from learners.training.distillation.costs import NetworkCosts, all_costs
 from learners.training.evaluation import judge_of, with_judged
 from learners.training.task import Store, Task, load_task
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
-from netsim.learner import Learner, Setup
+from netsim.learner import Kept, Learner, Setup
 from netsim.work.future import Future, Shared
 from netsim.work.job import Inputs, Stack
 
@@ -96,7 +103,10 @@ class DeviceModels:
             embedding_size: See :class:`Classifier`.
             initialisation: How weights are drawn.
         """
-        self.architectures = classifiers(self._choices, self.input_shape, class_counts, embedding_size)
+        frozen = self.setup.options.frozen
+        self.architectures = classifiers(
+            self._choices, self.input_shape, class_counts, embedding_size, frozen
+        )
         assert self.task is not None
         self.sample = self.task.examples()[self.modality]
         self._costs = all_costs(self.architectures, self.sample, self.setup.costs)
@@ -111,6 +121,9 @@ class DeviceModels:
             net = architecture.build()
             if initialisation == "glorot":
                 net.apply(glorot)
+        check_frozen(net, architecture.frozen)
+        if architecture.text in {one.text for one in self.architectures.values()}:
+            start_from(net, self.setup.options.initial)
         net.to(self.setup.torch_device)
         return take(net.parts(), torch.float64 if self.setup.precision == "float64" else torch.float32)
 
@@ -151,6 +164,7 @@ class DeviceModels:
             "numbers": {k: self.costs(k).numbers for k in self.architectures},
             "bits": {k: self.costs(k).bits for k in self.architectures},
             **passes_facts({k: self.costs(k).passes for k in self.architectures}),
+            **self.setup.options.start_facts(),
         }
 
     def place(self) -> None:
@@ -193,6 +207,17 @@ class PerDeviceLearner(Learner):
     def sample_counts(self) -> Mapping[int, int]:
         """Return how many training samples each device holds."""
         return {k: len(rows) for k, rows in self._devices.samples.items()}
+
+    def model(self, node: int, state: Any) -> Kept | None:
+        """Return the model of a device; a server here has none of its own."""
+        if node not in self._devices.samples:
+            return None
+        return kept(self._devices.architectures[node], state["model"])
+
+    @classmethod
+    def module(cls, network: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+        """Return the network of a model that was kept; its ``logits`` are those of the head that is judged."""
+        return module_of(network, tensors)
 
     def _stack(self, device: int, plan: Any, kind: ManyAtOnce, steps: int) -> Stack:
         """Return how work of all devices with the network of ``device`` is done as one.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from learners.networks.late_fusion import LateFusion, module_path
+from learners.training.kept import filled, kept, rebuilt
 from learners.training.late_fusion.aggregate import Update
+from netsim.learner import Kept
 
 
 class Model(NamedTuple):
@@ -42,3 +46,13 @@ class Upload(NamedTuple):
     def update(self) -> Update:
         """Return the client's model before and after training, which is done."""
         return Update(self.before, self.trained.state)
+
+
+def kept_model(architecture: LateFusion, parts: Mapping[str, Any]) -> Kept:
+    """Return a model for files; ``parts`` may be futures."""
+    return kept(architecture, {module_path(part): one for part, one in parts.items()})
+
+
+def module_of(network: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+    """Return the network of a model that was kept."""
+    return filled(rebuilt(LateFusion, network).build(), tensors)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from learners.networks.choice import choose
-from learners.networks.late_fusion import FUSION, late_fusion
+from learners.networks.late_fusion import FUSION, check_frozen, late_fusion, start_from
 from learners.networks.state import State, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
@@ -64,11 +64,13 @@ class Federation:
         shapes, dataset = self._task.input_shapes, self._task.dataset
         networks = choose(options.networks, shapes, dataset.modalities)
         self.architecture = late_fusion(
-            networks, shapes, len(dataset.classes), options.head_hidden, own_heads
+            networks, shapes, len(dataset.classes), options.head_hidden, own_heads, options.frozen
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))
             net = self.architecture.build()
+        check_frozen(net, options.frozen)
+        start_from(net, options.initial)
         samples = self._task.examples()
         first, words = take(net.parts()), getattr(options, "local", ())
         self.local = local_columns(net.parts(), first, words) if words else {}
@@ -237,4 +239,5 @@ class Federation:
             "costs_stated": self.setup.costs.stated is not None,
             **passes_facts(self.costs.passes),
             "bits": dict(self.costs.bits),
+            **self.options.start_facts(),
         }

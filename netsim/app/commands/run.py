@@ -1,10 +1,11 @@
-"""Runs a scenario, or replays a run's clock under other physics."""
+"""Runs a scenario, lets a run go on, or replays a run's clock under other physics."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -23,6 +24,9 @@ from netsim.app.commands.options import (
 )
 from netsim.app.said import said_in_short
 from netsim.core.interrupts import INTERRUPTED, come
+
+if TYPE_CHECKING:
+    from netsim.app.running import Running
 
 SAID = 2000
 """With more devices a run ends without a sentence about it: reading its records again takes long."""
@@ -68,52 +72,89 @@ def run(
 
         check_trackers(track or [])
 
-        from netsim.app.analysed import draw_run, sentence_of
-        from netsim.app.progress import JsonLines, Screen
         from netsim.app.running import Running
-        from netsim.app.summary import print_summary
 
         out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
         for note in plan.notes:
             errors.out(f"note: {note}", highlight=False)
-        running = Running(plan, cache, runs, run_id, lambda text: out.print(text, markup=False))
-        simulation, totals, folder = running.simulation, running.totals, running.folder
-        if running.surrogate:
-            out.print(
-                "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
-            )
-        trackers = running.track(track or [])
-        json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
-        screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-        if as_json:
-            simulation.watch(json_lines)
-        elif not quiet:
-            screen = Screen(out, totals, plan.scenario.rounds)
-            simulation.watch(screen)
-        try:
-            ended = running.run(screen)
-        finally:
-            for tracker in trackers:
-                tracker.close()
-        for note in [*running.notes(ended), *(tracker.problem for tracker in trackers if tracker.problem)]:
-            errors.out(f"note: {note}", highlight=False)
-        if plots and ended.error is None and not come():
-            draw_run(folder, errors)
-        if as_json:
-            json_lines.say({"event": "end", "folder": str(folder), **ended.summary, "status": ended.status})
-        elif quiet:
-            typer.echo(folder)
-        else:
-            print_summary(out, ended, folder, simulation.execution, simulation.metrics)
-            if plan.scenario.devices.count <= SAID and not come():
-                out.print(sentence_of(folder), markup=False, soft_wrap=True)
-                out.print(f"next: python -m netsim report {folder}", markup=False, soft_wrap=True)
-        if come() or ended.error is not None:
-            errors.out(
-                f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there",
-                highlight=False,
-            )
-            raise typer.Exit(INTERRUPTED)
+        running = Running.new(plan, cache, runs, run_id, lambda text: out.print(text, markup=False))
+        _carry_out(running, out, errors, plots, quiet, as_json, track or ())
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was ended.")],
+    extend: Annotated[
+        int | None,
+        typer.Option(min=1, help="Add so many rounds to a run that has finished, in a new folder."),
+    ] = None,
+    cache: Cache = Path(".cache"),
+    plots: Plots = True,
+    quiet: Quiet = False,
+) -> None:
+    """Let a run that was killed or interrupted go on from its newest snapshot, to the same records.
+
+    Its clock is simulated anew, which takes little; what was learnt by then is taken up.
+    """
+    errors, out = Console(stderr=True), Console(quiet=quiet, highlight=False)
+    with said_in_short(errors):
+        from netsim.app.resuming import resumed
+
+        running = resumed(folder, extend, cache, lambda text: out.print(text, markup=False, soft_wrap=True))
+        _carry_out(running, out, errors, plots, quiet)
+
+
+def _carry_out(
+    running: Running,
+    out: Console,
+    errors: Console,
+    plots: bool,
+    quiet: bool,
+    as_json: bool = False,
+    track: Sequence[str] = (),
+) -> None:
+    """Run what is built, show how far it is, and how it ended."""
+    from netsim.app.analysed import draw_run, sentence_of
+    from netsim.app.progress import JsonLines, Screen
+    from netsim.app.summary import print_summary
+
+    simulation, totals, folder = running.simulation, running.totals, running.folder
+    if running.surrogate:
+        out.print(
+            "[bold yellow]surrogate data[/bold yellow]: generated, standing in for data that is not here"
+        )
+    trackers = running.track(track)
+    json_lines = JsonLines(Console(highlight=False, soft_wrap=True), totals)
+    screen: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if as_json:
+        simulation.watch(json_lines)
+    elif not quiet:
+        screen = Screen(out, totals, running.plan.scenario.rounds)
+        simulation.watch(screen)
+    try:
+        ended = running.run(screen)
+    finally:
+        for tracker in trackers:
+            tracker.close()
+    for note in [*running.notes(ended), *(tracker.problem for tracker in trackers if tracker.problem)]:
+        errors.out(f"note: {note}", highlight=False)
+    if plots and ended.error is None and not come():
+        draw_run(folder, errors)
+    if as_json:
+        json_lines.say({"event": "end", "folder": str(folder), **ended.summary, "status": ended.status})
+    elif quiet:
+        typer.echo(folder)
+    else:
+        print_summary(out, ended, folder, simulation.execution, simulation.metrics)
+        if running.plan.scenario.devices.count <= SAID and not come():
+            out.print(sentence_of(folder), markup=False, soft_wrap=True)
+            out.print(f"next: python -m netsim report {folder}", markup=False, soft_wrap=True)
+    if come() or ended.error is not None:
+        errors.out(
+            f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there, "
+            f"and netsim resume {folder} goes on",
+            highlight=False,
+        )
+        raise typer.Exit(INTERRUPTED)
 
 
 def retime(

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
-from weakref import ref
 
 from netsim.events import Observer
+from netsim.learner import Kept
 from netsim.work.executor import Executor
 from netsim.work.forked.obstacles import obstacle
 from netsim.work.forked.orders import Writer
@@ -54,10 +54,11 @@ class ForkableGraph(TaskGraph):
     ) -> None:
         super().__init__(executor, observer, max_pending)
         self.max_behind = max_behind
+        self._rounds, self._since = rounds, 0  # those of the run; those that were replayed
         self._trial = Trial(rounds, executor.inside)
+        self._moves = True  # it has moved, or may still move
         self._process: ForkedProcess | None = None
         self._forked_after: int | None = None
-        self._made: list[ref[Task]] | None = []  # all tasks, as long as it may still move
         # Messages to the forked process, and its answers.
         self._orders: Writer
         self._ordered = 0
@@ -66,17 +67,16 @@ class ForkableGraph(TaskGraph):
         self._facts: Mapping[str, Any] = {}
 
     def begin(self) -> None:
-        """Fork now, if the executor says so."""
-        if self.executor.moves == "at once":
+        """Fork now, if the executor says so and the run begins; the past of one that goes on is in this process."""
+        if self.executor.moves == "at once" and self.past is None:
             self._split(after=0)
 
     def add(self, task: Task) -> Future:
         """Add a task, here or in the forked process, and return a future of its result."""
         if self._process is None:
-            if self._made is not None:
-                self._made.append(ref(task))
             return super().add(task)
-        self._orders.write("add", task.number, task.function, task.inputs, task.round, task.stack, task.light)
+        order = task.number, task.key, task.function, task.inputs, task.round, task.stack, task.light
+        self._orders.write("add", *order)
         self._ordered += not task.light
         ordered = Ordered(task.number, task.round, self._forgotten, task.light)
         self._trace.append(ordered)
@@ -101,6 +101,12 @@ class ForkableGraph(TaskGraph):
         if isinstance(metrics, Future) or metrics:
             self._orders.write("measure", node, round, time_s, metrics)
 
+    def keep(self, node: int, round: int, kept: Kept) -> None:
+        """Keep the model of ``node`` until ``round`` is closed; see :meth:`TaskGraph.keep`."""
+        if self._process is None:
+            return super().keep(node, round, kept)
+        self._orders.write("keep", node, round, kept)
+
     def close(self, round: int, time_s: float) -> None:
         """Close ``round``; the simulation waits for the forked process if that is too far behind."""
         if self._process is not None:
@@ -108,12 +114,17 @@ class ForkableGraph(TaskGraph):
             while self._behind if self.waits else sum(self._behind) > self.max_behind:
                 self._take()
             return
-        begin_s = time.perf_counter()
+        begin_s, replayed = time.perf_counter(), self.past is not None
         super().close(round, time_s)
-        if self._trial.ends_well(round, begin_s, self._may_fork):
+        if replayed:
+            if self.past is None:
+                self._trial, self._since = Trial(self._rounds - round, self.executor.inside), round
+                if self.executor.moves == "at once":
+                    self._split(after=round)
+        elif self._trial.ends_well(round - self._since, begin_s, self._may_fork):
             self._split(after=round)
-        elif round >= LAST:
-            self._made = None
+        elif round - self._since >= LAST:
+            self._moves = False
 
     def finish(self, states: Any = None, last: int | None = None) -> Any:
         """Do all tasks that are left and return the values of ``states``; see :meth:`TaskGraph.finish`."""
@@ -141,6 +152,11 @@ class ForkableGraph(TaskGraph):
         }
 
     @property
+    def watches(self) -> bool:
+        """Return whether it must be known which tasks are still in use; the forked process gets those."""
+        return self._moves or super().watches
+
+    @property
     def _may_fork(self) -> bool:
         return self.executor.moves == "if it pays" and self.executor.in_one_process and not obstacle()
 
@@ -148,9 +164,7 @@ class ForkableGraph(TaskGraph):
         """Fork after round ``after``; the forked process then does the tasks of this graph."""
         self._forked_after = after
         self._orders = Writer()
-        made = [task for one in self._made or () if (task := one()) is not None]
-        self._process = ForkedProcess(Service(self, made).serve)
-        self._made = None
+        self._process = ForkedProcess(Service(self, self._living).serve)
 
     def _hand_over(self, *last: Any) -> None:
         """Send all orders, with ``last`` after them."""

@@ -7,16 +7,19 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from netsim.events import AnswerRow, MetricRow, Observer
+from netsim.learner import Kept
 from netsim.work.executors.remote import portable
 from netsim.work.forked.orders import Reader
 from netsim.work.forked.process import Answer
 from netsim.work.graph import TaskGraph
 from netsim.work.job import Inputs, Stack, cannot_be_sent
+from netsim.work.keys import Key
 from netsim.work.packing import company, pack
 from netsim.work.task import Task
 
@@ -61,6 +64,7 @@ class Service:
     def add(
         self,
         number: int,
+        key: Key | None,
         function: Callable[..., Any],
         inputs: Inputs,
         round: int,
@@ -68,8 +72,10 @@ class Service:
         light: bool,
     ) -> None:
         """Add a task."""
-        task = Task(function, inputs, round, number, stack, light)
+        task = Task(function, inputs, round, number, stack, light, key=key)
         self._tasks[number] = task
+        if key is not None:
+            self._graph.keys.note(key)
         self._graph.add(task)
 
     def forget(self, numbers: Sequence[int]) -> None:
@@ -85,6 +91,10 @@ class Service:
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep metrics until ``round`` is closed."""
         self._graph.measure(node, round, time_s, metrics)
+
+    def keep(self, node: int, round: int, kept: Kept) -> None:
+        """Keep the model of ``node`` until ``round`` is closed."""
+        self._graph.keep(node, round, kept)
 
     def value(self, asked: Any) -> None:
         """Send the value of ``asked`` with the next answer."""
@@ -129,6 +139,9 @@ class _Notes(Observer):
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         self._told.append(("on_round_closed", (round, time_s)))
+
+    def on_snapshot(self, file: Path | None, took_s: float, problem: str = "") -> None:
+        self._told.append(("on_snapshot", (file, took_s, problem)))
 
     def taken(self) -> list[tuple[str, tuple[Any, ...]]]:
         told, self._told = self._told, []

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from bookkeeping import check_joules, check_times, check_transfers
+from bookkeeping import Log, check_joules, check_times, check_transfers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,9 @@ PROTOCOLS = st.sampled_from(
         {"name": "server_rounds", "participants": 2},
         {"name": "server_rounds", "deadline_s": 2.0},
         {"name": "asynchronous_server", "concurrency": 3, "buffer": 2},
+        {"name": "asynchronous_gossip"},
+        {"name": "asynchronous_gossip", "peers": 1, "duration_s": 8.0},
+        {"name": "hierarchical_rounds", "edges": 2, "edge_rounds": 2},
     ]
 )
 BATTERIES = st.sampled_from(
@@ -105,15 +108,16 @@ def watched(plan, cache, log):
 )
 @given(blocks=worlds())
 def test_whoever_goes_and_returns_every_joule_is_recorded_and_nobody_acts_who_is_not_there(
-    blocks, write_scenario, tmp_path, make_log
+    blocks, write_scenario, tmp_path
 ):
-    log = make_log()
+    log = Log()
     simulation, absences = watched(load_plan(write_scenario(**blocks)), tmp_path, log)
     end_s = simulation.network.env.now
     check_transfers(log.transfers)
     for node in simulation.network.nodes:
         own = [row for row in [*log.rounds, *log.outside] if row.device == node.number]
         own += log.server if node.number == COUNT else []
+        own += [row for row in log.edges if row.server == node.number]
         own.sort(key=lambda row: (row.start_s, row.end_s))
         check_times(own, end_s)
         sent = [row for row in log.transfers if row.sender == node.number]
@@ -142,7 +146,7 @@ def test_whoever_goes_and_returns_every_joule_is_recorded_and_nobody_acts_who_is
     assert rounds == sorted(set(rounds)), "rounds of a device only go on"
 
 
-def test_same_seed_same_records(write_scenario, tmp_path, make_log):
+def test_same_seed_same_records(write_scenario, tmp_path):
     blocks = {
         "rounds": 20,
         "devices": {
@@ -154,7 +158,7 @@ def test_same_seed_same_records(write_scenario, tmp_path, make_log):
         },
         "topology": PLACES,
     }
-    logs = [make_log(), make_log()]
+    logs = [Log(), Log()]
     for log in logs:
         watched(load_plan(write_scenario(**blocks)), tmp_path, log)
     a, b = (vars(log) for log in logs)

@@ -1,0 +1,209 @@
+"""Lets a run that was ended go on, or one that has finished go on for more rounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from netsim.app.recorded import known_of, recorder_in, recorder_of
+from netsim.app.running import Running, own_packages
+from netsim.app.simulation import Simulation
+from netsim.core.errors import ScenarioError
+from netsim.events import AnswerRow, MetricRow, Observer, RoundRow
+from netsim.records.lock import Lock
+from netsim.records.reader import read_columns
+from netsim.records.run_folder import SCHEMA, SNAPSHOTS, Recorder, plain
+from netsim.records.totals import Totals
+from netsim.scenario.loading import load_plan
+from netsim.work.moving import move
+from netsim.work.past import Past
+from netsim.work.snapshots import read
+
+SAME = {
+    "versions": "install those of metadata.json",
+    "code": "check out the commit of metadata.json",
+    "data": "bring the data back",
+    "initial": "bring the file of learner.initial back",
+}
+"""What must be as it was in the run, and what else can be done than to run it anew."""
+
+
+def resumed(folder: Path, extend: int | None, cache: Path, say: Callable[[str], None]) -> Running:
+    """Build the run in ``folder`` again, to go on from its newest snapshot; without one it begins anew.
+
+    Args:
+        folder: A run that did not finish; with ``extend`` one that did.
+        extend: Rounds that are added, in a folder of their own; None for none.
+        cache: Folder for pre-processed and generated data.
+        say: Shows the user a message about a long task.
+
+    Raises:
+        ScenarioError: It cannot go on; says what to do instead.
+    """
+    if not (folder / "metadata.json").is_file():
+        raise ScenarioError(f"{folder}: is no run's folder, which has metadata.json in it")
+    lock = Lock(folder)
+    try:
+        metadata = _read(folder)
+        _check_status(folder, metadata, extend)
+        settings = [] if extend is None else [f"rounds={metadata['rounds'] + extend}"]
+        plan = load_plan(folder / "scenario.yaml", settings, say)
+        if extend is not None and metadata["rounds"] % (every := plan.scenario.evaluation.every):
+            raise ScenarioError(
+                f"{folder}: round {metadata['rounds']} was evaluated because the run ended there, which a longer run "
+                f"would not do; rounds can be added to a run that ends with a multiple of evaluation.every ({every})"
+            )
+        if extend is None:
+            recorded = _goes_on(folder, metadata, lock, say)
+        else:
+            recorded = _extended(folder, metadata, plan.scenario.rounds)
+        running = Running(plan, cache, say, recorded)
+    except BaseException:
+        lock.release()
+        raise
+    if extend is not None:
+        lock.release()
+    return running
+
+
+def _read(folder: Path) -> Mapping[str, Any]:
+    """Return a run's metadata.
+
+    Raises:
+        ScenarioError: It was recorded by an older version, or its scenario was changed.
+    """
+    try:
+        found = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        schema, digest = found["schema"], found.get("scenario_sha256")
+        text = (folder / "scenario.yaml").read_bytes()
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ScenarioError(
+            f"{folder}: its metadata.json or scenario.yaml cannot be read; run it anew"
+        ) from None
+    if schema != SCHEMA or digest is None:
+        raise ScenarioError(f"{folder}: was recorded by an older version of the program; run it anew")
+    if digest != hashlib.sha256(text).hexdigest():
+        raise ScenarioError(
+            f"{folder}/scenario.yaml: was changed after the run began; undo that, or run it anew: netsim run "
+            f"{folder / 'scenario.yaml'}"
+        )
+    return dict(found)
+
+
+def _check_status(folder: Path, metadata: Mapping[str, Any], extend: int | None) -> None:
+    finished = metadata["status"] == "finished"
+    if finished and extend is None:
+        raise ScenarioError(f"{folder}: has finished; netsim resume {folder} --extend N adds N rounds")
+    if not finished and extend is not None:
+        raise ScenarioError(f"{folder}: has not finished; let it go on first: netsim resume {folder}")
+
+
+def _check_same(folder: Path, metadata: Mapping[str, Any], simulation: Simulation) -> None:
+    """Check that versions, code and data are those of the run.
+
+    Raises:
+        ScenarioError: They are not.
+    """
+    now = plain(known_of(simulation))
+    for key, way_out in SAME.items():
+        if metadata.get(key) != now.get(key):
+            was, found = _first_difference(metadata.get(key), now.get(key))
+            raise ScenarioError(
+                f"{folder}: metadata.json: {key}: was {was}, and is {found} now; {way_out}, or run it anew: netsim "
+                f"run {folder / 'scenario.yaml'}"
+            )
+
+
+def _first_difference(was: Any, now: Any) -> tuple[str, str]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        key = next(key for key in {**was, **now} if was.get(key) != now.get(key))
+        return f"{key} {was.get(key)}", f"{key} {now.get(key)}"
+    return f"{was!s:.60}", f"{now!s:.60}"
+
+
+def _goes_on(
+    folder: Path, metadata: Mapping[str, Any], lock: Lock, say: Callable[[str], None]
+) -> Callable[[Simulation], tuple[Totals, Recorder]]:
+    def recorded(simulation: Simulation) -> tuple[Totals, Recorder]:
+        _check_same(folder, metadata, simulation)
+        totals, recorder = recorder_of(folder, simulation, metadata, lock)
+        rows: dict[str, list[list[Any]]] = {}
+        for table, known in recorder.known.items():
+            rows[table] = [column.to_pylist() for column in known.columns]
+        simulation.past = past = _past(folder, simulation, rows)
+        closed = past.closed if past else 0
+        recorder.write_metadata(
+            resumed=[*metadata.get("resumed", ()), {"unix_s": time.time(), "closed": closed}]
+        )
+        say(f"goes on after {closed} rounds" if closed else "has no whole snapshot yet, so it begins anew")
+        return totals, recorder
+
+    return recorded
+
+
+def _extended(
+    folder: Path, metadata: Mapping[str, Any], rounds: int
+) -> Callable[[Simulation], tuple[Totals, Recorder]]:
+    def recorded(simulation: Simulation) -> tuple[Totals, Recorder]:
+        _check_same(folder, metadata, simulation)
+        rows = {table: read_columns(folder, table) for table in ("metrics", "answers")}
+        simulation.past = _past(folder, simulation, rows)
+        simulation.watch(_AsBefore(folder))
+        if simulation.past is None or simulation.past.closed < metadata["rounds"]:
+            raise ScenarioError(
+                f"{folder}: has no snapshot of its end, which a run with snapshots.keep: true leaves; run it anew: "
+                f"netsim run {folder / 'scenario.yaml'} --rounds {rounds}"
+            )
+        facts = {"extends": f"{folder.parent.name}/{folder.resolve().name}"}
+        default = f"{folder.resolve().name}-{rounds}-rounds"
+        return recorder_in(folder.parents[1], None, simulation, default, facts)
+
+    return recorded
+
+
+class _AsBefore(Observer):
+    """Looks whether the rounds of a run that is extended go as they went: nobody may hear of other messages."""
+
+    COLUMNS = ("flops", "received", "missed", "late")
+
+    def __init__(self, folder: Path) -> None:
+        found = dict(zip(RoundRow._fields, read_columns(folder, "rounds"), strict=True))
+        self._folder = folder
+        self._was = {
+            (round, device): values
+            for round, device, outcome, *values in zip(
+                *(found[name] for name in ("round", "device", "outcome", *self.COLUMNS)), strict=True
+            )
+            if outcome == "finished"
+        }
+
+    def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
+        """Compare a row.
+
+        Raises:
+            ScenarioError: It is another one.
+        """
+        was = self._was.pop((row.round, row.device), None)
+        if was is not None and was != [getattr(row, name) for name in self.COLUMNS]:
+            raise ScenarioError(
+                f"round {row.round} of device {row.device} goes otherwise in a longer run, so none can be added; run "
+                f"it anew: netsim run {self._folder / 'scenario.yaml'} --rounds N"
+            )
+
+
+def _past(folder: Path, simulation: Simulation, rows: Mapping[str, list[list[Any]]]) -> Past | None:
+    """Return what is known up to the newest snapshot that is whole and whose rows are there; None if there is none."""
+    metrics = [MetricRow(*row) for row in zip(*rows.get("metrics", ()), strict=True)]
+    answers = [AnswerRow(*row) for row in zip(*rows.get("answers", ()), strict=True)]
+    packages = own_packages(simulation.plan.own)
+    for file in sorted((folder / SNAPSHOTS).glob("*.snapshot"), reverse=True):
+        found = read(file, packages)
+        if found is not None and found.metrics <= len(metrics) and found.answers <= len(answers):
+            if simulation.torch_device != "cpu":
+                found = found._replace(results=move(found.results, simulation.torch_device))
+            return Past(found, metrics[: found.metrics], answers)
+    return None

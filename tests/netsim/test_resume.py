@@ -1,0 +1,276 @@
+"""``netsim resume``: what SIGKILL leaves goes on to the records of a run that nobody disturbed, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from retiming import netsim
+
+from learners.algorithms.stub import Stub
+from netsim.app.running import Running
+from netsim.core.errors import ScenarioError
+from netsim.events import Observer
+from netsim.learner import Metric, Step
+from netsim.records.lock import Lock
+from netsim.scenario.loading import load_plan
+from netsim.work.keys import Keys, is_before
+from netsim.work.packing import pack, unpack_values
+from netsim.work.snapshots import Snapshot, Snapshots, read
+
+
+def add(own: Any, node: int) -> dict[str, Any]:
+    """Heavy work."""
+    return {"sum": own + node / 3, "plain": float(own.sum())}
+
+
+def mean(inputs: Any) -> list[Any]:
+    """Light work of all nodes."""
+    return [(one["own"] + sum(one["arrived"].values())) / (1 + len(one["arrived"])) for one in inputs]
+
+
+def told(inputs: Any) -> list[list[Metric]]:
+    """What is measured."""
+    return [[Metric("arrived", float(one["own"].sum()))] for one in inputs]
+
+
+class Gossip(Stub):
+    """Devices that add and average arrays."""
+
+    def first(self, work: Any, node: int) -> Step:
+        """Return zeros."""
+        return Step(np.zeros(3), np.zeros(3))
+
+    def train(self, work: Any, node: int, round: int, state: Any, cost: Any) -> Step:
+        """Order an addition."""
+        added = work.do(add, {"own": state, "node": node}, round)
+        return Step(added["sum"], added["sum"])
+
+    def aggregate(self, work: Any, node: int, round: int, state: Any, arrived: Any) -> Step:
+        """Order an average."""
+        return Step(work.together(mean, {"own": state, "arrived": arrived}, round))
+
+    def evaluate(self, work: Any, node: int, round: int, state: Any) -> Any:
+        """Order what is told of it."""
+        return work.together(told, {"own": state}, round)
+
+
+class Waiting(Gossip):
+    """Gossip whose clock waits for a learnt number."""
+
+    def train(self, work: Any, node: int, round: int, state: Any, cost: Any) -> Step:
+        """Order an addition, and wait for it."""
+        added = work.do(add, {"own": state, "node": node}, round)
+        assert work.value(added["plain"]) >= 0
+        return Step(added["sum"], added["sum"])
+
+
+EVERY = {"snapshots": {"every": 2}, "rounds": 7}
+WORLDS: dict[str, dict[str, Any]] = {
+    "undisturbed": {},
+    "deadline, late kept": {"protocol": {"name": "decentralized_rounds", "deadline_s": 1.5, "late": "keep"}},
+    "batteries die": {
+        "devices": {"count": 3, "overrides": [{"devices": [2], "battery": {"capacity_j": 0.4}}]}
+    },
+    "devices that move": {
+        "topology": {"links": {"name": "range", "range_m": 30.0}},
+        "mobility": {"name": "random_waypoint", "diameter_m": 50.0, "speed_mps": [1.0, 9.0]},
+    },
+    "server": {"protocol": {"name": "server_rounds", "participants": 2}},
+    "any time": {"protocol": {"name": "asynchronous_server", "concurrency": 2, "buffer": 2}},
+}
+
+
+class Copies(Observer):
+    """Copies a run's folder as some rounds close, which is what a kill at that moment leaves."""
+
+    def __init__(self, folder: Path, to: Path, rounds: tuple[int, ...]) -> None:
+        self._folder, self._to, self._rounds = folder, to, rounds
+
+    def on_round_closed(self, round: int, time_s: float) -> None:
+        """Copy it."""
+        if round in self._rounds:
+            shutil.copytree(self._folder, self._to / f"at{round}", symlinks=True)
+
+
+def cut(file: Path, *rounds: int) -> tuple[Path, list[Path]]:
+    """Run the scenario in ``file``; return its folder, and what kills at these rounds would have left."""
+    running = Running.new(load_plan(file), file.parent, file.parent / "runs", "whole", str)
+    running.simulation.watch(Copies(running.folder, running.folder.parent, rounds))
+    running.run(nullcontext())
+    return running.folder, [running.folder.with_name(f"at{round}") for round in rounds]
+
+
+def records(folder: Path) -> dict[str, bytes]:
+    """Tables and summary."""
+    names = [one for one in folder.iterdir() if one.suffix == ".parquet" or one.name == "summary.json"]
+    return {one.name: one.read_bytes() for one in names}
+
+
+def resume(folder: Path, *words: Any) -> Any:
+    """The end of ``netsim resume``."""
+    return netsim("resume", folder, *words, "--no-plots", "-q", "--cache", folder.parent)
+
+
+def refused(folder: Path, *words: Any) -> str:
+    """The one line with which it is refused."""
+    done = resume(folder, *words)
+    assert done.exit_code == 2 and done.output.count("\n") == 1, done.output
+    return str(done.output)
+
+
+def changed(folder: Path, **facts: Any) -> Path:
+    """The folder with other metadata."""
+    file = folder / "metadata.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+    return folder
+
+
+@pytest.mark.parametrize(("world", "learner"), [*((one, "Gossip") for one in WORLDS), ("server", "Waiting")])
+def test_what_a_kill_leaves_goes_on_to_the_same_records(
+    write_scenario: Callable[..., Path], world: str, learner: str
+) -> None:
+    blocks = {"learner": {"name": f"{__name__}:{learner}"}, **EVERY, **WORLDS[world]}
+    whole, (early, late) = cut(write_scenario(**blocks), 1, 6)
+    for folder, closed in ((early, 0), (late, 4)):
+        done = resume(folder)
+        assert done.exit_code == 0, done.output
+        assert records(folder) == records(whole)
+        assert json.loads((folder / "metadata.json").read_text())["resumed"][0]["closed"] == closed
+        assert netsim("verify", folder).exit_code == 0
+        assert not (folder / "snapshots").exists() and not (folder / ".lock").exists()
+
+
+@pytest.fixture
+def late(write_scenario: Callable[..., Path]) -> tuple[Path, Path]:
+    """A run and what a kill in its seventh round leaves."""
+    whole, (folder,) = cut(write_scenario(learner={"name": f"{__name__}:Gossip"}, **EVERY), 7)
+    return whole, folder
+
+
+@pytest.mark.parametrize(("damaged", "closed"), [(1, 4), (2, 0)])
+def test_a_damaged_snapshot_is_passed_over(late: tuple[Path, Path], damaged: int, closed: int) -> None:
+    whole, folder = late
+    found = sorted((folder / "snapshots").glob("*.snapshot"))
+    assert len(found) == 2
+    for file in found[-damaged:]:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    assert resume(folder).exit_code == 0
+    assert records(folder) == records(whole)
+    assert json.loads((folder / "metadata.json").read_text())["resumed"][0]["closed"] == closed
+
+
+def test_a_resume_that_is_killed_can_be_resumed(late: tuple[Path, Path]) -> None:
+    """Rows that are there stay; of the parts, one that was being written is thrown away."""
+    whole, folder = late
+    (folder / ".rounds.parquet.parts" / "part-000000.parquet").write_bytes(b"half a part")
+    assert resume(folder).exit_code == 0
+    assert records(folder) == records(whole)
+
+
+def test_records_that_come_out_otherwise_stop_it(late: tuple[Path, Path]) -> None:
+    _, folder = late
+    rounds = folder / ".rounds.parquet.parts"
+    transfers = folder / ".transfers.parquet.parts"
+    shutil.rmtree(rounds)
+    shutil.copytree(transfers, rounds)
+    assert "written by another version" in refused(folder)
+
+
+def test_it_is_refused_with_the_way_out(late: tuple[Path, Path]) -> None:
+    whole, folder = late
+    assert f"netsim resume {whole} --extend N" in refused(whole)
+    assert "is no run's folder" in refused(whole.parent)
+    assert "has not finished" in refused(folder, "--extend", 2)
+    assert "has no snapshot of its end" in refused(whole, "--extend", 2)
+    versions = json.loads((folder / "metadata.json").read_text())["versions"]
+    assert "versions: was torch 1.0" in refused(changed(folder, versions={**versions, "torch": "1.0"}))
+    assert "check out the commit" in refused(changed(folder, versions=versions, code="0"))
+    assert "older version" in refused(changed(folder, schema=0))
+    scenario = whole / "scenario.yaml"
+    changed(whole, status="running")
+    scenario.write_text(scenario.read_text().replace("rounds: 7", "rounds: 8"))
+    assert "scenario.yaml: was changed" in refused(whole)
+
+
+def test_a_run_that_runs_is_refused(late: tuple[Path, Path]) -> None:
+    _, folder = late
+    ready, holding = os.pipe()
+    if not (other := os.fork()):
+        Lock(folder)
+        os.write(holding, b"1")
+        time.sleep(60)
+    os.read(ready, 1)
+    assert "still runs" in refused(folder)
+    os.kill(other, signal.SIGKILL)
+    os.waitpid(other, 0)
+    assert resume(folder).exit_code == 0
+
+
+def test_rounds_are_added_as_if_the_run_had_been_longer(write_scenario: Callable[..., Path]) -> None:
+    file = write_scenario(learner={"name": f"{__name__}:Gossip"}, rounds=4, snapshots={"keep": True})
+    short, _ = cut(file)
+    words = ("--runs", file.parent / "runs", "--run-id", "long", "--rounds", 6, "--no-plots", "-q")
+    assert netsim("run", file, *words).exit_code == 0
+    done = resume(short, "--extend", 2)
+    assert done.exit_code == 0, done.output
+    assert records(short.with_name("whole-6-rounds")) == records(short.with_name("long"))
+
+
+def test_no_room_for_snapshots_is_no_trouble(tmp_path: Path) -> None:
+    """A snapshot that cannot be written is left out; the ones before stay."""
+    writer = Snapshots(tmp_path / "file" / "in the way", ("netsim",), 1)
+    (tmp_path / "file").write_text("")
+    empty = Snapshot(1, 1, 0, 0, {}, [], {})
+    assert writer.write(empty) is None
+    written = Snapshots(tmp_path / "snapshots", ("netsim",), 1).write(empty)
+    assert written is not None and read(written[0], ("netsim",)) == empty
+    with pytest.raises(ScenarioError, match="is no value"):
+        writer.write(empty._replace(results={("a", 0, 0, 0): os.system}))
+
+
+def test_a_snapshot_holds_values_and_runs_nothing() -> None:
+    value = {"a": [np.arange(3.0), (1, "b", None)], ("k", 1): {2.5: True}}
+    found = unpack_values(pack(value), ())
+    assert (
+        found["a"][0].tolist() == [0, 1, 2]
+        and found["a"][1] == (1, "b", None)
+        and found["k", 1] == {2.5: True}
+    )
+    for evil in (os.system, subprocess.Popen, Lock, shutil.rmtree):
+        with pytest.raises(ValueError, match="is no value"):
+            unpack_values(pack(evil), ("netsim", "subprocess", "shutil", "posix"))
+
+
+def test_keys_say_what_was_ordered_before() -> None:
+    """Of device 0 two tasks were ordered in round 2, so (2, 1) was and (2, 2) was not; of device 1 nothing was."""
+    keys = Keys()
+    made = [keys.next(("train", 0, round)) for round in (1, 2, 2)]
+    assert made == [("train", 0, 1, 0), ("train", 0, 2, 0), ("train", 0, 2, 1)]
+    assert all(is_before(key, keys.marks) for key in made)
+    assert not is_before(("train", 0, 2, 2), keys.marks) and not is_before(("train", 1, 1, 0), keys.marks)
+    assert keys.in_order
+    keys.next(("train", 0, 1))
+    assert not keys.in_order
+
+
+def test_sigkill_at_a_random_moment() -> None:
+    """What ``benchmarks/kills.py`` does many times."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    from kills import killed
+
+    killed("fedavg", "forked", random.Random(0))
