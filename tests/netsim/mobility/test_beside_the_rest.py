@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from learners.algorithms.stub import Stub
+from netsim.core.errors import ScenarioError
 
 PLACES = [[0, 0], [30, 0], [0, 30], [90, 0]]
+LINKS = {"name": "range", "range_m": 70.0}
 UNICAST = {"downlink": {"mode": "unicast", "access": {"name": "ofdma", "subcarriers": 7}}}
 
 
-def walk(tmp_path, rows, **blocks):
-    """Let devices walk as ``rows`` say, and stay where these end."""
+def walk(tmp_path, rows, **options):
+    """A block in which devices walk as ``rows`` say, and stay where these end."""
     text = "\n".join(",".join(map(str, row)) for row in rows)
     (tmp_path / "ways.csv").write_text(f"time_s,device,x_m,y_m\n{text}\n")
-    return {"name": "trace", "file": str(tmp_path / "ways.csv"), "end": "hold", **blocks}
+    return {"name": "trace", "file": str(tmp_path / "ways.csv"), "end": "hold", **options}
 
 
 @pytest.mark.parametrize(
@@ -67,10 +69,7 @@ def check_alike(simulate, tmp_path, blocks):
             "battery": {"capacity_j": 1e6},
             "stragglers": {"name": "lognormal", "sigma": 1.0},
         },
-        "topology": {
-            "placement": {"name": "coordinates", "positions_m": PLACES},
-            "links": {"name": "range", "range_m": 70.0},
-        },
+        "topology": {"placement": {"name": "coordinates", "positions_m": PLACES}, "links": LINKS},
         "learner": {"name": "stub", "flops": 4e8, "bits": 3e6},
         **blocks,
     }
@@ -190,3 +189,34 @@ def test_gossip_follows_links_that_come_and_go(simulate, tmp_path):
         (1, 4, {1: [2], 2: [1]}, [2]),
     ]
     assert simulation.network.alone == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("learner", "protocol"),
+    [
+        ("fedavg", {"name": "decentralized_rounds"}),
+        ("fedavg", {"name": "asynchronous_gossip", "staleness": "polynomial"}),
+        ("gradient_tracking", {"name": "decentralized_rounds"}),
+    ],
+)
+def test_who_stands_still_learns_the_same(simulate, late_fusion, tmp_path, learner, protocol):
+    """Weights are those of whom a device meets, and these are its neighbours."""
+    world = {
+        **late_fusion(learner, 4),
+        "rounds": 3,
+        "devices": {"count": 4, "battery": {"capacity_j": 1e9}},
+        "topology": {"placement": {"name": "coordinates", "positions_m": PLACES}, "links": LINKS},
+        "protocol": protocol,
+    }
+    rows = [(0, k, *place) for k, place in enumerate(PLACES)]
+    still, moving = (
+        simulate(**world, **blocks)[1].metrics for blocks in ({}, {"mobility": walk(tmp_path, rows)})
+    )
+    assert [row[:4] for row in still] == [row[:4] for row in moving]
+    np.testing.assert_allclose([row.value for row in still], [row.value for row in moving], rtol=1e-6)
+
+
+def test_a_learner_that_plans_with_the_first_links_is_refused(simulate, late_fusion, tmp_path):
+    world = {**late_fusion("random_walk", 4), "devices": {"count": 3}}
+    with pytest.raises(ScenarioError, match="mobility: 'trace' cannot be used with learner 'random_walk'"):
+        simulate(**world, mobility=walk(tmp_path, [(0, k, k, 0) for k in range(3)]))
