@@ -2,6 +2,7 @@
 
 python benchmarks/scale.py
 python benchmarks/scale.py --simulation 100 1000 10000 100000 --figure docs/figures/scale.png
+python benchmarks/scale.py --moving 1000 10000
 """
 
 from __future__ import annotations
@@ -54,21 +55,28 @@ learner: {{name: stub}}
 """Devices with six neighbours in the mean, but for those at the edge."""
 
 
+MOVING = SIMULATION + "mobility: {{name: random_waypoint, diameter_m: {diameter_m}, speed_mps: [1, 10]}}\n"
+"""The same devices, which walk; links and path losses are updated every second."""
+
+
 class Cost(NamedTuple):
-    """Processor time [s], peak memory [GiB] and number of transfers of a simulation without learning."""
+    """Processor time and simulated time [s], peak memory [GiB] and transfers of a simulation without learning."""
 
     devices: int
     rounds: int
     build_s: float
     run_s: float
+    simulated_s: float
     peak_gib: float
     transfers: int
 
 
-def simulate(devices: int) -> Cost:
-    """Simulate rounds of ``devices`` devices; all records are written."""
-    rounds = max(3, min(100, 100_000 // devices)) if devices < 1_000_000 else 2
-    text = SIMULATION.format(rounds=rounds, devices=devices, diameter_m=115.5 * math.sqrt(devices))
+def simulate(devices: int, moving: bool = False) -> Cost:
+    """Simulate rounds of ``devices`` devices, ten where they move; all records are written."""
+    rounds = 10 if moving else max(3, min(100, 100_000 // devices)) if devices < 1_000_000 else 2
+    text = (MOVING if moving else SIMULATION).format(
+        rounds=rounds, devices=devices, diameter_m=115.5 * math.sqrt(devices)
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "scale.yaml").write_text(text)
@@ -81,6 +89,7 @@ def simulate(devices: int) -> Cost:
         rounds,
         built_s - begin_s,
         time.process_time() - built_s,
+        ended.summary["simulated_s"],
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         sum(ended.summary["transfers"].values()),
     )
@@ -110,12 +119,31 @@ def simulations(sizes: Sequence[int], figure: Path | None) -> None:
         plt.savefig(figure, dpi=120)
 
 
+def movements(sizes: Sequence[int]) -> None:
+    """Print a table of simulations of ten rounds in which devices move and nothing is learnt."""
+    print("| devices | updates | processor time [s] | wall-clock time [s] | transfers | peak memory |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for devices in sorted(sizes):
+        begin_s = time.perf_counter()
+        cost = simulate(devices, moving=True)
+        print(
+            f"| {devices:,} | {cost.simulated_s:.0f} | {cost.build_s + cost.run_s:.1f} "
+            f"| {time.perf_counter() - begin_s:.1f} | {cost.transfers:,} | {cost.peak_gib:.2f} GiB |",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description="Time and memory of many devices.")
     parser.add_argument("--simulation", type=int, nargs="+", help="numbers of devices that learn nothing")
+    parser.add_argument(
+        "--moving", type=int, nargs="+", help="numbers of devices that move and learn nothing"
+    )
     parser.add_argument("--figure", type=Path, help="where the cost per transfer is drawn")
     asked = parser.parse_args()
+    if asked.moving:
+        return movements(asked.moving)
     if asked.simulation:
         return simulations(asked.simulation, asked.figure)
     print("| case | network | executor | seconds | outside training | peak memory | transfers | accuracy |")

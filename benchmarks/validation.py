@@ -217,7 +217,64 @@ def shadowing() -> Figure:
     return figure
 
 
-FIGURES = {one.__name__: one for one in (two_ray, tr38901, line_of_sight, shadowing)}
+def mobile(name: str, count: int, seed: int = 0, **options: Any) -> Any:
+    """Devices that move as a scenario says that calls a model ``name``; placed uniformly on 100 m by 100 m."""
+    cls = load("mobilities", name)
+    return cls(cls.Options(**options), np.random.default_rng(seed).random((count, 2)) * 100, seed)
+
+
+def mobility() -> Figure:
+    """Speeds and distances from the centre under random waypoint, memory of Gauss-Markov, shadowing along a way."""
+    figure, ((speeds, places), (memory, way)) = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+    low, high, count = 0.5, 8.0, 20_000
+    walkers = mobile("random_waypoint", count, diameter_m=100, speed_mps=(low, high))
+    v, r = np.linspace(low, high, 200), np.linspace(0, 1, 200)
+    angle = np.linspace(0, math.pi, 400)
+    ring = np.trapezoid(np.sqrt(1 - np.outer(r, np.cos(angle)) ** 2), angle)
+    speeds.plot(v, 1 / v / math.log(high / low), "k--", label="1 / (v ln(b/a))")
+    places.plot(50 * r, 45 / 32 * r * (1 - r**2) * ring / 50, "k--", label="Hyytiä et al. 2006")
+    places.plot(50 * r, 2 * r / 50, color="gray", lw=0.8, label="uniform")
+    for time_s in (0.0, 500.0):
+        found = np.hypot(*walkers.positions_m(time_s).T)
+        for axis, values in ((speeds, walkers.speeds_mps()), (places, found)):
+            share, edges = np.histogram(values, 40, density=True)
+            axis.plot((edges[1:] + edges[:-1]) / 2, share, **DOTS, label=f"at {time_s:.0f} s")
+    speeds.axvline(walkers.speeds_mps().mean(), color="tab:orange", lw=0.8, label="mean at 500 s")
+    speeds.axvline((high - low) / math.log(high / low), color="k", lw=0.8, ls=":", label="(b - a) / ln(b/a)")
+    speeds.set(xlabel="speed [m/s]", ylabel="density", title="random_waypoint: speed")
+    places.set(xlabel="distance from the centre [m]", ylabel="density", title="random_waypoint: position")
+    lags = np.arange(21)
+    for alpha in (0.5, 0.85, 0.95):
+        model = mobile("gauss_markov", 4000, area_m=(0, 0, 100, 100), alpha=alpha, sigma_mps=1, speed_mps=0)
+        found = []
+        for step in lags:
+            model.positions_m(float(step))
+            found.append(model.velocity_mps.ravel())
+        (line,) = memory.plot(lags, alpha**lags, "--", lw=0.8, label=f"{alpha}ⁿ")
+        memory.plot(lags, [np.mean(found[0] * late) for late in found], color=line.get_color(), **DOTS)
+    memory.set(xlabel="steps n", ylabel="correlation of velocities", title="gauss_markov: memory")
+    ways, both = np.linspace(0, 40, 14), []
+    for seed in range(8):
+        still, begin = np.random.default_rng(seed).random((2, 2000, 2)) * 5000
+        losses = Shadowing(ShadowingOptions(sigma_db=1, decorrelation_m=10), seed)
+        along = [
+            losses.values_db(
+                [Link((k, k + 2000), 1.0, (tuple(a), (b[0] + moved, b[1]))) for k, (a, b) in pairs]
+            )
+            for moved in ways
+            for pairs in [list(enumerate(zip(still, begin, strict=True)))]
+        ]
+        both.append([np.mean(along[0] * late) for late in along])
+    way.plot(ways, np.transpose(both), color="tab:blue", alpha=0.25, lw=0.8)
+    way.plot(ways, np.mean(both, axis=0), "o", label="mean of eight seeds (thin: each)")
+    way.plot(ways, np.exp(-ways / 10), "k--", label="exp(-d / 10 m)")
+    way.set(xlabel="way of a device [m]", ylabel="correlation of shadowing", title="shadowing along a way")
+    for axis in (speeds, places, memory, way):
+        axis.legend(fontsize=8)
+    return figure
+
+
+FIGURES = {one.__name__: one for one in (two_ray, tr38901, line_of_sight, shadowing, mobility)}
 FIGURES |= {one.__name__: one for one in (fading, jakes, schemes)}
 FIGURES |= {one.__name__: one for one in (processor_sharing, contention, interference)}
 FIGURES |= ENERGY

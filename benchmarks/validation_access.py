@@ -16,6 +16,7 @@ from netsim.events import TransferRow
 from netsim.world.devices import Battery, Device, Processor
 from netsim.world.radio import Air, Radio
 from netsim.world.radio.fading import NoFading, Rayleigh
+from netsim.world.radio.losses import Losses
 
 
 class Hall:
@@ -39,7 +40,7 @@ class Hall:
             Air(bandwidth_hz, 1 / bandwidth_hz),
             fading or NoFading(None, 0),
             cls(cls.Options(**options), self.env),
-            pairs | (losses_db or {}),  # type: ignore[arg-type]
+            Losses(pairs | (losses_db or {})),  # type: ignore[arg-type]
             lambda batch: self.rows.extend(batch.rows()),
         )
         self.devices = [Device(self.env, k, Processor(), Battery(math.inf), 1.0) for k in range(count)]

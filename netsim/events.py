@@ -43,6 +43,16 @@ class LinkRow(NamedTuple):
     path_loss_db: Annotated[float, "path loss without fading [dB]"]
 
 
+class PositionRow(NamedTuple):
+    """The place of a device as a round ends (table ``positions``; only runs whose devices move)."""
+
+    round: Annotated[int, "the round"]
+    time_s: Annotated[float, "simulated time at which the last device ended it [s]"]
+    device: Annotated[int, "number of the device"]
+    x_m: Annotated[float, "position [m]"]
+    y_m: Annotated[float, "position [m]"]
+
+
 class RoundRow(NamedTuple):
     """Time, energy and messages of one device in one round (table ``rounds``).
 
@@ -394,6 +404,7 @@ class AnswerRow(NamedTuple):
 TABLES: dict[str, type] = {
     "devices": DeviceRow,
     "links": LinkRow,
+    "positions": PositionRow,
     "rounds": RoundRow,
     "outside": OutsideRow,
     "charges": ChargeRow,
@@ -458,6 +469,9 @@ class Observer:
 
     def on_outside(self, row: OutsideRow) -> None:
         """Receive the record of time and energy that a device or the server spent outside its rounds."""
+
+    def on_positions(self, batch: RowBatch) -> None:
+        """Receive where all devices are as a round ends, if they move."""
 
     def on_charge(self, row: ChargeRow) -> None:
         """Receive the record of what a battery took in and lost."""
@@ -526,6 +540,11 @@ class Observers(Observer):
     def on_outside(self, row: OutsideRow) -> None:
         """Pass the record on to each observer."""
         self.on_outsides(RowBatch(row))
+
+    def on_positions(self, batch: RowBatch) -> None:
+        """Pass the positions on to each observer."""
+        for observer in self.observers:
+            observer.on_positions(batch)
 
     def on_charge(self, row: ChargeRow) -> None:
         """Pass the record on to each observer."""

@@ -183,6 +183,7 @@ class Learner(ABC):
         network_per_device: Whether devices can have different networks, as ``Setup.networks`` says; not so where they
             exchange parameters.
         takes_late: Whether ``aggregate`` can use what a neighbour sent in an earlier round.
+        takes_motion: Whether it can learn where neighbours change from round to round.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -191,6 +192,7 @@ class Learner(ABC):
     coordinated: bool = False
     network_per_device: ClassVar[bool] = False
     takes_late: bool = True
+    takes_motion: ClassVar[bool] = True
 
     @classmethod
     def made_for(cls, given: Mapping[str, Any]) -> type[Learner]:
@@ -228,6 +230,17 @@ class Learner(ABC):
         devices whose class says how much memory they have.
         """
         return 0.0
+
+    def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:  # noqa: B027 (a hook)
+        """Note who exchanges messages with whom in ``round``; called before ``aggregate``, only where devices move.
+
+        The links of ``prepare`` are those as the run begins. So note these by node.
+
+        Args:
+            node: The device that aggregates next.
+            round: Its round.
+            neighbours: Neighbours of the round, of ``node`` and of each of its neighbours.
+        """
 
     @abstractmethod
     def first(self, work: TaskGraph, node: int) -> Step:

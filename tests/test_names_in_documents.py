@@ -138,7 +138,9 @@ def is_key(path):
                 below += place
             elif part in place.model_fields:
                 found = True
-                below += inside(place.model_fields[part].annotation, COMPONENTS.get(walked) or OF_CLASSES.get(part))
+                below += inside(
+                    place.model_fields[part].annotation, COMPONENTS.get(walked) or OF_CLASSES.get(part)
+                )
         if not found:
             return False
         here = below

@@ -7,6 +7,7 @@ from analysis.plots.accuracy import accuracy_axes, accuracy_figure
 from analysis.plots.anatomy import anatomy_figure, energy_axes, time_axes
 from analysis.plots.iterations import iterations_figure
 from analysis.plots.metrics import metrics_figure
+from analysis.plots.motion import motion_figure
 from analysis.plots.network import network_axes, network_figure
 from analysis.plots.save import FIGURES, save_plots
 from analysis.plots.transfers import transfers_axes, transfers_figure
@@ -19,6 +20,7 @@ __all__ = [
     "energy_axes",
     "iterations_figure",
     "metrics_figure",
+    "motion_figure",
     "network_axes",
     "network_figure",
     "save_plots",

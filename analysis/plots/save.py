@@ -12,6 +12,7 @@ from analysis.plots.accuracy import accuracy_figure
 from analysis.plots.anatomy import anatomy_figure
 from analysis.plots.iterations import iterations_figure
 from analysis.plots.metrics import metrics_figure
+from analysis.plots.motion import motion_figure
 from analysis.plots.network import network_figure
 from analysis.plots.style import for_paper
 from analysis.plots.transfers import transfers_figure
@@ -22,6 +23,7 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "anatomy": anatomy_figure,
     "iterations": iterations_figure,
     "metrics": metrics_figure,
+    "motion": motion_figure,
     "network": network_figure,
     "transfers": transfers_figure,
 }

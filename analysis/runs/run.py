@@ -59,6 +59,7 @@ GROWING_TABLES: dict[str, list[str]] = {
         "outcome",
     ],
     "metrics": ["round", "device", "time_s", "name", "modality", "value"],
+    "positions": ["round", "time_s", "device", "x_m", "y_m"],
 }
 """Columns of the tables that grow with the run; a run killed in its first round has not written these tables."""
 
@@ -97,7 +98,9 @@ class Run:
         outside: One row per device and period outside its rounds; empty for runs without such a table.
         charges: One row per row of these two, of devices whose batteries take in or lose energy; empty for other runs.
         transfers: One row per transfer.
-        metrics: One row per measured value. ``docs/records.md`` explains every column of all.
+        metrics: One row per measured value.
+        positions: One row per device and round where devices move; otherwise empty. ``docs/records.md`` explains every
+            column of all.
     """
 
     folder: Path
@@ -112,6 +115,7 @@ class Run:
     charges: pd.DataFrame
     transfers: pd.DataFrame
     metrics: pd.DataFrame
+    positions: pd.DataFrame
 
     @property
     def name(self) -> str:
@@ -227,6 +231,7 @@ def load_run(folder: str | Path) -> Run:
         charges=_read_table(folder, "charges"),
         transfers=_read_table(folder, "transfers"),
         metrics=_read_table(folder, "metrics"),
+        positions=_read_table(folder, "positions"),
     )
 
 

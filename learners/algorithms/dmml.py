@@ -77,6 +77,7 @@ class DMML(Learner):
         self._parcels: dict[int, tuple[tuple[int, ...], list[Message]]] = {}
         self._plans: dict[int, TrainingPlan] = {}
         self._costs: dict[int, LocalCost] = {}
+        self._met: dict[int, Mapping[int, Sequence[int]]] = {}
 
     # What the three algorithms differ in.
 
@@ -171,6 +172,10 @@ class DMML(Learner):
         judge = judge_of(self.setup.evaluation, self._task.dataset.classes, labels)
         self._tasks = Tasks(self.setup, self._model, store, torch.as_tensor(rows, dtype=torch.int64), judge)
         self._task = None  # the store has the data; where the work is done elsewhere, it is there only
+
+    def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:
+        """Note whose weights the next aggregation has."""
+        self._met[node] = neighbours
 
     # What a node does.
 
@@ -330,6 +335,7 @@ class DMML(Learner):
             "arrived": arrived,
             "factors": factors,
             "neighbourhood": self._neighbourhood,
+            "met": self._met.get(device),
             "epsilon": self._epsilon,
         }
         return work.together(aggregate, inputs, round)

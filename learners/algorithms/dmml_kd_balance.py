@@ -149,7 +149,7 @@ class DMMLKDBalance(DMMLKD):
         """Return how many coefficients ``device`` has of itself and ``senders``."""
         hood = self._neighbourhood.value
         return sum(
-            len(hood.heard(m, device, senders))
+            len(hood.heard(m, device, senders, self._met.get(device)))
             for m in self._shares[device].modalities
             if self._model.initial[f"trunk/{m}"].layout.weights
         )

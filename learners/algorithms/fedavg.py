@@ -73,6 +73,7 @@ class FedAvg(Learner):
         self._plan = self._make_plan()
         self._server_method = Shared(self._method())
         self._stacks: dict[tuple[str, ...], Stack] = {}
+        self._met: dict[int, Mapping[int, Sequence[int]]] = {}
 
     # What the methods differ in.
 
@@ -165,6 +166,10 @@ class FedAvg(Learner):
             for parts, devices in holders.items()
         ]
         self._neighbours = Shared(neighbours.Neighbours(groups, self._options.on_nan == "drop"))
+
+    def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:
+        """Note whose weights the next aggregation has."""
+        self._met[node] = neighbours
 
     def first(self, work: TaskGraph, node: int) -> Step:
         """Return the first weights, for the server or else for each client; with equal z."""
@@ -304,6 +309,7 @@ class FedAvg(Learner):
             "arrived": heard,
             "factors": factors,
             "neighbours": self._neighbours,
+            "met": self._met.get(node),
         }
         mixed = work.together(neighbours.mix, inputs, round)
         return Step(Model(round, mixed["parts"], state.head_weights), metrics=mixed["metrics"])

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import simpy
 
-from netsim.app.build_devices import build_devices
-from netsim.app.build_network import build_network, build_topology
-from netsim.app.checks import check_data, check_executor, check_memory, check_owners, check_room, check_stop
+from netsim.app.build_network import build_network
+from netsim.app.checks import (
+    check_data,
+    check_executor,
+    check_memory,
+    check_motion,
+    check_owners,
+    check_room,
+    check_stop,
+)
 from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError, code_of_ones_own
@@ -48,11 +55,11 @@ def build(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> Simulation
     with plan.named(), code_of_ones_own("learner"):
         learner: Learner = parts["learner"].cls(setup)
         protocol.cls.check(protocol.options, learner, scenario.devices.count)
-        topology = build_topology(plan, check_owners(learner, scenario.devices.count))
-        devices = build_devices(env, plan)
-    network = build_network(plan, env, topology, devices, observer)
+        owners = check_owners(learner, scenario.devices.count)
+    network = build_network(plan, env, owners, observer)
     with plan.named(), code_of_ones_own("learner"):
-        learner.prepare(topology.graph)
+        check_motion(plan, learner)
+        learner.prepare(network.first.graph)
         check_memory(scenario.devices, learner)
         check_stop(plan, learner)
         executor: Executor = parts["jobs.executor"].make(Stacking(scenario.jobs.stacking, memory_bytes))

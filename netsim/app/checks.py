@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from netsim.app.placed import placed
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 from netsim.learner import Learner
@@ -95,9 +96,7 @@ def check_room(plan: Plan) -> None:
     rule, links = parts["topology.links"], float(most_links)
     if not parts["protocol"].cls.needs_server and _world_bytes(count, 0) <= free_bytes:
         with plan.named():
-            positions = (
-                parts["topology.placement"].make().positions(count, stream(scenario.seed, "placement", 0))
-            )
+            positions = placed(plan)[0].positions(count, stream(scenario.seed, "placement", 0))
             links = rule.make().count(positions)
     needed_bytes = _world_bytes(count, links)
     if needed_bytes > free_bytes:
@@ -137,6 +136,20 @@ def check_memory(options: Devices, learner: Learner) -> None:
             )
     if findings:
         raise ScenarioError("\n".join(findings))
+
+
+def check_motion(plan: Plan, learner: Learner) -> None:
+    """Check that the learner can do with neighbours that change, if they do.
+
+    Raises:
+        ScenarioError: It cannot.
+    """
+    mobility = plan.parts["mobility"]
+    if mobility.cls.moves and not learner.takes_motion and not plan.parts["protocol"].cls.needs_server:
+        raise ScenarioError(
+            f"mobility: {mobility.name!r} cannot be used with learner {plan.parts['learner'].name!r}, which plans with "
+            "the neighbours that devices have as the run begins"
+        )
 
 
 def _readable(size_bytes: float) -> str:

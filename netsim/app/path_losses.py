@@ -1,4 +1,4 @@
-"""Path losses of all links, by the component that a scenario names."""
+"""Path losses of links, by the component that a scenario names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ import numpy as np
 from netsim.core.errors import ScenarioError
 from netsim.core.pairs import Pairs
 from netsim.scenario.loading import Plan
+from netsim.world.mobility.motion import Motion
+from netsim.world.radio.losses import Losses, MovingLosses
 from netsim.world.radio.units import LARGEST_DB
 from netsim.world.topology.topology import Link, Topology
 
 
-def losses_db(plan: Plan, key: str, topology: Topology) -> Pairs:
-    """Compute the path loss of each link [dB] with the component that ``key`` names; of other pairs, when asked for.
+def losses_of(plan: Plan, key: str, topology: Topology, motion: Motion | None, gain_db: float) -> Losses:
+    """Compute path losses with the component that ``key`` names: those of links now, others when asked for.
+
+    Args:
+        plan: The scenario.
+        key: A key of a path loss.
+        topology: Links as the run begins.
+        motion: How nodes move, if they do.
+        gain_db: Gain of both antennas of each link [dB].
 
     Raises:
         ScenarioError: One of them is no loss, or a link is outside what the component is valid for.
@@ -27,15 +36,18 @@ def losses_db(plan: Plan, key: str, topology: Topology) -> Pairs:
         try:
             found_db: Sequence[float] = path_loss.losses_db(links, carrier_hz)
         except ScenarioError as error:
-            raise ScenarioError(f"{plan.file}: {key}: {error}") from error
+            raise ScenarioError(f"{key}: {error}") from error
         for link, found in zip(links, found_db, strict=True):
             if not isinstance(found, (float, Real)) or not float(found) >= -LARGEST_DB:
                 raise ScenarioError(
-                    f"{plan.file}: {key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - "
-                    f"{link.ends[1]} of {link.distance_m:g} m; loss_db must return decibels, inf where nothing gets "
-                    "through"
+                    f"{key}: {part.name!r} gives {found!r} dB for the link {link.ends[0]} - {link.ends[1]} of "
+                    f"{link.distance_m:g} m; loss_db must return decibels, inf where nothing gets through"
                 )
         return found_db
 
-    found_db = np.array(of(list(topology.links())), dtype=float)
-    return Pairs(topology.distance_m.ends, found_db, lambda pair: float(of([topology.pair(*pair)])[0]))
+    with plan.named():
+        found_db = np.array(of(list(topology.links())), dtype=float)
+    if motion is not None:
+        return MovingLosses(Pairs(topology.distance_m.ends, found_db), gain_db, motion, of)
+    other = Pairs(topology.distance_m.ends, found_db, lambda pair: float(of([topology.pair(*pair)])[0]))
+    return Losses(other, gain_db)

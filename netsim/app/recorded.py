@@ -11,6 +11,7 @@ from typing import Any
 
 from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
+from netsim.app.tracker import Tracker
 from netsim.core.errors import ScenarioError, reason
 from netsim.core.interrupts import Interrupted, come, held
 from netsim.records.checksums import write_checksums
@@ -120,6 +121,8 @@ def recorder_of(
         ) from error
     totals = Totals(scenario.devices.count)
     simulation.watch(totals, recorder)
+    if motion := simulation.network.motion:
+        simulation.watch(Tracker(motion.mobility(), scenario.records.positions, simulation.observer))
     return totals, recorder
 
 
@@ -153,7 +156,7 @@ def run_recorded(
         status = "interrupted" if come() or isinstance(raised, KeyboardInterrupt) else "failed"
     with suppress(Interrupted), held():
         work_s = simulation.executor.work_wall_s
-        notes, ending = list(simulation.learner.notes(totals.means)), {}
+        notes, ending = [*_alone(simulation), *simulation.learner.notes(totals.means)], {}
         if simulation.target is not None:
             notes += simulation.target.notes() if status == "finished" else []
             ending = {"stopped": simulation.target.reason or None}
@@ -180,6 +183,17 @@ def run_recorded(
     return Ended(
         status, error, summary, notes, run_s, work_s, totals.rounds_closed if whole else recorder.safe_rounds
     )
+
+
+def _alone(simulation: Simulation) -> list[str]:
+    """Return a sentence on devices that had nobody to exchange messages with; none if there were none."""
+    alone = sorted(simulation.network.alone)
+    if not alone:
+        return []
+    shown = ", ".join(map(str, alone[:10])) + (f" and {len(alone) - 10} more" if len(alone) > 10 else "")
+    return [
+        f"without a neighbour in some round, and so trained alone in it: device{'s' * (len(alone) > 1)} {shown}"
+    ]
 
 
 def _of(simulation: Simulation) -> dict[str, Any]:

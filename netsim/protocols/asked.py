@@ -67,6 +67,10 @@ class Asked(Learner):
         """Ask the learner; see :meth:`netsim.learner.Learner.prepare`."""
         self._learner.prepare(graph)
 
+    def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:
+        """Ask the learner; see :meth:`netsim.learner.Learner.meets`."""
+        self._ask(self._learner.meets, node, round, node, round, neighbours)
+
     def first(self, work: TaskGraph, node: int) -> Step:
         """Ask the learner; see :meth:`netsim.learner.Learner.first`."""
         step = self._ask(self._learner.first, node, 0, work, node)

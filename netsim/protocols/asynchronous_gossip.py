@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import simpy
@@ -48,6 +48,9 @@ class AsynchronousGossip(Protocol):
     then, as in asynchronous SGD; the staler it is, the less it counts (AD-PSGD, Lian et al. 2018, mixes without such a
     factor; the factors are those of FedAsync, Xie et al. 2019, Section 5.2). So a message of an equally fast neighbour
     mostly has staleness 1, and one of a neighbour that is eight times slower 8.
+
+    Where devices move, a device sends to those that are near when it has trained, and mixes with weights of those that
+    are near then and of those whose messages it has.
 
     The run ends when each device has ended its rounds and its messages have arrived, or at ``duration_s``: what is not
     done then is cut off.
@@ -139,14 +142,17 @@ class AsynchronousGossip(Protocol):
         """Simulate one round of one device (a SimPy process); return whether it was completed."""
         env, learner, work, k = self.network.env, self.learner, self.work, device.number
         begin_s, slowdown = env.now, self.network.stragglers.factor(k, t)
+        neighbours = self.network.living_neighbours(device)
+        if not self.network.neighbours[k]:
+            self.network.alone.add(k)
         update: Update = yield from local_update(
             learner,
             work,
             device,
             t,
             self.states[k],
-            peers=self.network.living_neighbours(device),
-            budget=self.network.budget(device),
+            peers=neighbours,
+            budget=self.network.budget(device, neighbours=neighbours),
             slowdown=slowdown,
             stop=self._stop,
         )
@@ -162,6 +168,8 @@ class AsynchronousGossip(Protocol):
                 sender: len(ended_s) - bisect_right(ended_s, one.since_s) for sender, one in arrived.items()
             }
             ended_s.append(env.now)
+            if self.network.motion is not None:
+                learner.meets(k, t, self._around(k, arrived))
             step = self._mix(k, t, arrived, staleness)
             self.states[k] = step.state
             work.measure(k, t, env.now, step.metrics)
@@ -241,6 +249,12 @@ class AsynchronousGossip(Protocol):
         now, letters = self.network.env.now, self._inbox[k].get(sender, [])
         there = [letter for letter in letters if letter.at_s < now]
         return there, letters[len(there) :]
+
+    def _around(self, k: int, arrived: Collection[int]) -> Mapping[int, Sequence[int]]:
+        """Return who is near ``k`` now or was when its message ``arrived``, and who is near each of these."""
+        near = self.network.neighbours
+        own = sorted({*near[k], *arrived})
+        return {k: own} | {n: sorted({k, *near[n]}) for n in own}
 
     def _mix(self, k: int, t: int, letters: Mapping[int, Letter], staleness: Mapping[int, int]) -> Step:
         """Order the aggregation of what ``letters`` contain, weighed by their staleness."""

@@ -14,13 +14,13 @@ from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.events import RoundRow
 from netsim.learner import Learner, Message
+from netsim.protocols.company import Company
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.decentralized_at_once import RoundsAtOnce, undisturbed
 from netsim.protocols.mailbox import LOST, NOTHING, Mailbox, put_all
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.protocol import Protocol
-from netsim.protocols.roster import Roster
 from netsim.protocols.survival import Survival
 from netsim.world.devices.device import Device, first_of
 
@@ -45,6 +45,9 @@ class DecentralizedRounds(Protocol):
     Transfers are cut off at their sender's deadline, and a message that arrives when its round is over is dropped. With
     ``late: keep`` a transfer may go on for one more round, at the same time as the transfers of that round. A late
     message is combined in the round in which it arrives, unless a newer one of the same sender has arrived there.
+
+    Where devices move, neighbours of a round are those that :class:`~netsim.protocols.company.Company` says. They stay
+    so for the round; a message whose link has gone is lost, and nobody waits for it any longer.
 
     A device that dies or leaves ends its round then, and nobody waits for it. One that returns has its old state, and
     takes part from the next round on that nobody has begun, on a shared schedule as that round begins.
@@ -105,15 +108,14 @@ class DecentralizedRounds(Protocol):
             return env.process(rounds.life())
         self._keeps_late = self.options.deadline_s is not None and self.options.late == "keep"
         self._mailboxes = [Mailbox(env, self._keeps_late) for _ in self.network.devices]
-        self._roster = Roster(len(self.network.devices))
         self._last_begun = env.event()
         self._next: dict[int, int] = {}  # round in which a device that is back takes part, by device
         self._shared: dict[int, simpy.Event] = {}  # deadlines, by round
         count = len(self.network.devices)
-        self._open = OpenRounds(
-            env, self.work, self.rounds, count, lambda t: self._shared.pop(t, None), lambda: self.is_over
-        )
+        self._open = OpenRounds(env, self.work, self.rounds, count, self._forget, lambda: self.is_over)
         self._delivered = [0] * len(self.network.devices)  # messages, since the sender's round began
+        self._company = Company(count)
+        self._roster = self._company.roster
         self._coordination = Coordination(self.network, self.learner, self.work, self._roster, self.over)
         self._plans: dict[int, Any] = {}  # decisions of the cluster head
         self._survival = Survival(self.network)
@@ -188,7 +190,8 @@ class DecentralizedRounds(Protocol):
         """Note that ``device`` goes, and wake those that wait for its messages."""
         super().gone(device)
         self._roster.gone(device)
-        for n in sorted(self.network.graph[device.number]):
+        moves = self.network.motion is not None
+        for n in range(len(self._mailboxes)) if moves else sorted(self.network.graph[device.number]):
             self._mailboxes[n].poke()
         self._coordination.look_again(device)
 
@@ -225,7 +228,13 @@ class DecentralizedRounds(Protocol):
         limit = self._deadline(t)
         stop = self._or_over(limit)
         sending_stop = self._or_over(self._deadline(t, 2)) if self._keeps_late else stop
-        neighbours = self._roster.taking_part(self.network.living_neighbours(device), t)
+        met = self.network.neighbours[k]
+        neighbours = self._roster.taking_part(self.network.living(met), t)
+        if self.network.motion is not None:
+            met = self._company.begin(k, t, neighbours, begin_s)
+            neighbours = self._roster.taking_part(self.network.living(met), t)
+        if not met:
+            self.network.alone.add(k)
 
         # Local update: its inputs are fixed now, its result is used when the simulated computation ends.
         slowdown = self.network.stragglers.factor(k, t)
@@ -236,7 +245,7 @@ class DecentralizedRounds(Protocol):
             t,
             self.states[k],
             peers=neighbours,
-            budget=self.network.budget(device),
+            budget=self.network.budget(device, neighbours=neighbours),
             plan=self._plans.pop(k, None),
             slowdown=slowdown,
             stop=stop,
@@ -246,7 +255,7 @@ class DecentralizedRounds(Protocol):
             work.measure(k, t, env.now, update.step.metrics)
 
         # Exchange.
-        there = self._roster.taking_part(self.network.living_neighbours(device), t)
+        there = self._roster.taking_part(self.network.living(neighbours), t)
         messages = learner.messages(k, t, there) if update.done else ()
         sending = self._send_all(device, t, messages, neighbours, update, sending_stop)
         outcomes: Sequence[str]
@@ -264,6 +273,8 @@ class DecentralizedRounds(Protocol):
             return going_on
         post = self._mailboxes[k].close(t)
         if device.alive:
+            if self.network.motion is not None:
+                learner.meets(k, t, self._company.around(k, t))
             step = learner.aggregate(work, k, t, self.states[k], post.arrived)
             self.states[k] = step.state
             work.measure(k, t, env.now, step.metrics)
@@ -378,3 +389,8 @@ class DecentralizedRounds(Protocol):
             yield first_of(complete, *device.endings(stop))
             if complete.processed and complete.value:
                 return
+
+    def _forget(self, t: int) -> None:
+        """Forget a round that all devices have left."""
+        self._shared.pop(t, None)
+        self._company.close(t)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from functools import reduce
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from netsim.learner import Cost, Learner, Message, Step
 from netsim.protocols.ledger import Ledger
 from netsim.work.graph import TaskGraph
 from netsim.world.mesh import Exchange, Floats, Mesh
+from netsim.world.mobility.motion import Motion
 from netsim.world.network import Network
 
 Process = Generator[simpy.Event, Any, Any]
@@ -87,8 +89,11 @@ class RoundsAtOnce:
         self.states = states
         self.ledger = ledger
         self.observer = observer
-        self._neighbours = [network.living_neighbours(device) for device in network.devices]
+        self._neighbours: Sequence[Sequence[int]] = [
+            network.living_neighbours(device) for device in network.devices
+        ]
         self._mesh = Mesh(network.radio, network.devices, self._neighbours, network.env.now)
+        self._begun_s = np.full(len(network.devices), -np.inf)  # the round before, where devices move
         self._before = np.zeros((8, len(network.devices)))  # accounts
         self._ended: list[RoundBatch] = []  # to be reported, each by time
         self._open = dict.fromkeys(range(1, rounds + 1), len(network.devices))
@@ -98,6 +103,10 @@ class RoundsAtOnce:
         mesh = self._mesh
         before: _Round | None = None
         for t in range(1, self.rounds + 1):
+            if self.network.motion is not None:
+                self._neighbours = self._meet(self.network.motion)
+                mesh.link(self._neighbours)
+            self.network.alone.update(k for k, near in enumerate(self._neighbours) if not near)
             begin_s, (costs, steps, slowdown) = mesh.begin_s, self._train(t)
             flops = [cost.total_flops for cost in costs]
             ready_s, order = mesh.compute(flops, slowdown)
@@ -117,6 +126,24 @@ class RoundsAtOnce:
             mesh.account(np.full_like(mesh.begin_s, end_s)) - account, mesh.begin_s, self.rounds
         )
         mesh.close()
+
+    def _meet(self, motion: Motion) -> Sequence[Sequence[int]]:
+        """Return the neighbours of each device in this round; see :class:`~netsim.protocols.company.Company`."""
+        begin_s, count = self._mesh.begin_s, len(self.network.devices)
+        updates = motion.updates(begin_s)
+        met = [np.empty((0, 2), dtype=np.int64)]
+        for update in np.unique(updates).tolist():
+            ends = motion.topology(update).distance_m.ends
+            met.append(ends[updates[ends].min(axis=1) == update])
+        ends = np.concatenate(met)
+        later = ends[np.arange(len(ends)), begin_s[ends].argmax(axis=1)]
+        ends = ends[self._begun_s[later] < begin_s[ends].min(axis=1)]
+        self._begun_s = begin_s
+        both = np.concatenate([ends, ends[:, ::-1]])
+        both = both[np.lexsort((both[:, 1], both[:, 0]))]
+        first = np.searchsorted(both[:, 0], np.arange(count + 1)).tolist()
+        listed = both[:, 1].tolist()
+        return [listed[since:until] for since, until in pairwise(first)]
 
     def _train(self, t: int) -> tuple[Sequence[Cost], Sequence[Step], Sequence[float]]:
         """Ask for each device's local update; return costs, results and straggler factors, by device."""
@@ -153,6 +180,8 @@ class RoundsAtOnce:
         for k in exchange.order.tolist():
             if hears and (answers := mesh.answers(exchange, k)):
                 learner.acknowledged(k, t, answers)
+            if self.network.motion is not None:
+                learner.meets(k, t, {n: self._neighbours[n] for n in (k, *self._neighbours[k])})
             step = learner.aggregate(work, k, t, states[k], {n: outbox[n] for n in heard[k]})
             states[k] = step.state
             for metrics in (step.metrics, learner.evaluate(work, k, t, step.state)):
@@ -165,7 +194,7 @@ class RoundsAtOnce:
         spent, self._before = account - self._before, account
         numbers = np.full_like(order, round.number), np.arange(len(order))
         last: list[Any] = [math.inf, np.array(round.flops), np.array(round.slowdown)]
-        columns = [*numbers, "finished", *round.times_s, *spent, *last, *self._mesh.counts(exchange)]
+        columns = [*numbers, "finished", *round.times_s, *spent, *last, *exchange.counts]
         modalities = dict.fromkeys(name for own in round.iterations for name in own)
         iterations = {m: np.array([own.get(m, 0) for own in round.iterations]) for m in modalities}
         ended = RoundBatch(RoundRow(*columns), len(order), iterations).at(order)

@@ -60,7 +60,7 @@ class Star:
     def reaches(self, device: Device, at_once: int) -> bool:
         """Return whether server and ``device`` can ever hear each other while at most ``at_once`` devices upload."""
         server = self.server
-        return not (
+        return server.uplink.moving is not None or not (
             server.downlink.hopeless(server.node, device.number)
             or server.uplink.hopeless(device, server.number, server.division.densest(at_once))
         )

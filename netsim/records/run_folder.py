@@ -219,6 +219,10 @@ class Recorder(Observer):
         """Add rows to ``outside``."""
         self._outside.add_batch(batch.columns, batch.count)
 
+    def on_positions(self, batch: RowBatch) -> None:
+        """Add rows to ``positions``; only runs whose devices move have this table."""
+        self._writer("positions").add_all(batch.rows())
+
     def on_server_round(self, row: ServerRow) -> None:
         """Add a row to ``server``; only runs with a server have this table."""
         self._writer("server").add(row)

@@ -146,6 +146,10 @@ WORDS: Mapping[str, tuple[Words, str]] = {
         lambda told, named: f"know that its message is with {named(k for k, arrived in told if arrived)}",
         "hear nothing of its message",
     ),
+    "meets": (
+        lambda told, named: f"meet {named(told[0][1])}, and these {[len(own) for _, own in told[1:]]} others",
+        "meet nobody",
+    ),
     "decide": (lambda told, named: f"decide on reports of {named(told)}", "not decide"),
     "task": (lambda told, _: f"order {told}", "order no more work"),
     "measure": (lambda *_: "get measured", "not get measured"),

@@ -63,6 +63,8 @@ def _told(method: str, node: int, round: int, given: Sequence[Any]) -> tuple[Any
             return tuple(arrived), [state, arrived, devices]
         case "decide", (_, _, _, reports):
             return tuple(reports), None
+        case "meets", (_, _, neighbours):
+            return tuple((k, tuple(own)) for k, own in neighbours.items()), None
         case "acknowledged", (_, _, delivered):
             return tuple(delivered.items()), None
     return None

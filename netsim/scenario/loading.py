@@ -226,6 +226,11 @@ def load_plan(
             protocol.cls.check(protocol.options, None, count)
         except ScenarioError as error:
             findings.append(f"{where(('protocol',))}: {error}")
+    if part := parts.get("mobility"):
+        try:
+            part.cls.check(part.options, count)
+        except ScenarioError as error:
+            findings.append(f"{where(('mobility',))}: {error}")
     needs_links = protocol is None or not protocol.cls.needs_server
     for key in ("topology.placement", *(("topology.links",) if needs_links else ())):
         if part := parts.get(key):

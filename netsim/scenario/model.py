@@ -377,6 +377,12 @@ class RecordsOptions(Options):
         description="table `transfers`: all; a number n: those of every n-th round; summary: none, what they come to "
         "is in summary.json",
     )
+    positions: int = Field(
+        1,
+        ge=0,
+        description="table `positions`, of devices that move: where all are at the end of every so many rounds; 0: no "
+        "table",
+    )
 
 
 class StopOptions(Options):
@@ -455,6 +461,11 @@ class Scenario(Options):
     topology: TopologyOptions = Field(
         TopologyOptions(), description="where the devices are and who hears whom"
     )
+    mobility: Named = Field(
+        _component("static"),
+        description="how devices move; where they do, the graph need not be connected, and random_waypoint and trace "
+        "say where devices begin",
+    )
     radio: RadioOptions = Field(RadioOptions(), description="what the air does")
     protocol: Named = Field(_component("decentralized_rounds"), description="who waits for whom")
     server: ServerOptions = Field(ServerOptions(), description="the edge server, for protocols that have one")
@@ -481,6 +492,7 @@ COMPONENTS: dict[tuple[str, ...], str] = {
     ("devices", "stragglers"): "stragglers",
     ("topology", "placement"): "placements",
     ("topology", "links"): "links",
+    ("mobility",): "mobilities",
     ("radio", "path_loss"): "path_losses",
     ("radio", "channel"): "channels",
     ("radio", "rate"): "rates",

@@ -18,6 +18,7 @@ from netsim.core.arrays import Floats, Truths, Whole
 from netsim.events import TransferBatch
 from netsim.world.devices.device import Device
 from netsim.world.devices.meters import Meters
+from netsim.world.radio.flights import Flights, fly
 from netsim.world.radio.radio import Radio
 from netsim.world.radio.units import powers_to_db
 from netsim.world.transfers import Messages, Sorting, Transfers
@@ -48,6 +49,7 @@ class Exchange(NamedTuple):
         told: Whether a message is sent over each link.
         arrives: Whether it arrives.
         spent: What each device has spent until this round began, as rows of an account [8, devices].
+        counts: For each device how many messages of its own arrive, how many to it do, and how many do not.
     """
 
     end_s: Floats
@@ -55,12 +57,13 @@ class Exchange(NamedTuple):
     told: Truths
     arrives: Truths
     spent: Floats
+    counts: tuple[Whole, Whole, Whole]
 
 
 class Mesh:
     """Devices with unlimited power, and the links between them: steady, each with a band of its own.
 
-    Links are numbered by sender and then by receiver.
+    Links are numbered by sender and then by receiver. Where devices move, each round has other links.
 
     Args:
         radio: Their radio.
@@ -81,28 +84,33 @@ class Mesh:
         self, radio: Radio, devices: Sequence[Device], neighbours: Sequence[Sequence[int]], now_s: float
     ) -> None:
         self._radio = radio
-        self._neighbours = neighbours
-        degree = np.array([len(own) for own in neighbours], dtype=np.int64)
-        self.sender = np.repeat(np.arange(len(devices)), degree)
-        self.receiver = np.array([n for own in neighbours for n in own], dtype=np.int64)
-        self.inward = np.argsort(self.receiver, kind="stable")
-        self.first = np.append(0, np.cumsum(degree))
-        self._linked = degree > 0
         self._tx_power_w = np.array([device.tx_power_w for device in devices])
-        self._links = radio.steady_links(self.sender, self.receiver, self._tx_power_w[self.sender])
-        self._last_gain = np.full(len(self.sender), np.nan)
         self._flops_per_s = np.array([device.processor.flops_per_s for device in devices])
         self._joules_per_flop = np.array([device.processor.dynamic_joules_per_flop for device in devices])
         self._static_power_w = np.array([device.processor.static_power_w for device in devices])
         steady = all(device.processor.steady for device in devices)
         self._devices = () if steady else devices  # asked one by one, as their frequencies depend on the work
         self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
-        self._sorting = Sorting(self.sender, self.receiver)
-        self._receptions = Receptions(self.sender[:0], *np.zeros((2, 0)))  # begun after their receiver's own
+        self._receptions = Receptions(np.arange(0), *np.zeros((2, 0)))  # begun after their receiver's own
         self._unreported: list[list[Any]] = []  # transfers of a round, by column; see report
         self._known = np.zeros((2, len(devices)))  # when it was that their rounds begin, and in which order
         self.begin_s = np.full(len(devices), now_s)
         self.order = np.arange(len(devices))
+        self.link(neighbours)
+
+    def link(self, neighbours: Sequence[Sequence[int]]) -> None:
+        """Link the devices with their ``neighbours`` of the rounds to come; who is one has the other for one, too."""
+        self._neighbours = neighbours
+        degree = np.array([len(own) for own in neighbours], dtype=np.int64)
+        self.sender = np.repeat(np.arange(len(degree)), degree)
+        self.receiver = np.array([n for own in neighbours for n in own], dtype=np.int64)
+        self.inward = np.argsort(self.receiver, kind="stable")
+        self.first = np.append(0, np.cumsum(degree))
+        self._linked = degree > 0
+        if self._radio.moving is None:
+            self._links = self._radio.steady_links(self.sender, self.receiver, self._tx_power_w[self.sender])
+        self._last_gain = np.full(len(self.sender), np.nan)
+        self._sorting = Sorting(self.sender, self.receiver)
 
     def compute(self, flops: Sequence[float], slowdown: Sequence[float]) -> tuple[Floats, Whole]:
         """Let each device compute ``flops`` FLOPs; return the end of each [s], and the devices in the order of ends."""
@@ -126,20 +134,15 @@ class Mesh:
         """Let each device send ``messages``, by device, when it has computed; its next round begins afterwards."""
         transfers, size_bits = self._sorting.sort(messages)
         link, message, first, by, _, told, _ = transfers
-        sender, receiver, air = self.sender[link], self.receiver[link], self._radio.air
-        start_s, gains = self._ready_s[sender], self._links.gains(round)
-        power_gain, gain, ratio = (column[link] for column in gains)
-        rate_bps, snr_db = self._both_ways(gains.snr)[:, link]
-        self._last_gain[link] = power_gain
-        on_air = (ratio > 0) & (ratio >= air.outage_snr)
-        size_bits = size_bits[message]
-        airtime_s = np.divide(size_bits, rate_bps, out=np.zeros_like(rate_bps), where=on_air)
-        end_s = start_s + airtime_s
+        sender, receiver, size_bits = self.sender[link], self.receiver[link], size_bits[message]
+        start_s, fly = self._ready_s[sender], self._fly if self._radio.moving is None else self._fly_on
+        delivered, sent_bits, airtime_s, end_s, gain, snr_db = fly(round, link, size_bits, start_s)
+        lasts_s = airtime_s if self._radio.moving is None else end_s - start_s
         energy_j = self._tx_power_w[sender] * airtime_s
 
         listed_s = airtime_s.tolist()
         sums_s = np.array([sum(listed_s[a:b]) for a, b in pairwise(first)])
-        longest_s = np.maximum.reduceat(airtime_s, first[:-1]) if len(by) else airtime_s
+        longest_s = np.maximum.reduceat(lasts_s, first[:-1]) if len(by) else lasts_s
         sent_s = self._ready_s[by] + longest_s
         out_s = self._ready_s.copy()
         np.maximum.at(out_s, by, sent_s)
@@ -147,19 +150,36 @@ class Mesh:
         heard_s[link] = end_s
         in_s = self._last_of_neighbours(heard_s, -np.inf)
         arrives = told.copy()
-        arrives[link] = on_air
+        arrives[link] = delivered
 
         spent = self._spend(
             by, longest_s, self._tx_power_w[by] * sums_s, Receptions(receiver, start_s, end_s), sender
         )
         rank = _places(self._ready)
-        known = [size_bits, on_air, start_s, end_s, airtime_s, energy_j, gain, snr_db]
+        known = [size_bits, sent_bits, delivered, start_s, end_s, airtime_s, energy_j, gain, snr_db]
         columns = [sent_s[message], np.full_like(link, round), sender, receiver, *known]
         order = transfers.in_order_of(np.lexsort((rank[by], sent_s)))
         self._unreported.append([column[order] for column in columns])
         self.order = self._in_order(transfers, sent_s, out_s, in_s, rank)
         self.begin_s = np.maximum(out_s, in_s)
-        return Exchange(self.begin_s, self.order, told, arrives, spent)
+        return Exchange(self.begin_s, self.order, told, arrives, spent, self._counts(told, arrives))
+
+    def _fly(self, round: int, link: Whole, size_bits: Floats, start_s: Floats) -> Flights:
+        """Send messages of ``size_bits`` over each ``link`` from ``start_s`` [s] on."""
+        gains, air = self._links.gains(round), self._radio.air
+        power_gain, gain, ratio = (column[link] for column in gains)
+        rate_bps, snr_db = self._both_ways(gains.snr)[:, link]
+        self._last_gain[link] = power_gain
+        on_air = (ratio > 0) & (ratio >= air.outage_snr)
+        airtime_s = np.divide(size_bits, rate_bps, out=np.zeros_like(rate_bps), where=on_air)
+        return Flights(on_air, size_bits * on_air, airtime_s, start_s + airtime_s, gain, snr_db)
+
+    def _fly_on(self, round: int, link: Whole, size_bits: Floats, start_s: Floats) -> Flights:
+        """Do the same where devices move."""
+        sender, receiver = self.sender[link], self.receiver[link]
+        first, faded = self._radio.channel.powers(sender, receiver, round)
+        ends = np.sort(np.column_stack([sender, receiver]), axis=1)
+        return fly(self._radio, ends, self._tx_power_w[sender], faded[round - first], size_bits, start_s)
 
     def heard(self, exchange: Exchange) -> list[list[int]]:
         """Return for each device whose messages arrive, in the order of numbers."""
@@ -174,9 +194,9 @@ class Mesh:
         receivers, arrives = self.receiver[own][told].tolist(), exchange.arrives[own][told].tolist()
         return dict(zip(receivers, arrives, strict=True))
 
-    def counts(self, exchange: Exchange) -> tuple[Whole, Whole, Whole]:
+    def _counts(self, told: Truths, arrives: Truths) -> tuple[Whole, Whole, Whole]:
         """Return for each device how many messages of its own arrive, how many to it do, and how many do not."""
-        told, arrives, count = exchange.told, exchange.arrives, len(self.order)
+        count = len(self.order)
         received = np.bincount(self.receiver[arrives], minlength=count)
         sent = np.bincount(self.sender[arrives], minlength=count)
         return sent, received, np.bincount(self.receiver[told], minlength=count) - received
@@ -202,9 +222,9 @@ class Mesh:
             return
         order = np.argsort(np.concatenate([columns[0] for columns in ended]), kind="stable")
         joined = (np.concatenate(pieces)[order] for pieces in zip(*ended, strict=True))
-        _, round, sender, receiver, size_bits, on_air, *others = joined
+        _, round, sender, receiver, size_bits, sent_bits, delivered, *others = joined
         start_s, end_s, airtime_s, energy_j, gain, snr_db = others
-        all_delivered = bool(on_air.all())
+        all_delivered = bool(delivered.all())
         self._radio.record(
             TransferBatch(
                 round=round,
@@ -212,7 +232,7 @@ class Mesh:
                 sender=sender,
                 receiver=receiver,
                 size_bits=size_bits,
-                sent_bits=size_bits if all_delivered else size_bits * on_air,
+                sent_bits=size_bits if all_delivered else sent_bits,
                 start_s=start_s,
                 end_s=end_s,
                 airtime_s=airtime_s,
@@ -221,7 +241,7 @@ class Mesh:
                 snr_db=snr_db,
                 outcome="delivered"
                 if all_delivered
-                else ["delivered" if arrived else "outage" for arrived in on_air.tolist()],
+                else ["delivered" if arrived else "outage" for arrived in delivered.tolist()],
             )
         )
 
@@ -254,6 +274,8 @@ class Mesh:
         has_sent = np.zeros(len(sends), dtype=bool)
         has_sent[by] = True
         meanwhile = ~before & has_sent[device] & (sends[sender] < sends[device])
+        if self._radio.moving is not None:  # of the round to come, some may have begun before
+            meanwhile[:] = False
         after = ~(before | meanwhile)
         early = Receptions(
             *(np.append(*two) for two in zip(self._receptions, _some(new, before), strict=True))

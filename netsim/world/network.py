@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -15,6 +15,7 @@ from netsim.world.cloud import Cloud
 from netsim.world.devices.device import Device
 from netsim.world.devices.stragglers import Stragglers
 from netsim.world.edge_server import EdgeServer
+from netsim.world.mobility.motion import Motion
 from netsim.world.radio.radio import Radio
 from netsim.world.topology.topology import Topology
 
@@ -56,25 +57,34 @@ class Network:
     Attributes:
         env: The clock.
         devices: By number.
-        topology: Positions and links.
+        first: Positions and links as the run begins.
         radio: Sends bits.
         stragglers: Slow-down factors of devices.
         servers: The edge servers, where the protocol has any; their numbers are those after the devices'.
         cloud: What is above the edge servers, where the protocol has it; its number is the last.
+        motion: Positions and links at later times, where devices move.
+        alone: Devices that had no neighbour in some round.
     """
 
     env: simpy.Environment
     devices: Sequence[Device]
-    topology: Topology
+    first: Topology
     radio: Radio
     stragglers: Stragglers
     servers: Sequence[EdgeServer] = ()
     cloud: Cloud | None = None
+    motion: Motion | None = None
+    alone: set[int] = field(default_factory=set)
 
     @property
     def server(self) -> EdgeServer | None:
         """Return the edge server, the first of several; None if there is none."""
         return self.servers[0] if self.servers else None
+
+    @property
+    def topology(self) -> Topology:
+        """Return positions and links now."""
+        return self.first if self.motion is None else self.motion.topology(self.motion.update(self.env.now))
 
     @property
     def nodes(self) -> list[Device]:
@@ -87,12 +97,12 @@ class Network:
 
     @property
     def graph(self) -> nx.Graph:
-        """Return all links, those of devices that are not here included."""
+        """Return all links that are there now, those of devices that are not here included."""
         return self.topology.graph
 
     def living_neighbours(self, device: Device) -> Sequence[int]:
         """Return the neighbours of ``device`` that are here, in the order of their numbers."""
-        return self.living(self._neighbours[device.number])
+        return self.living(self.neighbours[device.number])
 
     def living(self, numbers: Sequence[int]) -> Sequence[int]:
         """Return those of ``numbers`` whose devices are here."""
@@ -106,10 +116,10 @@ class Network:
         """Return whether all devices have unlimited power and always stay."""
         return all(device.unlimited is not None for device in self.devices)
 
-    @cached_property
-    def _neighbours(self) -> list[list[int]]:
-        """Return the neighbours by device, in the order of their numbers; links never change."""
-        return self.topology.neighbours()
+    @property
+    def neighbours(self) -> Sequence[Sequence[int]]:
+        """Return the neighbours of each device now, in the order of their numbers."""
+        return self.topology.neighbours
 
     def budget(
         self,

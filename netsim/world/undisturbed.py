@@ -91,6 +91,7 @@ class StarLinks:
             and all(
                 radio.channel.steady
                 and not radio.air.rate.lossy
+                and radio.moving is None
                 and not radio.air.outage_snr
                 and not radio.air.acknowledgement_bits
                 for radio in radios

@@ -32,6 +32,7 @@ def write_run(
     outside: Rows = (),
     transfers: Rows = (),
     metrics: Rows = (),
+    positions: Rows = (),
     metadata: dict[str, Any] | None = None,
     scenario: dict[str, Any] | None = None,
 ) -> Path:
@@ -50,6 +51,7 @@ def write_run(
         "outside": outside,
         "transfers": transfers,
         "metrics": metrics,
+        "positions": positions,
     }
     for name, rows in tables.items():
         frame(name, rows).to_parquet(folder / f"{name}.parquet")
@@ -174,6 +176,11 @@ def simulate(
         rounds=table,
         transfers=transfers,
         metrics=metrics,
+        positions=[
+            {"round": t, "time_s": 1000.0 * t, "device": k, "x_m": x + t, "y_m": y}
+            for t in range(1, rounds + 1)
+            for k, (x, y) in enumerate(places.tolist())
+        ],
         metadata={
             "scenario": "crema_d",
             "learner": learner,

@@ -92,6 +92,8 @@ REQUIRED: dict[str, Tree] = {
         for name in names("path_losses")
         if "extrapolate" in load("path_losses", name).Options.model_fields
     },
+    "mobilities.gauss_markov": {"area_m": [-60.0, -60.0, 60.0, 60.0]},
+    "mobilities.random_waypoint": {"diameter_m": 200.0, "speed_mps": [5.0, 40.0]},
     "placements.coordinates": {"positions_m": [[0, 0], [40, 0], [0, 40], [40, 40]]},
     "placements.grid": {"spacing_m": 30.0},
     "schedules.step": {"every": 1},
@@ -139,6 +141,10 @@ GIVEN: dict[str, list[Any]] = {
     "costs.stated.bits": [{"features": 1e4}],
     "links.edges.edges": [[[0, 1], [1, 2], [2, 3], [3, 0]]],
     "links.range.range_m": [120.0],
+    "mobilities.gauss_markov.area_m": [[-90.0, -60.0, 60.0, 60.0]],
+    "mobilities.gauss_markov.direction_deg": [30.0],
+    "mobilities.random_waypoint.area_m": [[0.0, 0.0, 90.0, 60.0]],
+    "mobilities.random_waypoint.speed_mps": [[1.0, 2.0]],
     "path_losses.free_space.shadowing": [{"sigma_db": 3.0}],
     "path_losses.inf_dh.shadowing": [None, {"sigma_db": 3.0, "decorrelation_m": 0}],
     "rates.mcs.table": [[{"efficiency_bps_per_hz": 1.0, "snr_db": 3.0}]],
@@ -215,6 +221,9 @@ CONTEXT: dict[str, Tree] = {
         **PUBLIC,
     },
     "server.downlink.access": {"server": {"downlink": {"mode": "unicast"}}},
+    "records.positions": {"mobility": {"name": "random_waypoint", "diameter_m": 100.0}},
+    "mobilities.random_waypoint.area_m": {"mobility": {"diameter_m": None}},
+    "mobilities.gauss_markov.resume_within_s": {"mobility": {"on_link_loss": "resume"}},
     "executors.cuda": {"jobs": {"executor": {"name": "cuda", "devices": ["cpu"]}}},
     "learners.fedmd.public": {"partition": {"name": "classes_per_device"}},
     "learners.mhd.public": {"partition": {"name": "classes_per_device"}},
@@ -234,6 +243,7 @@ NOT_HERE = {
     "jobs.device": "all but cpu need a GPU: tests/netsim/work/test_cuda.py",
     "data": "tests/learners/data/test_every_key_of_data.py",
     "records.transfers": "leaves out what is checked here: tests/netsim/test_command_line.py",
+    "mobilities.trace": "needs a file: tests/netsim/mobility/test_models.py",
     "links.edges.file": "needs a file: tests/netsim/topology/test_files.py",
     "placements.coordinates.file": "needs a file: tests/netsim/topology/test_files.py",
 }
@@ -330,7 +340,8 @@ def values(key: Key) -> list[Any]:
         if kind in ALONE:
             return []
         default = key.field.get_default()
-        return [component(kind, name) for name in names(kind) if default is None or name != default.name]
+        others = [name for name in names(kind) if default is None or name != default.name]
+        return [component(kind, name) for name in others if f"{kind}.{name}" not in NOT_HERE]
     return other_values(key, GIVEN) or [UNKNOWN]
 
 
@@ -385,7 +396,8 @@ def test_a_component_as_it_comes(kind: str, name: str, folder: Path) -> None:
 
 
 def of_pairs() -> Iterator[tuple[str, Tree]]:
-    """Each key of the blocks radio, protocol and battery with another value, and each protocol as it comes."""
+    """Each key of the blocks radio, protocol and battery with another value, each protocol, and devices that move."""
+    yield "mobility", {"mobility": component("mobilities", "random_waypoint")}
     yield from ((f"protocol={name}", {"protocol": {"name": name}}) for name in names("protocols"))
     for key in scenario_keys():
         if key.name.startswith(("radio.", "devices.battery.")):
@@ -418,7 +430,7 @@ def contradict(a: Tree, b: Tree) -> bool:
         if not contradict(one, other)
     ],
 )
-def test_a_pair_of_keys_of_radio_protocol_and_battery(one: Tree, other: Tree, folder: Path) -> None:
+def test_a_pair_of_keys_of_radio_protocol_battery_and_mobility(one: Tree, other: Tree, folder: Path) -> None:
     both = merge(one, other)
     protocol = both.get("protocol", {}).get("name", "decentralized_rounds")
     check(run(merge(SERVER if load("protocols", protocol).needs_server else STUB, both), folder))

@@ -84,6 +84,10 @@ WORLDS: dict[str, dict[str, Any]] = {
     "batteries die": {
         "devices": {"count": 3, "overrides": [{"devices": [2], "battery": {"capacity_j": 0.4}}]}
     },
+    "devices that move": {
+        "topology": {"links": {"name": "range", "range_m": 30.0}},
+        "mobility": {"name": "random_waypoint", "diameter_m": 50.0, "speed_mps": [1.0, 9.0]},
+    },
     "server": {"protocol": {"name": "server_rounds", "participants": 2}},
     "any time": {"protocol": {"name": "asynchronous_server", "concurrency": 2, "buffer": 2}},
 }

@@ -52,7 +52,8 @@ def aggregate(inputs: Sequence[Inputs]) -> list[Aggregated]:
     Args:
         inputs: Of each device: ``device``; ``parts``, its model now, w_{k,t}; ``before``, its model before training,
             W_{k,t-1}; ``arrived``, models by sender, in the order of numbers; ``factors``, by which some of them count
-            for less; ``neighbourhood``; and ``epsilon``, with which coefficients are computed, or None.
+            for less; ``neighbourhood``; whom it ``met``, if that changes from round to round, or None; and ``epsilon``,
+            with which coefficients are computed, or None.
     """
     results: dict[int, Aggregated] = {}
     for models, places in _agreeing(inputs):
@@ -84,12 +85,13 @@ def _aggregated(inputs: Sequence[Inputs], models: Mapping[int, State]) -> list[A
     hood: Neighbourhood = inputs[0]["neighbourhood"]
     parts: dict[int, dict[str, Part]] = {one["device"]: {} for one in inputs}
     results = {k: Aggregated(own, [], {}) for k, own in parts.items()}
+    met = {one["device"]: one["met"] for one in inputs if one.get("met") is not None}
     for key in hood.weights:
         here = [one for one in inputs if key == COMMON or key in hood.modalities[one["device"]]]
         if not here:
             continue
         heard = tuple((one["device"], tuple(one["arrived"]), tuple(one["factors"].items())) for one in here)
-        mixture = hood.mixture(key, heard)
+        mixture = hood.mixture(key, heard, met)
         own = [mixture.place[k] for k in mixture.rows]
         for part in modality_parts(key) if key else _common(here[0]["parts"]):
             layout = here[0]["parts"][part].layout

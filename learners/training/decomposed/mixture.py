@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 
 from learners.training.mixing import Mixing, surviving_weights
-from netsim.world.topology.mixing import metropolis_weights
+from netsim.world.topology.mixing import among, metropolis_row, metropolis_weights
 
 COMMON = ""
 """The key of what all devices share, where modalities are keys."""
@@ -19,6 +19,9 @@ KNOWN = 64
 
 Heard = tuple[tuple[int, tuple[int, ...], tuple[tuple[int, float], ...]], ...]
 """Receivers, each with the senders whose messages arrived, and factors by which some of these count for less."""
+
+Met = Mapping[int, Sequence[int]]
+"""Neighbours in a round, of a device and of each of its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Mixture:
 
 
 class Neighbourhood:
-    """Modalities of each device, and the weights of its neighbours: the same in all rounds.
+    """Modalities of each device, and the weights of its neighbours: the same in all rounds unless devices move.
 
     Attributes:
         modalities: The modalities of each device.
@@ -68,20 +71,30 @@ class Neighbourhood:
         """Leave behind what was found out so far: whoever gets a copy finds it out anew."""
         return {**vars(self), "_known": {}}
 
-    def mixture(self, key: str, heard: Heard) -> Mixture:
-        """Return how the parts of ``key`` are mixed; the weight of a neighbour that was not heard stays at home."""
-        found = self._known.get((key, heard))
+    def row(self, key: str, device: int, met: Met | None = None) -> Mapping[int, float]:
+        """Return the weights of ``device``: those of all rounds, or of whom it ``met`` in this one."""
+        weights = self.weights[key]
+        return weights[device] if met is None else metropolis_row(device, among(weights, met))
+
+    def mixture(self, key: str, heard: Heard, met: Mapping[int, Met]) -> Mixture:
+        """Return how the parts of ``key`` are mixed; the weight of a neighbour that was not heard stays at home.
+
+        ``met`` has whom each device met in this round, if that changes from round to round.
+        """
+        found = None if met else self._known.get((key, heard))
         if found is None:
             rows = {
-                k: surviving_weights(self.weights[key][k], k, dict.fromkeys(senders), dict(factors))
+                k: surviving_weights(self.row(key, k, met.get(k)), k, dict.fromkeys(senders), dict(factors))
                 for k, senders, factors in heard
             }
+            if met:
+                return Mixture.of(rows)
             if len(self._known) >= KNOWN:
                 self._known.clear()
             found = self._known[key, heard] = Mixture.of(rows)
         return found
 
-    def heard(self, modality: str, device: int, senders: Sequence[int]) -> list[int]:
+    def heard(self, modality: str, device: int, senders: Sequence[int], met: Met | None = None) -> list[int]:
         """Return whose extractors of ``modality`` ``device`` mixes: its own, and those of ``senders`` that own it."""
-        row = self.weights[modality][device]
+        row = self.row(modality, device, met)
         return [other for other in row if other == device or other in senders]

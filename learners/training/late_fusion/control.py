@@ -113,8 +113,7 @@ def track(inputs: Sequence[Mapping[str, Any]]) -> list[Tracked]:
         inputs: As for :func:`~learners.training.late_fusion.neighbours.mix`; besides, ``directions`` that arrived by
             sender, the device's own ``direction``, and the ``correction`` that it trained with, empty in the beginning.
     """
-    names = ("device", "own", "arrived", "neighbours")
-    models = mix([{name: one[name] for name in names} for one in inputs])
+    models = mix(inputs)
     mixed = mix([{**one, "own": one["direction"].state, "arrived": one["directions"]} for one in inputs])
     found = []
     for one, model, together in zip(inputs, models, mixed, strict=True):

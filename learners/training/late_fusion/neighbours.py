@@ -11,7 +11,7 @@ import networkx as nx
 from learners.networks.state import Layout, Part, Row, State, gather
 from learners.training.mixing import Mixing, surviving_weights
 from netsim.learner import Metric
-from netsim.world.topology.mixing import metropolis_weights
+from netsim.world.topology.mixing import among, metropolis_row, metropolis_weights
 
 if TYPE_CHECKING:
     from learners.training.late_fusion.local_layers import Columns
@@ -31,6 +31,10 @@ class Owners:
     weights: Mapping[int, Mapping[int, float]]
     layouts: Mapping[str, Layout]
     local: Columns = field(default_factory=dict)
+
+    def row(self, device: int, met: Mapping[int, Sequence[int]] | None) -> Mapping[int, float]:
+        """Return the weights of ``device``: those of all rounds, or of whom it ``met`` in this one."""
+        return self.weights[device] if met is None else metropolis_row(device, among(self.weights, met))
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def mix(inputs: Sequence[Mapping[str, Any]]) -> list[Mixed]:
 
     Args:
         inputs: Of each receiver: ``device``, the parts of its ``own`` model, what ``arrived`` by sender as it was
-            trained, ``factors`` by which some of that counts for less, and ``neighbours``, the same for all.
+            trained, ``factors`` by which some of that counts for less, ``neighbours``, the same for all, and whom it
+            ``met`` if that changes from round to round (see :meth:`netsim.learner.Learner.meets`), or None.
     """
     neighbours: Neighbours = inputs[0]["neighbours"]
     devices = [one["device"] for one in inputs]
@@ -108,8 +113,9 @@ def _mix_parts(
     devices, own = [one["device"] for one in inputs], [one["own"] for one in inputs]
     for place in places:
         device, factors = devices[place], inputs[place]["factors"]
+        weights = group.row(device, inputs[place].get("met"))
         row = {}
-        for sender, weight in surviving_weights(group.weights[device], device, heard[place], factors).items():
+        for sender, weight in surviving_weights(weights, device, heard[place], factors).items():
             model = own[place] if sender == device else heard[place][sender]
             key = sender, id(model)
             models[key] = model

@@ -32,6 +32,7 @@ class _Reception:
     lost_bits: float = 0.0
     outcome: str = ""
     end_s: float = field(default=math.nan)
+    lost_s: float = math.inf
 
 
 def broadcast(
@@ -84,15 +85,18 @@ def broadcast(
                 if math.isnan(party.gain):
                     party.gain, party.snr = gain, ratio
                 on_air = ratio > 0 and ratio >= air.outage_snr
-                if not on_air and (
-                    math.isinf(link_until_s) or radio.hopeless(sender, party.device.number, band.density)
+                party.lost_s = math.inf if on_air else min(party.lost_s, env.now)
+                if (
+                    not on_air
+                    and radio.gives_up(sender, party.device.number, link_until_s, band.density)
+                    and radio.loses_patience(party.lost_s)
                 ):
                     leave(party, "outage")
                     continue
                 rate_bps = min(
                     rate_bps, air.rate.rate_bps(air.bandwidth_hz * band.share, ratio) if on_air else 0.0
                 )
-                until_s = min(until_s, link_until_s)
+                until_s = min(until_s, radio.until_s(link_until_s))
             if not listening:
                 break
             since_s, hold_s = env.now, until_s - env.now

@@ -11,7 +11,6 @@ import numpy as np
 import simpy
 
 from netsim.core.arrays import Floats, Whole
-from netsim.core.pairs import Pairs
 from netsim.events import TransferBatch, TransferRow
 from netsim.world.devices.device import Device, first_of
 from netsim.world.devices.unlimited import receive_all
@@ -19,11 +18,12 @@ from netsim.world.radio.access import Access, Band, Traffic
 from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Channel
 from netsim.world.radio.in_order import InOrder
+from netsim.world.radio.losses import Losses, MovingLosses
 from netsim.world.radio.precomputed import Fan, PrecomputedLinks
 from netsim.world.radio.rate import snr
 from netsim.world.radio.shared_band import SharedTransfers
 from netsim.world.radio.steady import SteadyLinks
-from netsim.world.radio.units import db_to_power, power_to_db
+from netsim.world.radio.units import power_to_db
 
 Tell = Callable[[Sequence[int], Sequence[float], Sequence[bool]], None]
 """A function called with the receivers of transfers, their ends [s], and whether each message is delivered."""
@@ -39,7 +39,8 @@ class Radio:
     same numbers.
 
     Attributes:
-        path_loss_db: Path loss of each link [dB].
+        path_loss_db: Path loss of each link as the run begins [dB].
+        moving: Path losses at later times, where nodes move.
         ended: Takes transfers, which go to the observers in the order of their ends.
     """
 
@@ -49,7 +50,7 @@ class Radio:
         air: Air,
         channel: Channel,
         access: Access,
-        path_loss_db: Pairs,
+        losses: Losses,
         on_transfers: Callable[[TransferBatch], None],
     ) -> None:
         self.env = env
@@ -57,28 +58,30 @@ class Radio:
         self.channel = channel
         self.access = access
         access.use(air)
-        self.path_loss_db = path_loss_db
-        self._path_power: dict[tuple[int, int], float] = {}
+        self.path_loss_db = losses.first_db
+        self.moving = losses if isinstance(losses, MovingLosses) else None
+        self._losses = losses
         self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
-        # Of interferers: round, time until which the power gain holds [s], and that gain, by sender and receiver.
+        # Of interferers: round, time until which the fading holds [s], and its power gain, by sender and receiver.
         self._across: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
         self.ended = InOrder(env, on_transfers)
 
     def _mean_power(self, a: int, b: int) -> float:
-        link = (a, b) if a < b else (b, a)
-        known = self._path_power.get(link)
-        if known is None:
-            known = self._path_power[link] = db_to_power(self.air.antenna_gain_db - self.path_loss_db[link])
-        return known
+        return self._losses.power(a, b, self.env.now)
 
     def mean_gain(self, a: int, b: int) -> float:
         """Return the power gain of a link, path loss included, averaged over the fading."""
         return self._mean_power(a, b) * self.channel.mean_power
 
     def power_gains(self, sender: int) -> dict[int, float]:
-        """Return the power gain, path loss included, at the last use of each link of ``sender``, by receiver."""
+        """Return the power gain, path loss included, at the last use of each link of ``sender``, by receiver.
+
+        Where nodes move, nobody knows it: it was that of another place.
+        """
+        if self.moving is not None:
+            return {}
         gains = dict(self._heard.get(sender, {}))
         for fan in self._fans.get(sender, {}).values():
             gains |= fan.gains()
@@ -133,8 +136,8 @@ class Radio:
                 answers.update(dict.fromkeys(receivers, True))
             return ["delivered"] * len(receivers)
         disturbed, batch = receivers, None
-        # Acknowledgements that are transfers are not precomputed.
-        if stop is None and size_bits > 0 and not self.air.acknowledgement_bits:
+        # Acknowledgements that are transfers are not precomputed, nor is anything whose path loss may change.
+        if stop is None and size_bits > 0 and not self.air.acknowledgement_bits and self.moving is None:
             fan = self._fan(sender, receivers, devices)
             disturbed = fan.disturbed
             if fan.numbers:
@@ -162,6 +165,7 @@ class Radio:
         """Return whether nothing about the radio can disturb what ``sender`` sends, and all gains are known ahead."""
         return (
             self.access.by_sender
+            and self.moving is None
             and self.channel.block(round, self.env.now) is not None
             and not self.air.acknowledgement_bits
             and not self.air.rate.lossy
@@ -287,7 +291,7 @@ class Radio:
         link = (sender.number, receiver.number)
         left_bits, airtime_s, outcome = size_bits, 0.0, "delivered"
         blocks = air.rate.blocks(size_bits, 1, kind, *link, round) if size_bits > 0 else None
-        first_gain, first_snr = math.nan, math.nan
+        first_gain, first_snr, lost_s = math.nan, math.nan, math.inf
         energy_j = 0.0
         endings = [*sender.endings(stop), *receiver.endings(None)]
         with ExitStack() as held, ExitStack() as ears:
@@ -324,18 +328,18 @@ class Radio:
                     continue
                 ratio *= grant.density
                 on_air = ratio > 0 and ratio >= air.outage_snr
-                given_up = not on_air and (
-                    math.isinf(until_s) or self.hopeless(sender, receiver.number, grant.density)
-                )
+                given_up = not on_air and self.gives_up(sender, receiver.number, until_s, grant.density)
                 if grant.interferers:
                     ratio, until_s = self._disturbed(grant.interferers, receiver.number, ratio, until_s)
                     given_up = given_up or (ratio < air.outage_snr and math.isinf(until_s))
                 if math.isnan(first_gain):
                     first_gain, first_snr = gain, ratio
-                if given_up:
+                heard = on_air and ratio >= air.outage_snr
+                lost_s = math.inf if heard else min(lost_s, env.now)
+                if given_up and self.loses_patience(lost_s):
                     outcome, duration_s = "outage", None
                     break
-                heard = on_air and ratio >= air.outage_snr
+                until_s = self.until_s(until_s)
                 rate_bps = air.rate.rate_bps(air.bandwidth_hz * grant.share, ratio) if heard else 0.0
                 power_w = sender.tx_power_w * grant.power * grant.duty if on_air else 0.0
                 since_s, hold_s = env.now, until_s - env.now
@@ -391,7 +395,7 @@ class Radio:
         immortal = sender.unlimited is not None and receiver.unlimited is not None
         if not (band.shared and band.senders_keep_power and immortal):
             return None
-        if self.air.outage_snr > 0 or self.air.rate.lossy:
+        if self.moving is not None or self.air.outage_snr > 0 or self.air.rate.lossy:
             return None
         ratio, gain, until_s = self.look(sender, receiver.number, round)
         if not math.isinf(until_s) or not ratio > 0:
@@ -419,17 +423,15 @@ class Radio:
             known = self._across.get(across)
             if known is None or known[0] != round or now_s >= known[1]:
                 faded, hold_s = self.channel.power(*across, round, now_s)
-                known = self._across[across] = round, hold_s, self._mean_power(*across) * faded
-            heard_w += sender.tx_power_w * known[2]
+                known = self._across[across] = round, hold_s, faded
+            heard_w += sender.tx_power_w * (self._losses.power(*across, now_s, across=True) * known[2])
             until_s = min(until_s, known[1])
         return snr_alone / (1 + heard_w / (air.bandwidth_hz * air.noise_w_per_hz)), until_s
 
     def steady_links(self, senders: Whole, receivers: Whole, tx_power_w: Floats) -> SteadyLinks:
         """Return the links from each of ``senders``, whose powers are given [W], to each of ``receivers``."""
-        gain_db = self.air.antenna_gain_db
-        path_power = np.array([db_to_power(gain_db - loss) for loss in self.path_loss_db.numbers.tolist()])
-        places = self.path_loss_db.places(np.minimum(senders, receivers), np.maximum(senders, receivers))
-        return SteadyLinks(self.air, self.channel, senders, receivers, tx_power_w, path_power[places])
+        path_power = self._losses.first_powers(senders, receivers)
+        return SteadyLinks(self.air, self.channel, senders, receivers, tx_power_w, path_power)
 
     def note_use(self, links: SteadyLinks, power_gain: Sequence[float]) -> None:
         """Note that ``links`` are used now, with the power gains ``power_gain``."""
@@ -437,8 +439,29 @@ class Radio:
         for sender, receiver, gain in zip(*ends, power_gain, strict=True):
             self._heard.setdefault(sender, {})[receiver] = gain
 
+    def until_s(self, until_s: float) -> float:
+        """Return when a gain that fading leaves alone until ``until_s`` [s] may change: then, or as nodes move."""
+        return until_s if self.moving is None else min(until_s, self.moving.motion.until_s(self.env.now))
+
+    def gives_up(self, sender: Device, receiver: int, until_s: float, density: float = 1.0) -> bool:
+        """Return whether a link that is in outage now is not worth waiting for, but for nodes that move.
+
+        Args:
+            sender: The sending device.
+            receiver: Number of the receiver.
+            until_s: Time until which the fading holds [s].
+            density: Power density, relative to all power spread over the whole band.
+        """
+        return math.isinf(until_s) or self.hopeless(sender, receiver, density)
+
+    def loses_patience(self, lost_s: float) -> bool:
+        """Return whether nobody waits any longer for nodes to move where a link was lost at ``lost_s`` [s]."""
+        return self.moving is None or self.env.now - lost_s >= self.moving.motion.patience_s
+
     def hopeless(self, sender: Device, receiver: int, density: float = 1.0) -> bool:
         """Return whether a link is in outage for good, that is in all but at most one of a million blocks.
+
+        Nodes that move are thought to stay where they are.
 
         Args:
             sender: The sending device.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from netsim.core.arrays import Truths
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions, Options
 from netsim.world.topology.files import read_links
@@ -27,10 +28,12 @@ class LinkRule(ABC):
     Attributes:
         Options: The model of the scenario's ``topology.links`` block.
         random: Whether another draw gives other links for the same positions.
+        follows_positions: Whether links come and go when devices move; if not, they stay as they are drawn.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     random: ClassVar[bool] = False
+    follows_positions: ClassVar[bool] = False
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -58,6 +61,11 @@ class LinkRule(ABC):
             ScenarioError: This number of devices cannot have such links.
         """
 
+    def linked(self, positions: Positions, pairs: Ends) -> Truths:
+        """Return whether each of ``pairs`` [pairs, 2], the lower number first, is linked, if links follow positions."""
+        found = np.sort(self.links(positions, np.random.default_rng(0)), axis=1)
+        return np.isin(pairs @ [len(positions), 1], found @ [len(positions), 1])
+
 
 class Range(LinkRule):
     """Links between all devices within range.
@@ -68,6 +76,7 @@ class Range(LinkRule):
     """
 
     ROUNDING: ClassVar[float] = 1e-9
+    follows_positions = True
 
     class Options(Options):
         """Block ``topology.links`` with name ``range``."""
@@ -87,10 +96,18 @@ class Range(LinkRule):
         """Link all pairs with distance <= range_m, up to rounding; distances are those of the table ``links``."""
         from scipy.spatial import cKDTree  # takes longer to import than a scenario to check
 
-        longest_m = self.options.range_m * (1 + self.ROUNDING)
         # The tree rounds distances in another way, so it searches a little farther, and distance_m decides.
-        near: Ends = cKDTree(positions).query_pairs(longest_m * (1 + self.ROUNDING), output_type="ndarray")
-        return near[distance_m(positions, near) <= longest_m]
+        farther_m = self._longest_m * (1 + self.ROUNDING)
+        near: Ends = cKDTree(positions).query_pairs(farther_m, output_type="ndarray")
+        return near[self.linked(positions, near)]
+
+    def linked(self, positions: Positions, pairs: Ends) -> Truths:
+        """Return whether each of ``pairs`` is within the range."""
+        return distance_m(positions, pairs) <= self._longest_m
+
+    @property
+    def _longest_m(self) -> float:
+        return self.options.range_m * (1 + self.ROUNDING)
 
 
 class Edges(LinkRule):

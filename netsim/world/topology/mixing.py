@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+
 import networkx as nx
 
 
@@ -22,10 +24,18 @@ def metropolis_weights(graph: nx.Graph) -> dict[int, dict[int, float]]:
     Xiao and Boyd 2004, which is often cited for them, has :math:`1/\max(d_i, d_j)` ("local degree"), with which two
     nodes swap their states for ever instead of averaging them.
     """
-    rows: dict[int, dict[int, float]] = {}
     neighbours = {node: sorted(n for n in graph[node] if n != node) for node in sorted(graph)}
-    for node, own in neighbours.items():
-        row = {n: 1.0 / (1 + max(len(own), len(neighbours[n]))) for n in own}
-        row[node] = 1.0 - sum(row.values())
-        rows[node] = dict(sorted(row.items()))
-    return rows
+    return {node: metropolis_row(node, neighbours) for node in neighbours}
+
+
+def metropolis_row(node: int, neighbours: Mapping[int, Sequence[int]]) -> dict[int, float]:
+    """Compute the row of ``node`` of :func:`metropolis_weights`, from its neighbours and those of each of them."""
+    own = neighbours[node]
+    row = {n: 1.0 / (1 + max(len(own), len(neighbours[n]))) for n in own}
+    row[node] = 1.0 - sum(row.values())
+    return dict(sorted(row.items()))
+
+
+def among(devices: Collection[int], neighbours: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """Return the neighbours of each of ``devices`` that are among them, too."""
+    return {k: [n for n in own if n in devices] for k, own in neighbours.items() if k in devices}

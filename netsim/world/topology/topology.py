@@ -74,6 +74,7 @@ class Topology:
         """Return the number of links of each node [nodes]."""
         return np.bincount(self.distance_m.ends.ravel(), minlength=len(self.positions))
 
+    @cached_property
     def neighbours(self) -> list[list[int]]:
         """Return the neighbours of each node, in the order of their numbers."""
         a, b = self.distance_m.ends.T
@@ -86,9 +87,9 @@ class Topology:
         places = list(map(tuple, self.positions.tolist()))
         lengths_m = zip(self.distance_m, self.distance_m.numbers.tolist(), strict=True)
         for (a, b), length_m in lengths_m:
-            yield Link((a, self._name(b)), length_m, (places[a], places[b]))
+            yield Link((a, self.name(b)), length_m, (places[a], places[b]))
 
-    def _name(self, node: int) -> int | str:
+    def name(self, node: int) -> int | str:
         """Return what ``node`` is called in a :class:`Link`."""
         if self.server is None or node < self.server:
             return node
@@ -98,7 +99,7 @@ class Topology:
         """Return nodes ``a`` < ``b`` and what is between them, as if they were linked."""
         places = self.positions[a].tolist(), self.positions[b].tolist()
         length_m = float(distance_m(self.positions, np.array([[a, b]]))[0])
-        return Link((a, "server" if b == self.server else b), length_m, (tuple(places[0]), tuple(places[1])))
+        return Link((a, self.name(b)), length_m, (tuple(places[0]), tuple(places[1])))
 
 
 def disconnected_part(count: int, links: Ends, owners: Mapping[str, frozenset[int]]) -> str | None:

@@ -63,6 +63,24 @@ def test_mixing_keeps_the_mean_over_those_who_hold_a_part(graph: nx.Graph) -> No
                 torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-7)
 
 
+def test_mixing_follows_whom_devices_meet() -> None:
+    """The links are a path as the run begins; in the first round all meet on a ring, and the mean is kept there."""
+    learner = make_learner("dmml", graph=nx.path_graph(4), partition=MIXED)
+    ring = learner.graph = nx.cycle_graph(4)  # for the play
+    for k in ring:
+        learner.meets(k, 1, {n: sorted(ring[n]) for n in (k, *ring[k])})
+    play_round(learner, 1)
+    for part in ("common", "trunk/audio"):
+        holders = [k for k in ring if part in states(learner)[k]]
+        for name in play_of(learner).local[holders[0]][part]:
+            if "num_batches" not in name:
+                before = torch.stack([play_of(learner).local[k][part][name] for k in holders])
+                after = torch.stack([states(learner)[k][part][name] for k in holders])
+                torch.testing.assert_close(after.mean(0), before.mean(0), rtol=1e-5, atol=1e-7)
+                if part == "common":  # thirds of one's own and of both neighbours'
+                    torch.testing.assert_close(after[0], before[[3, 0, 1]].mean(0), rtol=1e-5, atol=1e-7)
+
+
 def test_mixing_weights_are_those_of_each_parts_owners() -> None:
     """On the path 0-1-2-3 audio is owned by 0, 1, 3: 0-1 mix by half, and 3, without a neighbour, keeps its own."""
     learner = make_learner("dmml", partition=MIXED)

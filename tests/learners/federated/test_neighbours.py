@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import networkx as nx
@@ -160,7 +160,10 @@ def trained(own: Part, finite: bool = True) -> Trained:
 
 
 def mixed(
-    own: Mapping[int, Part], arrived: Mapping[int, Mapping[int, Trained]], drops: bool = False
+    own: Mapping[int, Part],
+    arrived: Mapping[int, Mapping[int, Trained]],
+    drops: bool = False,
+    met: Mapping[int, Sequence[int]] | None = None,
 ) -> list[Any]:
     parts = {"fusion": next(iter(own.values()))}
     network = Neighbours([owners(PATH, sorted(PATH), parts)], drops)
@@ -172,6 +175,7 @@ def mixed(
                 "arrived": arrived[k],
                 "factors": {},
                 "neighbours": network,
+                "met": met,
             }
             for k, mine in own.items()
         ]
@@ -206,6 +210,13 @@ def test_who_is_mixed_at_the_same_time_does_not_matter() -> None:
         assert numbers(alone) == numbers(together[k])
     assert numbers(together[0])[0] == pytest.approx(2 / 3 * np.pi + 50 / 3)
     assert numbers(together[2])[0] == pytest.approx(2 / 3 * 3 * np.pi + 2 * np.pi / 3)
+
+
+def test_weights_are_those_of_whom_a_device_met() -> None:
+    """1 met 2 alone, who met nobody else: halves, (3 + 9)/2 = 6; of 0, whom it did not meet, nothing is mixed."""
+    sent = {k: trained(part([x])) for k, x in ((0, 0.0), (2, 9.0))}
+    (found,) = mixed({1: part([3.0])}, {1: sent}, met={1: (2,), 2: (1,)})
+    assert numbers(found) == pytest.approx([6.0])
 
 
 def test_models_that_diverged_are_left_out_and_counted() -> None:

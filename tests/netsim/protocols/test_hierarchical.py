@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -160,6 +161,21 @@ def test_devices_are_handed_over_at_the_next_round(hierarchy, monkeypatch):
     assert (5, 2, {3: "3/2", 4: "4/1"}, {3: [0, 1, 2], 4: [2]}) in NOTES
     own = [*by(log.rounds, device=2), *by(log.outside, device=2)]
     check_times(sorted(own, key=lambda row: row.start_s), simulation.network.env.now)
+
+
+@pytest.mark.parametrize("attach", ["nearest", "strongest"])
+def test_a_device_that_walks_to_another_edge_server_is_handed_over(hierarchy, tmp_path, attach):
+    """Device 2 walks from one to the other within 5 and 7 s, in its first round; losses differ by 1e-8 dB."""
+    ways = ["time_s,device,x_m,y_m", "0,0,0,10", "0,1,0,-10", "0,2,1000,10", "5,2,1000,10", "7,2,0,20"]
+    (tmp_path / "ways.csv").write_text("\n".join(ways))
+    walk = f"mobility={{name: trace, file: {tmp_path / 'ways.csv'}, end: hold}}"
+    simulation, log = hierarchy([walk], attach=attach)
+    first, second = (by(log.edges, server=k) for k in EDGES)
+    assert [(row.attached, row.handovers) for row in first] == [(2, 0), (3, 1)]
+    assert [(row.attached, row.handovers) for row in second] == [(1, 0), (0, 0)]
+    assert (5, 2, {3: "3/2", 4: "4/1"}, {3: [0, 1, 2], 4: [2]}) in NOTES
+    distance_m = simulation.network.topology.distance_m
+    assert (distance_m[2, 3], distance_m[2, 4]) == pytest.approx((20, math.hypot(1000, 20)))
 
 
 def test_edge_servers_stand_in_the_middle_of_clusters(hierarchy):

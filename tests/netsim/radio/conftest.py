@@ -9,6 +9,7 @@ import pytest
 from netsim.world.radio import Air, Radio
 from netsim.world.radio.access import Dedicated
 from netsim.world.radio.fading import NoFading
+from netsim.world.radio.losses import Losses
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def air(env, make_device):
             Air(bandwidth_hz, 1.0, outage_snr),
             channel or NoFading(None, 0),
             access(None, env),
-            dict.fromkeys(itertools.combinations(range(count), 2), 0.0) | (losses_db or {}),
+            Losses(dict.fromkeys(itertools.combinations(range(count), 2), 0.0) | (losses_db or {})),
             lambda batch: rows.extend(batch.rows()),
         )
         return radio, [make_device(k, **device) for k in range(count)], rows
