@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx as nx
 
-from learners.networks.late_fusion import FUSION, head_part, trunk_part
-from learners.training.late_fusion import (
-    averaging,
-    evaluation,
-    local_update,
-    neighbours,
-    report,
-)
+from learners.training.late_fusion import averaging, evaluation, local_update, report
+from learners.training.late_fusion.channel import Channel
 from learners.training.late_fusion.exchange import Model, Upload, kept_model, module_of
 from learners.training.late_fusion.federation import Client, Federation
 from learners.training.late_fusion.options import FedAvgOptions, FederatedOptions, check_place
@@ -67,8 +62,11 @@ class FedAvg(Learner):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         check_place(self._options, setup.has_server)
-        self.METRICS = report.metrics_of_evaluation(self.METRICS, setup)  # type: ignore[misc]
         self._federation = Federation(setup, self._options, self._trains_own_heads)
+        self._channel = Channel(self._federation, self._options)
+        self.takes_late = type(self).takes_late and self._channel.takes_late
+        own = {**self.METRICS, **self._channel.metrics}
+        self.METRICS = report.metrics_of_evaluation(own, setup)  # type: ignore[misc]
         self._clients = self._federation.clients
         self._plan = self._make_plan()
         self._server_method = Shared(self._method())
@@ -153,19 +151,7 @@ class FedAvg(Learner):
         federation.place_samples()
         if self.setup.has_server:
             return
-        holders = {
-            (trunk_part(m), head_part(m)): sorted(devices) for m, devices in federation.owners.items()
-        } | {(FUSION,): list(self._clients)}
-        groups = [
-            neighbours.owners(
-                graph,
-                devices,
-                {p: federation.initial[p] for p in parts if p in federation.initial},
-                federation.local,
-            )
-            for parts, devices in holders.items()
-        ]
-        self._neighbours = Shared(neighbours.Neighbours(groups, self._options.on_nan == "drop"))
+        self._neighbours = self._channel.neighbours(graph)
 
     def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:
         """Note whose weights the next aggregation has."""
@@ -201,7 +187,10 @@ class FedAvg(Learner):
         client = self._clients.get(node)
         if client is None:
             return Cost()
-        return federation.cost(node, federation.steps(node, round), self._measured_samples(client))
+        steps = federation.steps(node, round)
+        cost = federation.cost(node, steps, self._measured_samples(client))
+        more = self._channel.flops(client.modalities, steps * self._options.batch_size)
+        return replace(cost, flops={**cost.flops, **more}) if more else cost
 
     def messages(
         self, node: int, round: int, receivers: Sequence[int], together: bool = False
@@ -214,7 +203,8 @@ class FedAvg(Learner):
         client = self._clients.get(node)
         if client is not None and self.setup.has_server:
             extra = federation.costs.bits_of(self._upload_numbers(client))
-            return [Message(tuple(receivers), self._message_bits(client.modalities) + extra)]
+            bits = self._channel.bits(client.modalities, self._message_bits(client.modalities))
+            return [Message(tuple(receivers), bits + extra)]
         if not is_server and (client is None or not self._mixes(round)):
             return ()
         others = [k for k in receivers if self._modalities_of(k)]
@@ -226,9 +216,10 @@ class FedAvg(Learner):
             owned = {m for group in groups for m in group}
             groups = {tuple(m for m in federation.modalities if m in owned): others}
         extra = federation.costs.bits_of(self._download_numbers()) if is_server else 0
-        return [
-            Message(tuple(to), self._message_bits(modalities) + extra) for modalities, to in groups.items()
-        ]
+        sizes = {modalities: self._message_bits(modalities) + extra for modalities in groups}
+        if not is_server:
+            sizes = {modalities: self._channel.bits(modalities, bits) for modalities, bits in sizes.items()}
+        return [Message(tuple(to), sizes[modalities]) for modalities, to in groups.items()]
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
         """Order a client's local update from its model; the server has none of its own, and sends its model."""
@@ -252,10 +243,14 @@ class FedAvg(Learner):
         }
         stack = self._stack(client.modalities, inputs["steps"])
         trained = work.do(local_update.local_update, inputs, round, stack)
+        trained, metrics, memory = self._channel.private(work, node, round, model, trained, inputs["steps"])
         upload = self._outgoing(work, node, round, model, trained)
+        if self.setup.has_server or self._mixes(round):
+            upload, memory = self._channel.sent(work, node, round, upload, memory)
+        kept = memory if self._channel.keeps else None
         if self.setup.has_server and not federation.local:  # it will train from what it is sent then
-            return Step(None, upload, trained["metrics"])
-        return Step(Model(round, trained["state"], model.head_weights), upload, trained["metrics"])
+            return Step(kept and Model(round, None, None, kept), upload, metrics)
+        return Step(Model(round, trained["state"], model.head_weights, kept), upload, metrics)
 
     def _pace(self, round: int, model: Model) -> float:
         """Return the factor on the step size: by rounds, or by versions of a server that does not wait."""
@@ -302,20 +297,13 @@ class FedAvg(Learner):
             return Step(self._received(work, node, round, state, sent))
         if not (self._mixes(round) or arrived):
             return Step(state._replace(number=round))
-        heard = {k: upload.trained for k, upload in arrived.items()}
-        inputs = {
-            "device": node,
-            "own": state.parts,
-            "arrived": heard,
-            "factors": factors,
-            "neighbours": self._neighbours,
-            "met": self._met.get(node),
-        }
-        mixed = work.together(neighbours.mix, inputs, round)
-        return Step(Model(round, mixed["parts"], state.head_weights), metrics=mixed["metrics"])
+        how = {"factors": factors, "neighbours": self._neighbours, "met": self._met.get(node)}
+        return self._channel.mixed(work, node, round, state, arrived, how)
 
     def _received(self, work: TaskGraph, node: int, round: int, own: Model | None, sent: Model) -> Model:
-        """Return the model that a client begins with: what the server has sent, with layers of its ``own``."""
+        """Return the model that a client begins with: what the server has sent, with what is its ``own``."""
+        if self._channel.keeps:
+            sent = sent._replace(memory=own and own.memory)
         if own is None or not self._federation.local:
             return sent
         parts = self._federation.merged(work, round, self._clients[node].modalities, own.parts, sent.parts)

@@ -30,7 +30,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,9 @@ from torch import Tensor, nn
 from learners.networks.state import Part, State, all_finite, lend
 from learners.training.optimizers import Memories, Rows, Rule, Single, shortened
 from learners.training.stack import ALL, Bank, Devices
+
+if TYPE_CHECKING:
+    from learners.training.privacy import PrivacyOptions
 
 Mask = bool | Tensor
 """The devices for which something is true: all, none, or some, bool [devices]."""
@@ -130,6 +133,47 @@ class Alone:
     def states(self) -> list[dict[str, Part]]:
         """Return the current state; training must not go on afterwards."""
         return [{part: held.part() for part, held in self._lent.items()}]
+
+
+class BySample(Alone):
+    """The way to train one device on gradients of single samples: DP-SGD (Abadi et al. 2016, Algorithm 1).
+
+    Each sample's gradient of all weights together is shortened to norm C, noise N(0, z²C²) is added to their sum, and
+    that is divided by the number of samples. ``forward`` and ``step`` take samples as those of devices with one each.
+    """
+
+    def hide(self, privacy: PrivacyOptions, generator: torch.Generator) -> None:
+        """Say what C and z are, and where noise comes from."""
+        self._privacy, self._generator = privacy, generator
+
+    def forward(self, devices: Devices, *inputs: Any) -> Any:
+        """Return the network's outputs for ``inputs`` [samples, 1, ...]."""
+        state = {part: held.part() for part, held in self._lent.items()}
+        count = devices.stop if isinstance(devices, slice) else len(devices)
+        self._samples = Bank.of(self._modules, [state] * count)
+        return self.net.stacked(self._samples.tensors, *inputs)
+
+    def step(
+        self, total: Tensor, taking: Mapping[str, Mask] = ALL_OF_THEM, rate: float | None = None
+    ) -> None:
+        """Take a step with the private mean gradient of ``total`` [samples]; every weight gets noise."""
+        assert self._optimizer is not None
+        found = shortened(self._samples.gradients(total, list(self._modules)), self._privacy.clip)
+        deviation = self._privacy.clip * self._privacy.noise_multiplier
+        for part, module in self._modules.items():
+            layout = self._layouts[part]
+            mean = (
+                torch.randn(layout.weights, generator=self._generator).to(total.device, self.dtype)
+                * deviation
+            )
+            for columns, own in found[part]:
+                mean[columns] += own.sum(0)
+            whole = torch.cat([mean / len(total), mean.new_zeros(layout.size - layout.weights)])
+            views = layout.views(whole)
+            for name, weight in module.named_parameters():
+                if weight.requires_grad:
+                    weight.grad = views[name]
+        self._optimizer.step(rate)
 
 
 class Together:

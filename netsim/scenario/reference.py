@@ -143,6 +143,7 @@ def reference() -> str:
     places["datasets"].append("`learner.public`")
     places["metrics"] = ["`evaluation.metrics`"]
     places["schedules"] = ["`learner.schedule`"]
+    places["compressors"] = ["`learner.compression`"]
     places["server_optimizers"] = ["`learner.server_optimizer`"]
     sections = ["## Keys of a scenario\n\n" + keys()]
     for kind, about in registry.KINDS.items():

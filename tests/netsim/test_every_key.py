@@ -159,6 +159,11 @@ GIVEN: dict[str, list[Any]] = {
     "learners.centralized.of": ["fedavg"],
     "learners.cgb.networks": [{"features": {"name": "mlp", "hidden": [6]}}],
     "learners.cgb.modalities": [["features"]],
+    "learners.cgb.compression": [{"name": "sign"}],
+    "learners.fedasync.privacy": [
+        {"clip": 1.0, "noise_multiplier": 1.0},
+        {"clip": 1.0, "noise_multiplier": 1.0, "mode": "sample", "delta": 1e-3},
+    ],
     "learners.cgb.epochs_range": [[1, 2]],
     "learners.cgb.schedule": [{"name": "inverse"}],
     "learners.fedatt.server_optimizer": [{"name": "fedadam"}],
@@ -224,6 +229,7 @@ CONTEXT: dict[str, Tree] = {
     "records.positions": {"mobility": {"name": "random_waypoint", "diameter_m": 100.0}},
     "mobilities.random_waypoint.area_m": {"mobility": {"diameter_m": None}},
     "mobilities.gauss_markov.resume_within_s": {"mobility": {"on_link_loss": "resume"}},
+    "compressors.quantise.error_feedback": {"protocol": {"name": "server_rounds"}},
     "executors.cuda": {"jobs": {"executor": {"name": "cuda", "devices": ["cpu"]}}},
     "learners.fedmd.public": {"partition": {"name": "classes_per_device"}},
     "learners.mhd.public": {"partition": {"name": "classes_per_device"}},
@@ -255,6 +261,7 @@ ALONE = ("learners", "datasets", "partitions", "executors", "protocols")
 INSIDE = {
     "networks": ["learner.networks.features"],
     "schedules": ["learner.schedule"],
+    "compressors": ["learner.compression"],
     "server_optimizers": ["learner.server_optimizer"],
 }
 """Where components are named that other components name for themselves."""
@@ -299,6 +306,8 @@ def world_of(kind: str, name: str, place: str) -> Tree:
         return SERVER if load(kind, name).needs_server else STUB
     if kind == "server_optimizers":
         return merge({k: v for k, v in LEARNING.items() if k != "learner"}, of_learner("fednova"))
+    if kind == "compressors":
+        return merge({k: v for k, v in LEARNING.items() if k != "learner"}, of_learner("fedavg"))
     if kind in ("partitions", "networks", "executors", "schedules"):
         return LEARNING
     return SERVER if place.startswith("server") else STUB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -97,6 +97,19 @@ def alone(
             if places is not None:
                 present[m] = places.to(at)
         yield Batch(inputs, store.labels[rows.to(at)], present, slice(0, 1))
+
+
+def one_by_one(*of: Any, **others: Any) -> Iterator[Batch]:
+    """Yield the mini-batches of :func:`alone`, B samples as those of B clients with a sample each."""
+    for batch in alone(*of, **others):
+        inputs, present = {}, {}
+        for m, x in batch.inputs.items():
+            places = batch.present.get(m)
+            if places is not None:
+                x = x.new_zeros(batch.size, *x.shape[1:]).index_copy(0, places, x)
+                present[m] = places.new_ones(batch.size, 1).index_fill(0, places, 0)
+            inputs[m] = x[:, None]
+        yield Batch(inputs, batch.labels[:, None], present, slice(0, batch.size))
 
 
 def together(

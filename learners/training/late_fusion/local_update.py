@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Outputs, head_part, trunk_part
 from learners.networks.network import Trunk
 from learners.networks.randomness import drawing_from_its_seed
-from learners.training.batched import Alone, Mask, Means, Together, Way
+from learners.training.batched import Alone, BySample, Mask, Means, Together, Way
 from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
-from learners.training.late_fusion.batches import Batch, alone, together
+from learners.training.late_fusion.batches import Batch, alone, one_by_one, together
 from learners.training.late_fusion.dual import Dual, Problem
 from learners.training.late_fusion.report import behaviours_of, metrics_of
 from learners.training.late_fusion.weights import Behaviour, Losses, normaliser
@@ -111,8 +111,12 @@ def local_update(
     Raises:
         ScenarioError: The training diverged, and the plan says that this stops the run.
     """
-    way = Alone(architecture.net(torch_device), state, plan.rule, pace=pace, correction=correction)
-    found = _updated(way, alone, samples, [device], [steps], [head_weights], plan, [seed], [pace])
+    kind, batches = (Alone, alone) if plan.private is None else (BySample, one_by_one)
+    way = kind(architecture.net(torch_device), state, plan.rule, pace=pace, correction=correction)
+    if isinstance(way, BySample):
+        assert plan.private is not None
+        way.hide(plan.private, random_numbers(derive_seed(seed, "privacy")))
+    found = _updated(way, batches, samples, [device], [steps], [head_weights], plan, [seed], [pace])
     return _kept(found, [device], [round], [state], plan)[0]
 
 
@@ -149,6 +153,8 @@ def obstacle(jobs: Sequence[Mapping[str, Any]]) -> str:
     Args:
         jobs: Inputs of two of them; see :func:`local_update`.
     """
+    if jobs[0]["plan"].private is not None:
+        return "gradients of single samples are stacked already (learner.privacy.mode: sample)"
     architecture, samples = jobs[0]["architecture"], jobs[0]["samples"]
     states = [job["state"] for job in jobs]
     own = [torch.from_numpy(samples.clients[job["device"]].train) for job in jobs]
@@ -222,9 +228,13 @@ def _updated(
             continue
         way.step(minimised.total, _reached(net, minimised.heads, batch))
         training = _any(minimised.heads.values())
-        means.add(TOTAL, minimised.total, batch.devices, training)
-        for head, loss in losses.items():
-            means.add(head, loss, batch.devices, batch.has(head) & training)
+        measured = {TOTAL: (minimised.total, training)}
+        measured |= {head: (loss, batch.has(head) & training) for head, loss in losses.items()}
+        for name, (values, where) in measured.items():
+            if plan.private is None:
+                means.add(name, values, batch.devices, where)
+            elif where is not False:  # of one device, by sample
+                means.add(name, values.mean() if where is True else values[where].mean(), slice(0, 1))
 
     losses_of, finite = means.by_device(), way.finite()
     after = _by_head([measure(own) for own in subsets], way.count)

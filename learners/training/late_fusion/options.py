@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from learners.networks.choice import NetworkChoice
+from learners.training.late_fusion.compression import WHOLE, CompressorChoice
 from learners.training.late_fusion.server_optimizers import NONE, ServerOptimizerChoice
 from learners.training.options import LAST_BATCH, LastBatch, Optimizer, OptimizerOptions
+from learners.training.privacy import PrivacyOptions
 from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
@@ -132,7 +134,26 @@ class LocalOptions(Options):
     )
 
 
-class FedAvgOptions(ServerStepOptions, MixOptions, LocalOptions, LossOptions):
+class CompressionOptions(Options):
+    """Fewer bits for what a device sends."""
+
+    compression: CompressorChoice = Field(
+        default=WHOLE,
+        description="what a device makes of the change that it sends: none (each number as it is), top_k, random_k, "
+        "quantise, sign; without a server devices gossip by CHOCO then. What a server sends is not compressed",
+    )
+
+
+class SendingOptions(CompressionOptions):
+    """Noise and fewer bits for what a device sends."""
+
+    privacy: PrivacyOptions | None = Field(
+        default=None,
+        description="differential privacy of what devices send: shortened and with noise, ε in the records; null: none",
+    )
+
+
+class FedAvgOptions(SendingOptions, ServerStepOptions, MixOptions, LocalOptions, LossOptions):
     """The block of a ``fedavg`` learner."""
 
 
@@ -150,6 +171,17 @@ def check_place(options: FederatedOptions, has_server: bool) -> None:
     if has_server and getattr(options, "mix_every", 1) > 1:
         raise ScenarioError(
             "learner.mix_every: is about devices without an edge server; under a server use local_epochs, or protocol: "
+            "decentralized_rounds"
+        )
+    said = getattr(options, "compression", WHOLE).options
+    if not has_server and said.get("error_feedback"):
+        raise ScenarioError(
+            "learner.compression.error_feedback: without an edge server devices gossip by CHOCO, which sends later "
+            "what a message leaves out; leave it out, or set protocol: server_rounds"
+        )
+    if has_server and "gossip_step" in said:
+        raise ScenarioError(
+            "learner.compression.gossip_step: is about devices without an edge server; leave it out, or set protocol: "
             "decentralized_rounds"
         )
 
@@ -186,7 +218,7 @@ class WeighedOptions(LossOptions):
     )
 
 
-class FedNovaOptions(ServerStepOptions, LocalOptions, WeighedOptions):
+class FedNovaOptions(SendingOptions, ServerStepOptions, LocalOptions, WeighedOptions):
     """The block of a ``fednova`` learner."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
@@ -200,7 +232,7 @@ FEDNOVA = Entry(
 )
 
 
-class FedAttOptions(ServerStepOptions, WeighedOptions):
+class FedAttOptions(SendingOptions, ServerStepOptions, WeighedOptions):
     """The block of a ``fedatt`` learner."""
 
     attention_step: float = Field(
@@ -287,7 +319,7 @@ RANDOM_WALK = Entry(
 )
 
 
-class FedHGBOptions(FederatedOptions):
+class FedHGBOptions(CompressionOptions, FederatedOptions):
     """The block of a ``fedhgb``, ``mgb`` or ``cgb`` learner."""
 
     aggregation_weights: Literal["samples", "uniform"] = Field(
@@ -346,7 +378,7 @@ CGB = Entry(
 )
 
 
-class LateOptions(WeighedOptions, StalenessOptions):
+class LateOptions(SendingOptions, WeighedOptions, StalenessOptions):
     """Treatment of models that began with an older version than the server's present one."""
 
     mu: float = Field(default=0.0, ge=0, description="weight μ of a proximal term (μ/2)‖w − w⁰‖²")
