@@ -112,7 +112,7 @@ def _mix_parts(
     rows = []
     devices, own = [one["device"] for one in inputs], [one["own"] for one in inputs]
     for place in places:
-        device, factors = devices[place], inputs[place]["factors"]
+        device, factors = devices[place], inputs[place].get("factors", {})
         weights = group.row(device, inputs[place].get("met"))
         row = {}
         for sender, weight in surviving_weights(weights, device, heard[place], factors).items():
