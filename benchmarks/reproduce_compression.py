@@ -45,9 +45,10 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
         "evaluation.every=2",
     ),
     "avdigits_12dev": (
-        "rounds=8",
+        "rounds=6",
         "evaluation.every=2",
-        "learner.learning_rate=0.05",
+        "learner.optimizer=adam",
+        "learner.learning_rate=2e-3",
         "costs.bits_per_parameter=32",
     ),
 }

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from learners.training.late_fusion.local_update import Trained
 
 
+CACHED = 2**16
+"""Numbers of a part that are compressed at once."""
+
+
 @dataclass(frozen=True)
 class Codec:
     """A compressor as a value that tasks are handed.
@@ -115,7 +119,8 @@ def compressed(inputs: Sequence[Mapping[str, Any]]) -> list[Sent]:
     for place, one in enumerate(inputs):
         for name in one["trained"].state if one["trained"].finite else ():
             by_part.setdefault(name, []).append(place)
-    for name, places in by_part.items():
+    groups = [(name, some) for name, own in by_part.items() for some in _groups(own, states[own[0]][name])]
+    for name, places in groups:
         layout = states[places[0]][name].layout
         columns, tensors = codec.sent_columns(name, layout)
         if not tensors:
@@ -144,6 +149,12 @@ def compressed(inputs: Sequence[Mapping[str, Any]]) -> list[Sent]:
         Sent(replace(one["trained"], state=state), error)
         for one, state, error in zip(inputs, states, errors, strict=True)
     ]
+
+
+def _groups(places: Sequence[int], part: Part) -> list[Sequence[int]]:
+    """Return ``places`` in groups whose rows fit the processor's cache, so that they are read from memory once."""
+    at_once = max(1, CACHED // max(1, part.layout.size))
+    return [places[since : since + at_once] for since in range(0, len(places), at_once)]
 
 
 class Gossiped(NamedTuple):
