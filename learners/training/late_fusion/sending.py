@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from learners.training.late_fusion.local_update import Trained
 
 
+NOWHERE = torch.empty(0, dtype=torch.int64)
+"""Places of a part that is sent as a whole."""
+
 CACHED = 2**16
 """Numbers of a part that are compressed at once."""
 
@@ -64,7 +67,7 @@ class Codec:
         """Return the places of the weights that are sent, None for all, and where each tensor's are among them."""
         sizes = [layout.entries[tensor].size for tensor in layout.trained]
         kept = None
-        if len(local := self.local.get(name, ())):
+        if len(local := self.local.get(name, NOWHERE)):
             stays = torch.zeros(layout.size, dtype=torch.bool)
             stays[local] = True
             entries = [layout.entries[tensor] for tensor in layout.trained]
@@ -83,7 +86,7 @@ class Codec:
             _, places = self.sent_columns(name, part.layout)
             sizes = [place.stop - place.start for place in places]
             running = part.layout.sent - part.layout.weights
-            if len(local := self.local.get(name, ())):
+            if len(local := self.local.get(name, NOWHERE)):
                 running -= int((local >= part.layout.weights).sum())
             whole += value_bits * (sum(sizes) + running)
             encoded += value_bits * running + (self.compressor.bits(sizes, value_bits) if sizes else 0.0)
@@ -256,7 +259,7 @@ def _hidden(after: State, before: State, privacy: PrivacyOptions, local: Columns
     generator = random_numbers(seed)
     changes = {name: part.weights - before[name].weights for name, part in after.items()}
     for name, change in changes.items():
-        if len(stays := local.get(name, ())):
+        if len(stays := local.get(name, NOWHERE)):
             change[stays[stays < len(change)]] = 0.0
     squares = [torch.linalg.vector_norm(one, dtype=torch.float64) ** 2 for one in changes.values()]
     factor = min(1.0, privacy.clip / max(float(sum(squares)) ** 0.5, 1e-30))
@@ -266,7 +269,7 @@ def _hidden(after: State, before: State, privacy: PrivacyOptions, local: Columns
         noise = torch.randn(weights, generator=generator).to(row)
         row[:weights] = before[name].weights + factor * changes[name]
         row[:weights] += privacy.clip * privacy.noise_multiplier * noise
-        if len(stays := local.get(name, ())):
+        if len(stays := local.get(name, NOWHERE)):
             row[stays] = part.row.tensor[stays]
         found[name] = Part(Row(row[None], 0), part.layout)
     return found
