@@ -192,7 +192,7 @@ class Learner(ABC):
     coordinated: bool = False
     network_per_device: ClassVar[bool] = False
     takes_late: bool = True
-    takes_motion: ClassVar[bool] = True
+    takes_motion: bool = True
 
     @classmethod
     def made_for(cls, given: Mapping[str, Any]) -> type[Learner]:

@@ -65,6 +65,7 @@ class FedAvg(Learner):
         self._federation = Federation(setup, self._options, self._trains_own_heads)
         self._channel = Channel(self._federation, self._options)
         self.takes_late = type(self).takes_late and self._channel.takes_late
+        self.takes_motion = type(self).takes_motion and self._channel.takes_late
         own = {**self.METRICS, **self._channel.metrics}
         self.METRICS = report.metrics_of_evaluation(own, setup)  # type: ignore[misc]
         self._clients = self._federation.clients

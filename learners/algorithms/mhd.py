@@ -62,7 +62,7 @@ class MHD(PerDeviceLearner):
         **{f"beta_sh_{head}": f"β_sh of head {head}: on all classes alike" for head in HEADS},
     }
 
-    takes_motion: ClassVar[bool] = False  # students plan ahead whom they will hear
+    takes_motion: bool = False  # students plan ahead whom they will hear
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -31,7 +31,7 @@ class RandomWalk(FedAvg):
 
     Options: ClassVar[type[Options]] = RandomWalkOptions
     SUITS = frozenset({"decentralized"})
-    takes_motion: ClassVar[bool] = False
+    takes_motion: bool = False
 
     def prepare(self, graph: nx.Graph) -> None:
         """Draw the walk: whose turn it is in each round, and in the one after the last."""

@@ -64,7 +64,7 @@ class Channel:
 
     Attributes:
         keeps: Whether devices remember anything.
-        takes_late: Whether messages may be left out or come in another round: copies of neighbours need all in order.
+        takes_late: Whether messages may come in another round and neighbours change: copies need all, in order.
     """
 
     def __init__(self, federation: Federation, options: FederatedOptions) -> None:

@@ -376,3 +376,11 @@ def test_bad_input_is_refused(learner: str, compression: Any) -> None:
 
     with pytest.raises(ValueError, match=r"compression|ratio"):
         make_setup(learner, has_server=True, compression=compression)
+
+
+def test_gossip_of_compressed_models_needs_every_message() -> None:
+    """So protocols that leave some out, and worlds whose neighbours change, refuse it; a server does not."""
+    gossiping = make_learner("fedavg", **AUDIO, compression="sign")
+    assert not gossiping.takes_late and not gossiping.takes_motion
+    for other in (make_learner("fedavg", **AUDIO), make("fedavg", **AUDIO, compression="sign")):
+        assert other.takes_late and other.takes_motion
