@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for only then: who checks a scenario does not wait for pandas."""
+    if name == "gym":
+        from importlib import import_module
+
+        return import_module("netsim.gym")
     if name in ("run", "resume", "load"):
         from netsim.app import python
 

@@ -184,6 +184,7 @@ class Learner(ABC):
             exchange parameters.
         takes_late: Whether ``aggregate`` can use what a neighbour sent in an earlier round.
         takes_motion: Whether it can learn where neighbours change from round to round.
+        limits_steps: Whether ``cost`` has no more steps than ``budget.iterations`` (``budget.at_most``).
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -193,6 +194,7 @@ class Learner(ABC):
     network_per_device: ClassVar[bool] = False
     takes_late: bool = True
     takes_motion: bool = True
+    limits_steps: bool = False
 
     @classmethod
     def made_for(cls, given: Mapping[str, Any]) -> type[Learner]:

@@ -83,6 +83,11 @@ class Baseline(Learner):
         """Return whether ``node`` trains a model."""
         raise NotImplementedError
 
+    @property
+    def limits_steps(self) -> bool:  # type: ignore[override]
+        """Return whether the other learner does."""
+        return self._inner.limits_steps
+
     def training_memory_bytes(self, device: int) -> float:
         """Return what the other learner takes."""
         return self._inner.training_memory_bytes(device)

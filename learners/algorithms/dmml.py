@@ -57,6 +57,7 @@ class DMML(Learner):
     Options: ClassVar[type[Options]] = DMMLOptions
     METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **VARIATIONS, **EVALUATED}
     SUITS = frozenset({"decentralized", "server", "hierarchical"})
+    limits_steps = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -197,7 +198,7 @@ class DMML(Learner):
             return Cost({}, {"aggregation": 2.0 * asked})
         if node not in self._shares:
             return Cost()
-        total = self._affordable(node, budget)
+        total = budget.at_most(self._affordable(node, budget))
         iterations = self._iterations(node, total, plan)
         known = self._costs.get(node)  # most devices do the same round after round
         if known is None or known.total_iterations != total or known.iterations != iterations:

@@ -58,6 +58,7 @@ class FedAvg(Learner):
     METRICS: ClassVar[Mapping[str, str]] = {**LOSSES, **DROPPED, **EVALUATION}
     SUITS = WITH_SERVER | {"decentralized", "hierarchical"}
     model_copies: ClassVar[int] = 1
+    limits_steps = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -188,7 +189,7 @@ class FedAvg(Learner):
         client = self._clients.get(node)
         if client is None:
             return Cost()
-        steps = federation.steps(node, round)
+        steps = budget.at_most(federation.steps(node, round))
         cost = federation.cost(node, steps, self._measured_samples(client))
         more = self._channel.flops(client.modalities, steps * self._options.batch_size)
         return replace(cost, flops={**cost.flops, **more}) if more else cost

@@ -38,6 +38,7 @@ class Stub(Learner):
     Options: ClassVar[type[Options]] = StubOptions
     METRICS: ClassVar[Mapping[str, str]] = {"arrived": "uploads that a round of the server aggregated"}
     SUITS = frozenset({"decentralized", "server", "asynchronous", "hierarchical"})
+    limits_steps = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -53,7 +54,7 @@ class Stub(Learner):
         """Return the same every round."""
         if self.setup.is_server(node):
             return Cost({}, {"server": self.options.server_flops})
-        return Cost({}, {"stub": self.options.iterations * self.options.flops})
+        return Cost({}, {"stub": budget.at_most(self.options.iterations) * self.options.flops})
 
     def messages(
         self, node: int, round: int, receivers: Sequence[int], together: bool = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsim.app.collector import patient_collector
 from netsim.app.declared import Declared
+from netsim.app.policies import make_decisions
 from netsim.app.stopping import Target
 from netsim.core.interrupts import held
 from netsim.events import DeviceRow, LinkRow, Observer, Observers, RowBatch
@@ -21,6 +22,7 @@ from netsim.work.forked.obstacles import obstacle
 from netsim.work.graph import TaskGraph
 
 if TYPE_CHECKING:
+    from netsim.protocols.decisions import Decisions
     from netsim.scenario.model import StopOptions
     from netsim.work.executor import Executor
     from netsim.work.models import Keeper
@@ -42,6 +44,7 @@ class Simulation:
         observer: Who looks on; ``watch`` adds to them.
         execution: How jobs were run, for the record, as far as it is known.
         states: The state of each node after the run, by number.
+        decisions: What policies decide; None if there are none.
         target: What ends it early; None if the scenario has nothing that does.
         snapshots: Writes snapshots now and then; None for none.
         keeper: Writes models; None for none.
@@ -55,6 +58,7 @@ class Simulation:
     torch_device: str
     observer: Observers = field(default_factory=Observers)
     execution: Mapping[str, Any] = field(init=False)
+    decisions: Decisions | None = field(init=False)
     states: Mapping[int, Any] = field(default_factory=dict)
     target: Target | None = None
     snapshots: Snapshots | None = None
@@ -63,6 +67,8 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.execution = self.executor.facts()
+        with self.plan.named():
+            self.decisions = make_decisions(self.plan, self.learner, self.network)
 
     def watch(self, *observers: Observer) -> None:
         """Let ``observers`` look on too from now on."""
@@ -77,6 +83,9 @@ class Simulation:
         work.keeper = self.keeper
         learner = self._asked(work)
         protocol: Protocol = part.cls(part.options, self.network, learner, work, rounds, self.observer)
+        if self.decisions is not None:
+            learner.decisions = protocol.decisions = self.decisions
+            self.watch(self.decisions)
         if self.plan.scenario.stop is not None:
             protocol.over = self.network.env.event()
             self.target, work.waits = self._target(self.plan.scenario.stop, protocol.over.succeed), True

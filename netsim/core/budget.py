@@ -14,8 +14,14 @@ class Budget(NamedTuple):
         joules_per_flop: Energy of one FLOP on its processor [J].
         joules_per_bit: Energy of one bit to each neighbour at the last known gain [J/bit]. Before the first transfer it
             is the energy at the mean gain.
+        iterations: The most local steps that a policy of the scenario allows; None: any number.
     """
 
     remaining_j: float
     joules_per_flop: float
     joules_per_bit: Mapping[int, float]
+    iterations: int | None = None
+
+    def at_most(self, steps: int) -> int:
+        """Return ``steps``, or what the policy allows if that is less."""
+        return steps if self.iterations is None else min(steps, self.iterations)

@@ -37,6 +37,7 @@ KINDS = {
     "harvests": "what charges a device's battery",
     "churns": "who is away, and when",
     "protocols": "who waits for whom",
+    "policies": "clock frequencies, transmit powers, local steps and links of each round",
     "selections": "which devices take part in a server's round",
     "executors": "what runs the training jobs",
 }
@@ -63,6 +64,7 @@ BASES = {
     "harvests": "netsim.world.devices.harvest:Harvest",
     "churns": "netsim.world.devices.churn:Churn",
     "protocols": "netsim.protocols.protocol:Protocol",
+    "policies": "netsim.world.policies.policy:Policy",
     "selections": "netsim.world.selection:Selection",
     "executors": "netsim.work.executor:Executor",
 }

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 import networkx as nx
 
+from netsim.core.asking import wrong
 from netsim.core.budget import Budget
 from netsim.core.errors import ScenarioError, tell_whose
 from netsim.learner import Cost, Kept, Learner, Message, Metric, Report, Step
+from netsim.protocols.decisions import Decisions
 from netsim.work.future import Future
 from netsim.work.graph import TaskGraph
 
@@ -29,7 +31,10 @@ class Asked(Learner):
 
     Attributes:
         evaluated: The last round after which the learner was asked to evaluate each node.
+        decisions: What policies decide as a node begins its computation; None if the scenario has none.
     """
+
+    decisions: Decisions | None = None
 
     def __init__(self, learner: Learner, devices: int, work: TaskGraph) -> None:
         self._learner = learner
@@ -78,9 +83,13 @@ class Asked(Learner):
 
     def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
         """Ask the learner; see :meth:`netsim.learner.Learner.cost`."""
+        if self.decisions is not None:
+            budget = self.decisions.begin(node, round, peers, budget)
         cost = self._ask(self._learner.cost, node, round, node, round, peers, budget, plan)
         if not isinstance(cost, Cost) or not all(map(_is_size, cost.flops.values())):
             raise self._wrong("cost", node, round, cost, "a Cost whose FLOPs are finite and not negative")
+        if self.decisions is not None:
+            self.decisions.computes(node, cost.total_flops)
         return cost
 
     def messages(
@@ -199,9 +208,7 @@ class Asked(Learner):
         return step
 
     def _wrong(self, method: str, node: int, round: int, found: Any, wanted: str) -> ScenarioError:
-        text = " ".join(repr(found).split())
-        shown = text if len(text) <= 80 else f"{text[:77]}..."
-        return ScenarioError(f"{self._when(method, node, round)}: must return {wanted} (got {shown})")
+        return wrong(self._when(method, node, round), wanted, found)
 
     def _when(self, method: str, node: int, round: int) -> str:
         name = name_of_node(node, self._server)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import simpy
 from pydantic import Field
 
-from netsim.core.clock import deadline
+from netsim.core.clock import LAST, deadline, succeed_at
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.events import RoundRow
@@ -49,11 +49,16 @@ class DecentralizedRounds(Protocol):
     Where devices move, neighbours of a round are those that :class:`~netsim.protocols.company.Company` says. They stay
     so for the round; a message whose link has gone is lost, and nobody waits for it any longer.
 
+    A policy may choose the links of each round, as the first device begins it. Devices that are not linked in a round
+    do not wait for each other, so they may get more than a round apart.
+
     A device that dies or leaves ends its round then, and nobody waits for it. One that returns has its old state, and
     takes part from the next round on that nobody has begun, on a shared schedule as that round begins.
     """
 
     ends_early = True
+
+    thins = True
 
     class Options(Options):
         """Block ``protocol`` with name ``decentralized_rounds``."""
@@ -100,7 +105,7 @@ class DecentralizedRounds(Protocol):
         env = self.network.env
         for device in self.network.devices:
             self.states[device.number] = self.learner.first(self.work, device.number).state
-        at_once = self.options.deadline_s is None and self.over is None
+        at_once = self.options.deadline_s is None and self.over is None and self.decisions is None
         if at_once and undisturbed(self.network, self.learner):
             rounds = RoundsAtOnce(
                 self.network, self.learner, self.work, self.rounds, self.states, self.ledger, self.observer
@@ -128,6 +133,8 @@ class DecentralizedRounds(Protocol):
         sending: list[simpy.Process] = []
         t = 1
         while t <= self.rounds and not self.is_over:
+            if self.decisions is not None:
+                yield self._last_of_this_moment()
             if not device.alive:
                 self._open.give_up(t)
                 t = yield from self._absence(device)
@@ -203,6 +210,17 @@ class DecentralizedRounds(Protocol):
             running = 0 if length_s is None else math.floor(self.network.env.now / length_s) + 1
             self._next[device.number] = self._roster.back(device, running + 1 if running else 1)
 
+    def _linked(self, k: int, t: int) -> Sequence[int]:
+        """Return whom device ``k`` can exchange messages with in round ``t``."""
+        near: Sequence[int] = self.network.neighbours[k]
+        return near if self.decisions is None else self.decisions.near(k, t, near)
+
+    def _last_of_this_moment(self) -> simpy.Event:
+        """Return an event after all else that happens now, so that policies know of all rounds that have ended."""
+        event = self.network.env.event()
+        succeed_at(event, self.network.env.now, priority=LAST)
+        return event
+
     def _deadline(self, t: int, rounds: int = 1) -> simpy.Event | None:
         """Return the event at the deadline of round ``t``, which begins now; None without deadlines.
 
@@ -228,7 +246,7 @@ class DecentralizedRounds(Protocol):
         limit = self._deadline(t)
         stop = self._or_over(limit)
         sending_stop = self._or_over(self._deadline(t, 2)) if self._keeps_late else stop
-        met = self.network.neighbours[k]
+        met = self._linked(k, t)
         neighbours = self._roster.taking_part(self.network.living(met), t)
         if self.network.motion is not None:
             met = self._company.begin(k, t, neighbours, begin_s)
@@ -275,6 +293,8 @@ class DecentralizedRounds(Protocol):
         if device.alive:
             if self.network.motion is not None:
                 learner.meets(k, t, self._company.around(k, t))
+            elif self.decisions is not None and self.decisions.thins:
+                learner.meets(k, t, {n: self._linked(n, t) for n in (k, *met)})
             step = learner.aggregate(work, k, t, self.states[k], post.arrived)
             self.states[k] = step.state
             work.measure(k, t, env.now, step.metrics)

@@ -12,6 +12,7 @@ import simpy
 from netsim.core.options import NoOptions, Options
 from netsim.events import Observer
 from netsim.learner import Learner
+from netsim.protocols.decisions import Decisions
 from netsim.protocols.ledger import Ledger
 from netsim.work.graph import TaskGraph
 from netsim.world.devices.device import Device
@@ -32,6 +33,8 @@ class Protocol(ABC):
             way is cut off.
         over: Event that is triggered while a round is closed, if that is the last; None if the scenario has no target.
         has_cloud: Whether there is a cloud above the edge servers; the options then have ``backhaul`` and ``cloud``.
+        thins: Whether policies can choose the links of its rounds.
+        decisions: What policies decide; None if the scenario has none.
         states: The current state of each node, by number.
         ledger: Times and energies that are not recorded yet. Each row of a round takes its part from there, and the
             rest is recorded in rows of its own.
@@ -43,6 +46,8 @@ class Protocol(ABC):
     needs_server: ClassVar[bool] = False
     ends_early: ClassVar[bool] = False
     over: simpy.Event | None = None
+    thins: ClassVar[bool] = False
+    decisions: Decisions | None = None
     has_cloud: ClassVar[bool] = False
 
     def __init__(

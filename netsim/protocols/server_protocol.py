@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import simpy
 
+from netsim.core.asking import asked, is_whole
 from netsim.core.errors import ScenarioError
 from netsim.events import RoundRow, ServerRow
 from netsim.learner import Learner
@@ -103,13 +104,19 @@ class ServerProtocol(Protocol):
         self.states[self.server.number], self._outbox = step.state, step.outbox
         self._last: dict[int, Errand] = {}
         self._chosen_times = dict.fromkeys(self.star.members, 0)
+        self._used_in: dict[int, int] = {}  # last round, by device
+        self._aggregated = 0
 
     def _life(self) -> Process:
         """Simulate all rounds (a SimPy process)."""
         raise NotImplementedError
 
     def _choose(self, free: Sequence[int], count: int, number: int) -> list[int]:
-        """Choose ``count`` of the devices ``free`` and return them in order; ``number`` counts the choices."""
+        """Choose ``count`` of the devices ``free`` and return them in order; ``number`` counts the choices.
+
+        Raises:
+            ScenarioError: The policy chooses others, or fails.
+        """
         candidates = []
         for k in free:
             device, last = self.star.members[k], self._last.get(k) or Errand()
@@ -121,10 +128,18 @@ class ServerProtocol(Protocol):
                     last.update.compute_s,
                     last.upload_s,
                     self._chosen_times[k],
+                    self._aggregated + 1 - self._used_in.get(k, 0),
                 )
             )
-        chosen = sorted(self.server.selection.choose(candidates, count, number))
-        assert len(set(chosen)) == count, "a selection gives as many different devices as it is asked for"
+        choose = self.server.selection.choose
+        when = (
+            f"server.selection: {type(self.server.selection).__name__}.choose, round {self._aggregated + 1}"
+        )
+        allowed = f"{count} different devices of {_listed(free)}"
+        found = asked(
+            when, choose, allowed, lambda one: _is_choice(one, free, count), candidates, count, number
+        )
+        chosen = sorted(int(k) for k in found)
         for k in chosen:
             self._chosen_times[k] += 1
         return chosen
@@ -202,6 +217,8 @@ class ServerProtocol(Protocol):
         The model is evaluated afterwards. If nothing arrived, the model stays as it is and nothing is computed.
         """
         env, learner, number = self.network.env, self.learner, self.server.number
+        self._aggregated = t
+        self._used_in |= dict.fromkeys(arrived, t)
         step = learner.aggregate(self.work, number, t, self.states[number], arrived)
         self.work.measure(number, t, env.now, step.metrics)
         if not arrived:
@@ -261,3 +278,20 @@ def ending(device: Device, stop: simpy.Event) -> str:
     if not device.alive:
         return device.reason
     return "cut_off" if stop.processed else "lost"
+
+
+def _is_choice(found: Any, free: Sequence[int], count: int) -> bool:
+    """Return whether a selection's answer is as many different devices as it was asked for, all free ones."""
+    return (
+        isinstance(found, Collection)
+        and len(found) == count
+        and all(map(is_whole, found))
+        and len(set(found)) == count
+        and set(found) <= set(free)
+    )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """List devices, some of many."""
+    shown = ", ".join(map(str, numbers[:10]))
+    return f"{shown} ... {numbers[-1]}" if len(numbers) > 10 else shown

@@ -219,6 +219,7 @@ def load_plan(
     if (learner := parts.get("learner")) and not learner.entry.network_per_device:
         wrong.extend(network_findings(scenario.devices, learner.name))
     findings.extend(f"{where(place)}: {'.'.join(place)}: {text}" for place, text in wrong)
+    findings.extend(f"{where(tuple(key.split('.')))}: {key}: {text}" for key, text in _unfit_policies(parts))
     if protocol := parts.get("protocol"):
         if learner is not None and (text := _unsuited(learner, protocol)):
             findings.append(f"{where(('learner', 'name'))}: learner.name: {text}")
@@ -257,6 +258,20 @@ def _processor_findings(devices: Devices, where: Callable[[Location], str]) -> I
             changed_processor(devices.processor, (change for _, change in changes))
         except ValidationError as error:
             yield explain(error, Processor, (*places[-1], "processor"), where)
+
+
+def _unfit_policies(parts: Mapping[str, Part]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of policies that cannot decide what they are named for, and why."""
+    for key, part in parts.items():
+        block, _, decision = key.partition(".")
+        if block == "policies" and decision not in (decided := part.cls.decisions()):
+            yield key, f"{part.name!r} decides {' and '.join(decided) or 'nothing'}, not that"
+    protocol = parts.get("protocol")
+    if "policies.links" in parts and protocol is not None and not protocol.cls.thins:
+        yield (
+            "policies.links",
+            f"rounds of protocol {protocol.name!r} have no links to choose from; use decentralized_rounds",
+        )
 
 
 def _unsuited(learner: Part, protocol: Part) -> str:

@@ -444,6 +444,23 @@ class SnapshotsOptions(Options):
     )
 
 
+class PolicyOptions(Options):
+    """Block ``policies``: who decides what in each round; participants are up to ``server.selection``."""
+
+    tx_power: Named | None = Field(
+        None, description="a device's transmit power in each round; null: its tx_power_w"
+    )
+    iterations: Named | None = Field(
+        None, description="a device's most local steps in each round; null: as many as the learner makes"
+    )
+    cpu_frequency: Named | None = Field(
+        None, description="a device's clock frequency in each round; null: what its processor says"
+    )
+    links: Named | None = Field(
+        None, description="links of each round of decentralized_rounds; null: all of them"
+    )
+
+
 class Scenario(Options):
     """A whole scenario file."""
 
@@ -469,6 +486,7 @@ class Scenario(Options):
     radio: RadioOptions = Field(RadioOptions(), description="what the air does")
     protocol: Named = Field(_component("decentralized_rounds"), description="who waits for whom")
     server: ServerOptions = Field(ServerOptions(), description="the edge server, for protocols that have one")
+    policies: PolicyOptions = Field(PolicyOptions(), description="who decides what in each round")
     data: Named | None = Field(
         None, description="what is learnt from; a learner that trains nothing needs none"
     )
@@ -503,6 +521,10 @@ COMPONENTS: dict[tuple[str, ...], str] = {
     ("server", "uplink", "access"): "accesses",
     ("server", "downlink", "path_loss"): "path_losses",
     ("server", "downlink", "access"): "accesses",
+    ("policies", "tx_power"): "policies",
+    ("policies", "iterations"): "policies",
+    ("policies", "cpu_frequency"): "policies",
+    ("policies", "links"): "policies",
     ("data",): "datasets",
     ("partition",): "partitions",
     ("learner",): "learners",

@@ -20,6 +20,7 @@ class Candidate(NamedTuple):
         compute_s: Computing time when it last took part [s]; None if it never did, or did not complete it.
         upload_s: Time of its last upload [s]; None likewise.
         taken_part: Number of rounds in which it has taken part.
+        age: Rounds since an upload of it was last used, this one included; all rounds until now if none ever was.
     """
 
     device: int
@@ -28,6 +29,7 @@ class Candidate(NamedTuple):
     compute_s: float | None
     upload_s: float | None
     taken_part: int
+    age: int
 
 
 class Selection(ABC):
@@ -67,3 +69,21 @@ class Fastest(Selection):
             return (candidate.compute_s + candidate.upload_s, candidate.device)
 
         return [candidate.device for candidate in sorted(candidates, key=key)[:count]]
+
+
+class ChannelAware(Selection):
+    """Selection of the devices with the best channels, by their last known gains (Amiri et al. 2021)."""
+
+    def choose(self, candidates: Sequence[Candidate], count: int, round: int) -> Sequence[int]:
+        """Choose by the power gain of the uplink, then by number."""
+        order = sorted(candidates, key=lambda candidate: (-candidate.power_gain, candidate.device))
+        return [candidate.device for candidate in order[:count]]
+
+
+class AgeOfUpdate(Selection):
+    """Selection of the devices whose last used update is oldest (Yang et al. 2020); among equals the best channels."""
+
+    def choose(self, candidates: Sequence[Candidate], count: int, round: int) -> Sequence[int]:
+        """Choose by age, then by the power gain of the uplink, then by number."""
+        order = sorted(candidates, key=lambda one: (-one.age, -one.power_gain, one.device))
+        return [candidate.device for candidate in order[:count]]

@@ -143,6 +143,9 @@ class StarLinks:
         Returns:
             The uploads, in the order of their ends.
         """
+        self._up.tx_power_w = np.array(
+            [device.tx_power_w for device in self.devices]
+        )  # a policy may change it
         found = self._up.gains(round)
         self.server.uplink.note_use(self._up, found.power_gain.tolist())
         first = []

@@ -96,6 +96,8 @@ REQUIRED: dict[str, Tree] = {
     "mobilities.random_waypoint": {"diameter_m": 200.0, "speed_mps": [5.0, 40.0]},
     "placements.coordinates": {"positions_m": [[0, 0], [40, 0], [0, 40], [40, 40]]},
     "placements.grid": {"spacing_m": 30.0},
+    "policies.deadline_frequency": {"deadline_s": 2.0},
+    "policies.fixed": {"value": 1},
     "schedules.step": {"every": 1},
     "stragglers.constant": {"factor": 3.0, "share": 0.5},
     "stragglers.exponential": {"mean": 2.0},
@@ -187,6 +189,8 @@ GIVEN: dict[str, list[Any]] = {
     "learners.mhd.local_steps": [3],
     "learners.mhd.graph": ["complete", "islands", "cycle", "baseline", [[0, 1]], {1: "complete", 2: "cycle"}],
     "learners.mhd.public": [ODD],
+    "policies.equal_energy.joules": [0.01],
+    "policies.fixed.value": [2],
     "partitions.classes_per_device.modalities": [[["features"], ["features"], ["features"]]],
     "partitions.classes_per_device.public_share": [0.25],
     "partitions.classes_per_device.wrong_labels": [{"devices": 1}],
@@ -230,6 +234,9 @@ CONTEXT: dict[str, Tree] = {
     "mobilities.random_waypoint.area_m": {"mobility": {"diameter_m": None}},
     "mobilities.gauss_markov.resume_within_s": {"mobility": {"on_link_loss": "resume"}},
     "compressors.quantise.error_feedback": {"protocol": {"name": "server_rounds"}},
+    "policies.cpu_frequency": {"devices": {"processor": {"flops_per_cycle": 1e9}}},  # 1 Hz is enough
+    "policies.tx_power": {"devices": {"tx_power_w": 2.0}},
+    "policies.fixed": {"devices": {"tx_power_w": 2.0}},
     "executors.cuda": {"jobs": {"executor": {"name": "cuda", "devices": ["cpu"]}}},
     "learners.fedmd.public": {"partition": {"name": "classes_per_device"}},
     "learners.mhd.public": {"partition": {"name": "classes_per_device"}},
@@ -290,12 +297,18 @@ def worlds(key: Key) -> list[tuple[Tree, str]]:
         base = SERVER if block in ("server", "stop") else LEARNING if learns else STUB
         return [(merge(base, around(key.name)), key.name)]
     found = []
-    where = INSIDE.get(key.kind) or places(key.kind)
-    for place in where[:1] if key.kind == "accesses" else where:  # what divides a band does not know which
+    where = [one for one in INSIDE.get(key.kind) or places(key.kind) if can_be(key.kind, key.component, one)]
+    # What divides a band does not know which; nor what a policy decides a value for.
+    for place in where[:1] if key.kind in ("accesses", "policies") else where:
         base = world_of(key.kind, key.component, place)
         base = merge(base, nest(place, component(key.kind, key.component)))
         found.append((merge(base, around(key.name)), f"{place}.{key.key}"))
     return found
+
+
+def can_be(kind: str, name: str, place: str) -> bool:
+    """Whether a component of ``kind`` called ``name`` can be at ``place``: a policy only at what it decides."""
+    return kind != "policies" or place.split(".")[1] in load(kind, name).decisions()
 
 
 def world_of(kind: str, name: str, place: str) -> Tree:
@@ -350,7 +363,8 @@ def values(key: Key) -> list[Any]:
             return []
         default = key.field.get_default()
         others = [name for name in names(kind) if default is None or name != default.name]
-        return [component(kind, name) for name in others if f"{kind}.{name}" not in NOT_HERE]
+        here = (name for name in others if f"{kind}.{name}" not in NOT_HERE and can_be(kind, name, key.name))
+        return [component(kind, name) for name in here]
     return other_values(key, GIVEN) or [UNKNOWN]
 
 

@@ -95,6 +95,10 @@ CHANGES: dict[str, tuple[Tree, list[str]]] = {
     ),
     "server": (SERVER, ["server.position_m=[10, 10]", "server.processor.frequency_hz=1e6"]),
     "asynchronous server": ({"protocol": "asynchronous_server"}, ["server.uplink.bandwidth_hz=1e5"]),
+    "policies": (
+        {"policies": {"cpu_frequency": {"name": "deadline_frequency", "deadline_s": 3}}},
+        ["policies.cpu_frequency.deadline_s=5", "policies.tx_power={name: channel_aware, snr_db: 30}"],
+    ),
     "contention": ({"protocol": "asynchronous_server"}, ["server.uplink.access=csma"]),
 }
 
@@ -154,6 +158,7 @@ def test_a_retimed_run_can_be_retimed(first: Callable[..., Path]) -> None:
             "round 1, device 0: would combine nothing that was sent; in the run it did combine what devices 1, 2 sent",
         ),
         (LATE, "radio.bandwidth_hz=1.8e5", "round 2, device 0: would combine what device"),
+        ({}, "policies.links={name: greedy_links, degree: 0}", "round 1, device 2: would meet"),
         ({}, "radio.outage_snr_db=60", "round 1, device 0: would combine nothing that was sent"),
         (SERVER, "protocol.first=1", "round 1, the server: would combine what device 1 sent"),
         (SERVER, "protocol.participants=3", "round 1, device 0: would combine what the server sent; in the run it"),

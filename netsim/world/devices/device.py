@@ -78,6 +78,7 @@ class Device:
         self.number = number
         self.processor = processor
         self.tx_power_w = tx_power_w
+        self._stated = processor, tx_power_w
         self.rx_power_w = rx_power_w
         self.battery = battery
         self.present = True
@@ -142,11 +143,9 @@ class Device:
             return math.inf
         if not self._plain or not isinstance(self.meter, PowerMeter):
             return -math.inf
-        processor = self.processor
-        compute_w = (
-            processor.dynamic_joules_per_flop * processor.flops_per_s / slowdown + processor.static_power_w
-        )
-        most_w = compute_w + transfers * self.tx_power_w + self.rx_power_w + self._powers_w[0]
+        processor, tx_power_w = self._stated  # the most that a policy can decide
+        compute_w = processor.most_dynamic_w / slowdown + processor.static_power_w
+        most_w = compute_w + transfers * tx_power_w + self.rx_power_w + self._powers_w[0]
         left_j = self.meter.left_j() - 1e-9 * self.battery.capacity_j  # more than rounding errors
         return self.env.now + left_j / most_w if self.alive and most_w > 0 else -math.inf
 

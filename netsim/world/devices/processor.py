@@ -65,6 +65,16 @@ class Processor(Options):
         """Return the frequency of all computations or, if they differ, the highest one [Hz]."""
         return self.frequency_hz if self.governor == "fixed" else max(self.frequencies_hz or ())
 
+    @cached_property
+    def highest_hz(self) -> float:
+        """Return the highest frequency that it can run at [Hz]."""
+        return max(self.frequencies_hz or (self.frequency_hz,))
+
+    @property
+    def most_dynamic_w(self) -> float:
+        """Return the dynamic power of computing at the highest frequency [W]."""
+        return self.effective_capacitance_f * self.highest_hz**3
+
     def clock_hz(self, flops: float) -> float:
         """Return the frequency at which ``flops`` FLOPs are computed [Hz]."""
         if self.compute_deadline_s is None:

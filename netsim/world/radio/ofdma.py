@@ -74,7 +74,11 @@ class OFDMABand(DealtBand):
 
 
 class OFDMA(Dealing):
-    """OFDMA: N sub-carriers, dealt anew whenever a transfer begins or ends; who gets none waits."""
+    """OFDMA: N sub-carriers, dealt anew whenever a transfer begins or ends; who gets none waits.
+
+    Attributes:
+        dealer: Deals in place of the scheduler that the options name, unless it is None.
+    """
 
     class Options(PerOptions):
         """Block ``radio.access`` with name ``ofdma``."""
@@ -88,13 +92,18 @@ class OFDMA(Dealing):
         )
 
     options: OFDMA.Options
+    dealer: Scheduler | None = None
+
+    def named(self) -> Scheduler:
+        """Return the scheduler that the options name."""
+        cls = registry.load("schedulers", self.options.scheduler)
+        scheduler: Scheduler = cls(cls.Options())
+        return scheduler
 
     def make(self) -> OFDMABand:
         """Make a band with a scheduler of its own."""
-        options = self.options
-        cls = registry.load("schedulers", options.scheduler)
-        scheduler = cls(cls.Options())
-        return OFDMABand(self.env, self.air, options.subcarriers, scheduler, options.per == "device")
+        options, dealer = self.options, self.dealer or self.named()
+        return OFDMABand(self.env, self.air, options.subcarriers, dealer, options.per == "device")
 
     def densest(self, senders: int) -> float:
         """Return the number of senders, up to that of sub-carriers, where power moves."""

@@ -21,6 +21,7 @@ class PrecomputedLinks:
     of :meth:`netsim.world.radio.Radio.send`, in the same order, so the numbers agree to the last bit.
 
     Attributes:
+        tx_power_w: Transmit power of each link [W].
         first_round: The round of the first row of all tables.
         power_gain: Power gain g², path loss included [rounds, links].
         gain: Amplitude gain g [rounds, links].
@@ -41,7 +42,7 @@ class PrecomputedLinks:
         self.rate_bps = air.rate.rates_bps(air.bandwidth_hz, ratios).reshape(ratio.shape)
         self.delivered = np.asarray((ratio > 0) & (ratio >= air.outage_snr))
         self.all_delivered: list[bool] = np.all(self.delivered, axis=1).tolist()
-        self._tx_power_w = tx_power_w
+        self.tx_power_w = tx_power_w
         self._usual: Airtimes | None = None
 
     def covers(self, round: int) -> bool:
@@ -59,7 +60,7 @@ class PrecomputedLinks:
                 airtime_s,
                 airtime_s.tolist(),
                 airtime_s.max(axis=1).tolist(),
-                self._tx_power_w * airtime_s,
+                self.tx_power_w * airtime_s,
             )
         return self._usual
 

@@ -185,13 +185,12 @@ class Radio:
         self, sender: Device, fan: Fan, size_bits: float, round: int, kind: str, tell: Tell
     ) -> TransferBatch:
         """Book undisturbed transfers, call ``tell`` for them, and return their records."""
-        if fan.precomputed is None or not fan.precomputed.covers(round):
+        links = fan.precomputed
+        if links is None or not links.covers(round) or links.tx_power_w != sender.tx_power_w:
             senders = np.full_like(fan.receivers, sender.number)
             first_round, faded = self.channel.powers(senders, fan.receivers, round)
-            fan.precomputed = PrecomputedLinks(
-                self.air, sender.tx_power_w, fan.mean_power * faded, first_round
-            )
-        links = fan.precomputed
+            links = PrecomputedLinks(self.air, sender.tx_power_w, fan.mean_power * faded, first_round)
+            fan.precomputed = links
         row = round - links.first_round
         fan.last = links.power_gain[row]
         delivered = None if links.all_delivered[row] else links.delivered[row]

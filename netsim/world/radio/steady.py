@@ -51,7 +51,7 @@ class SteadyLinks:
         self.receivers = receivers
         self._air = air
         self._channel = channel
-        self._tx_power_w = tx_power_w
+        self.tx_power_w = tx_power_w
         self._mean_power = mean_power
         self._first_round = 0
         self._faded: Floats | None = None  # power gains relative to path loss [rounds, links]
@@ -62,4 +62,4 @@ class SteadyLinks:
             self._first_round, self._faded = self._channel.powers(self.senders, self.receivers, round)
         power_gain = self._mean_power * self._faded[round - self._first_round]
         gain, air = np.sqrt(power_gain), self._air
-        return Gains(power_gain, gain, snr(self._tx_power_w, gain, air.bandwidth_hz, air.noise_w_per_hz))
+        return Gains(power_gain, gain, snr(self.tx_power_w, gain, air.bandwidth_hz, air.noise_w_per_hz))
