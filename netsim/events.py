@@ -388,7 +388,9 @@ class MetricRow(NamedTuple):
     device: Annotated[int, "number of the device; -1 for the network as a whole"]
     time_s: Annotated[float, "simulated time of the measurement [s]"]
     name: Annotated[str, "what was measured; the learner's page explains each name"]
-    modality: Annotated[str, "the modality that it is about; empty for all together"]
+    modality: Annotated[
+        str, "the modality that it is about, or the class or the device; empty for all together"
+    ]
     value: Annotated[float, "the value"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.page.figure import Figure, layout, numbers
-from analysis.plots.style import ACTIVITY, BLACK, VERMILION
+from analysis.plots.style import ACTIVITY, BLACK, PURPLE, VERMILION
 from analysis.runs.run import Run
 from analysis.runs.units import time_unit
 
@@ -16,6 +16,7 @@ COLOURS = {
     "waiting": "#DDDDDD",
     "computing": ACTIVITY["computing"],
     "sending": ACTIVITY["sending"],
+    "away": PURPLE,
     "dead": VERMILION,
 }
 MOST_BARS = 8000
@@ -41,7 +42,14 @@ def periods(run: Run) -> pd.DataFrame:
     died = spending[spending["outcome"] == "died"]
     later = _next_begin(spending, died, end_s)
     dead = died.assign(start_s=died["end_s"], end_s=later)
-    found = {"waiting": spending, "computing": computing, "sending": _sending(run), "dead": dead}
+    away = run.outside[run.outside["outcome"] == "away"]
+    found = {
+        "waiting": spending,
+        "computing": computing,
+        "sending": _sending(run),
+        "away": away,
+        "dead": dead,
+    }
     tables = [table[columns].assign(state=state) for state, table in found.items() if len(table)]
     everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*columns, "state"])
     return everything[everything["end_s"] > everything["start_s"]]
@@ -115,7 +123,7 @@ def _gantt(run: Run, table: pd.DataFrame, factor: float, unit: str) -> Figure:
 def _shares(run: Run, table: pd.DataFrame, factor: float, unit: str) -> Figure:
     moments = np.linspace(0.0, float(table["end_s"].max()), MOMENTS + 2)[1:-1]
     count, shares, left = len(run.devices), {}, np.full(MOMENTS, 1.0)
-    for state in ("dead", "computing", "sending"):
+    for state in ("dead", "away", "computing", "sending"):
         own = table[table["state"] == state]
         started = np.searchsorted(np.sort(own["start_s"]), moments, side="right")
         ended = np.searchsorted(np.sort(own["end_s"]), moments, side="right")

@@ -46,6 +46,7 @@ def network(run: Run) -> dict[str, Any] | None:
         "device": everyone["device"].tolist(),
         "x": numbers(everyone["x_m"]),
         "y": numbers(everyone["y_m"]),
+        "positions": _positions(run, everyone, moments),
         "modalities": nodes["modalities"].fillna("").tolist(),
         "devices": len(nodes),
         "label": label,
@@ -56,6 +57,27 @@ def network(run: Run) -> dict[str, Any] | None:
         "rates": _rates(run, links, moments),
         "says": " ".join(says),
     }
+
+
+def _positions(run: Run, everyone: pd.DataFrame, moments: np.ndarray) -> list[dict[str, Any]] | None:
+    """Return where everybody is at each moment; None where nobody moves."""
+    if run.positions.empty:
+        return None
+    known = run.positions.sort_values("time_s")
+    by_device = {int(device): own for device, own in known.groupby("device")}  # type: ignore[call-overload]
+    found = {}
+    for axis in ("x_m", "y_m"):
+        columns = []
+        for device, at_first in zip(everyone["device"], everyone[axis], strict=True):
+            own = by_device.get(int(device))
+            if own is None:
+                columns.append(np.full(len(moments), at_first))
+                continue
+            places = np.concatenate([[at_first], own[axis].to_numpy(dtype=float)])
+            columns.append(places[np.searchsorted(own["time_s"].to_numpy(), moments, side="right")])
+        found[axis] = np.array(columns).T
+    pairs = zip(found["x_m"], found["y_m"], strict=True)
+    return [{"x": numbers(x), "y": numbers(y)} for x, y in pairs]
 
 
 def _spread(count: int, most: int) -> np.ndarray:

@@ -217,7 +217,9 @@ def load_run(folder: str | Path) -> Run:
     nodes = _read_table(folder, "devices")
     if not len(nodes) or nodes["device"].duplicated().any():
         raise RunError(f"{folder}/devices.parquet: must have a row for each device, and no more: damaged")
-    is_server = nodes["role"] != "device" if "role" in nodes else pd.Series(False, index=nodes.index)
+    is_server = (
+        nodes["role"].isin(["server", "cloud"]) if "role" in nodes else pd.Series(False, index=nodes.index)
+    )
     return Run(
         folder=folder,
         metadata=_read_metadata(metadata),

@@ -13,12 +13,14 @@ from analysis import Run, RunError, latest_run, load_run
 from analysis.runs.run import GROWING_TABLES
 from netsim.events import columns
 
+OF_SOME_RUNS = ("lost_bits",)  # those whose rate loses blocks
+
 ROUNDS = [{"round": t, "device": k, "outcome": "finished"} for t in (1, 2) for k in (0, 1)]
 
 
 def test_what_the_analysis_expects_is_what_the_simulator_writes() -> None:
     for table, names in GROWING_TABLES.items():
-        assert names == [column.name for column in columns(table)]
+        assert names == [column.name for column in columns(table) if column.name not in OF_SOME_RUNS]
 
 
 def test_a_folder_becomes_frames(make_run: Callable[..., Run]) -> None:

@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from run_folders import accuracy, device, simulate
@@ -214,3 +216,15 @@ def test_a_large_run_is_drawn_as_shares_and_says_so(make_run: Callable[..., Run]
     assert curve is not None and not any(
         "each device" in trace.get("legendgroup", "") for trace in curve.traces
     )
+
+
+def test_devices_are_drawn_where_they_were(make_run: Callable[..., Run]) -> None:
+    """Device 0 stands at 0 m, is at 3 m from 4 s on and at 7 m from 8 s on; of 10 s there are 61 moments."""
+    walked = [{"device": 0, "time_s": t, "x_m": x, "y_m": 0.0} for t, x in ((4.0, 3.0), (8.0, 7.0))]
+    run = make_run(rounds=[{"round": 1, "device": 0, "end_s": 10.0, "compute_j": 1.0, "outcome": "finished"}])
+    drawn = network(replace(run, positions=pd.DataFrame(walked)))
+    assert drawn is not None and drawn["positions"] is not None
+    ways = [place["x"][0] for place in drawn["positions"]]
+    assert (ways.count(0.0), ways.count(3.0), ways.count(7.0)) == (24, 24, 13)
+    still = network(run)
+    assert still is not None and still["positions"] is None
