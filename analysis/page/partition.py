@@ -29,6 +29,7 @@ def partition(run: Run) -> Figure | None:
         "y": [str(name) for name in classes],
         "z": np.array(counts).T.tolist(),
         "colorscale": "Blues",
+        "reversescale": True,
         "zmin": 0,
         "colorbar": {"title": {"text": "Samples"}},
         "hovertemplate": "device %{x}, %{y}: %{z} samples<extra></extra>",
