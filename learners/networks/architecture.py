@@ -62,7 +62,7 @@ class Architecture:
     @cached_property
     def text(self) -> str:
         """Return a text that is equal for equal architectures only."""
-        return repr(self)
+        return repr(self).replace(", frozen=()", "")  # seeds of weights are derived from it
 
 
 @dataclass

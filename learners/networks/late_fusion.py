@@ -253,7 +253,7 @@ class LateFusion:
     @cached_property
     def text(self) -> str:
         """Return a text that identifies the architecture."""
-        return repr(self)
+        return repr(self).replace(", frozen=()", "")  # seeds of weights are derived from it
 
     def build(self) -> LateFusionNet:
         """Build a network with weights newly drawn from PyTorch's global generator."""

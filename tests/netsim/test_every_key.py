@@ -230,6 +230,7 @@ CONTEXT: dict[str, Tree] = {
         **PUBLIC,
     },
     "server.downlink.access": {"server": {"downlink": {"mode": "unicast"}}},
+    "protocols.hierarchical_rounds.positions_m": {"protocol": {"edges": 2}},
     "records.positions": {"mobility": {"name": "random_waypoint", "diameter_m": 100.0}},
     "mobilities.random_waypoint.area_m": {"mobility": {"diameter_m": None}},
     "mobilities.gauss_markov.resume_within_s": {"mobility": {"on_link_loss": "resume"}},
@@ -256,7 +257,24 @@ NOT_HERE = {
     "jobs.device": "all but cpu need a GPU: tests/netsim/work/test_cuda.py",
     "data": "tests/learners/data/test_every_key_of_data.py",
     "records.transfers": "leaves out what is checked here: tests/netsim/test_command_line.py",
-    "mobilities.trace": "needs a file: tests/netsim/mobility/test_models.py",
+    "mobilities.trace": "needs a file: tests/netsim/mobility/test_motion_models.py",
+    "batteries": "need loads that last: tests/netsim/devices/test_batteries.py",
+    "harvests": "need a battery and hours: tests/netsim/devices/test_harvest_and_churn.py",
+    "churns": "tests/netsim/protocols/test_going_and_returning.py",
+    "models": "leaves files, not rows: tests/learners/test_models.py",
+    "snapshots": "leaves files, not rows: tests/netsim/test_resume.py",
+    "learners.cgb.initial": "needs a file: tests/learners/test_models.py",
+    "learners.cgb.frozen": "tests/learners/test_models.py",
+    **{
+        f"{place}.{key}": "tests/netsim/protocols/test_going_and_returning.py"
+        for place in ("devices", "devices.classes.<name>", "devices.overrides[]")
+        for key in ("harvest", "churn", "profile", "battery")
+    },
+    **{
+        f"{place}.processor.{key}": "go together: tests/netsim/devices/test_processor.py"
+        for place in ("devices", "devices.classes.<name>", "devices.overrides[]", "server")
+        for key in ("governor", "frequencies_hz", "compute_deadline_s")
+    },
     "links.edges.file": "needs a file: tests/netsim/topology/test_files.py",
     "placements.coordinates.file": "needs a file: tests/netsim/topology/test_files.py",
 }

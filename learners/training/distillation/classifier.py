@@ -112,7 +112,7 @@ class Classifier:
     @cached_property
     def text(self) -> str:
         """Return a text that architectures can be told apart by."""
-        return repr(self)
+        return repr(self).replace(", frozen=()", "")  # seeds of weights are derived from it
 
     def build(self) -> ClassifierNet:
         """Build a network with weights freshly drawn from PyTorch's global generator.

@@ -38,7 +38,7 @@ class Writer:
         try:
             self._pickler.dump(order)
         except Exception as error:
-            what = f"task {name_of(order[2])}" if order[0] == "add" else f"what is given to {order[0]!r}"
+            what = f"task {name_of(order[3])}" if order[0] == "add" else f"what is given to {order[0]!r}"
             raise cannot_be_sent(what, error) from error
 
     def message(self) -> bytes:

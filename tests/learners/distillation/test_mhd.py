@@ -517,7 +517,8 @@ def test_a_server_is_refused(write_scenario: Callable[..., Path], tmp_path: Path
         learner={"name": "mhd"},
     )
     with pytest.raises(
-        ScenarioError, match=r"'mhd' cannot be run under .*use protocol: decentralized_rounds, or"
+        ScenarioError,
+        match=r"'mhd' cannot be run under .*use protocol: asynchronous_gossip or decentralized_rounds, or",
     ):
         build(load_plan(path), tmp_path, lambda text: None)
 
