@@ -64,7 +64,7 @@ def _positions(run: Run, everyone: pd.DataFrame, moments: np.ndarray) -> list[di
     if run.positions.empty:
         return None
     known = run.positions.sort_values("time_s")
-    by_device = {int(device): own for device, own in known.groupby("device")}  # type: ignore[call-overload]
+    by_device = {int(str(device)): own for device, own in known.groupby("device")}
     found = {}
     for axis in ("x_m", "y_m"):
         columns = []
