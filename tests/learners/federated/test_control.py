@@ -12,7 +12,7 @@ import networkx as nx
 import pytest
 import torch
 from server_play import AUDIO, Play, Together, assert_models_close, make, part, played
-from tiny_task import Deal, make_learner, make_setup, play_of
+from tiny_task import UNLIMITED, Deal, make_learner, make_setup, play_of
 
 from learners.networks.state import Part, Row
 from learners.training.late_fusion.control import controls_of, direction
@@ -75,7 +75,7 @@ def test_scaffold_is_algorithm_1(executor: Any) -> None:
         uploads = {}
         for k in chosen:
             state, _, _ = learner.aggregate(play.work, k, t, states[k], {3: play.outbox})
-            step = learner.train(play.work, k, t, state, learner.cost(k, t, [3], None, None))
+            step = learner.train(play.work, k, t, state, learner.cost(k, t, [3], UNLIMITED, None))
             states[k], uploads[k] = step.state, step.outbox
         after = learner.aggregate(play.work, 3, t, play.state, uploads)
         play.state, play.outbox, _ = learner.train(play.work, 3, t, after.state, None)
