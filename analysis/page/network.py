@@ -39,7 +39,6 @@ def network(run: Run) -> dict[str, Any] | None:
     everyone = pd.concat([nodes, run.server], ignore_index=True)
     place = {int(device): at for at, device in enumerate(everyone["device"])}
     values, label, top = _values(run, nodes, moments)
-    dead = [numbers_of_dead(run, nodes, moment) for moment in moments]
     return {
         "moments": numbers(moments / seconds),
         "unit": unit,
@@ -52,7 +51,7 @@ def network(run: Run) -> dict[str, Any] | None:
         "label": label,
         "top": top,
         "values": [numbers(row) for row in values],
-        "dead": dead,
+        "dead": _dead(run, nodes, moments),
         "links": [[place[int(a)], place[int(b)]] for a, b in zip(links["a"], links["b"], strict=True)],
         "rates": _rates(run, links, moments),
         "says": " ".join(says),
@@ -112,14 +111,18 @@ def _values(run: Run, nodes: pd.DataFrame, moments: np.ndarray) -> tuple[np.ndar
     return found / factor, f"Energy spent [{unit}]", float(found.max() / factor) or 1.0
 
 
-def numbers_of_dead(run: Run, nodes: pd.DataFrame, moment: float) -> list[int]:
-    """Return the places in ``nodes`` of the devices that are dead at ``moment`` [s]: dead, and not back since."""
-    died = run.spending[(run.spending["outcome"] == "died") & (run.spending["end_s"] <= moment)]
-    if died.empty:
-        return []
-    last = run.spending[run.spending["start_s"] < moment].groupby("device")["outcome"].last()
-    dead = set(last.index[last == "died"]) & set(died["device"])
-    return [at for at, device in enumerate(nodes["device"]) if device in dead]
+def _dead(run: Run, nodes: pd.DataFrame, moments: np.ndarray) -> list[list[int]]:
+    """Return the places in ``nodes`` of the devices that are dead at each moment: dead, and not back since."""
+    place = {int(device): at for at, device in enumerate(nodes["device"])}
+    found: list[list[int]] = [[] for _ in moments]
+    for device in run.dead:
+        own = run.spending[run.spending["device"] == device]
+        died = (own["outcome"] == "died").to_numpy()
+        last = np.searchsorted(own["start_s"].to_numpy(), moments) - 1  # row that had begun before the moment
+        for at in np.flatnonzero((moments >= own["end_s"][died].min()) & (last >= 0) & died[last]):
+            if device in place:
+                found[at].append(place[device])
+    return found
 
 
 def _rates(run: Run, links: pd.DataFrame, moments: np.ndarray) -> list[list[float | None]]:

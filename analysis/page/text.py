@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.report import TARGETS
 from analysis.runs.run import Run
 from analysis.runs.terminal import cell
 from analysis.runs.units import energy_unit, readable, time_unit
@@ -20,7 +21,6 @@ from analysis.tables import (
     to_target,
 )
 
-TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LONGEST = 100
 """Rows of a table that are shown."""
 

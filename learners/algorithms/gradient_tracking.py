@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from learners.algorithms.fedavg import FedAvg
-from learners.training.late_fusion.control import directions, track
+from learners.algorithms.directed import Directed
+from learners.training.late_fusion.control import track
 from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.options import TrackingOptions
 from netsim.learner import Cost, Step
 
 if TYPE_CHECKING:
     from netsim.core.options import Options
-    from netsim.work.future import Future
     from netsim.work.graph import TaskGraph
 
 
@@ -29,7 +28,7 @@ class Tracker(NamedTuple):
     direction: Any = None
 
 
-class GradientTracking(FedAvg):
+class GradientTracking(Directed):
     """Devices send their model and their tracker of the mean gradient, and mix both (GT-SGD; DIGing).
 
     With one step a round it is y_k ← Σ ξ y_n + g_k(w_k new) − g_k(w_k), w_k ← Σ ξ (w_n − η y_n) (Nedić, Olshevsky & Shi
@@ -39,16 +38,9 @@ class GradientTracking(FedAvg):
 
     Options: ClassVar[type[Options]] = TrackingOptions
     SUITS = frozenset({"decentralized"})
-    model_copies = 2
 
     def _correction(self, work: TaskGraph, round: int, model: Model) -> Any:
         return model.memory.correction if model.memory else {}
-
-    def _outgoing(self, work: TaskGraph, node: int, round: int, model: Model, trained: Future) -> Upload:
-        before = self._federation.own(model.parts, self._clients[node].modalities)
-        rate = self._pace(round, model) * self._options.learning_rate
-        z = work.together(directions, {"before": before, "trained": trained, "rate": rate}, round)
-        return super()._outgoing(work, node, round, model, trained)._replace(more=z)
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
         """Order a local update with corrected gradients, and its mean direction."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from learners.algorithms.fedavg import FedAvg
+from learners.algorithms.directed import Directed
 from learners.training.late_fusion.averaging import Averaging, Combined
-from learners.training.late_fusion.control import by_part, controls_of, differences, directions
+from learners.training.late_fusion.control import by_part, controls_of, differences
 from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.options import ScaffoldOptions
 from learners.training.late_fusion.server_optimizers import ServerOptimizerChoice
@@ -16,7 +16,6 @@ from netsim.learner import Cost, Step
 
 if TYPE_CHECKING:
     from netsim.core.options import Options
-    from netsim.work.future import Future
     from netsim.work.graph import TaskGraph
 
 
@@ -49,7 +48,7 @@ class Controlled(Averaging):
         return combined._replace(memory=control)
 
 
-class Scaffold(FedAvg):
+class Scaffold(Directed):
     """Clients correct their gradients by c − c_i, what the server and they know of the mean gradient and their own.
 
     Both ways twice as much is sent: model and control variate. A client keeps c_i until it is chosen again.
@@ -57,7 +56,6 @@ class Scaffold(FedAvg):
 
     Options: ClassVar[type[Options]] = ScaffoldOptions
     SUITS = frozenset({"server"})
-    model_copies = 2
 
     def _method(self) -> Averaging:
         plain, options = super()._method(), self._options
@@ -71,12 +69,6 @@ class Scaffold(FedAvg):
 
     def _correction(self, work: TaskGraph, round: int, model: Model) -> Any:
         return model.memory
-
-    def _outgoing(self, work: TaskGraph, node: int, round: int, model: Model, trained: Future) -> Upload:
-        before = self._federation.own(model.parts, self._clients[node].modalities)
-        rate = self._pace(round, model) * self._options.learning_rate
-        z = work.together(directions, {"before": before, "trained": trained, "rate": rate}, round)
-        return super()._outgoing(work, node, round, model, trained)._replace(more=z)
 
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
         """Order a client's update with gradients + c − c_i, and what it makes of c_i."""

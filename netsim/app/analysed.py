@@ -29,24 +29,32 @@ def loaded(folder: Path) -> Run:
         raise ScenarioError(str(error)) from None
 
 
-def draw_run(folder: Path, errors: Console) -> None:
-    """Draw the run in ``folder`` into it; a figure that fails is a note, for the run is recorded."""
+def draw_run(folder: Path, errors: Console) -> Run | None:
+    """Draw the run in ``folder`` into it and return its records; a figure that fails is a note, the run is recorded."""
     from analysis.plots import save_plots
     from analysis.runs.run import load_run
 
     try:
-        save_plots(load_run(folder))
+        run = load_run(folder)
+        save_plots(run)
     except Exception as error:
         errors.out(f"note: no plots: {type(error).__name__}: {error}", highlight=False)
+        return None
+    return run
 
 
-def sentence_of(folder: Path) -> str:
-    """Return what came out of the run in ``folder``, in two or three sentences; nothing if its records are strange."""
+def sentence_of(folder: Path, known: Run | None = None) -> str:
+    """Return what came out of the run in ``folder``, in two or three sentences; nothing if its records are strange.
+
+    Args:
+        folder: The run's folder.
+        known: Its records, if they are read already.
+    """
     from analysis.runs.run import load_run
     from analysis.sentence import sentence
 
     try:
-        return sentence(load_run(folder))
+        return sentence(known or load_run(folder))
     except Exception:  # the run is recorded, and its numbers are shown: a sentence less is no loss
         return ""
 

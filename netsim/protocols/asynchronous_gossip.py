@@ -133,7 +133,7 @@ class AsynchronousGossip(Protocol):
             if (yield from self._round(device, t, on_air)):
                 self._open.complete(t)
             else:
-                self._open.skip(t)
+                self._open.leave(t)
             t += 1
         if on_air:
             yield self.network.env.all_of(on_air)

@@ -38,23 +38,20 @@ class OpenRounds:
     def complete(self, t: int) -> None:
         """Note that a node has completed round ``t``, and leaves it."""
         self._completed = max(self._completed, t)
-        self._leave(t)
-
-    def skip(self, t: int) -> None:
-        """Note that a node has left round ``t`` without completing it."""
-        self._leave(t)
+        self.leave(t)
 
     def give_up(self, t: int) -> None:
         """Note that a node will complete neither round ``t`` nor any later one."""
         for later in range(t, self._rounds + 1):
-            self._leave(later)
+            self.leave(later)
 
     def join(self, t: int) -> None:
         """Note that a node that had given up goes through the rounds from ``t`` on, which nobody has begun."""
         for later in range(t, self._rounds + 1):
             self._inside[later] = self._inside.get(later, 0) + 1
 
-    def _leave(self, t: int) -> None:
+    def leave(self, t: int) -> None:
+        """Note that a node leaves round ``t`` without completing it."""
         self._inside[t] -= 1
         if self._inside[t] == 0:
             del self._inside[t]

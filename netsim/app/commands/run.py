@@ -137,8 +137,7 @@ def _carry_out(
             tracker.close()
     for note in [*running.notes(ended), *(tracker.problem for tracker in trackers if tracker.problem)]:
         errors.out(f"note: {note}", highlight=False)
-    if plots and ended.error is None and not come():
-        draw_run(folder, errors)
+    drawn = draw_run(folder, errors) if plots and ended.error is None and not come() else None
     if as_json:
         json_lines.say({"event": "end", "folder": str(folder), **ended.summary, "status": ended.status})
     elif quiet:
@@ -146,7 +145,7 @@ def _carry_out(
     else:
         print_summary(out, ended, folder, simulation.execution, simulation.metrics)
         if running.plan.scenario.devices.count <= SAID and not come():
-            out.print(sentence_of(folder), markup=False, soft_wrap=True)
+            out.print(sentence_of(folder, drawn), markup=False, soft_wrap=True)
             out.print(f"next: python -m netsim report {folder}", markup=False, soft_wrap=True)
     if come() or ended.error is not None:
         errors.out(
