@@ -23,7 +23,7 @@ class OnRay:
 
     def __init__(self, address: str | None) -> None:
         self._ray = import_ray()
-        connect(self._ray, RayOptions(address=address))
+        self._started = connect(self._ray, RayOptions(address=address))
         self._do = self._ray.remote(num_cpus=1, max_retries=2)(_do)
         self._asked: set[Any] = set()
 
@@ -45,11 +45,12 @@ class OnRay:
         return code, complaints
 
     def close(self) -> None:
-        """End the runs that go on, and Ray or the connection to it."""
+        """End the runs that go on, and Ray or the connection to it if this object started it."""
         for answer in tuple(self._asked):
             with suppress(Exception):
                 self._ray.cancel(answer, force=True)
-        self._ray.shutdown()
+        if self._started:
+            self._ray.shutdown()
 
 
 def _do(words: list[str], environment: dict[str, str], folder: str) -> tuple[int, list[str]]:

@@ -19,6 +19,7 @@ import yaml
 from typer.testing import CliRunner
 
 from netsim.app.cli import app
+from netsim.app.sweeping_ray import OnRay
 from netsim.core.errors import ScenarioError
 from netsim.scenario.sweep import load_sweep
 
@@ -198,6 +199,17 @@ def test_two_sweeps_do_not_share_a_folder(sweep: Any, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["sweep", str(sweep()), "--runs", str(tmp_path / "r")])
     assert done.exit_code == 2 and "another sweep" in done.output
     assert not (tmp_path / "r" / "wide" / "three").exists()
+
+
+def test_a_ray_that_runs_already_is_used_and_left(tmp_path: Path) -> None:
+    """A notebook may hold a Ray of its own when it asks for a sweep."""
+    ray = pytest.importorskip("ray")
+    ours = OnRay(None)
+    sweeps = OnRay(None)
+    assert sweeps.run(["true"], {}) == (0, [])
+    sweeps.close()
+    assert ray.is_initialized()
+    ours.close()
 
 
 def test_ray_does_the_same_runs(sweep: Any, tmp_path: Path) -> None:

@@ -53,9 +53,7 @@ class Ray(Pooled):
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
         options = options or RayOptions()
         self._ray = import_ray()
-        self._started = not self._ray.is_initialized()
-        if self._started or options.address is not None:
-            connect(self._ray, options)
+        self._started = connect(self._ray, options)
         cores = int(self._ray.cluster_resources().get("CPU", 1))
         super().__init__(options, stacking, workers=options.workers or max(1, cores))
         self._sender: Sender[Any] = Sender(lambda buffers: self._ray.put(_arrays(buffers)))
@@ -110,8 +108,8 @@ def import_ray() -> Any:
     return ray
 
 
-def connect(ray: Any, options: RayOptions) -> None:
-    """Start Ray on this machine, or find the cluster.
+def connect(ray: Any, options: RayOptions) -> bool:
+    """Start Ray on this machine, or find the cluster; return false if a Ray that runs in this process already is used.
 
     Raises:
         ScenarioError: The cluster does not answer in time.
@@ -119,10 +117,12 @@ def connect(ray: Any, options: RayOptions) -> None:
     quiet = {"log_to_driver": False, "configure_logging": False}
     logging.getLogger("ray").setLevel(logging.ERROR)
     if options.address is None:
+        if ray.is_initialized():
+            return False
         # "local", because Ray would otherwise connect to a cluster that it finds by itself.
         with heard_still():
             ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
-        return
+        return True
     try:
         _knock(options.address, options.timeout_s)
         if ray.is_initialized():
@@ -139,6 +139,7 @@ def connect(ray: Any, options: RayOptions) -> None:
             f"({error}). Start one (ray start --head), or leave out jobs.executor.address to use this machine; "
             "a cluster that asks for a token needs RAY_AUTH_MODE=token in the environment"
         ) from error
+    return True
 
 
 def _knock(address: str, timeout_s: float) -> None:

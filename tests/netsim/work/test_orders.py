@@ -28,10 +28,12 @@ def test_orders_come_over_as_they_were_written():
     got = []
     for _ in range(2):
         for _ in range(2):
-            writer.write("add", 8, steps, {"arrived": outbox, "old": before, "new": new}, 2, stack, True)
+            writer.write(
+                "add", 8, None, steps, {"arrived": outbox, "old": before, "new": new}, 2, stack, True
+            )
         got += list(reader.orders(writer.message()))
-    assert [order[:3] for order in got] == [("add", 8, steps)] * 4
-    inputs, stacks = [order[3] for order in got], [order[5] for order in got]
+    assert [order[:4] for order in got] == [("add", 8, None, steps)] * 4
+    inputs, stacks = [order[4] for order in got], [order[6] for order in got]
     for own in inputs:
         assert own["arrived"]["state"].task is there and own["arrived"]["state"].path == ("state",)
         assert own["arrived"]["pattern"].fullmatch("aaa")
@@ -44,7 +46,7 @@ def test_orders_come_over_as_they_were_written():
 
 def test_an_order_may_refer_to_what_the_one_before_it_adds():
     writer, tasks, seen = Writer(), {}, []
-    writer.write("add", 3, steps)
+    writer.write("add", 3, None, steps)
     writer.write("measure", Future(task(3)))
     for name, given, *_ in Reader(tasks).orders(writer.message()):
         if name == "add":
@@ -55,6 +57,6 @@ def test_an_order_may_refer_to_what_the_one_before_it_adds():
 
 def test_what_cannot_be_sent_is_named():
     with pytest.raises(ScenarioError, match="task steps cannot be sent to another process"):
-        Writer().write("add", 1, steps, {"x": lambda: 0}, 1, None, False)
+        Writer().write("add", 1, None, steps, {"x": lambda: 0}, 1, None, False)
     with pytest.raises(ScenarioError, match="what is given to 'measure' cannot be sent"):
         Writer().write("measure", lambda: 0)
