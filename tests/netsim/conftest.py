@@ -14,14 +14,20 @@ from netsim.app.simulation import Simulation
 from netsim.scenario import load_plan
 
 
+ONE_BY_ONE = {"executor": "inline", "stacking": "off", "threads": 1}
+
+
 @pytest.fixture
 def simulate(
     write_scenario: Callable[..., Path], tmp_path: Path, by_workers: Callable[[Simulation], Simulation]
 ) -> Callable[..., tuple[Simulation, Log]]:
-    """Builds and runs a scenario of the stub learner; returns the simulation and what happened."""
+    """Builds and runs a scenario of the stub learner; returns the simulation and what happened.
+
+    Jobs are done one by one where the scenario does not say how: with ``auto`` times decide how sums are rounded.
+    """
 
     def run(settings: tuple[str, ...] = (), **blocks: Any) -> tuple[Simulation, Log]:
-        plan = load_plan(write_scenario(**blocks), settings)
+        plan = load_plan(write_scenario(**{"jobs": ONE_BY_ONE} | blocks), settings)
         simulation = by_workers(build(plan, tmp_path / "cache", lambda text: None))
         log = Log()
         simulation.watch(log)

@@ -210,7 +210,7 @@ def test_auto_moves_after_a_trial_that_went_well(simulate, monkeypatch):
     _, log = simulate(rounds=9, learner=LEARNER, jobs={"executor": "inline"})
     monkeypatch.setattr(trial, "WORTHWHILE_S", -1e9)
     monkeypatch.setattr(trial, "WORTHWHILE_SHARE", -1e9)
-    simulation, same = simulate(rounds=9, learner=LEARNER)
+    simulation, same = simulate(rounds=9, learner=LEARNER, jobs={"executor": "auto"})
     facts = simulation.execution["forked"]
     assert facts["after_round"] == 5
     assert min(facts["clock_s"], facts["learning_s"], facts["learning_with_one_thread_s"]) > 0
@@ -219,7 +219,7 @@ def test_auto_moves_after_a_trial_that_went_well(simulate, monkeypatch):
 
 
 def test_auto_stays_where_little_is_to_be_saved(simulate):
-    simulation, _ = simulate(rounds=9, learner=LEARNER)
+    simulation, _ = simulate(rounds=9, learner=LEARNER, jobs={"executor": "auto"})
     assert simulation.execution["forked"]["after_round"] is None
 
 
