@@ -19,6 +19,9 @@ from analysis.tables import (
 FAR = 0.03
 """A modality whose accuracy is so much below another's is said to be behind."""
 
+FALLEN = 0.05
+"""An accuracy that ends so much below its best is said to have fallen."""
+
 OFTEN = 1.5
 """A device that ended rounds last so many times as often as an equal share would be is said to be slow."""
 
@@ -33,10 +36,13 @@ def _learnt(run: Run) -> str:
     table = accuracy_summary(run)
     if table.empty:
         return ""
-    values = {str(row["modality"]): float(row["last"]) for row in table.to_dict("records")}
+    rows = {str(row["modality"]): row for row in table.to_dict("records")}
+    values = {name: float(row["last"]) for name, row in rows.items()}
     alone = {name: value for name, value in values.items() if name != FUSED}
-    shown = values.get(FUSED, max(values.values()))
-    said = f"Devices end at an accuracy of {100 * shown:.1f} %"
+    shown = FUSED if FUSED in values else max(values, key=lambda m: values[m])
+    said = f"Devices end at an accuracy of {100 * values[shown]:.1f} %"
+    if rows[shown]["best"] - values[shown] >= FALLEN:
+        said += f", after {100 * rows[shown]['best']:.1f} % in round {rows[shown]['best_round']:.0f}"
     if len(alone) > 1:
         best, worst = max(alone, key=lambda m: alone[m]), min(alone, key=lambda m: alone[m])
         if alone[best] - alone[worst] >= FAR:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from learners.choice import Choice
-from netsim.core.errors import ScenarioError, with_its_place
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import with_its_place
 from netsim.core.registry import load
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from learners.networks.dispatch import EagerMode
 from learners.training.operators import ADDITIVE, multiply_accumulates, name_of
-from netsim.core.errors import ScenarioError, with_its_place
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import with_its_place
 
 WAY_OUT = (
     "State what an iteration costs in costs.stated, where all devices have the same networks, or give PyTorch the "

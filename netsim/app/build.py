@@ -19,7 +19,8 @@ from netsim.app.checks import (
 )
 from netsim.app.collector import patient_collector
 from netsim.app.simulation import Simulation
-from netsim.core.errors import ScenarioError, code_of_ones_own
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import code_of_ones_own
 from netsim.events import Observers
 from netsim.learner import Learner, Setup
 from netsim.scenario.classes import class_by_device

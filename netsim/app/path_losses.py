@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 
 from netsim.core.errors import ScenarioError
+from netsim.core.own_code import code_of_ones_own
 from netsim.core.pairs import Pairs
 from netsim.scenario.loading import Plan
 from netsim.world.mobility.motion import Motion
@@ -34,7 +35,8 @@ def losses_of(plan: Plan, key: str, topology: Topology, motion: Motion | None, g
 
     def of(links: Sequence[Link]) -> Sequence[float]:
         try:
-            found_db: Sequence[float] = path_loss.losses_db(links, carrier_hz)
+            with code_of_ones_own(part.name, path_loss.losses_db):
+                found_db: Sequence[float] = path_loss.losses_db(links, carrier_hz)
         except ScenarioError as error:
             raise ScenarioError(f"{key}: {error}") from error
         for link, found in zip(links, found_db, strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from netsim.app.collector import patient_collector
-from netsim.app.declared import Declared
+from netsim.app.declared import Declared, DeclaredRows, end_of
 from netsim.app.policies import make_decisions
 from netsim.app.stopping import Target
 from netsim.core.interrupts import held
@@ -78,6 +78,7 @@ class Simulation:
         """Run to the end of the last round, or of the last device. It ends at an event, never on an empty queue."""
         part, work = self.plan.parts["protocol"], self._work()
         rounds = self.plan.scenario.rounds
+        self.observer.observers.insert(0, DeclaredRows(part.cls))  # before what is no row reaches anybody
         self.watch(Declared(self.learner, self.metrics))
         work.portable, work.snapshots, work.past = True, self.snapshots, self.past
         work.keeper = self.keeper
@@ -93,7 +94,7 @@ class Simulation:
         try:
             with self.plan.named(), patient_collector(), self.executor.inside.during_a_run():
                 work.begin()
-                self.network.env.run(until=protocol.start())
+                self.network.env.run(until=end_of(protocol))
                 protocol.ledger.close()
                 self.states = work.finish(protocol.states, self.target.round if self.target else None)
             if self.keeper is not None:

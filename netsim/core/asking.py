@@ -7,7 +7,8 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
-from netsim.core.errors import ScenarioError, tell_whose
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import tell_whose
 
 
 def asked(

@@ -14,8 +14,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from netsim.core.errors import ScenarioError, with_its_place
+from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
+from netsim.core.own_code import with_its_place
 
 _folders: list[str] = []
 

@@ -10,7 +10,8 @@ import networkx as nx
 
 from netsim.core.asking import wrong
 from netsim.core.budget import Budget
-from netsim.core.errors import ScenarioError, tell_whose
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import tell_whose
 from netsim.learner import Cost, Kept, Learner, Message, Metric, Report, Step
 from netsim.protocols.decisions import Decisions
 from netsim.work.future import Future

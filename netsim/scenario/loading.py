@@ -16,6 +16,7 @@ from netsim.core import modules, registry
 from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
+from netsim.core.own_code import code_of_ones_own
 from netsim.scenario.classes import (
     changed_processor,
     changes_of,
@@ -76,9 +77,13 @@ class Plan:
 
     @contextmanager
     def named(self) -> Generator[None]:
-        """Put the file before every line of an error that is raised while the block runs."""
+        """Put the file before every line of an error that is raised while the block runs.
+
+        Errors of a user's own code, such as a protocol, are told in a line.
+        """
         try:
-            yield
+            with code_of_ones_own("code of your own"):
+                yield
         except ScenarioError as error:
             lines = str(error).splitlines()
             raise ScenarioError("\n".join(f"{self.file}: {line}" for line in lines)) from error
@@ -285,6 +290,14 @@ def _unsuited(learner: Part, protocol: Part) -> str:
     learners = [
         name for name in registry.names("learners") if family in registry.entry("learners", name).suits
     ]
+    if not learners:
+        known = sorted(
+            {one for name in registry.names("learners") for one in registry.entry("learners", name).suits}
+        )
+        return (
+            f"{learner.name!r} suits no protocol of family {family!r}, as {protocol.cls.__name__}.FAMILY says; "
+            f"learners here suit {', '.join(known)}"
+        )
     return (
         f"{learner.name!r} cannot be run under protocol {protocol.name!r}; use protocol: {' or '.join(protocols)}, "
         f"or a learner that suits {protocol.name}: {', '.join(learners)}"

@@ -16,7 +16,8 @@ from numbers import Real
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from netsim.core.errors import ScenarioError, code_of_ones_own
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import code_of_ones_own
 from netsim.events import AnswerRow, MetricRow, Observer
 from netsim.learner import Kept
 from netsim.work.answers import text_of

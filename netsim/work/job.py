@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from netsim.core.errors import ScenarioError, code_of_ones_own
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import code_of_ones_own
 
 Inputs = Mapping[str, Any]
 

@@ -13,7 +13,6 @@ from netsim.app.build import build
 from netsim.app.simulation import Simulation
 from netsim.scenario import load_plan
 
-
 ONE_BY_ONE = {"executor": "inline", "stacking": "off", "threads": 1}
 
 

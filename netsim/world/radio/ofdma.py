@@ -10,7 +10,8 @@ import simpy
 from pydantic import AfterValidator, Field
 
 from netsim.core import registry
-from netsim.core.errors import ScenarioError, code_of_ones_own
+from netsim.core.errors import ScenarioError
+from netsim.core.own_code import code_of_ones_own
 from netsim.world.radio.access import Grant
 from netsim.world.radio.air import Air
 from netsim.world.radio.dealt import Dealing, DealtBand, PerOptions

@@ -155,7 +155,7 @@ CASES = {
     "method": r"Broken\.cost cannot be a task, .*a method",
     "task raises": r"task fail, round 1, device \d: .*\.py, line \d+: KeyError: 'no such luck'",
     "task exits": r"task leave, round 1: .*\.py, line \d+: SystemExit: 3",
-    "unknown input": r"task add, round 1: TypeError: .*unexpected keyword argument 'm'",
+    "unknown input": r"task add, round 1: .*, line \d+: TypeError: .*unexpected keyword argument 'm'",
     "field": r"the result of task add has no field 'weights'; it is of type float",
     "too few": r"task too_few, .*one result for each of its \d+ inputs \(got \[\]\)",
     "undeclared": r"metric 'mistake' of node \d, round 1, is not in Broken\.METRICS, which has error",
