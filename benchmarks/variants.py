@@ -106,6 +106,9 @@ FEDZKT = (
 )
 STUB = ("data=null", "partition=null", "learner={name: stub, flops: 1e6, bits: 1e5}")
 SERVER_STUB = ("data=null", "partition=null", "learner={name: stub, flops: 1e6, server_flops: 1e6}")
+AVERAGING = (
+    "learner={name: fedavg, batch_size: 16, momentum: 0, weight_decay: 0, networks: {features: {name: mlp, hidden: [16]}}}",
+)
 ANY_TIME = "protocol={name: asynchronous_server, concurrency: 4}"
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -216,5 +219,48 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
             "rounds=8",
         ),
     ),
+    # What learners and protocols can do besides.
+    "fedavg, neighbours": (PEERS, AVERAGING),
+    "fedavg, gossip": (
+        PEERS,
+        (*AVERAGING, "protocol={name: asynchronous_gossip, duration_s: 60, staleness: polynomial}"),
+    ),
+    "fedavg, gossip, batteries die": (
+        PEERS,
+        (*AVERAGING, "protocol.name=asynchronous_gossip", "devices.battery.capacity_j=2.5e-3"),
+    ),
+    "fedavg, CHOCO": (
+        PEERS,
+        (*AVERAGING, "learner.compression={name: top_k, ratio: 0.2, gossip_step: 0.4}"),
+    ),
+    "fedavg, devices that move": (
+        PEERS,
+        (
+            *AVERAGING,
+            "topology.links={name: range, range_m: 60}",
+            "mobility={name: random_waypoint, diameter_m: 100, speed_mps: [1, 9]}",
+        ),
+    ),
+    "gradient_tracking": (PEERS, (*AVERAGING, "learner.name=gradient_tracking")),
+    "random_walk": (PEERS, (*AVERAGING, "learner.name=random_walk")),
+    "fedavg, hierarchy": (
+        CLIENTS,
+        ("protocol={name: hierarchical_rounds, edges: 2, edge_rounds: 2, backhaul: {rate_bps: 1e8}}",),
+    ),
+    "fedavg, top-k": (
+        CLIENTS,
+        (
+            "protocol.participants=4",
+            "learner.compression={name: top_k, ratio: 0.2, error_feedback: true}",
+            "learner.server_optimizer={name: fedadam, learning_rate: 0.03, tau: 1e-3}",
+            "learner.schedule={name: warm_up, rounds: 3, then: cosine}",
+        ),
+    ),
+    "fedavg, private, quantised": (
+        CLIENTS,
+        ("learner.privacy={clip: 1, noise_multiplier: 1, mode: update}", "learner.compression=quantise"),
+    ),
+    "fedavg, stops": (CLIENTS, ("stop={metric: accuracy, at_least: 0.6}",)),
+    "scaffold": (CLIENTS, ("learner.name=scaffold", "learner.momentum=0", "learner.weight_decay=0")),
 }
 """By name, a world and what is changed in it."""

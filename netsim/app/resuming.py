@@ -14,6 +14,7 @@ from netsim.app.running import Running, own_packages
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError
 from netsim.events import AnswerRow, MetricRow, Observer, RoundRow
+from netsim.records.checksums import CHECKSUMS
 from netsim.records.lock import Lock
 from netsim.records.reader import read_columns
 from netsim.records.run_folder import SCHEMA, SNAPSHOTS, Recorder, plain
@@ -95,9 +96,9 @@ def _read(folder: Path) -> Mapping[str, Any]:
 
 
 def _check_status(folder: Path, metadata: Mapping[str, Any], extend: int | None) -> None:
-    finished = metadata["status"] == "finished"
+    finished = metadata["status"] == "finished" and (folder / CHECKSUMS).is_file()  # which come last
     if finished and extend is None:
-        raise ScenarioError(f"{folder}: has finished; netsim resume {folder} --extend N adds N rounds")
+        raise ScenarioError(f"{folder}: has finished; netsim run {folder} --extend N adds N rounds")
     if not finished and extend is not None:
         raise ScenarioError(f"{folder}: has not finished; let it go on first: netsim resume {folder}")
 
