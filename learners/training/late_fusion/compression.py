@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
@@ -27,6 +27,9 @@ SEED_BITS = 64
 
 SAMPLE = 1024
 """Numbers from which it is guessed how large the largest are."""
+
+NEARLY = 0.98
+"""The least of a device's largest numbers, as a part of that of the device before, if all goes well."""
 
 
 class Compressor(ABC):
@@ -67,6 +70,22 @@ class Compressor(ABC):
             unbiased: Whether the mean over the randomness is to be the change itself, as far as the method can. Else
                 the result is to be near the change (a contraction), which memories of errors need.
         """
+
+    def move(
+        self, change: Tensor, known: Tensor, tensors: Sequence[slice], seeds: Sequence[int], unbiased: bool
+    ) -> None:
+        """Move what messages say from ``change`` to ``known``, both [devices, d], in place; the rest of it stays.
+
+        Args:
+            change: The change of each device.
+            known: What receivers have, and have then.
+            tensors: As for :meth:`compress`, like the rest.
+            seeds: What each device's randomness comes from.
+            unbiased: Whether the mean is to be the change itself.
+        """
+        said = self.compress(change, tensors, seeds, unbiased)
+        known += said
+        change -= said
 
 
 class Whole(Compressor):
@@ -118,11 +137,60 @@ class Sparse(Compressor):
         """Return k of ``size`` numbers."""
         return min(size, math.ceil(round(self.options.ratio * size, 6)))
 
+    @abstractmethod
+    def places(self, rows: NDArray[Any], seeds: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Yield the places of the k numbers of each of ``rows`` [devices, d]."""
+
+    def factor(self, size: int, unbiased: bool) -> float:
+        """Return what a number is multiplied by."""
+        return 1.0
+
+    def _said(
+        self, rows: NDArray[Any], seeds: Sequence[int], unbiased: bool
+    ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield places and values of each row's message."""
+        factor = self.factor(rows.shape[1], unbiased)
+        for row, places in zip(rows, self.places(rows, seeds), strict=True):
+            values = row.take(places)
+            yield places, values if factor == 1 else values * factor
+
+    def compress(
+        self, rows: Tensor, tensors: Sequence[slice], seeds: Sequence[int], unbiased: bool
+    ) -> Tensor:
+        """Return k numbers of each row, and zeros."""
+        import torch
+
+        here = rows.cpu()
+        found = torch.zeros_like(here)
+        for own, (places, values) in zip(
+            found.numpy(), self._said(here.numpy(), seeds, unbiased), strict=True
+        ):
+            own[places] = values
+        return found.to(rows.device)
+
+    def move(
+        self, change: Tensor, known: Tensor, tensors: Sequence[slice], seeds: Sequence[int], unbiased: bool
+    ) -> None:
+        """Move k numbers of each row, and touch no others."""
+        here, there = change.cpu(), known.cpu()  # themselves, if they are there
+        rows = here.numpy()
+        for row, own, (places, values) in zip(
+            rows, there.numpy(), self._said(rows, seeds, unbiased), strict=True
+        ):
+            own[places] += values
+            row[places] -= values
+        change.copy_(here)
+        known.copy_(there)
+
 
 class TopK(Sparse):
     """The k numbers that are largest without their signs, of equal ones the first (Stich et al. 2018)."""
 
     FLOPS = 6
+
+    def __init__(self, options: netsim.core.options.Options) -> None:
+        super().__init__(options)
+        self._least = math.inf  # of those chosen last: where to begin looking
 
     def bits(self, sizes: Sequence[int], value_bits: float) -> float:
         """Return k values and their places, of ⌈log₂ d⌉ bits or in a map of d bits; or all d if that is less."""
@@ -131,16 +199,16 @@ class TopK(Sparse):
         places = min(self.count(size) * math.ceil(math.log2(size)) if size > 1 else 0, size)
         return min(values + places, size * value_bits)
 
-    def compress(
-        self, rows: Tensor, tensors: Sequence[slice], seeds: Sequence[int], unbiased: bool
-    ) -> Tensor:
-        """Return the largest k of each row, and zeros; it is never unbiased."""
-        import torch
+    def places(self, rows: NDArray[Any], seeds: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Yield the places of the largest k of each row."""
+        import numpy as np
 
-        count = self.count(rows.shape[1])
-        chosen = [torch.from_numpy(largest(row.abs().numpy(), count)) for row in rows.cpu()]  # in the cache
-        places = torch.stack(chosen).to(rows.device)
-        return torch.zeros_like(rows).scatter_(1, places, rows.gather(1, places))
+        count, sizes = self.count(rows.shape[1]), np.empty_like(rows[0])
+        for row in rows:
+            np.abs(row, out=sizes)
+            found = largest(sizes, count, self._least * NEARLY)
+            self._least = float(sizes.take(found).min())
+            yield found
 
 
 class RandomK(Sparse):
@@ -152,19 +220,18 @@ class RandomK(Sparse):
         """Return the seed and k values."""
         return SEED_BITS + self.count(sum(sizes)) * value_bits
 
-    def compress(
-        self, rows: Tensor, tensors: Sequence[slice], seeds: Sequence[int], unbiased: bool
-    ) -> Tensor:
-        """Return k numbers of each row, times d/k where it is to be ``unbiased``, and zeros."""
+    def factor(self, size: int, unbiased: bool) -> float:
+        """Return d/k where it is to be ``unbiased``."""
+        return size / self.count(size) if unbiased else 1.0
+
+    def places(self, rows: NDArray[Any], seeds: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Yield k places drawn from each seed."""
         import torch
 
         size = rows.shape[1]
-        count, kept = self.count(size), torch.zeros_like(rows)
-        for own, row, seed in zip(kept, rows, seeds, strict=True):
+        for seed in seeds:
             order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-            places = order[:count].to(rows.device)
-            own[places] = row[places] * (size / count if unbiased else 1.0)
-        return kept
+            yield order[: self.count(size)].numpy()
 
 
 class QuantiseOptions(Lossy):
@@ -231,23 +298,28 @@ class Sign(Compressor):
         return found
 
 
-def largest(sizes: NDArray[Any], count: int) -> NDArray[Any]:
+def largest(sizes: NDArray[Any], count: int, guess: float = math.inf) -> NDArray[Any]:
     """Return the places of the ``count`` largest ``sizes``, of equal ones the first.
 
-    A sample says about how large they are. What is smaller is not sorted; if too few are left over, everything is.
+    Only numbers that are as large as a ``guess`` are sorted, if it leaves enough of them and not many more. Else a
+    sample says about how large they are; if that leaves too few, everything is sorted.
     """
     import numpy as np
 
-    sample = sizes[:: max(1, len(sizes) // SAMPLE)]
-    wanted = min(len(sample), 4 + math.ceil(1.5 * count * len(sample) / len(sizes)))
-    guess = np.partition(sample, len(sample) - wanted)[len(sample) - wanted]
-    some = np.flatnonzero(sizes >= guess)
+    some = (sizes >= sizes.dtype.type(guess)).nonzero()[0]
+    if not count <= len(some) <= 3 * count:
+        sample = sizes[:: max(1, len(sizes) // SAMPLE)]
+        wanted = min(len(sample), 4 + math.ceil(1.5 * count * len(sample) / len(sizes)))
+        some = (sizes >= np.partition(sample, len(sample) - wanted)[len(sample) - wanted]).nonzero()[0]
     if len(some) < count:
         some = np.arange(len(sizes))
-    own = sizes[some]
+    own = sizes.take(some)
     least = np.partition(own, len(own) - count)[len(own) - count]
-    above = some[own > least]
-    return np.concatenate([above, some[own == least][: count - len(above)]])
+    found: NDArray[Any] = some[own >= least]
+    if len(found) > count:
+        above = some[own > least]
+        found = np.concatenate([above, some[own == least][: count - len(above)]])
+    return found
 
 
 class CompressorChoice(Choice):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 NOWHERE = torch.empty(0, dtype=torch.int64)
 """Places of a part that is sent as a whole."""
 
-CACHED = 2**16
-"""Numbers of a part that are compressed at once."""
+CACHED = 2**19
+"""Numbers of a part that are compressed at once: they fit the processor's caches, and are read from memory once."""
 
 
 @dataclass(frozen=True)
@@ -122,28 +122,38 @@ def compressed(inputs: Sequence[Mapping[str, Any]]) -> list[Sent]:
     for place, one in enumerate(inputs):
         for name in one["trained"].state if one["trained"].finite else ():
             by_part.setdefault(name, []).append(place)
-    groups = [(name, some) for name, own in by_part.items() for some in _groups(own, states[own[0]][name])]
-    for name, places in groups:
+    for name, places in by_part.items():
         layout = states[places[0]][name].layout
         columns, tensors = codec.sent_columns(name, layout)
         if not tensors:
             continue
-        bank = gather([states[place][name].row for place in places], copy=True)
-        known = gather([inputs[place]["known"][name].row for place in places])
-        before, weights = known[:, : layout.weights], bank[:, : layout.weights]
-        if columns is not None:
-            before, weights = before[:, columns], weights[:, columns]
-        change = weights - before
-        for row, place in zip(change, places, strict=True):
-            if name in errors[place]:
-                row += errors[place][name].tensor
+        trained = [states[place][name].row for place in places]
+        known = [inputs[place]["known"][name].row for place in places]
         seeds = [
             derive_seed(codec.seed, "compression", inputs[place]["device"], inputs[place]["round"], name)
             for place in places
         ]
-        said = codec.compressor.compress(change, tensors, seeds, unbiased)
-        bank[:, slice(0, layout.weights) if columns is None else columns] = before + said
-        left = change.sub_(said)
+        like = trained[0].bank
+        bank, left = like.new_empty(len(places), layout.size), like.new_empty(len(places), tensors[-1].stop)
+        at_once = max(1, CACHED // layout.size)
+        for some in (slice(since, since + at_once) for since in range(0, len(places), at_once)):
+            after, before, change = _rows(trained[some]), _rows(known[some]), left[some]
+            if columns is None:
+                sent, rest = bank[some, : layout.weights], slice(layout.weights, None)
+                torch.sub(after[:, : layout.weights], before[:, : layout.weights], out=change)
+                sent.copy_(before[:, : layout.weights])
+                bank[some, rest] = after[:, rest]
+            else:
+                sent = before[:, columns]
+                torch.sub(after[:, columns], sent, out=change)
+                bank[some] = after
+            owing = [row for row, place in enumerate(places[some]) if name in errors[place]]
+            if owing:
+                due = _rows([errors[places[some][row]][name] for row in owing])
+                change[slice(None) if len(owing) == len(change) else owing] += due
+            codec.compressor.move(change, sent, tensors, seeds[some], unbiased)
+            if columns is not None:
+                bank[some, columns] = sent
         for row, place in enumerate(places):
             states[place][name] = Part(Row(bank, row), layout)
             if codec.remembers and not codec.gossips:
@@ -154,10 +164,12 @@ def compressed(inputs: Sequence[Mapping[str, Any]]) -> list[Sent]:
     ]
 
 
-def _groups(places: Sequence[int], part: Part) -> list[Sequence[int]]:
-    """Return ``places`` in groups whose rows fit the processor's cache, so that they are read from memory once."""
-    at_once = max(1, CACHED // max(1, part.layout.size))
-    return [places[since : since + at_once] for since in range(0, len(places), at_once)]
+def _rows(rows: Sequence[Row]) -> Tensor:
+    """Return a tensor [rows, ...] that must not be changed; a view if they follow each other in their bank."""
+    first, bank = rows[0].index, rows[0].bank
+    if all(row.bank is bank and row.index == first + place for place, row in enumerate(rows)):
+        return bank[first : first + len(rows)]
+    return gather(rows)
 
 
 class Gossiped(NamedTuple):

@@ -73,8 +73,9 @@ def test_top_k_takes_the_shorter_way_to_say_where() -> None:
 
 @pytest.mark.parametrize("kind", ["normal", "ties", "rare", "equal"])
 @pytest.mark.parametrize("count", [1, 17, 900, 3000])
-def test_the_largest_are_those_of_a_sorted_list(kind: str, count: int) -> None:
-    """Also where the sample says nothing of the few that are large, and exactly so many of equal ones."""
+@pytest.mark.parametrize("guess", [math.inf, 0.0, 1.0, 1.5])
+def test_the_largest_are_those_of_a_sorted_list(kind: str, count: int, guess: float) -> None:
+    """Also where guess and sample say nothing of the few that are large, and exactly so many of equal ones."""
     draw = np.random.default_rng(count)
     sizes = {
         "normal": np.abs(draw.normal(size=3000)),
@@ -83,7 +84,7 @@ def test_the_largest_are_those_of_a_sorted_list(kind: str, count: int) -> None:
         "equal": np.ones(3000),
     }[kind]
     expected = np.argsort(-sizes, kind="stable")[:count]
-    assert sorted(largest(sizes, count)) == sorted(expected)
+    assert sorted(largest(sizes, count, guess)) == sorted(expected)
 
 
 VECTOR = torch.tensor([[0.5, -2.0, 0.1, 1.0, 0.0, -0.3]], dtype=torch.float64)
@@ -162,18 +163,25 @@ def test_error_feedback_by_hand() -> None:
 
 @pytest.mark.parametrize("name", names("compressors"))
 def test_all_devices_at_once_are_each_alone_to_the_byte(name: str) -> None:
-    codec = Codec(CompressorChoice(name=name), {}, 3, False)
+    """With many numbers that are equal, devices that differ by a thousand, one that diverged, and two without an e."""
+    feedback = {} if name == "none" else {"error_feedback": True}
+    codec = Codec(CompressorChoice(name=name, **feedback), {}, 3, False)
     draw = torch.Generator().manual_seed(1)
-    bank = torch.randn(6, 400, generator=draw)
+    bank = torch.randn(6, 400, generator=draw).mul(4).round() * torch.tensor(
+        [[1.0], [1e3], [1], [1e-3], [1], [2]]
+    )
+    left = torch.randn(6, 400, generator=draw).round()
     jobs = []
     for k in range(6):
         known, own = trained([0.0] * 400), trained([0.0] * 400)
         layout = known.state["fusion"].layout
-        states = [{"fusion": Part(Row(rows, k), layout)} for rows in (bank, bank.sin())]
+        states = [{"fusion": Part(Row(rows, k), layout)} for rows in (bank, bank.sign())]
         own, known = replace(own, state=states[0], finite=k != 4), replace(known, state=states[1])
-        jobs.append(job(codec, own, known, device=k))
+        jobs.append(job(codec, own, known, device=k, error={"fusion": Row(left, k)} if k > 1 else {}))
     for one, alone in zip(compressed(jobs), [compressed([own])[0] for own in jobs], strict=True):
         assert torch.equal(one.trained.state["fusion"].row.tensor, alone.trained.state["fusion"].row.tensor)
+        assert one.error.keys() == alone.error.keys()
+        assert all(torch.equal(one.error[part].tensor, e.tensor) for part, e in alone.error.items())
 
 
 def choco(count: int, codec: Codec, step: float, rounds: int, miss: Any = None) -> Any:
