@@ -24,7 +24,6 @@ from learners.training.late_fusion.compression import CompressorChoice
 from learners.training.late_fusion.local_update import Trained
 from learners.training.late_fusion.sending import Codec, compressed
 
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's mallopt."""
 

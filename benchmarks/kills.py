@@ -2,6 +2,8 @@
 
     python benchmarks/kills.py 200
     python benchmarks/kills.py 100 200    # those of the seeds 200 to 299
+    python benchmarks/kills.py 20 0 interrupt    # with SIGINT, as Ctrl-C does
+    python benchmarks/kills.py 20 0 worker    # not the run, but a process that it has started
 
 A run is killed with SIGKILL one to three times; the second and third time it is the run that goes on. Its tables and
 its summary must then be those of a run that nobody disturbed, byte for byte. Which scenario of variants.py, which
@@ -68,8 +70,32 @@ def undisturbed(name: str) -> tuple[dict[str, bytes], float]:
         return records(run), json.loads((run / "metadata.json").read_text())["wall_s"]
 
 
-def killed(name: str, executor: str, draw: random.Random) -> tuple[int, list[int]]:
+def hit(pid: int, how: str) -> bool:
+    """Send a signal to the run with number ``pid``, or to its youngest child; return whether there was anybody."""
+    if how == "worker":
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        with suppress(OSError, IndexError):
+            pid = int(children.read_text().split()[-1])
+            os.kill(pid, signal.SIGKILL)
+            return True
+        return False
+    with suppress(ProcessLookupError):  # it has ended
+        os.kill(pid, signal.SIGINT if how == "interrupt" else signal.SIGKILL)
+    return True
+
+
+ENDS = {"kill": (-signal.SIGKILL,), "interrupt": (130,), "worker": (0, 2)}
+"""With which exit code a run may end."""
+
+
+def killed(name: str, executor: str, draw: random.Random, how: str = "kill") -> tuple[int, list[int]]:
     """Kill and resume a run of the variant ``name``; return the kills, and after which rounds it went on.
+
+    Args:
+        name: The variant.
+        executor: Its executor.
+        draw: Says how often, and when.
+        how: ``kill``, ``interrupt`` or ``worker``: what is done to it.
 
     Raises:
         AssertionError: Its records are not those of an undisturbed run.
@@ -84,20 +110,20 @@ def killed(name: str, executor: str, draw: random.Random) -> tuple[int, list[int
         command = words(folder, name, executor, str(draw.randint(1, 4)))
         while True:
             with started(*command, cwd=folder) as (pid, end):
-                if kills < times:
+                if times:
                     until_s = time.monotonic() + 600
                     while not (run / "metadata.json").exists() and time.monotonic() < until_s:
                         time.sleep(0.01)
                     time.sleep(draw.random() * length_s)
-                    with suppress(ProcessLookupError):  # it has ended
-                        os.kill(pid, signal.SIGKILL)
-                    kills += 1
+                    kills += hit(pid, how)
+                    times -= 1
                 done = end()
             if done.returncode == 0:
                 break
-            assert done.returncode == -signal.SIGKILL, done.stderr
+            assert done.returncode in ENDS[how] and "Traceback" not in done.stderr, done.stderr
             command = ["-m", "netsim", "resume", str(run), "--cache", str(CACHE), *QUIET]
-            if (run / "checksums.sha256").exists():
+            finished = json.loads((run / "metadata.json").read_text())["status"] == "finished"
+            if finished and (run / "checksums.sha256").exists():
                 break  # only what comes after the end of the records was killed
         found = records(run)
         different = sorted(key for key in {**expected, **found} if expected.get(key) != found.get(key))
@@ -106,17 +132,20 @@ def killed(name: str, executor: str, draw: random.Random) -> tuple[int, list[int
         return kills, [one["closed"] for one in metadata.get("resumed", ())]
 
 
-def main(count: int, first: int = 0) -> None:
+def main(count: int, first: int = 0, how: str = "kill") -> None:
     """Kill ``count`` runs and print how many went on to the records that they must have."""
     from variants import VARIANTS
 
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell has what runs in its background ignore it
     wrong, kills, taken = 0, 0, Counter[str]()
     names, begin_s = sorted(VARIANTS), time.monotonic()
     for number in range(first, first + count):
         draw, executor = random.Random(number), EXECUTORS[number % len(EXECUTORS)]
         name = draw.choice(names)
         try:
-            times, went_on = killed(name, executor, draw)
+            times, went_on = killed(name, executor, draw, how)
             kills += times
             taken.update("from a snapshot" if closed else "from the beginning" for closed in went_on)
         except Exception as error:
@@ -131,4 +160,4 @@ def main(count: int, first: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:])

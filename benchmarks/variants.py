@@ -107,7 +107,9 @@ FEDZKT = (
 STUB = ("data=null", "partition=null", "learner={name: stub, flops: 1e6, bits: 1e5}")
 SERVER_STUB = ("data=null", "partition=null", "learner={name: stub, flops: 1e6, server_flops: 1e6}")
 AVERAGING = (
-    "learner={name: fedavg, batch_size: 16, momentum: 0, weight_decay: 0, networks: {features: {name: mlp, hidden: [16]}}}",
+    "learner={name: fedavg, batch_size: 16, networks: {features: {name: mlp, hidden: [16]}}}",
+    "learner.momentum=0",
+    "learner.weight_decay=0",
 )
 ANY_TIME = "protocol={name: asynchronous_server, concurrency: 4}"
 

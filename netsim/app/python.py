@@ -69,14 +69,11 @@ def run(
     return _carried_out(made, out, errors)
 
 
-def resume(
-    folder: str | Path, extend: int | None = None, *, cache: str | Path | None = None, quiet: bool = False
-) -> Run:
+def resume(folder: str | Path, *, cache: str | Path | None = None, quiet: bool = False) -> Run:
     """Let a run that was ended go on from its newest snapshot, as ``netsim resume`` does, and return its records.
 
     Args:
         folder: The run's folder.
-        extend: Rounds to add to a run that has finished, in a folder of its own; None for none.
         cache: Folder for pre-processed data; default: what ``NETSIM_CACHE`` says, or ``.cache``.
         quiet: Show nothing.
 
@@ -88,9 +85,7 @@ def resume(
     place = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
 
     def made() -> Running:
-        return resumed(
-            Path(folder), extend, place, lambda text: out.print(text, markup=False, soft_wrap=True)
-        )
+        return resumed(Path(folder), place, lambda text: out.print(text, markup=False, soft_wrap=True))
 
     return _carried_out(made, out, errors)
 

@@ -33,42 +33,71 @@ SAME = {
 """What must be as it was in the run, and what else can be done than to run it anew."""
 
 
-def resumed(folder: Path, extend: int | None, cache: Path, say: Callable[[str], None]) -> Running:
+def resumed(folder: Path, cache: Path, say: Callable[[str], None]) -> Running:
     """Build the run in ``folder`` again, to go on from its newest snapshot; without one it begins anew.
 
     Args:
-        folder: A run that did not finish; with ``extend`` one that did.
-        extend: Rounds that are added, in a folder of their own; None for none.
+        folder: A run that did not finish.
         cache: Folder for pre-processed and generated data.
         say: Shows the user a message about a long task.
 
     Raises:
         ScenarioError: It cannot go on; says what to do instead.
     """
-    if not (folder / "metadata.json").is_file():
-        raise ScenarioError(f"{folder}: is no run's folder, which has metadata.json in it")
-    lock = Lock(folder)
+    lock = _locked(folder)
     try:
         metadata = _read(folder)
-        _check_status(folder, metadata, extend)
-        settings = [] if extend is None else [f"rounds={metadata['rounds'] + extend}"]
-        plan = load_plan(folder / "scenario.yaml", settings, say)
-        if extend is not None and metadata["rounds"] % (every := plan.scenario.evaluation.every):
+        if _has_finished(folder, metadata):
+            raise ScenarioError(f"{folder}: has finished; netsim run {folder} --extend N adds N rounds")
+        plan = load_plan(folder / "scenario.yaml", [], say)
+        return Running(plan, cache, say, _goes_on(folder, metadata, lock, say))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def extended(
+    folder: Path, more: int, cache: Path, runs: Path | None, run_id: str | None, say: Callable[[str], None]
+) -> Running:
+    """Build the finished run in ``folder`` again with ``more`` rounds, in a folder of its own.
+
+    Args:
+        folder: A run that has finished, and has kept a snapshot of its end.
+        more: Rounds that are added.
+        cache: Folder for pre-processed and generated data.
+        runs: Folder that the new folder is made in, ``<runs>/<scenario>/<run id>``; None for that of ``folder``.
+        run_id: Its name; None for that of ``folder`` with the number of rounds.
+        say: Shows the user a message about a long task.
+
+    Raises:
+        ScenarioError: Rounds cannot be added; says what to do instead.
+    """
+    lock = _locked(folder)
+    try:
+        metadata = _read(folder)
+        if not _has_finished(folder, metadata):
+            raise ScenarioError(f"{folder}: has not finished; let it go on first: netsim resume {folder}")
+        if metadata.get("stopped"):
+            raise ScenarioError(
+                f"{folder}: was stopped ({metadata['stopped']}), and would stop there with more rounds, too; run it "
+                f"without, or with another target: netsim run {folder / 'scenario.yaml'} --set stop=null"
+            )
+        rounds = metadata["rounds"] + more
+        plan = load_plan(folder / "scenario.yaml", [f"rounds={rounds}"], say)
+        if metadata["rounds"] % (every := plan.scenario.evaluation.every):
             raise ScenarioError(
                 f"{folder}: round {metadata['rounds']} was evaluated because the run ended there, which a longer run "
                 f"would not do; rounds can be added to a run that ends with a multiple of evaluation.every ({every})"
             )
-        if extend is None:
-            recorded = _goes_on(folder, metadata, lock, say)
-        else:
-            recorded = _extended(folder, metadata, plan.scenario.rounds)
-        running = Running(plan, cache, say, recorded)
-    except BaseException:
+        return Running(plan, cache, say, _extended(folder, metadata, rounds, runs, run_id))
+    finally:
         lock.release()
-        raise
-    if extend is not None:
-        lock.release()
-    return running
+
+
+def _locked(folder: Path) -> Lock:
+    if not (folder / "metadata.json").is_file():
+        raise ScenarioError(f"{folder}: is no run's folder, which has metadata.json in it")
+    return Lock(folder)
 
 
 def _read(folder: Path) -> Mapping[str, Any]:
@@ -95,12 +124,9 @@ def _read(folder: Path) -> Mapping[str, Any]:
     return dict(found)
 
 
-def _check_status(folder: Path, metadata: Mapping[str, Any], extend: int | None) -> None:
-    finished = metadata["status"] == "finished" and (folder / CHECKSUMS).is_file()  # which come last
-    if finished and extend is None:
-        raise ScenarioError(f"{folder}: has finished; netsim run {folder} --extend N adds N rounds")
-    if not finished and extend is not None:
-        raise ScenarioError(f"{folder}: has not finished; let it go on first: netsim resume {folder}")
+def _has_finished(folder: Path, metadata: Mapping[str, Any]) -> bool:
+    """Return whether all of a run is done; its checksums are written last."""
+    return metadata["status"] == "finished" and (folder / CHECKSUMS).is_file()
 
 
 def _check_same(folder: Path, metadata: Mapping[str, Any], simulation: Simulation) -> None:
@@ -147,7 +173,7 @@ def _goes_on(
 
 
 def _extended(
-    folder: Path, metadata: Mapping[str, Any], rounds: int
+    folder: Path, metadata: Mapping[str, Any], rounds: int, runs: Path | None, run_id: str | None
 ) -> Callable[[Simulation], tuple[Totals, Recorder]]:
     def recorded(simulation: Simulation) -> tuple[Totals, Recorder]:
         _check_same(folder, metadata, simulation)
@@ -161,7 +187,7 @@ def _extended(
             )
         facts = {"extends": f"{folder.parent.name}/{folder.resolve().name}"}
         default = f"{folder.resolve().name}-{rounds}-rounds"
-        return recorder_in(folder.parents[1], None, simulation, default, facts)
+        return recorder_in(runs or folder.parents[1], run_id, simulation, default, facts)
 
     return recorded
 

@@ -440,7 +440,7 @@ class SnapshotsOptions(Options):
         "every n-th round; off: never. The last two are kept while the run goes on",
     )
     keep: bool = Field(
-        False, description="keep one of a run's end, so that rounds can be added (netsim resume --extend)"
+        False, description="keep one of a run's end, so that rounds can be added (netsim run RUN --extend N)"
     )
 
 

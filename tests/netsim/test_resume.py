@@ -20,11 +20,13 @@ import pytest
 from retiming import netsim
 
 from learners.algorithms.stub import Stub
+from netsim.app.analysed import loaded
 from netsim.app.running import Running
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer
 from netsim.learner import Metric, Step
 from netsim.records.lock import Lock
+from netsim.records.run_folder import Recorder
 from netsim.scenario.loading import load_plan
 from netsim.work.keys import Keys, is_before
 from netsim.work.packing import pack, unpack_values
@@ -119,14 +121,14 @@ def records(folder: Path) -> dict[str, bytes]:
     return {one.name: one.read_bytes() for one in names}
 
 
-def resume(folder: Path, *words: Any) -> Any:
-    """The end of ``netsim resume``."""
-    return netsim("resume", folder, *words, "--no-plots", "-q", "--cache", folder.parent)
+def resume(folder: Path, command: tuple[Any, ...] = ("resume",)) -> Any:
+    """The end of ``netsim resume``, or of another command."""
+    return netsim(*command, folder, "--no-plots", "-q", "--cache", folder.parent)
 
 
-def refused(folder: Path, *words: Any) -> str:
+def refused(folder: Path, command: tuple[Any, ...] = ("resume",)) -> str:
     """The one line with which it is refused."""
-    done = resume(folder, *words)
+    done = resume(folder, command)
     assert done.exit_code == 2 and done.output.count("\n") == 1, done.output
     return str(done.output)
 
@@ -193,10 +195,15 @@ def test_records_that_come_out_otherwise_stop_it(late: tuple[Path, Path]) -> Non
 
 def test_it_is_refused_with_the_way_out(late: tuple[Path, Path]) -> None:
     whole, folder = late
-    assert f"netsim resume {whole} --extend N" in refused(whole)
+    assert f"netsim run {whole} --extend N" in refused(whole)
     assert "is no run's folder" in refused(whole.parent)
-    assert "has not finished" in refused(folder, "--extend", 2)
-    assert "has no snapshot of its end" in refused(whole, "--extend", 2)
+    assert "is no run's folder" in refused(whole.parent, command=("run", "--extend", 2))
+    assert "has not finished" in refused(folder, command=("run", "--extend", 2))
+    assert "has no snapshot of its end" in refused(whole, command=("run", "--extend", 2))
+    assert "excludes --set, --seed and --rounds" in refused(
+        whole, command=("run", "--extend", 2, "--seed", 3)
+    )
+    assert f"netsim run {whole} --extend N adds N rounds" in refused(whole, command=("run",))
     versions = json.loads((folder / "metadata.json").read_text())["versions"]
     assert "versions: was torch 1.0" in refused(changed(folder, versions={**versions, "torch": "1.0"}))
     assert "check out the commit" in refused(changed(folder, versions=versions, code="0"))
@@ -226,7 +233,7 @@ def test_rounds_are_added_as_if_the_run_had_been_longer(write_scenario: Callable
     short, _ = cut(file)
     words = ("--runs", file.parent / "runs", "--run-id", "long", "--rounds", 6, "--no-plots", "-q")
     assert netsim("run", file, *words).exit_code == 0
-    done = resume(short, "--extend", 2)
+    done = resume(short, ("run", "--extend", 2))
     assert done.exit_code == 0, done.output
     assert records(short.with_name("whole-6-rounds")) == records(short.with_name("long"))
 
@@ -268,9 +275,58 @@ def test_keys_say_what_was_ordered_before() -> None:
     assert not keys.in_order
 
 
-def test_sigkill_at_a_random_moment() -> None:
+def test_a_run_that_was_killed_while_its_tables_were_ended_goes_on(late: tuple[Path, Path]) -> None:
+    """Its status is written before: the checksums are the last that is."""
+    whole, folder = late
+    changed(folder, status="finished")
+    assert resume(folder).exit_code == 0
+    assert records(folder) == records(whole)
+
+
+def test_a_target_ends_the_run_that_goes_on_where_it_would_have(
+    write_scenario: Callable[..., Path],
+) -> None:
+    """The sums grow round by round; the fifth round's reaches what is aimed at, with and without a kill before."""
+    world = {"learner": {"name": f"{__name__}:Gossip"}, **EVERY, "rounds": 9}
+    plain, _ = cut(write_scenario("plain", **world))
+    means = loaded(plain).metrics.groupby("round").value.mean()
+    aim = {
+        "stop": {"metric": "arrived", "at_least": float(means[5])},
+        "snapshots": {"every": 2, "keep": True},
+    }
+    whole, (early, late) = cut(write_scenario("aimed", **{**world, **aim}), 1, 4)
+    for folder in (early, late):
+        assert resume(folder).exit_code == 0
+        assert records(folder) == records(whole)
+        assert json.loads((folder / "metadata.json").read_text())["stopped"].endswith("in round 5")
+    assert "has finished" in refused(whole)
+    assert "was stopped" in (line := refused(whole, ("run", "--extend", 2))) and "--set stop=null" in line
+
+
+def test_a_full_disk_with_more_room_goes_on(
+    small_disk: Path, write_scenario: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fills up in the middle, snapshots and all; then something else makes room."""
+    monkeypatch.setattr(Recorder, "PAUSE_S", 0.0)
+    monkeypatch.setattr(Recorder, "SHARE", 1e9)
+    file = write_scenario(learner={"name": f"{__name__}:Gossip"}, rounds=40, snapshots={"every": 5})
+    words = ("run", file, "--run-id", "a", "--no-plots", "-q", "--runs")
+    assert netsim(*words, file.parent / "runs").exit_code == 0
+    other = small_disk / "other"
+    other.write_bytes(bytes(500_000))
+    done = netsim(*words, small_disk)
+    folder = small_disk / "small" / "a"
+    assert done.exit_code == 2 and "No space left on device" in done.output, done.output
+    assert json.loads((folder / "metadata.json").read_text())["status"] == "failed"
+    other.unlink()
+    assert resume(folder).exit_code == 0
+    assert records(folder) == records(file.parent / "runs" / "small" / "a")
+
+
+@pytest.mark.parametrize("how", ["kill", "interrupt", "worker"])
+def test_signals_at_a_random_moment(how: str) -> None:
     """What ``benchmarks/kills.py`` does many times."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
     from kills import killed
 
-    killed("fedavg", "forked", random.Random(0))
+    killed("fedavg", "forked", random.Random(0), how)

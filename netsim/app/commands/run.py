@@ -17,12 +17,12 @@ from netsim.app.commands.options import (
     Quiet,
     Rounds,
     Runs,
-    ScenarioFile,
     Seed,
     Settings,
     planned,
 )
 from netsim.app.said import said_in_short
+from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import INTERRUPTED, come
 
 if TYPE_CHECKING:
@@ -33,11 +33,27 @@ SAID = 2000
 
 
 def run(
-    file: ScenarioFile,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A scenario, e.g. scenarios/two_devices.yaml; with --extend a run's folder."
+        ),
+    ],
     settings: Settings = None,
     seed: Seed = None,
     rounds: Rounds = None,
-    runs: Runs = Path("runs"),
+    extend: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Add N rounds to the run in the folder FILE, which has finished."
+        ),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that run folders are made in; default: runs, or that of the run that is extended."
+        ),
+    ] = None,
     run_id: Annotated[
         str | None, typer.Option(help="Name of the run's folder; default: time and seed.")
     ] = None,
@@ -65,28 +81,55 @@ def run(
     if quiet and as_json:
         errors.out("error: --quiet and --json exclude each other")
         raise typer.Exit(2)
+
+    def say(text: str) -> None:
+        out.print(text, markup=False, soft_wrap=True)
+
     with said_in_short(errors):
-        plan = planned(file, settings, seed, rounds, out)
+        if extend is None:
+            _check_is_no_run(file)
+            plan = planned(file, settings, seed, rounds, out)
+        elif settings or seed is not None or rounds is not None:
+            raise ScenarioError(
+                "--extend: a longer run is the same run, so it excludes --set, --seed and --rounds; to change "
+                f"something run it anew: netsim run {file / 'scenario.yaml'} --set ..."
+            )
 
         from netsim.app.trackers import check_trackers
 
         check_trackers(track or [])
 
-        from netsim.app.running import Running
+        if extend is None:
+            from netsim.app.running import Running
 
-        out.print(f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip())
-        for note in plan.notes:
-            errors.out(f"note: {note}", highlight=False)
-        running = Running.new(plan, cache, runs, run_id, lambda text: out.print(text, markup=False))
+            out.print(
+                f"[bold]{escape(plan.scenario.name)}[/bold]  {escape(plan.scenario.description)}".rstrip()
+            )
+            for note in plan.notes:
+                errors.out(f"note: {note}", highlight=False)
+            running = Running.new(plan, cache, runs or Path("runs"), run_id, say)
+        else:
+            from netsim.app.resuming import extended
+
+            running = extended(file, extend, cache, runs, run_id, say)
         _carry_out(running, out, errors, plots, quiet, as_json, track or ())
+
+
+def _check_is_no_run(file: Path) -> None:
+    """Check that ``file`` is not a run's folder.
+
+    Raises:
+        ScenarioError: It is; says what can be done with it.
+    """
+    if (file / "metadata.json").is_file():
+        raise ScenarioError(
+            f"{file}: is a run's folder; netsim run {file} --extend N adds N rounds, netsim resume {file} goes on with "
+            f"a run that was ended, and netsim run {file / 'scenario.yaml'} runs its scenario anew"
+        )
 
 
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was ended.")],
-    extend: Annotated[
-        int | None,
-        typer.Option(min=1, help="Add so many rounds to a run that has finished, in a new folder."),
-    ] = None,
     cache: Cache = Path(".cache"),
     plots: Plots = True,
     quiet: Quiet = False,
@@ -99,7 +142,7 @@ def resume(
     with said_in_short(errors):
         from netsim.app.resuming import resumed
 
-        running = resumed(folder, extend, cache, lambda text: out.print(text, markup=False, soft_wrap=True))
+        running = resumed(folder, cache, lambda text: out.print(text, markup=False, soft_wrap=True))
         _carry_out(running, out, errors, plots, quiet)
 
 

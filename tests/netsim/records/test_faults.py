@@ -3,7 +3,6 @@
 import json
 import resource
 import shutil
-import subprocess
 import time
 
 import pandas as pd
@@ -76,20 +75,6 @@ def run(path, tmp_path, *words, runs="runs"):
     said = ["run", path, "--runs", tmp_path / runs, "--run-id", "a", "--no-plots", "--quiet", *words]
     result = CliRunner().invoke(app, [str(word) for word in said])
     return result, tmp_path / runs / path.stem / "a"
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of one megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_a_full_disk_ends_a_run_in_one_line_and_keeps_its_rounds(
