@@ -30,7 +30,9 @@ class Centralized(Baseline):
         from learners.training.task import load_task
 
         super().__init__(setup)
-        self._task: Task | None = load_task(setup, getattr(setup.options, "modalities", None))
+        self._task: Task | None = load_task(
+            setup, *(getattr(setup.options, key, None) for key in ("modalities", "loss"))
+        )
         self._owners = {
             m: frozenset(k for k, share in enumerate(self._task.shares) if m in share.modalities)
             for m in self._task.modalities

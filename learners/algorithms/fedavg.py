@@ -68,6 +68,8 @@ class FedAvg(Learner):
         self.takes_late = type(self).takes_late and self._channel.takes_late
         self.takes_motion = type(self).takes_motion and self._channel.takes_late
         own = {**self.METRICS, **self._channel.metrics}
+        if (loss := getattr(self._options, "loss", "cross_entropy")) != "cross_entropy":
+            own = {key: text.replace("cross-entropy", loss) for key, text in own.items() if key != "accuracy"}
         self.METRICS = report.metrics_of_evaluation(own, setup)  # type: ignore[misc]
         self._clients = self._federation.clients
         self._plan = self._make_plan()

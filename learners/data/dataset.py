@@ -65,10 +65,10 @@ class MultimodalDataset:
 
     Attributes:
         name: Name for screens, records and plots; contains "surrogate data" if it is generated.
-        classes: Names of the classes; label ``i`` is ``classes[i]``.
+        classes: Names of the classes; label ``i`` is ``classes[i]``. None where labels are real numbers.
         inputs: By modality, a tensor [samples, channels, height, width] or [samples, features], of any type
             that ``transforms`` turns into float32, or tokens, int64.
-        labels: Class of each sample, int64 [samples].
+        labels: Class of each sample, int64 [samples]; or a real number to be predicted, floating point [samples].
         groups: Natural client of each sample (actor, speaker), int64 [samples].
         train: Rows for training, int64.
         test: Rows for testing, int64.
@@ -93,6 +93,11 @@ class MultimodalDataset:
         """Return the names of the modalities, in the data set's order."""
         return tuple(self.inputs)
 
+    @property
+    def real_valued(self) -> bool:
+        """Return whether labels are real numbers to be predicted, and not classes."""
+        return self.labels.is_floating_point()
+
     def tested(self) -> tuple[dict[str, Tensor], Tensor]:
         """Return the test samples as networks see them, by modality [samples, ...], and their labels [samples]."""
         import torch
@@ -105,7 +110,7 @@ class MultimodalDataset:
         return {m: as_input(x, torch.get_default_dtype()) for m, x in seen.items()}, self.labels[rows]
 
     def table(self, shares: Sequence[Share]) -> pd.DataFrame:
-        """Return a row per device: its modalities, its number of samples, and samples per class.
+        """Return a row per device: its modalities, its number of samples, and samples per class, if there are any.
 
         If samples are incomplete, ``<modality> samples`` is the number with the modality, and ``complete`` the number
         with all modalities that the device owns.
@@ -121,10 +126,10 @@ class MultimodalDataset:
             for m in self.modalities:
                 columns[f"{m} samples"] = [len(share.having(m)) for share in shares]
             columns["complete"] = [len(share.complete) for share in shares]
-        counts = [np.bincount(labels[share.samples], minlength=len(self.classes)) for share in shares]
-        frame = pd.concat(
-            [pd.DataFrame(columns), pd.DataFrame(counts, columns=list(self.classes))], axis="columns"
-        )
+        frame = pd.DataFrame(columns)
+        if not self.real_valued:
+            counts = [np.bincount(labels[share.samples], minlength=len(self.classes)) for share in shares]
+            frame = pd.concat([frame, pd.DataFrame(counts, columns=list(self.classes))], axis="columns")
         return frame.rename_axis("device")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from learners.data.broken import as_held
+from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions, Options
 from netsim.core.streams import stream
 
@@ -35,9 +36,11 @@ class Partition(ABC):
 
     Attributes:
         Options: The model of the scenario's ``partition`` block.
+        by_class: Whether it deals by classes, and not data with real-valued labels.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
+    by_class: ClassVar[bool] = False
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -56,9 +59,19 @@ class Partition(ABC):
         Then break what ``wrong_labels`` and ``broken_modality`` say, if the options have them.
 
         Raises:
-            ScenarioError: See :meth:`deal` and :func:`learners.data.broken.as_held`.
+            ScenarioError: See :meth:`deal` and :func:`learners.data.broken.as_held`; or it needs classes, and there
+                are none.
         """
         of = self.options
+        for key, needed in (
+            ("", self.by_class),
+            (".wrong_labels", getattr(of, "wrong_labels", None) is not None),
+        ):
+            if needed and data.real_valued:
+                raise ScenarioError(
+                    f"partition{key}: is about classes, and the labels of {data.name} are real numbers; use partition "
+                    "iid or natural" + (", and leave it out" if key else "")
+                )
         share, rest, public = getattr(of, "public_share", 0.0), data, data.train[:0]
         if share:
             order = stream(seed, "partition", "public").permutation(data.train)

@@ -26,6 +26,9 @@ from netsim.core.errors import ScenarioError
 FUSION = "fusion"
 """Name of the part that all devices hold (the fused head, or the only one), and key of its logits and losses."""
 
+CLASSES = "cross_entropy"
+"""What is minimised where labels are classes."""
+
 HIDDEN = 512
 """Units of the heads' hidden layers if several modalities are fused and the scenario gives no number."""
 
@@ -62,12 +65,17 @@ class Outputs(NamedTuple):
 class LateFusionNet(nn.Module):
     """M trunks, with a two-layer head each if these are trained, and a fused head on all their features.
 
+    Attributes:
+        loss: What is minimised.
+
     The fused head has inputs for the features of every modality of the task, with zeros if the device has no trunk for
     it or the sample lacks it. So it has the same shape on all devices and can be averaged. It is "two fully connected
     layers and a prediction layer"; the paper gives their width.
 
     With one modality in the task there is one head: a prediction layer, after one hidden layer if ``hidden`` is given.
     """
+
+    loss: str = CLASSES
 
     def __init__(
         self,
@@ -214,6 +222,7 @@ class LateFusion:
         hidden: Units of each hidden layer of the heads; None for no hidden layer.
         own_heads: Whether each modality has a head of its own.
         frozen: Parts that are not trained; see :func:`learners.networks.start.freeze`.
+        loss: What is minimised; of a real number the network has one output in place of C.
     """
 
     networks: Mapping[str, NetworkChoice]
@@ -223,6 +232,7 @@ class LateFusion:
     hidden: int | None
     own_heads: bool
     frozen: tuple[str, ...] = ()
+    loss: str = CLASSES
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -239,6 +249,7 @@ class LateFusion:
             self.hidden,
             self.own_heads,
             self.frozen,
+            self.loss,
         )
 
     def heads(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
@@ -253,12 +264,14 @@ class LateFusion:
     @cached_property
     def text(self) -> str:
         """Return a text that identifies the architecture."""
-        return repr(self).replace(", frozen=()", "")  # seeds of weights are derived from it
+        text = repr(self)  # seeds of weights are derived from it
+        return text.replace(", frozen=()", "").replace(f", loss={CLASSES!r}", "")
 
     def build(self) -> LateFusionNet:
         """Build a network with weights newly drawn from PyTorch's global generator."""
         trunks = build_trunks(self.networks, self.input_shapes)
         net = LateFusionNet(trunks, self.feature_counts, self.class_count, self.hidden, self.own_heads)
+        net.loss = self.loss
         freeze(net, self.frozen)
         return net
 
@@ -291,6 +304,7 @@ def late_fusion(
     hidden: int | None = None,
     own_heads: bool = True,
     frozen: tuple[str, ...] = (),
+    loss: str = CLASSES,
 ) -> LateFusion:
     """Return the architecture of a network of all modalities; trunks are built once to find their feature counts.
 
@@ -301,6 +315,7 @@ def late_fusion(
         hidden: Units of each hidden layer of the heads; None for 512, and for no hidden layer with one modality.
         own_heads: Whether modalities' own heads are trained if there are several modalities; otherwise there are none.
         frozen: Parts that are not trained.
+        loss: What is minimised.
 
     Raises:
         ScenarioError: A network cannot take its inputs, or a modality has the name of the fused head.
@@ -315,4 +330,6 @@ def late_fusion(
     several = len(networks) > 1
     if hidden is None and several:
         hidden = HIDDEN
-    return LateFusion(networks, input_shapes, counts, class_count, hidden, own_heads and several, frozen)
+    return LateFusion(
+        networks, input_shapes, counts, class_count, hidden, own_heads and several, frozen, loss
+    )

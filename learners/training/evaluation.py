@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learners.training.scores import Score, Scored
-from netsim.core.registry import entry, load
+from learners.training.scores import Predicted, RealScore, Scored
+from netsim.core.errors import ScenarioError
+from netsim.core.registry import entry, load, names
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Judge:
 
     Attributes:
         scores: Names of metrics, and their options.
-        classes: Names of the classes.
+        classes: Names of the classes; none where labels are real numbers.
         shares: Of each device that is to be judged on its own mix of classes, each class's part of its samples.
     """
 
@@ -38,10 +39,15 @@ class Judge:
         """Return the metrics of a model.
 
         Args:
-            logits: Its logits [samples, C], in parts.
-            labels: The right classes, int64 [samples].
+            logits: Its logits [samples, C], or predicted numbers [samples, 1], in parts.
+            labels: The right classes, int64 [samples], or numbers.
             devices: Whose own mixes of classes count: a device's own for its model, everybody's for a server's.
         """
+        if not self.classes:
+            predicted = torch.cat(list(logits)).squeeze(-1).double().cpu().numpy()
+            targets = labels.double().cpu().numpy()
+            weights = np.full(len(targets), 1 / len(targets))
+            return self._scores(Predicted(predicted, targets, weights), "")
         probabilities = torch.cat(list(logits)).softmax(-1).double().cpu().numpy()
         right = labels.cpu().numpy()
         alike = Scored(probabilities, right, np.full(len(right), 1 / len(right)), self.classes)
@@ -53,11 +59,11 @@ class Judge:
             found += self._scores(scored, "_own") if len(devices) == 1 else []
         return found
 
-    def _scores(self, scored: Scored, suffix: str) -> list[Metric]:
+    def _scores(self, scored: Scored | Predicted, suffix: str) -> list[Metric]:
         found = []
         for name, given in self.scores:
             kind = load("metrics", name)
-            score: Score = kind(kind.Options.model_validate(given))
+            score: Any = kind(kind.Options.model_validate(given))
             found += [
                 Metric(f"{name_of(name)}{suffix}", float(value), about)
                 for about, value in score.values(scored).items()
@@ -78,11 +84,29 @@ def judge_of(evaluation: Any, classes: Sequence[str], labels: Mapping[int, Any])
 
     Args:
         evaluation: The block.
-        classes: Names of the classes.
+        classes: Names of the classes; none where labels are real numbers.
         labels: Labels of each device's training samples.
+
+    Raises:
+        ScenarioError: It asks for what is not about such labels.
     """
     if not evaluation.metrics and not evaluation.own_share:
         return None
+    of, other = ("classes", "real numbers") if classes else ("real numbers", "classes")
+    for one in evaluation.metrics:
+        if issubclass(load("metrics", one.name), RealScore) == bool(classes):
+            known = [
+                name
+                for name in names("metrics")
+                if issubclass(load("metrics", name), RealScore) != bool(classes)
+            ]
+            raise ScenarioError(
+                f"evaluation.metrics: {one.name} is about {other}, and the labels are {of}; use {', '.join(known)}"
+            )
+    if evaluation.own_share and not classes:
+        raise ScenarioError(
+            "evaluation.own_share: is about classes, and the labels are real numbers; leave it out"
+        )
     shares = {}
     for k, own in labels.items() if evaluation.own_share else ():
         counts = np.bincount(np.asarray(own), minlength=len(classes))

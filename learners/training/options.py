@@ -21,6 +21,9 @@ LAST_BATCH = (
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 
+Loss = Literal["cross_entropy", "mse", "mae", "huber"]
+"""What is minimised: of classes, or of real numbers."""
+
 
 class InitialOptions(Options):
     """Weights that training starts from; a file's name alone means all of it."""

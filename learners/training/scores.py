@@ -56,8 +56,25 @@ class Scored:
         return self.classes[number] if number < len(self.classes) else str(number)
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions of real numbers for n test samples.
+
+    Attributes:
+        values: What was predicted, [n].
+        targets: The right numbers, [n].
+        weights: How much each sample counts, [n]; they sum to 1.
+    """
+
+    values: Floats
+    targets: Floats
+    weights: Floats
+
+
 class Score(ABC):
     """A metric of an evaluation; its name in a scenario is its name in the records, or else its class's name.
+
+    It is about classes; one about real numbers is a :class:`RealScore`.
 
     Attributes:
         Options: The model of its block in the scenario.
@@ -71,6 +88,41 @@ class Score(ABC):
     @abstractmethod
     def values(self, scored: Scored) -> Mapping[str, float]:
         """Return its values, each by what it is about, such as a class; by an empty text what is about everything."""
+
+
+class RealScore(Score):
+    """A metric of predictions of real numbers."""
+
+    @abstractmethod
+    def values(self, predicted: Predicted) -> Mapping[str, float]:  # type: ignore[override]
+        """Return its values, each by what it is about; by an empty text what is about everything."""
+
+
+class MSE(RealScore):
+    """Mean squared error of predicted numbers."""
+
+    def values(self, predicted: Predicted) -> Mapping[str, float]:
+        """Return Σ_i w_i (y_i − t_i)²."""
+        return {"": float(predicted.weights @ (predicted.values - predicted.targets) ** 2)}
+
+
+class MAE(RealScore):
+    """Mean absolute error of predicted numbers."""
+
+    def values(self, predicted: Predicted) -> Mapping[str, float]:
+        """Return Σ_i w_i |y_i − t_i|."""
+        return {"": float(predicted.weights @ np.abs(predicted.values - predicted.targets))}
+
+
+class R2(RealScore):
+    """Part of the variance of the right numbers that predicted ones explain (R²); 0 for their mean, 1 at best."""
+
+    def values(self, predicted: Predicted) -> Mapping[str, float]:
+        """Return 1 − Σ w (y − t)²/Σ w (t − t̄)²; NaN where all right numbers are the same."""
+        mean = predicted.weights @ predicted.targets
+        spread = float(predicted.weights @ (predicted.targets - mean) ** 2)
+        left = float(predicted.weights @ (predicted.values - predicted.targets) ** 2)
+        return {"": 1 - left / spread if spread else float("nan")}
 
 
 class ClassAccuracy(Score):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learners.data.dataset import MultimodalDataset, Share, Transform, as_input
+from learners.training.options import Loss
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
 from netsim.learner import Setup
@@ -155,15 +156,17 @@ class Task:
         return np.sort(stream(seed, "evaluation").choice(self.dataset.test, size=count, replace=False))
 
 
-def load_task(setup: Setup, only: tuple[str, ...] | None) -> Task:
+def load_task(setup: Setup, only: tuple[str, ...] | None, loss: Loss | None = None) -> Task:
     """Load the data and divide it among the devices.
 
     Args:
         setup: The learner's setup, with data, partition and seed.
         only: Modalities to use, or None for all of them. A device may then have none.
+        loss: What the learner minimises, if it can do without classes; None if it cannot.
 
     Raises:
-        ScenarioError: There is no data or no partition, or a modality in ``only`` is not in the data.
+        ScenarioError: There is no data or no partition, a modality in ``only`` is not in the data, or the loss is not
+            about such labels.
     """
     for key in ("data", "partition"):
         if getattr(setup, key) is None:
@@ -174,6 +177,18 @@ def load_task(setup: Setup, only: tuple[str, ...] | None) -> Task:
         raise ScenarioError(
             f"learner.modalities: the data has no modality {', '.join(map(repr, unknown))}; "
             f"it has: {', '.join(dataset.modalities)}"
+        )
+    if dataset.real_valued and loss is None:
+        raise ScenarioError(
+            f"learner: needs classes, and the labels of {dataset.name} are real numbers; use fedavg, fedprox, fednova "
+            "or another learner with learner.loss, and loss mse, mae or huber"
+        )
+    if loss is not None and dataset.real_valued == (loss == "cross_entropy"):
+        labels, way_out = (
+            ("real numbers", "mse, mae or huber") if dataset.real_valued else ("classes", "cross_entropy")
+        )
+        raise ScenarioError(
+            f"learner.loss: {loss} is not for the labels of {dataset.name}, {labels}; use {way_out}"
         )
     modalities = tuple(m for m in dataset.modalities if only is None or m in only)
     split = setup.partition.split(dataset, setup.device_count, setup.seed)

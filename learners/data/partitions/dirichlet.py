@@ -80,6 +80,7 @@ class Dirichlet(Partition):
 
     Options = DirichletOptions
     options: DirichletOptions
+    by_class = True
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
         """Return shares of all training samples; with one seed, a device's samples are the same in every case."""

@@ -50,6 +50,7 @@ class ClassesPerDevice(Partition):
 
     Options = ClassesPerDeviceOptions
     options: ClassesPerDeviceOptions
+    by_class = True
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
         """Divide the samples of each class at random among its devices; a class without devices stays unused."""
@@ -85,6 +86,7 @@ class PrimaryLabels(Partition):
 
     Options = PrimaryLabelsOptions
     options: PrimaryLabelsOptions
+    by_class = True
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
         """Return shares of all training samples, each sample drawn independently."""

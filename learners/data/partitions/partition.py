@@ -70,6 +70,7 @@ class Dominant(Partition):
 
     Options = DominantOptions
     options: DominantOptions
+    by_class = True
 
     def deal(self, data: MultimodalDataset, device_count: int, seed: int) -> list[Share]:
         """Return shares of floor(n / devices) samples without replacement, phi of them (rounded half up) dominant."""

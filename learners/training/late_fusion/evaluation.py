@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from learners.networks.late_fusion import FUSION, LateFusion
+from learners.networks.late_fusion import CLASSES, FUSION, LateFusion
 from learners.networks.randomness import drawing_from_its_seed
 from learners.networks.state import State, lend
+from learners.training.objectives import loss_of
 
 if TYPE_CHECKING:
     from learners.training.evaluation import Judge
@@ -42,8 +42,8 @@ def evaluate(
         devices: Whose own mixes of classes count; see :meth:`Judge.judged`.
 
     Returns:
-        ``loss``: the fused head's mean cross-entropy; ``accuracy``: of its prediction; ``accuracy/<modality>``: of the
-        modality's own head, where it has one; ``judged``: metrics of the ``judge``.
+        ``loss``: the fused head's mean loss; where labels are classes, ``accuracy``: of its prediction, and
+        ``accuracy/<modality>``: of the modality's own head, where it has one; ``judged``: metrics of the ``judge``.
     """
     net = architecture.net(torch_device)
     lend(net.parts(), state)
@@ -60,9 +60,10 @@ def evaluate(
             outputs = net(inputs, len(part))
             logits = torch.stack([outputs.fused, *(outputs.heads[m] for m in own)])  # [1 + M, B, C]
             correct += (logits.argmax(-1) == labels).sum(1)
-            loss += F.cross_entropy(outputs.fused, labels, reduction="sum")
+            loss += loss_of(net.loss, outputs.fused, labels, summed=True)
             said += [outputs.fused] if judge is not None else []
     names = ["accuracy", *(f"accuracy/{m}" for m in own)]
     right = {name: count / len(rows) for name, count in zip(names, correct.tolist(), strict=True)}
+    right = right if net.loss == CLASSES else {}
     judged = judge.judged(said, store.labels[rows.to(torch_device)], devices) if judge is not None else []
     return {"loss": loss.item() / len(rows), **right, "judged": judged}

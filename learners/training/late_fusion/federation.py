@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from learners.networks.choice import choose
-from learners.networks.late_fusion import FUSION, check_frozen, late_fusion, start_from
+from learners.networks.late_fusion import CLASSES, FUSION, check_frozen, late_fusion, start_from
 from learners.networks.state import State, state_bytes, take
 from learners.training.batches import batch_sizes, iterations_per_epoch
 from learners.training.costs import passes_facts, training_bytes
@@ -60,11 +60,18 @@ class Federation:
             own_heads: Whether modalities' own heads are ever trained; those that never are are not in the network.
         """
         self.setup, self.options = setup, options
-        self._task: Task | None = load_task(setup, options.modalities)
+        loss = getattr(options, "loss", None)
+        self._task: Task | None = load_task(setup, options.modalities, loss)
         shapes, dataset = self._task.input_shapes, self._task.dataset
         networks = choose(options.networks, shapes, dataset.modalities)
         self.architecture = late_fusion(
-            networks, shapes, len(dataset.classes), options.head_hidden, own_heads, options.frozen
+            networks,
+            shapes,
+            1 if dataset.real_valued else len(dataset.classes),
+            options.head_hidden,
+            own_heads,
+            options.frozen,
+            loss or CLASSES,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(setup.seed, "initial weights"))

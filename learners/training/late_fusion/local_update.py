@@ -22,7 +22,7 @@ from learners.training.late_fusion.batches import Batch, alone, one_by_one, toge
 from learners.training.late_fusion.dual import Dual, Problem
 from learners.training.late_fusion.report import behaviours_of, metrics_of
 from learners.training.late_fusion.weights import Behaviour, Losses, normaliser
-from learners.training.objectives import cross_entropy
+from learners.training.objectives import loss_of
 from learners.training.stackable import mixes_samples, networks_obstacle, some_of
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
@@ -47,7 +47,7 @@ class Trained:
     Attributes:
         state: The client's new state, all tensors new; what it was before if the training diverged.
         loss: What was minimised, mean over the steps.
-        losses: Each head's cross-entropy, mean over the steps in which it was computed.
+        losses: Each head's loss, mean over the steps in which it was computed.
         steps: τ_i.
         normaliser: ‖a_i‖₁ (FedNova).
         before: Each head's losses before the first step, where they were measured.
@@ -222,7 +222,7 @@ def _updated(
     net.train()
     for batch in batches(samples, devices, seen, sizes, net.modalities, way.dtype, augmentation):
         with precision:
-            losses = head_losses(_through(way, batch), batch)
+            losses = head_losses(_through(way, batch), batch, net.loss)
         minimised = blended(losses, weights, batch)
         if minimised is None:  # every head that these samples could train has weight zero
             continue
@@ -280,11 +280,11 @@ def _through(way: Way, batch: Batch) -> Outputs:
     return outputs
 
 
-def head_losses(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-    """Return each head's mean cross-entropy over the samples that it has logits for, the fused head's last."""
+def head_losses(outputs: Outputs, batch: Batch, loss: str) -> dict[str, Tensor]:
+    """Return each head's mean ``loss`` over the samples that it has logits for, the fused head's last."""
     logits = {**outputs.heads, FUSION: outputs.fused}
     return {
-        head: cross_entropy(own, batch.labels_of(head), batch.real_of(head)) for head, own in logits.items()
+        head: loss_of(loss, own, batch.labels_of(head), batch.real_of(head)) for head, own in logits.items()
     }
 
 
@@ -395,7 +395,7 @@ def _measure(
     counts: dict[str, Tensor] = {}
     with torch.no_grad():
         for batch in batches(samples, devices, seen, sizes, net.modalities, way.dtype):
-            for head, loss in head_losses(_through(way, batch), batch).items():
+            for head, loss in head_losses(_through(way, batch), batch, net.loss).items():
                 count = torch.as_tensor(batch.count(head)).cpu()
                 for found, amount in ((sums, count * loss.double().cpu()), (counts, count)):
                     found.setdefault(head, torch.zeros(way.count, dtype=torch.float64))[batch.devices] += (

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from learners.networks.choice import NetworkChoice
 from learners.training.late_fusion.compression import WHOLE, CompressorChoice
 from learners.training.late_fusion.server_optimizers import NONE, ServerOptimizerChoice
-from learners.training.options import LAST_BATCH, LastBatch, Optimizer, OptimizerOptions
+from learners.training.options import LAST_BATCH, LastBatch, Loss, Optimizer, OptimizerOptions
 from learners.training.privacy import PrivacyOptions
 from netsim.core.entry import Entry
 from netsim.core.errors import ScenarioError
@@ -94,8 +94,13 @@ class FederatedOptions(OptimizerOptions):
 
 
 class LossOptions(FederatedOptions):
-    """Training of all heads alike, or of the fused one alone."""
+    """Training of all heads alike, or of the fused one alone; of classes, or of real numbers."""
 
+    loss: Loss = Field(
+        default="cross_entropy",
+        description="what is minimised: cross_entropy of classes; of labels that are real numbers mse, mae, or huber "
+        "(a square up to an error of 1, then a line)",
+    )
     losses: Literal["mean", "fused"] = Field(
         default="mean",
         description="what is minimised: the mean of all heads' losses, as FedHGB does while its weights are equal, "

@@ -120,8 +120,14 @@ def connect(ray: Any, options: RayOptions) -> bool:
         if ray.is_initialized():
             return False
         # "local", because Ray would otherwise connect to a cluster that it finds by itself.
-        with heard_still():
-            ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
+        try:
+            with heard_still():
+                ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
+        except Exception as error:
+            raise ScenarioError(
+                f"jobs.executor: Ray does not start here ({' '.join(str(error).split()):.200}); try again when the "
+                "machine is less busy, or use executor processes"
+            ) from error
         return True
     try:
         _knock(options.address, options.timeout_s)
