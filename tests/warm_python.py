@@ -53,7 +53,8 @@ def started(*words: object, cwd: Path) -> Iterator[tuple[int, Callable[[], Compl
         def end() -> CompletedProcess[str]:
             copy.join()
             assert copy.exitcode is not None
-            return CompletedProcess(typed, copy.exitcode, *(path.read_text() for path in said))
+            texts = (path.read_text() if path.exists() else "" for path in said)  # it may never have begun
+            return CompletedProcess(typed, copy.exitcode, *texts)
 
         try:
             yield copy.pid, end

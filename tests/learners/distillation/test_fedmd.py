@@ -337,6 +337,12 @@ def test_who_is_cut_off_by_others_begins_when_it_can(write_scenario: Callable[..
         assert [name for _, name in own] == ["loss_public"] + ["loss_digest"] * (len(own) - 1)
 
 
+def test_consensus_by_hand() -> None:
+    """Two parties' logits of two samples, (1, 3), (0, −2) and (3, 5), (4, 2): the mean is (2, 4), (2, 0)."""
+    first, second = torch.tensor([[1.0, 3], [0, -2]]), torch.tensor([[3.0, 5], [4, 2]])
+    assert mean_scores([first, second]).tolist() == [[2, 4], [2, 0]]
+
+
 def test_work_by_hand() -> None:
     """MLP 8 → 6 → 5 classes: 48 + 30 multiply-accumulates; 20 samples of its own, 24 public ones, 12 to agree on.
 
