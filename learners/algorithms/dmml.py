@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import networkx as nx
 import torch
 
-from learners.training.decomposed.aggregate import aggregate
 from learners.training.decomposed.device_costs import DeviceCosts
 from learners.training.decomposed.metrics import EVALUATED, LOSSES, VARIATIONS
 from learners.training.decomposed.mixture import Neighbourhood
 from learners.training.decomposed.model import SharedModel, module_of
-from learners.training.decomposed.options import BatteryOptions, DMMLOptions, FusionOptions, TrainingOptions
+from learners.training.decomposed.options import (
+    BatteryOptions,
+    DMMLOptions,
+    FusionOptions,
+    TrainingOptions,
+    check_place,
+)
 from learners.training.decomposed.plan import LocalCost, LossWeights, TrainingPlan
 from learners.training.decomposed.server import amounts_by_part, averaged, merged, received
 from learners.training.decomposed.tasks import Tasks
@@ -38,12 +43,14 @@ class DeviceState(NamedTuple):
         memories: What its optimizers remember; it is never sent.
         before: W_{k,t-1}, between training and aggregation; None where nothing has been trained since.
         balance: What training balance needs to know; see :mod:`learners.algorithms.dmml_kd_balance`.
+        memory: What it remembers of compressed messages.
     """
 
     parts: Any
     memories: Any
     before: Any = None
     balance: Any = None
+    memory: Any = None
 
 
 class DMML(Learner):
@@ -61,6 +68,7 @@ class DMML(Learner):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        check_place(setup.options, setup.has_server)
         self.METRICS = with_judged(self.METRICS, setup.evaluation)  # type: ignore[misc]
         self._task: Task | None = load_task(setup, self._training_options.modalities)
         self._modalities = self._task.modalities
@@ -70,6 +78,10 @@ class DMML(Learner):
         self._shares = {
             k: complete_share(k, share) for k, share in enumerate(self._task.shares) if share.modalities
         }
+        if (codec := self._model.codec) and codec.gossips:
+            self.takes_late = self.takes_motion = (
+                False  # copies of neighbours' models need every message, in order
+            )
         self._device_costs = DeviceCosts(
             self._model, self._shares, self._training_options, self._generator_iterations()
         )
@@ -122,7 +134,7 @@ class DMML(Learner):
 
     def _bits(self, modalities: Sequence[str]) -> float:
         """Return the size of a message with the parts of ``modalities`` [bit]."""
-        return self._model.bits(modalities)
+        return self._model.sent_bits(modalities)
 
     _epsilon: float | None = None
     """ε of the balance metric; None where there is no balance."""
@@ -203,6 +215,8 @@ class DMML(Learner):
         known = self._costs.get(node)  # most devices do the same round after round
         if known is None or known.total_iterations != total or known.iterations != iterations:
             flops = self._device_costs.flops(node, iterations, total)
+            if self._model.codec is not None:
+                flops["compression"] = self._model.compression_flops(self._shares[node].modalities)
             known = self._costs[node] = LocalCost(iterations, flops, total)
         return known
 
@@ -215,7 +229,7 @@ class DMML(Learner):
         """
         if together:
             owned = [m for m in self._modalities if any(m in self._modalities_of(k) for k in receivers)]
-            return [Message(tuple(receivers), self._bits(owned))]
+            return [Message(tuple(receivers), self._model.bits(owned))]
         if not self._modalities_of(node):
             return ()
         known = self._parcels.get(node)
@@ -224,7 +238,8 @@ class DMML(Learner):
             for n in receivers:
                 if self._modalities_of(n):
                     groups.setdefault(self._shared(node, n), []).append(n)
-            parcels = [Message(tuple(to), self._bits(shared)) for shared, to in groups.items()]
+            bits = self._model.bits if self.setup.is_server(node) else self._bits
+            parcels = [Message(tuple(to), bits(shared)) for shared, to in groups.items()]
             known = self._parcels[node] = (tuple(receivers), parcels)
         return known[1]
 
@@ -239,8 +254,9 @@ class DMML(Learner):
             work, node, round, modalities, state.parts, state.memories, cost, plan, pace
         )
         memories: Any = trained["memories"] if self._training_options.optimizer_state == "keep" else {}
-        parts = trained["state"]
-        return Step(DeviceState(parts, memories, state.parts, state.balance), parts, trained["metrics"])
+        sent, memory = self._tasks.sent(work, node, round, modalities, state, trained)
+        new = DeviceState(trained["state"], memories, state.parts, state.balance, memory)
+        return Step(new, sent, trained["metrics"])
 
     def aggregate(
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
@@ -268,9 +284,10 @@ class DMML(Learner):
         if self.setup.has_server:
             (sent,) = arrived.values()
             inputs = {"own": state.parts, "sent": sent}
-            return Step(DeviceState(work.together(received, inputs, round), state.memories))
-        mixed = self._mix(work, node, round, state, arrived, factors)
-        return Step(DeviceState(mixed["parts"], state.memories), metrics=mixed["metrics"])
+            parts = work.together(received, inputs, round)
+            return Step(DeviceState(parts, state.memories, memory=state.memory))
+        mixed, memory = self._mix(work, node, round, state, arrived, factors)
+        return Step(DeviceState(mixed["parts"], state.memories, memory=memory), metrics=mixed["metrics"])
 
     def merge(
         self,
@@ -327,19 +344,17 @@ class DMML(Learner):
         state: DeviceState,
         arrived: Mapping[int, Any],
         factors: Mapping[int, float],
-    ) -> Future:
-        """Order aggregation among neighbours; return a future of :class:`~decomposed.aggregate.Aggregated`."""
-        inputs = {
-            "device": device,
-            "parts": state.parts,
+    ) -> tuple[Future, Any]:
+        """Order aggregation among neighbours; return a future of its result, and what is remembered of messages."""
+        how = {
             "before": state.parts if state.before is None else state.before,
-            "arrived": arrived,
             "factors": factors,
             "neighbourhood": self._neighbourhood,
             "met": self._met.get(device),
             "epsilon": self._epsilon,
         }
-        return work.together(aggregate, inputs, round)
+        modalities = self._shares[device].modalities
+        return self._tasks.mixed(work, device, round, modalities, state, arrived, how)
 
     def _average(self, work: TaskGraph, round: int, parts: Any, arrived: Mapping[int, Any]) -> Step:
         if not arrived:
@@ -366,7 +381,7 @@ class DMML(Learner):
         if not (isinstance(options, BatteryOptions) and options.spare_battery):
             return self._device_costs.iteration_limit(device)
         modalities = self._shares[device].modalities
-        sending_j = 0.0
+        sending_j = budget.joules_per_flop * self._model.compression_flops(modalities)
         for n, joules in budget.joules_per_bit.items():
             if options.energy_bits == "paper_eq20":
                 sending_j += joules * self._bits(modalities)

@@ -10,6 +10,7 @@ from learners.training.costs import BITS_PER_NUMBER
 from learners.training.decomposed.balance import balance, gamma, influence, mean_variation
 from learners.training.decomposed.metrics import BALANCE
 from learners.training.decomposed.options import DMMLKDBalanceOptions
+from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.learner import Cost, Metric, Report, Setup, Step
 
@@ -89,6 +90,11 @@ class DMMLKDBalance(DMMLKD):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        if self._model.codec is not None:
+            raise ScenarioError(
+                "learner.compression: dmml_kd_balance measures how far neighbours' models are, and needs them as they "
+                "are; use dmml_kd, or compression none"
+            )
         self._first_variations: dict[str, float] = {}
 
     @property
@@ -132,7 +138,7 @@ class DMMLKDBalance(DMMLKD):
         """Order the mixing as in DMML, and φ_{k,k'} of everybody who was heard."""
         if state is None:
             return Step(state)
-        mixed = self._mix(work, node, round, state, {k: sent.parts for k, sent in arrived.items()}, {})
+        mixed, _ = self._mix(work, node, round, state, {k: sent.parts for k, sent in arrived.items()}, {})
         kept = state.balance or Balance({}, 0, {}, {})
         senders = {node: kept.iterations, **{k: sent.iterations for k, sent in arrived.items()}}
         coefficients, known = mixed["coefficients"], kept.known

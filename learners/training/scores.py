@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,16 +86,16 @@ class Score(ABC):
         self.options = options
 
     @abstractmethod
-    def values(self, scored: Scored) -> Mapping[str, float]:
-        """Return its values, each by what it is about, such as a class; by an empty text what is about everything."""
+    def values(self, scored: Any) -> Mapping[str, float]:
+        """Return its values, each by what it is about, such as a class; by an empty text what is about everything.
+
+        Args:
+            scored: A :class:`Scored`; of a :class:`RealScore` a :class:`Predicted`.
+        """
 
 
 class RealScore(Score):
-    """A metric of predictions of real numbers."""
-
-    @abstractmethod
-    def values(self, predicted: Predicted) -> Mapping[str, float]:  # type: ignore[override]
-        """Return its values, each by what it is about; by an empty text what is about everything."""
+    """A metric of predictions of real numbers; its ``values`` take a :class:`Predicted`."""
 
 
 class MSE(RealScore):

@@ -16,6 +16,7 @@ from learners.training.privacy import epsilon
 NOISE = {"clip": 1.0, "noise_multiplier": 1.0}
 WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gossip": ({"compression": {"name": "top_k", "ratio": 0.25}, "privacy": NOISE}, {}),
+    "gossip of dmml": ({"name": "dmml", "compression": {"name": "top_k", "ratio": 0.25}}, {}),
     "error feedback": (
         {"compression": {"name": "quantise", "error_feedback": True}},
         {"name": "server_rounds", "participants": 2},

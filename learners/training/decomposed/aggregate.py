@@ -12,6 +12,7 @@ from torch import Tensor
 from learners.networks.state import Part, Row, State, gather, modality_parts
 from learners.training.decomposed.metrics import VARIATIONS
 from learners.training.decomposed.mixture import COMMON, Mixture, Neighbourhood
+from learners.training.late_fusion.sending import plus, towards
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
@@ -30,6 +31,20 @@ class Aggregated(NamedTuple):
     parts: State
     metrics: list[Metric]
     coefficients: dict[str, dict[int, float]]
+
+
+class Gossiped(NamedTuple):
+    """A device after a step of gossip of compressed models; see :func:`gossiped`.
+
+    Attributes:
+        parts: Its model.
+        copies: What it knows of its neighbours' models, by neighbour.
+        metrics: How far its public extractors have moved.
+    """
+
+    parts: State
+    copies: Mapping[int, State]
+    metrics: list[Metric]
 
 
 class _Mixed(NamedTuple):
@@ -59,6 +74,35 @@ def aggregate(inputs: Sequence[Inputs]) -> list[Aggregated]:
     for models, places in _agreeing(inputs):
         results |= zip(places, _aggregated([inputs[place] for place in places], models), strict=True)
     return [results[place] for place in range(len(inputs))]
+
+
+def gossiped(inputs: Sequence[Inputs]) -> list[Gossiped]:
+    """Do a step of consensus of compressed models, x ← x + γ Σ ξ (x̂_n − x̂); see :func:`sending.gossip`.
+
+    Args:
+        inputs: As for :func:`aggregate`, but ``parts`` is x̂; ``own``, x; ``step``, γ; ``copies`` by neighbour;
+            ``missed``: of those of whom something was missed, what they had sent until then; ``first``: the first
+            model of all.
+    """
+    heard = []
+    for one in inputs:
+        arrived = dict(one["arrived"])
+        for k, was in one["missed"].items():
+            copy = one["copies"].get(k, one["first"])
+            arrived[k] = {name: plus(copy[name], own, was[name]) for name, own in arrived[k].items()}
+        heard.append(arrived)
+    mixed = aggregate([{**one, "arrived": arrived} for one, arrived in zip(inputs, heard, strict=True)])
+    return [
+        Gossiped(
+            {
+                name: towards(own, new.parts[name], one["parts"][name], one["step"])
+                for name, own in one["own"].items()
+            },
+            {**one["copies"], **arrived},
+            new.metrics,
+        )
+        for one, arrived, new in zip(inputs, heard, mixed, strict=True)
+    ]
 
 
 def _agreeing(inputs: Sequence[Inputs]) -> list[tuple[dict[int, State], list[int]]]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from learners.networks.randomness import drawing_from_its_seed
+from learners.networks.state import is_finite
 from learners.training.batched import Alone, Means, Step, Together, Way, steps_together
 from learners.training.batches import active_modalities, batch_sizes, drawn_by_all, random_numbers
 from learners.training.decomposed.generator_update import update_generator
@@ -48,6 +49,11 @@ class Trained:
     state: State
     memories: Memories
     losses: Mapping[str, float]
+
+    @property
+    def finite(self) -> bool:
+        """Return whether all numbers are finite."""
+        return is_finite(self.state)
 
     @property
     def metrics(self) -> list[Metric]:

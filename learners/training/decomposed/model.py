@@ -13,6 +13,8 @@ from learners.networks.start import check_frozen, start_from
 from learners.networks.state import State, modality_parts, numbers, state_bytes, take
 from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
 from learners.training.kept import filled, kept, rebuilt
+from learners.training.late_fusion.compression import WHOLE, CompressorChoice
+from learners.training.late_fusion.sending import Codec
 from netsim.core.streams import derive_seed
 from netsim.learner import Kept
 from netsim.work.torch_device import require_memory
@@ -32,6 +34,7 @@ class SharedModel:
         initial: The first weights, the same everywhere.
         costs: FLOPs and bits.
         numbers: How many numbers of each part travel.
+        codec: How devices compress what they send; None if they do not.
     """
 
     def __init__(
@@ -76,6 +79,12 @@ class SharedModel:
         dtype = torch.float64 if setup.precision == "float64" else torch.float32
         self.initial: State = take(model.parts(), dtype)
         self._restricted: dict[tuple[str, ...], Architecture] = {}
+        choice: CompressorChoice = getattr(options, "compression", WHOLE)
+        self.codec: Codec | None = None
+        if choice.name != WHOLE.name:
+            self.codec = Codec(choice, {}, setup.seed, not setup.has_server)
+        self._value_bits = setup.costs.bits_per_parameter
+        self._shares: dict[tuple[str, ...], float] = {}
 
     def require_memory(self, modalities: Sequence[tuple[str, ...]], rule: Rule, memory_bytes: float) -> None:
         """Check that models of devices with these ``modalities`` fit.
@@ -116,6 +125,21 @@ class SharedModel:
     def bits(self, modalities: Iterable[str]) -> float:
         """Return the size of a message with the parts of ``modalities`` and the common ones [bit]."""
         return sum(self.costs.bits[m] for m in modalities) + self.costs.common_bits
+
+    def sent_bits(self, modalities: Iterable[str]) -> float:
+        """Return the size of such a message of a device, which may compress it [bit]."""
+        key = tuple(modalities)
+        if self.codec is None:
+            return self.bits(key)
+        if key not in self._shares:
+            self._shares[key] = self.codec.share(self.first(key), self._value_bits)
+        return round(self._shares[key] * self.bits(key), 6)
+
+    def compression_flops(self, modalities: Iterable[str]) -> float:
+        """Return the FLOPs of compressing it."""
+        return (
+            0.0 if self.codec is None else float(self.codec.compressor.FLOPS * self.sent_numbers(modalities))
+        )
 
     def sent_numbers(self, modalities: Iterable[str]) -> int:
         """Return how many numbers such a message has."""

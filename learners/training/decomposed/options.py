@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from learners.networks.choice import NetworkChoice
+from learners.training.late_fusion.options import CompressionOptions
+from learners.training.late_fusion.options import check_place as check_place
 from learners.training.options import LAST_BATCH, LastBatch, Optimizer, OptimizerOptions
 from netsim.core.entry import Entry
 from netsim.core.options import Options
@@ -57,7 +59,7 @@ class BatteryOptions(Options):
     )
 
 
-class DMMLOptions(FusionOptions, BatteryOptions):
+class DMMLOptions(CompressionOptions, FusionOptions, BatteryOptions):
     """The block of a ``dmml`` learner."""
 
 
@@ -69,7 +71,7 @@ DMML = Entry(
 )
 
 
-class DMMLKDOptions(TrainingOptions, BatteryOptions):
+class DMMLKDOptions(CompressionOptions, TrainingOptions, BatteryOptions):
     """The block of a ``dmml_kd`` learner."""
 
     alpha_sim: float = Field(default=1.0, ge=0, description="weight α1 of the similarity loss (eq. 6)")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from learners.networks.state import state_bytes
 from learners.training.decomposed import evaluation, local_update
+from learners.training.decomposed.aggregate import aggregate, gossiped
 from learners.training.decomposed.stackable import evaluation_obstacle, training_obstacle
 from learners.training.evaluation import Judge, as_metrics
+from learners.training.late_fusion.channel import Memory
+from learners.training.late_fusion.sending import compressed
 from netsim.core.streams import derive_seed
 from netsim.work.future import Future, Shared
 from netsim.work.job import Inputs, Stack
@@ -21,6 +24,20 @@ if TYPE_CHECKING:
     from learners.training.task import Store
     from netsim.learner import Metric, Setup
     from netsim.work.graph import TaskGraph
+
+
+class Told(NamedTuple):
+    """A compressed model for neighbours.
+
+    Attributes:
+        parts: It, as they know it if they have heard everything.
+        number: How many messages there were before.
+        before: The model as they knew it then.
+    """
+
+    parts: Any
+    number: int
+    before: Any
 
 
 class Tasks:
@@ -40,6 +57,8 @@ class Tasks:
         self._judge = judge and Shared(judge)
         self._test_samples = len(test_rows)
         self._names = tuple(model.architecture.networks)
+        self._codec = Shared(model.codec) if model.codec else None
+        self._first = Shared(model.initial)
         self._stacks: dict[
             tuple[tuple[str, ...], int | None, int], Stack
         ] = {}  # by modalities, plan, batch size
@@ -73,6 +92,67 @@ class Tasks:
         batch_size = min(plan.batch_size, len(self._store.value.shares[device]))
         stack = self._training_stack(modalities, plan, batch_size, max(1, cost.total_iterations))
         return work.do(local_update.local_update, inputs, round, stack)
+
+    def sent(
+        self,
+        work: TaskGraph,
+        device: int,
+        round: int,
+        modalities: tuple[str, ...],
+        state: Any,
+        trained: Future,
+    ) -> tuple[Any, Memory | None]:
+        """Return what a device that had ``state`` sends of what it has ``trained``, and its memory of messages."""
+        if self._codec is None:
+            return trained["state"], None
+        codec, memory = self._codec.value, state.memory or Memory()
+        known = state.parts  # as a server knows it, which has sent it
+        if codec.gossips:
+            known = self.model.first(modalities) if memory.public is None else memory.public
+        inputs = {
+            "codec": self._codec,
+            "device": device,
+            "round": round,
+            "trained": trained,
+            "known": known,
+            "error": memory.error,
+        }
+        found = work.together(compressed, inputs, round)
+        parts = found["trained"]["state"]
+        if not codec.gossips:
+            return parts, memory._replace(error=found["error"]) if codec.remembers else memory
+        told = Told(parts, memory.number, known)
+        return told, memory._replace(public=parts, number=memory.number + 1)
+
+    def mixed(
+        self,
+        work: TaskGraph,
+        device: int,
+        round: int,
+        modalities: tuple[str, ...],
+        state: Any,
+        arrived: Mapping[int, Any],
+        how: Mapping[str, Any],
+    ) -> tuple[Future, Memory | None]:
+        """Order aggregation among neighbours, of whole models or of compressed ones; return the memory, too."""
+        inputs = {"device": device, "parts": state.parts, "arrived": arrived, **how}
+        if self._codec is None:
+            return work.together(aggregate, inputs, round), None
+        memory = state.memory or Memory()
+        inputs |= {
+            "own": state.parts,
+            "parts": self.model.first(modalities) if memory.public is None else memory.public,
+            "arrived": {k: told.parts for k, told in arrived.items()},
+            "missed": {
+                k: told.before for k, told in arrived.items() if told.number != memory.numbers.get(k, 0)
+            },
+            "copies": memory.copies,
+            "first": self._first,
+            "step": self._codec.value.step,
+        }
+        found = work.together(gossiped, inputs, round)
+        numbers = {**memory.numbers, **{k: told.number + 1 for k, told in arrived.items()}}
+        return found, memory._replace(copies=found["copies"], numbers=numbers)
 
     def evaluate(
         self, work: TaskGraph, node: int, round: int, modalities: tuple[str, ...], parts: object

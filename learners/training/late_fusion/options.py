@@ -162,7 +162,7 @@ class FedAvgOptions(SendingOptions, ServerStepOptions, MixOptions, LocalOptions,
     """The block of a ``fedavg`` learner."""
 
 
-def check_place(options: FederatedOptions, has_server: bool) -> None:
+def check_place(options: Options, has_server: bool) -> None:
     """Refuse options that are a server's where there is none, and the other way round.
 
     Raises:

@@ -201,7 +201,7 @@ def gossip(inputs: Sequence[Mapping[str, Any]]) -> list[Gossiped]:
         arrived = dict(one["arrived"])
         for k, was in one["before"].items():
             copy = one["copies"].get(k, one["first"])
-            moved = {name: _plus(copy[name], own, was[name]) for name, own in arrived[k].state.items()}
+            moved = {name: plus(copy[name], own, was[name]) for name, own in arrived[k].state.items()}
             arrived[k] = replace(arrived[k], state=moved)
         heard.append(arrived)
     mixed = mix(
@@ -213,7 +213,7 @@ def gossip(inputs: Sequence[Mapping[str, Any]]) -> list[Gossiped]:
     found = []
     for one, arrived, together in zip(inputs, heard, mixed, strict=True):
         parts = {
-            name: _towards(own, together.parts[name], one["public"][name], one["step"])
+            name: towards(own, together.parts[name], one["public"][name], one["step"])
             for name, own in one["own"].items()
         }
         copies = {**one["copies"], **{k: trained.state for k, trained in arrived.items()}}
@@ -221,14 +221,15 @@ def gossip(inputs: Sequence[Mapping[str, Any]]) -> list[Gossiped]:
     return found
 
 
-def _plus(copy: Part, new: Part, old: Part) -> Part:
+def plus(copy: Part, new: Part, old: Part) -> Part:
     """Return a copy that has missed something, moved as its owner's has; statistics are the owner's."""
     row, weights = new.row.tensor.clone(), new.layout.weights
     row[:weights] = copy.weights + (new.weights - old.weights)
     return Part(Row(row[None], 0), new.layout)
 
 
-def _towards(own: Part, mixed: Part, public: Part, step: float) -> Part:
+def towards(own: Part, mixed: Part, public: Part, step: float) -> Part:
+    """Return a device's part after a step towards what it knows of its neighbours'; statistics are mixed whole."""
     row, weights = own.row.tensor.clone(), own.layout.weights
     row[:weights] += step * (mixed.weights - public.weights)
     row[weights:] += mixed.row.tensor[weights:] - public.row.tensor[weights:]
