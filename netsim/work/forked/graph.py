@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from netsim.core.interrupts import held
 from netsim.events import Observer
 from netsim.learner import Kept
 from netsim.work.executor import Executor
@@ -164,7 +165,8 @@ class ForkableGraph(TaskGraph):
         """Fork after round ``after``; the forked process then does the tasks of this graph."""
         self._forked_after = after
         self._orders = Writer()
-        self._process = ForkedProcess(Service(self, self._living).serve)
+        with held():  # an interrupt must find something to end
+            self._process = ForkedProcess(Service(self, self._living).serve)
 
     def _hand_over(self, *last: Any) -> None:
         """Send all orders, with ``last`` after them."""

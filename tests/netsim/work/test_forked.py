@@ -14,6 +14,7 @@ from rich.console import Console
 
 from netsim.app.progress import JsonLines
 from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import Interrupted, heard
 from netsim.core.options import Options
 from netsim.events import Observer, RoundRow
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
@@ -332,6 +333,21 @@ def test_an_interrupted_run_has_all_that_the_copy_was_told_to_do(simulate, monke
         run_watched(simulate, Interrupting(), learner=LEARNER)
     assert len(handed_over) >= 4
     assert closed == handed_over
+    assert copies() == []
+
+
+def test_an_interrupt_in_the_middle_of_the_fork_leaves_no_process(simulate, monkeypatch):
+    """It waits until the process can be ended; Python would wait for that one for ever as it exits."""
+    kind = multiprocessing.context.ForkProcess
+    start = kind.start
+
+    def started(self):
+        start(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(kind, "start", started)
+    with heard(), pytest.raises(Interrupted):
+        simulate(rounds=9, learner=LEARNER, jobs={"executor": "forked"})
     assert copies() == []
 
 
