@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis.comparison.formats import Format, written
+from analysis.comparison.formats import FORMATS
 from analysis.comparison.groups import groups_by
 from analysis.comparison.pareto import pareto_figure
 from analysis.comparison.tables import difference_table, differences, side_by_side
@@ -18,6 +18,7 @@ from analysis.runs.terminal import show_table
 from analysis.tables import FUSED
 
 IMAGES = (".png", ".pdf", ".svg")
+SCREEN = "screen"
 
 
 def show(
@@ -38,7 +39,7 @@ def show(
         targets: Accuracies, from 0 to 1, to report hours and joules to.
         against: The group that others are compared with; None: the first.
         modality: Whose accuracy is compared.
-        format: A name of :class:`Format`.
+        format: ``screen``, or a name in :data:`FORMATS`.
         figure: Image file of the front; None: it is not drawn.
         out: Console to print to.
 
@@ -47,6 +48,8 @@ def show(
     """
     if figure is not None and figure.suffix not in IMAGES:
         raise RunError(f"--figure: must end in {', '.join(IMAGES)} (got {str(figure)!r})")
+    if format not in (SCREEN, *FORMATS):
+        raise RunError(f"--format: must be {SCREEN}, {', '.join(FORMATS)} (got {format!r})")
     groups = groups_by(runs, by)
     reference = against or next(iter(groups))
     if reference not in groups:
@@ -59,11 +62,11 @@ def show(
         found = differences(groups, reference, targets, modality)
         tables.append(("Paired by seed", difference_table(found, reference)))
     for caption, table in tables:
-        if format == Format.screen:
+        if format == SCREEN:
             show_table(out, table, caption)
         else:
-            out.out(written(table, Format(format), caption), highlight=False)
-    if any(run.surrogate for run in runs) and format == Format.screen:
+            out.out(FORMATS[format](table, caption), highlight=False)
+    if any(run.surrogate for run in runs) and format == SCREEN:
         out.out("surrogate data: accuracies say nothing about the real data set", highlight=False)
     if figure is not None:
         try:

@@ -193,9 +193,9 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what was run, how it ended, and its curves of accuracy."""
-        from analysis.runs.page import page
+        from analysis.runs.notebook import as_html
 
-        return page(self)
+        return as_html(self)
 
 
 def load_run(folder: str | Path) -> Run:

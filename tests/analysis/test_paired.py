@@ -9,7 +9,7 @@ from run_folders import accuracy, device
 from scipy import stats
 
 from analysis import Run, RunError
-from analysis.comparison.formats import Format, written
+from analysis.comparison.formats import csv, latex, markdown
 from analysis.comparison.groups import groups_by, pairs
 from analysis.comparison.measures import ENERGY, LAST, TIME, energy_to, measured, time_to
 from analysis.comparison.pareto import pareto, pareto_figure
@@ -109,7 +109,7 @@ def test_the_front_is_what_nobody_beats(make: Callable[..., Run]) -> None:
 
 def test_tables_in_latex_and_markdown_keep_special_letters(make: Callable[..., Run]) -> None:
     table = side_by_side({"dmml_kd & more": [make("a", s, [v]) for s, v in ((1, 0.5), (2, 0.6))]})
-    latex = written(table, Format.latex, "Groups")
-    assert r"dmml\_kd \& more" in latex and r"$\pm$" in latex and r"[\%]" in latex
-    assert written(table, Format.markdown, "Groups").splitlines()[2].startswith("| group | seeds |")
-    assert written(table, Format.csv, "Groups").startswith("group,seeds,")
+    text = latex(table, "Groups")
+    assert r"dmml\_kd \& more" in text and r"$\pm$" in text and r"[\%]" in text
+    assert markdown(table, "Groups").splitlines()[2].startswith("| group | seeds |")
+    assert csv(table, "Groups").startswith("group,seeds,")

@@ -27,15 +27,6 @@ Folders = Annotated[
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)]
 
 
-class TableFormat(StrEnum):
-    """Names of forms that tables are printed in."""
-
-    screen = "screen"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-
-
 class Style(StrEnum):
     """Names of looks of figures."""
 
@@ -120,7 +111,7 @@ def compare(
         typer.Option(help="The group that others are compared with; default: the first.", show_default=False),
     ] = None,
     modality: Annotated[str, typer.Option(help="Modality whose accuracy is compared.")] = "fused",
-    format: Annotated[TableFormat, typer.Option(help="Where tables go.")] = TableFormat.screen,
+    format: Annotated[str, typer.Option(help="Of tables: screen, markdown, latex or csv.")] = "screen",
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -140,7 +131,7 @@ def compare(
         from netsim.app.analysed import compared
 
         runs = _loaded(folders, errors)
-        compared(runs, by or [], target or [], against, modality, format.value, figure, out)
+        compared(runs, by or [], target or [], against, modality, format, figure, out)
 
 
 def plot(

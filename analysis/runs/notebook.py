@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from analysis.runs.run import Run
 
 
-def page(run: Run) -> str:
+def as_html(run: Run) -> str:
     """Return a line about the run, one about its end, and its curves of accuracy if there are any, as HTML."""
     from analysis.plots.accuracy import accuracy_figure
 
