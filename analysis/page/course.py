@@ -163,7 +163,8 @@ def stragglers(run: Run) -> Figure | None:
         "How often each device was the last of a round to end its computing, and the last to end the round."
     )
     if len(counts) > MOST_ROWS:
-        counts = counts.nlargest(MOST_ROWS, "times_last_ending").sort_values("device")
+        often = counts[["times_last_computing", "times_last_ending"]].sum(axis=1)
+        counts = counts.loc[often.nlargest(MOST_ROWS).index].sort_values("device")
         says += f" The {MOST_ROWS} devices that were last most often, of {len(run.devices):,}."
     traces = [
         {

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.page.figure import numbers
+from analysis.plots.labels import SIDES, on_page, ways
 from analysis.runs.run import Run
 from analysis.runs.units import energy_unit, largest, time_unit
 from analysis.tables import energy_account
@@ -15,6 +16,12 @@ from analysis.tables import energy_account
 MOST_LINKS = 1500
 MOST_DEVICES = 1500
 MOMENTS = 60
+
+LABELLED = 40
+"""With more devices their numbers are shown where the pointer is, and nowhere else."""
+
+MAP_PT = 200.0
+"""Width of the map on the page, about [points]."""
 
 
 def network(run: Run) -> dict[str, Any] | None:
@@ -45,6 +52,9 @@ def network(run: Run) -> dict[str, Any] | None:
         "device": everyone["device"].tolist(),
         "x": numbers(everyone["x_m"]),
         "y": numbers(everyone["y_m"]),
+        "sides": [SIDES[way] for way in ways(on_page(nodes[["x_m", "y_m"]].to_numpy(dtype=float), MAP_PT))]
+        if len(nodes) <= LABELLED
+        else [],
         "positions": _positions(run, everyone, moments),
         "modalities": nodes["modalities"].fillna("").tolist(),
         "devices": len(nodes),

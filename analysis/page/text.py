@@ -50,12 +50,15 @@ def headline(run: Run) -> list[tuple[str, str, str]]:
 def facts(run: Run) -> list[tuple[str, str]]:
     """Return what was run: scenario, learner, data, seed, versions, machine."""
     data = run.metadata.get("data") or {}
-    source = "surrogate data: generated, in place of the real set" if run.surrogate else "the real set"
+    source = ": generated, in place of the real set" if run.surrogate else ", the real set"
     known: list[tuple[str, Any]] = [
         ("scenario", run.name),
         ("description", run.scenario.get("description")),
         ("learner", run.learner),
-        ("data", f"{data['name']} ({source})" if data.get("name") else None),
+        (
+            "data",
+            f"{str(data['name']).removesuffix(' (surrogate data)')}{source}" if data.get("name") else None,
+        ),
         ("devices", f"{len(run.devices):,}, {len(run.links):,} links"),
         ("seed", run.seed),
         ("folder", run.folder),

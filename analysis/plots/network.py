@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.plots.labels import label
 from analysis.plots.style import COLUMN_IN, GREY, VERMILION, new_figure, styled
 from analysis.runs.run import Run
 from analysis.runs.units import energy_unit, largest
@@ -41,9 +42,9 @@ def network_axes(run: Run, axes: Axes) -> Axes:
     axes.scatter(run.server["x_m"], run.server["y_m"], s=140, marker="s", c="black", zorder=3)
     for x, y, role in run.server[["x_m", "y_m", "role"]].itertuples(index=False):
         axes.annotate(role, (x, y), xytext=(9, 7), textcoords="offset points", fontsize=7, zorder=5)
-    values, label, norm = _colour_values(run)
+    values, meaning, norm = _colour_values(run)
     colours = ScalarMappable(norm, COLOURS)
-    size = 60 if len(places) <= LABELLED else 25
+    size = 45 if len(places) <= LABELLED else 25
     shapes = dict(zip(sorted(run.devices["modalities"].fillna("").unique()), MARKERS * 10, strict=False))
     for owned, devices in run.devices.fillna({"modalities": ""}).groupby("modalities"):
         fill = colours.to_rgba(values.loc[devices["device"]].to_numpy())
@@ -58,10 +59,7 @@ def network_axes(run: Run, axes: Axes) -> Axes:
             zorder=2,
         )
     if len(places) <= LABELLED:
-        for device, x, y in places.itertuples():
-            axes.annotate(
-                str(device), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7, zorder=5
-            )
+        label(axes, [str(device) for device in places.index], places.to_numpy(dtype=float))
     dead = places.loc[places.index.isin(run.dead)]
     axes.scatter(dead["x_m"], dead["y_m"], s=1.5 * size, marker="x", color=VERMILION, lw=1.6, zorder=4)
     axes.set_aspect("equal", adjustable="datalim")
@@ -70,7 +68,7 @@ def network_axes(run: Run, axes: Axes) -> Axes:
     axes.set_ylabel("y [m]")
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.colorbar(colours, ax=axes, label=label, shrink=0.85, aspect=25, pad=0.02)
+    figure.colorbar(colours, ax=axes, label=meaning, shrink=0.85, aspect=25, pad=0.02)
     _legend(axes, shapes, bool(len(dead)))
     return axes
 

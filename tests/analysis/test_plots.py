@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ from analysis.plots import (
     network_figure,
     transfers_figure,
 )
+from analysis.plots.labels import offsets
 from analysis.plots.style import STYLE
 from analysis.plots.transfers import not_within
 
@@ -246,3 +248,17 @@ def test_times_along_a_logarithmic_axis_do_not_overlap(
     ]
     assert boxes
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+def test_labels_lie_where_nothing_else_is() -> None:
+    """Two devices 4 points apart: the left one's label goes left, the right one's right; none lies on a point."""
+    pair = offsets(np.array([[0.0, 0.0], [4.0, 0.0]]))
+    assert pair[0, 0] < 0 < pair[1, 0]
+    places = np.random.default_rng(0).uniform(0, 150, (30, 2))
+    middles = places + offsets(places)
+    gaps = np.linalg.norm(middles[:, None] - np.concatenate([places, middles])[None], axis=-1)
+    gaps[np.arange(30), 30 + np.arange(30)] = np.inf
+    usual = places + offsets(places[:1])
+    usual_gaps = np.linalg.norm(usual[:, None] - np.concatenate([places, usual])[None], axis=-1)
+    usual_gaps[np.arange(30), 30 + np.arange(30)] = np.inf
+    assert usual_gaps.min() < 2 < 5 < gaps.min(), "labels that all lie on one side meet"

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const config = { responsive: true, displaylogo: false, toImageButtonOptions: { format: "svg" } };
-  const base = { margin: { l: 60, r: 20, t: 20, b: 50 }, legend: { orientation: "h", y: -0.2 }, font: { size: 13 } };
+  const base = { margin: { l: 60, r: 20, t: 20, b: 50 }, legend: { orientation: "h", y: -0.28 }, font: { size: 13 } };
   const ramp = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
 
   function withAxes(layout, chosen) {
@@ -22,6 +22,11 @@
     Plotly.react(id, traces, layout, config);
   }
 
+  function boundsOf(net) {
+    const known = net.rates.flat().filter((r) => r !== null).sort((a, b) => a - b);
+    return [0.2, 0.4, 0.6, 0.8].map((q) => known[Math.floor(q * known.length)]);
+  }
+
   function drawNetwork(id) {
     const net = data.networks[id];
     const slider = document.querySelector(`input[data-network="${id}"]`);
@@ -31,8 +36,7 @@
     slider.setAttribute("aria-valuetext", moment);
     const place = net.positions ? net.positions[at] : net;
     const rates = net.rates.length ? net.rates[at] : [];
-    const known = net.rates.flat().filter((r) => r !== null).sort((a, b) => a - b);
-    const bounds = [0.2, 0.4, 0.6, 0.8].map((q) => known[Math.floor(q * known.length)]);
+    const bounds = net.bounds || (net.bounds = boundsOf(net));
     const groups = ramp.map(() => []).concat([[]]);
     net.links.forEach((link, n) => {
       const rate = rates[n];
@@ -52,8 +56,8 @@
       const owns = net.modalities[n] ? `, ${net.modalities[n]}` : "";
       return `device ${d}${owns}: ${net.values[at][n]} (${net.label})${dead.has(n) ? ", dead" : ""}`;
     });
-    traces.push({ type: "scatter", mode: count <= 40 ? "markers+text" : "markers", x: place.x.slice(0, count),
-      y: place.y.slice(0, count), text: net.device.slice(0, count).map(String), textposition: "top center",
+    traces.push({ type: "scatter", mode: net.sides.length ? "markers+text" : "markers", x: place.x.slice(0, count),
+      y: place.y.slice(0, count), text: net.device.slice(0, count).map(String), textposition: net.sides,
       hovertext: text, hoverinfo: "text", showlegend: false,
       marker: { size: count <= 100 ? 13 : 6, color: net.values[at], cmin: 0, cmax: net.top, colorscale: "Cividis",
         showscale: true, colorbar: { title: { text: net.label, side: "right" } }, line: { width: 1, color: "#000000" },
