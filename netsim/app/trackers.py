@@ -48,13 +48,30 @@ class Tracker(Observer, ABC):
             except Exception as error:
                 self.problem = f"{type(self).__name__} logged no more from round {round} on: {error}"
 
+    def end(self, finished: bool) -> None:
+        """End the log of a run that has ``finished``, or failed, or was stopped."""
+        try:
+            self.close(finished)
+        except Exception as error:
+            self.problem = self.problem or f"{type(self).__name__} did not end: {error}"
+
     @abstractmethod
     def log(self, values: Mapping[str, float], round: int) -> None:
         """Log numbers of a round by name."""
 
     @abstractmethod
-    def close(self) -> None:
-        """End the log."""
+    def close(self, finished: bool) -> None:
+        """Close the log, which says whether the run has finished where it can."""
+
+
+def by_key(block: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return the values of nested blocks by their whole key, such as ``learner.name``."""
+    found: dict[str, Any] = {}
+    for key, value in block.items():
+        found |= (
+            by_key(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {above + key: value}
+        )
+    return found
 
 
 class TensorBoard(Tracker):
@@ -71,34 +88,40 @@ class TensorBoard(Tracker):
         for name, value in values.items():
             self._writer.add_scalar(name, value, round)
 
-    def close(self) -> None:
-        """End the log."""
+    def close(self, finished: bool) -> None:
+        """Close the files."""
         self._writer.close()
 
 
 class MLflow(Tracker):
-    """An MLflow run in the store that ``MLFLOW_TRACKING_URI`` names, or in ``mlflow.db`` in the folder of runs."""
+    """An MLflow run in the store that ``MLFLOW_TRACKING_URI`` names, or in ``mlflow.db`` in the folder of runs.
+
+    MLflow is told to report to nobody that it is used, and not to speak of its tables.
+    """
 
     def __init__(self, totals: Totals, folder: Path, settings: Mapping[str, Any]) -> None:
         super().__init__(totals)
+        import logging
         import os
 
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._mlflow = mlflow
         if "MLFLOW_TRACKING_URI" not in os.environ:
             mlflow.set_tracking_uri(f"sqlite:///{(folder.parents[1] / 'mlflow.db').resolve()}")
         mlflow.set_experiment(folder.parent.name)
         mlflow.start_run(run_name=folder.name)
-        mlflow.log_params({name: str(value)[:250] for name, value in settings.items()})
+        mlflow.log_params({key: str(value)[:500] for key, value in by_key(settings).items()})
 
     def log(self, values: Mapping[str, float], round: int) -> None:
         """Log numbers of a round by name."""
         self._mlflow.log_metrics(dict(values), step=round)
 
-    def close(self) -> None:
-        """End the log."""
-        self._mlflow.end_run()
+    def close(self, finished: bool) -> None:
+        """End MLflow's run."""
+        self._mlflow.end_run("FINISHED" if finished else "FAILED")
 
 
 class WandB(Tracker):
@@ -106,6 +129,9 @@ class WandB(Tracker):
 
     def __init__(self, totals: Totals, folder: Path, settings: Mapping[str, Any]) -> None:
         super().__init__(totals)
+        import os
+
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # to its makers; read when it is imported
         import wandb
 
         self._run = wandb.init(
@@ -121,9 +147,9 @@ class WandB(Tracker):
         """Log numbers of a round by name."""
         self._run.log(dict(values), step=round)
 
-    def close(self) -> None:
-        """End the log."""
-        self._run.finish()
+    def close(self, finished: bool) -> None:
+        """End its run."""
+        self._run.finish(exit_code=0 if finished else 1)
 
 
 TRACKERS: dict[str, type[TensorBoard | MLflow | WandB]] = {

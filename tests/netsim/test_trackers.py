@@ -1,5 +1,7 @@
 """Numbers of a run passed on to other programs."""
 
+import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from netsim.app.cli import app
+from netsim.app.trackers import by_key
 
 SCENARIO = "rounds: 3\ndevices: {count: 2}\nlearner: {name: stub}\n"
 
@@ -27,13 +30,15 @@ def run(folder: Path, *words: str) -> tuple[int, str]:
     return result.exit_code, " ".join(result.output.split())
 
 
-def test_an_unknown_one_or_one_that_is_not_installed_is_said_before_the_run(tmp_path: Path) -> None:
+def test_an_unknown_one_or_one_that_is_not_installed_is_said_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(tmp_path, "--track", "paper") == (
         2,
         "error: --track paper: unknown; there are tensorboard, mlflow, wandb",
     )
-    if "mlflow" not in sys.modules:
-        assert "pip install mlflow" in run(tmp_path, "--track", "mlflow")[1]
+    monkeypatch.setattr("netsim.app.trackers.find_spec", lambda name: None)
+    assert "pip install mlflow" in run(tmp_path, "--track", "mlflow")[1]
     assert not (tmp_path / "runs").exists()
 
 
@@ -44,6 +49,29 @@ def test_tensorboard_gets_the_runs_numbers(tmp_path: Path) -> None:
     spent = log.Scalars("energy_per_device_j")
     assert [event.step for event in spent] == [1, 2, 3]
     assert spent[2].value > spent[0].value > 0
+
+
+def test_mlflow_keeps_settings_rounds_and_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joules of the last round in the store are those of the summary; a run that was stopped has not finished there."""
+    mlflow = pytest.importorskip("mlflow")
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    code, said = run(tmp_path, "--track", "mlflow")
+    assert code == 0 and "INFO" not in said
+    client = mlflow.MlflowClient(store)
+    (kept,) = client.search_runs([client.get_experiment_by_name("a").experiment_id])
+    assert (kept.info.run_name, kept.info.status) == ("x", "FINISHED")
+    assert (kept.data.params["learner.name"], kept.data.params["rounds"]) == ("stub", "3")
+    spent = client.get_metric_history(kept.info.run_id, "energy_per_device_j")
+    summary = json.loads((tmp_path / "runs" / "a" / "x" / "summary.json").read_text())
+    assert [one.step for one in spent] == [1, 2, 3]
+    assert spent[2].value == pytest.approx(summary["energy_per_device_j"]["mean"], rel=1e-12)
+    assert importlib.import_module("mlflow.telemetry.utils").is_telemetry_disabled()
+
+
+def test_settings_have_their_whole_keys() -> None:
+    settings = {"rounds": 3, "learner": {"name": "stub", "more": {}}, "classes": {"a": {"b": [1]}}}
+    assert by_key(settings) == {"rounds": 3, "learner.name": "stub", "learner.more": {}, "classes.a.b": [1]}
 
 
 class Recorder:
@@ -73,8 +101,8 @@ class Recorder:
             raise OSError("the store is full")
         self.metrics.append((step, values["simulated_s"]))
 
-    def end_run(self) -> None:
-        self.ended = True
+    def end_run(self, status: str) -> None:
+        self.ended = status == "FINISHED"
 
 
 @pytest.mark.parametrize("broken", [False, True])

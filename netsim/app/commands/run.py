@@ -173,11 +173,13 @@ def _carry_out(
     elif not quiet:
         screen = Screen(out, totals, running.plan.scenario.rounds)
         simulation.watch(screen)
+    finished = False
     try:
         ended = running.run(screen)
+        finished = ended.status == "finished"
     finally:
         for tracker in trackers:
-            tracker.close()
+            tracker.end(finished)
     for note in [*running.notes(ended), *(tracker.problem for tracker in trackers if tracker.problem)]:
         errors.out(f"note: {note}", highlight=False)
     drawn = draw_run(folder, errors) if plots and ended.error is None and not come() else None
