@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from netsim.app.studying import Numbers, Search, numbers
 from netsim.core.errors import ScenarioError, reason
 from netsim.scenario.sweep import Case, Cases, short
 
@@ -78,6 +79,7 @@ class Sweeping:
     Attributes:
         place: Where they are.
         problems: What the runs that failed have said, by name.
+        search: What chooses the points of a study; None: all are known.
     """
 
     def __init__(
@@ -92,9 +94,13 @@ class Sweeping:
             workers: Runs at a time.
             out: Where the progress is shown.
             ray: Does the runs on Ray; None: they are processes of this machine.
+
+        Raises:
+            ScenarioError: A study needs Optuna, which is not installed.
         """
         self._ray = ray
         self._cases, self._cache, self._workers, self._out = cases, cache, workers, out
+        self.search = Search(cases) if cases.study else None
         self.place = Place(runs / cases.name, cases.plan.scenario.name)
         self.problems: dict[str, str] = {}
         self._children: set[subprocess.Popen[str]] = set()
@@ -125,25 +131,39 @@ class Sweeping:
             ) from error
 
     def _all_rows(self) -> list[Row]:
-        left = [case for case in self._cases.cases if not finished(self.place.of(case))]
-        done = len(self._cases.cases) - len(left)
-        if done:
-            self._out.print(f"{done} of {len(self._cases.cases)} runs are there already")
-        with self._shown(done) as progress, ThreadPoolExecutor(self._workers) as pool:
+        rows: list[Row] = []
+        with self._shown() as progress, ThreadPoolExecutor(self._workers) as pool:
             try:
-                waiting = [pool.submit(self._one, case, progress) for case in left]
-                for one in waiting:
-                    one.result()
+                for batch in self._batches():
+                    left = [case for case in batch if not finished(self.place.of(case))]
+                    progress.advance(self._all, len(batch) - len(left))
+                    waiting = [pool.submit(self._one, case, progress) for case in left]
+                    for one in waiting:
+                        one.result()
+                    rows += [self._row(case) for case in batch]
             except BaseException:
                 self._stop()
                 pool.shutdown(cancel_futures=True)
                 raise
-        rows = [self._row(case) for case in self._cases.cases]
         _write(self.place.folder / "sweep.csv", rows)
         return rows
 
+    def _batches(self) -> Iterator[Sequence[Case]]:
+        """Yield runs that may go on at a time: all of them, or what a study asks for next."""
+        if self.search is not None:
+            yield from self.search.batches(self._outcome)
+            return
+        done = sum(finished(self.place.of(case)) for case in self._cases.cases)
+        if done:
+            self._out.print(f"{done} of {len(self._cases.cases)} runs are there already")
+        yield self._cases.cases
+
+    def _outcome(self, case: Case) -> Numbers | None:
+        folder = self.place.of(case)
+        return numbers(json.loads((folder / "summary.json").read_text())) if finished(folder) else None
+
     @contextmanager
-    def _shown(self, done: int) -> Iterator[Progress]:
+    def _shown(self) -> Iterator[Progress]:
         progress = Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
@@ -154,7 +174,7 @@ class Sweeping:
             console=self._out,
             refresh_per_second=4,
         )
-        self._all = progress.add_task("runs", total=len(self._cases.cases), completed=done, state="")
+        self._all = progress.add_task("runs", total=self._cases.count, state="")
         with progress:
             yield progress
 
@@ -268,6 +288,14 @@ def compared(rows: list[Row]) -> Table:
             _with_error([row[key] for row in there if key in row], key) for key in dict.fromkeys(measures)
         ]
         table.add_row(*map(escape, [*map(str, point), count, *cells]))
+    return table
+
+
+def best(rows: list[Row]) -> Table:
+    """Return a table of a study's best points."""
+    table = Table(*map(escape, rows[0]), box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        table.add_row(*(escape(short(value)) for value in row.values()))
     return table
 
 

@@ -10,79 +10,29 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
-from netsim.core.streams import stream
 from netsim.scenario.explain import explain
 from netsim.scenario.loading import Plan, load_plan
+from netsim.scenario.points import MOST_RUNS, Sample, Study
 from netsim.scenario.yaml_file import as_settings, as_yaml, read_yaml
 
 LONGEST_LABEL = 80
 """Characters of a run folder's name that say what was changed."""
 
-MOST_RUNS = 100_000
-"""Runs that a sweep may have."""
-
 ONE_CORE = {"jobs.executor": "inline", "jobs.threads": 1, "jobs.stacking": "off"}
 """How each run works unless the sweep or its scenario says otherwise: on one core, and to the same bytes every time."""
 
 
-class Range(Options):
-    """Numbers between two ends."""
-
-    low: float = Field(description="lowest value")
-    high: float = Field(description="highest value")
-    log: bool = Field(False, description="whether values are spread evenly in their logarithm")
-    whole: bool = Field(False, description="whether values are whole numbers")
-
-    @model_validator(mode="after")
-    def _ends(self) -> Range:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError("low must be below high, and above 0 where log is true")
-        return self
-
-    def at(self, place: float) -> float | int:
-        """Return the value at ``place``, from 0 to 1."""
-        if self.log:
-            value = math.exp(math.log(self.low) + place * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + place * (self.high - self.low)
-        return round(value) if self.whole else float(f"{value:.6g}")
-
-
-class Sample(Options):
-    """Points drawn from ranges and lists."""
-
-    count: int = Field(ge=1, le=MOST_RUNS, description="number of points")
-    keys: dict[str, Range | Annotated[list[Any], Field(min_length=1)]] = Field(
-        min_length=1, description="by key, a range or a list of values"
-    )
-    how: Literal["sobol", "random"] = Field(
-        "sobol", description="points that fill the space evenly (scrambled Sobol), or independent ones"
-    )
-    seed: int = Field(0, ge=0, description="seed of the points; has nothing to do with the runs'")
-
-    def points(self) -> list[dict[str, Any]]:
-        """Return the points: values by key."""
-        if self.how == "sobol":
-            from scipy.stats.qmc import Sobol
-
-            power = math.ceil(math.log2(self.count))
-            drawn = Sobol(len(self.keys), rng=self.seed).random_base2(power)[: self.count]
-        else:
-            drawn = stream(self.seed, "sweep").random((self.count, len(self.keys)))
-        return [
-            {key: _chosen(of, place) for (key, of), place in zip(self.keys.items(), row, strict=True)}
-            for row in drawn.tolist()
-        ]
-
-
 class Sweep(Options):
-    """The file of a sweep. Its runs are all combinations of ``points``, ``grid``, ``sample`` and ``seeds``."""
+    """The file of a sweep. Its runs are all combinations of ``points``, ``grid``, ``sample`` and ``seeds``.
+
+    With a ``study`` they are its points with each of the seeds.
+    """
 
     scenario: Path = Field(description="the scenario, beside the file of the sweep")
     set: dict[str, Any] = Field({}, description="keys of the scenario with other values in all runs")
@@ -91,6 +41,7 @@ class Sweep(Options):
     )
     grid: dict[str, list[Any]] = Field({}, description="by key the values that are combined with all others")
     sample: Sample | None = Field(None, description="points drawn from ranges")
+    study: Study | None = Field(None, description="points that are searched for, in place of those three")
     seeds: int | list[int] = Field(1, description="how many seeds, from 0, or a list of them")
 
     @model_validator(mode="after")
@@ -104,10 +55,14 @@ class Sweep(Options):
             raise ValueError(f"grid.{empty[0]}: must have at least one value")
         count = len(listed) * len(self.points) * math.prod(map(len, self.grid.values()))
         count *= self.sample.count if self.sample else 1
+        count *= self.study.trials if self.study else 1
+        if self.study and (self.points != [{}] or self.grid or self.sample):
+            raise ValueError("study: goes without points, grid and sample; its own keys say what is varied")
         if count > MOST_RUNS:
             raise ValueError(f"must have at most {MOST_RUNS:,} runs (has {count:,})")
         varied = {"points": set().union(*self.points), "grid": {*self.grid}}
         varied["sample"] = {*self.sample.keys} if self.sample else set()
+        varied["study"] = {*self.study.keys} if self.study else set()
         for block, keys in {"set": {*self.set}, **varied}.items():
             if "seed" in keys:
                 raise ValueError(f"{block}.seed: must be left out; seeds says which seeds there are")
@@ -143,12 +98,24 @@ class Cases:
     Attributes:
         name: The file's name without its suffix.
         plan: The scenario as its first run has it.
-        cases: Its runs, seed by seed, so that an interrupted sweep has compared all points on some seeds.
+        cases: Its runs, seed by seed, so that an interrupted sweep has compared all points on some seeds; none of a
+            study, whose points follow from what comes out.
+        study: What is searched for; None: nothing.
+        seeds: The seeds of each point.
+        case: Makes the run of a point with a seed.
     """
 
     name: str
     plan: Plan
     cases: Sequence[Case]
+    study: Study | None
+    seeds: Sequence[int]
+    case: Callable[[Mapping[str, Any], int], Case]
+
+    @property
+    def count(self) -> int:
+        """Return the number of runs, at most: a study may ask for a point twice."""
+        return self.study.trials * len(self.seeds) if self.study else len(self.cases)
 
 
 def load_sweep(file: Path, say: Callable[[str], None] = lambda text: None) -> Cases:
@@ -175,7 +142,10 @@ def load_sweep(file: Path, say: Callable[[str], None] = lambda text: None) -> Ca
     alone = {key: value for key, value in ONE_CORE.items() if key.partition(".")[2] not in jobs}
     fixed = alone | sweep.set
     listed = sweep.seeds if isinstance(sweep.seeds, list) else list(range(sweep.seeds))
-    points = [*{as_yaml(point): point for point in _points(sweep)}.values()]
+    seeds = list(dict.fromkeys(listed))
+    points = (
+        sweep.study.ends() if sweep.study else [*{as_yaml(point): point for point in _points(sweep)}.values()]
+    )
     found: dict[str, None] = {}
     plans = []
     said: set[str] = set()
@@ -195,14 +165,18 @@ def load_sweep(file: Path, say: Callable[[str], None] = lambda text: None) -> Ca
             }
     if found:
         raise ScenarioError("\n".join(found))
-    cases = []
-    for seed, point in itertools.product(dict.fromkeys(listed), points):
-        settings = as_settings(fixed | point | {"seed": seed})
+
+    def case(point: Mapping[str, Any], seed: int) -> Case:
+        settings = as_settings({**fixed, **point, "seed": seed})
         digest = hashlib.sha256(text + json.dumps(sorted(settings)).encode()).hexdigest()[:8]
         label = re.sub(r"[^A-Za-z0-9._=+-]+", "_", _label(point))[:LONGEST_LABEL].strip("._ ")
         name = "-".join(part for part in (label, digest, f"seed{seed}") if part)
-        cases.append(Case(point, seed, tuple(settings), name))
-    return Cases(file.stem, plans[0], cases)
+        return Case(point, seed, tuple(settings), name)
+
+    if sweep.study:
+        return Cases(file.stem, plans[0], (), sweep.study, seeds, case)
+    cases = [case(point, seed) for seed, point in itertools.product(seeds, points)]
+    return Cases(file.stem, plans[0], cases, None, seeds, case)
 
 
 def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
@@ -210,10 +184,6 @@ def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
     for listed, sampled in itertools.product(sweep.points, drawn):
         for values in itertools.product(*sweep.grid.values()):
             yield {**listed, **sampled, **dict(zip(sweep.grid, values, strict=True))}
-
-
-def _chosen(of: Range | list[Any], place: float) -> Any:
-    return of.at(place) if isinstance(of, Range) else of[min(int(place * len(of)), len(of) - 1)]
 
 
 def _label(point: Mapping[str, Any]) -> str:

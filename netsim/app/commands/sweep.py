@@ -42,7 +42,7 @@ def sweep(
 
         cases = load_sweep(file, lambda text: out.print(text, markup=False, soft_wrap=True))
 
-        from netsim.app.sweeping import Sweeping, compared, default_workers
+        from netsim.app.sweeping import Sweeping, best, compared, default_workers
 
         ray = None
         if executor not in ("processes", "ray"):
@@ -67,6 +67,9 @@ def sweep(
             if ray:
                 ray.close()
         out.print(compared(rows))
+        if sweeping.search and (found := sweeping.search.best()):
+            out.print("\nbest point" if len(found) == 1 else "\npoints that no other beats in all numbers")
+            out.print(best(found))
         out.print(f"wrote {sweeping.place.folder / 'sweep.csv'}", markup=False)
         if quiet:
             typer.echo(sweeping.place.folder)
