@@ -107,7 +107,8 @@ class Regression(pytest.Item):
     def _cache(self) -> Path:
         """Return the folder for prepared data: as the option says, or in pytest's own cache, for the next time."""
         said = self.config.getoption("--netsim-cache")
-        return Path(said) if said or self.config.cache is None else self.config.cache.mkdir("netsim")
+        kept = getattr(self.config, "cache", None)  # there is none with -p no:cacheprovider
+        return Path(kept.mkdir("netsim")) if kept and not said else Path(said or ".cache")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the message alone where it is one for people."""
