@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from documented import save
 from warm_python import python
 
 from netsim.scenario import load_plan
@@ -28,19 +29,6 @@ def test_the_example_scenario_of_the_scenario_page_is_valid(tmp_path):
     (example,) = blocks("docs/scenario.md", "yaml")
     (tmp_path / "example.yaml").write_text(example)
     assert load_plan(tmp_path / "example.yaml").scenario.rounds == 4
-
-
-def save(page, folder):
-    """Save each block that the page says to save, and return the blocks that it does not name."""
-    text, rest = (ROOT / page).read_text(), []
-    for before, language, block in re.findall(
-        r"((?:[^\n]+\n)*)\n```(python|yaml)\n(.*?)```", text, re.DOTALL
-    ):
-        if name := re.search(r"as `([\w.]+)`", before):
-            (folder / name[1]).write_text(block)
-        else:
-            rest.append((language, block))
-    return rest
 
 
 def netsim(*words, cwd):
