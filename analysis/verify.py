@@ -17,9 +17,6 @@ from analysis.runs.run import SPENT, Run, load_run
 CHECKSUMS = "checksums.sha256"
 """Written at the end of a run: a line a file, as ``sha256sum`` writes and reads them."""
 
-SCHEMAS = (1,)
-"""Versions of the folder's layout that can be read."""
-
 CRUMB = 1e-9
 """Relative difference that sums of rounded numbers may have."""
 
@@ -52,11 +49,6 @@ def verify(folder: str | Path) -> list[str]:
         run = load_run(folder)
     except RunError as error:
         return [*found, str(error).removeprefix(f"{folder}/").removeprefix(f"{folder}: ")]
-    if run.metadata.get("schema") not in SCHEMAS:
-        found.append(
-            f"metadata.json: schema: {run.metadata.get('schema')!r} is not one that this version can read "
-            f"({', '.join(map(str, SCHEMAS))})"
-        )
     found += _of_transfers(run.transfers)
     if run.metadata.get("status") == "finished":
         found += [line for _, rows in run.spending.groupby("device") for line in _of_times(rows)]

@@ -39,7 +39,9 @@ def write_run(
     """Write a run folder as documented in docs/records.md."""
     folder.mkdir(parents=True)
     described = {"status": "finished", "scenario": "tiny", "learner": "stub", "seed": 1, "data": None}
-    described |= {"rounds": 2, "rounds_finished": 2, "wall_s": 1.0, "work_wall_s": 0.5} | (metadata or {})
+    described |= {"schema": 1, "rounds": 2, "rounds_finished": 2, "wall_s": 1.0, "work_wall_s": 0.5} | (
+        metadata or {}
+    )
     settings = {"learner": {"name": described["learner"]}, "seed": described["seed"]} | (scenario or {})
     (folder / "metadata.json").write_text(json.dumps(described))
     (folder / "scenario.yaml").write_text(yaml.safe_dump(settings))

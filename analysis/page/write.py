@@ -18,6 +18,7 @@ from analysis.page.network import network
 from analysis.page.partition import partition
 from analysis.page.text import facts, headline, tables
 from analysis.runs.run import Run
+from analysis.runs.whole import write_whole
 
 FIGURES: tuple[Callable[[Run], Figure | None], ...] = (
     curves.accuracy,
@@ -37,6 +38,9 @@ def write_page(runs: Sequence[Run], path: Path) -> Path:
     Args:
         runs: One run, or several, which are compared on top of the page.
         path: The file.
+
+    Raises:
+        OSError: It cannot be written; what was there stays.
     """
     parts = [_part(run, f"run{place}") for place, run in enumerate(runs)]
     compared = comparison(runs) if len(runs) > 1 else None
@@ -59,9 +63,7 @@ def write_page(runs: Sequence[Run], path: Path) -> Path:
         plotly=get_plotlyjs(),
         data=_as_json(data),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_whole(path, text.encode())
 
 
 def _part(run: Run, name: str) -> dict[str, Any]:

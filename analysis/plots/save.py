@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,6 +18,7 @@ from analysis.plots.network import network_figure
 from analysis.plots.style import for_paper
 from analysis.plots.transfers import transfers_figure
 from analysis.runs.run import Run
+from analysis.runs.whole import write_whole
 
 FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "accuracy": accuracy_figure,
@@ -58,7 +60,11 @@ def save_plots(
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write one figure at print resolution and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=300)
-    return path
+    """Write one figure at print resolution and return its path.
+
+    Raises:
+        OSError: There is no room for it, say; what was there stays.
+    """
+    image = io.BytesIO()  # Matplotlib ends a PDF that it cannot write with another error
+    figure.savefig(image, dpi=300, format=path.suffix.removeprefix("."))
+    return write_whole(path, image.getvalue())

@@ -69,7 +69,11 @@ COLUMNS = GROWING_TABLES | {
 }
 """Columns that each table must have."""
 
+SCHEMAS = (1,)
+"""Versions of the layout of a run's folder that are read; :data:`METADATA` has what is read of it."""
+
 METADATA: dict[str, Any] = {
+    "schema": int,
     "status": str,
     "scenario": str,
     "learner": str,
@@ -205,7 +209,7 @@ def load_run(folder: str | Path) -> Run:
         folder: ``runs/<scenario>/<run id>``.
 
     Raises:
-        RunError: It is not a run folder, or a file in it cannot be read.
+        RunError: It is not a run folder, one of another version, or a file in it cannot be read.
     """
     folder = Path(folder)
     metadata = folder / "metadata.json"
@@ -271,6 +275,11 @@ def _read_metadata(path: Path) -> dict[str, Any]:
             raise RunError(
                 f"{path}: {key}: must be of type {kind}, found {str(value)[:80]!r}; the run may have been damaged"
             )
+    if content.get("schema") not in SCHEMAS:
+        raise RunError(
+            f"{path}: schema: {content.get('schema')!r} is not one that this version can read "
+            f"({', '.join(map(str, SCHEMAS))}); the program that wrote the run can, or run it anew"
+        )
     return content
 
 

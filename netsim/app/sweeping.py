@@ -34,6 +34,7 @@ from rich.table import Table
 
 from netsim.app.studying import Numbers, Search, numbers
 from netsim.core.errors import ScenarioError, reason
+from netsim.records.checksums import CHECKSUMS
 from netsim.scenario.sweep import Case, Cases, short
 
 if TYPE_CHECKING:
@@ -261,9 +262,10 @@ def _complaint(code: int, told: list[str]) -> str:
 
 
 def finished(folder: Path) -> bool:
-    """Return whether a run is there and came to its end."""
+    """Return whether a run is there and came to its end; its checksums are what it writes last."""
     try:
-        return bool(json.loads((folder / "metadata.json").read_text())["status"] == "finished")
+        status = json.loads((folder / "metadata.json").read_text())["status"]
+        return bool(status == "finished") and (folder / CHECKSUMS).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

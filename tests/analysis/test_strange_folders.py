@@ -50,8 +50,15 @@ def test_a_table_that_no_run_writes_is_refused_at_the_door(folder, table, column
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("metadata.json", b'{"seed": "one"}', "metadata.json: seed: must be of type"),
-        ("metadata.json", b'{"data": [1]}', "metadata.json: data: must be of type"),
+        ("metadata.json", b'{"schema": 1, "seed": "one"}', "metadata.json: seed: must be of type"),
+        ("metadata.json", b'{"schema": 1, "data": [1]}', "metadata.json: data: must be of type"),
+        (
+            "metadata.json",
+            b'{"schema": 0}',
+            r"metadata.json: schema: 0 is not one that this version can read \(1\)",
+        ),
+        ("metadata.json", b'{"schema": true}', "metadata.json: schema: must be of type"),
+        ("metadata.json", b"{}", "metadata.json: schema: None is not one"),
         ("metadata.json", b"\xff", "metadata.json: cannot be read as text"),
         ("metadata.json", b"[" * 2000, "metadata.json: not readable as JSON"),
         ("scenario.yaml", b"\xff", "scenario.yaml: cannot be read as text"),

@@ -1,5 +1,8 @@
 """report, compare, plot, watch: what they write, and what they say of wrong input."""
 
+import json
+import resource
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,33 @@ def test_a_run_that_has_ended_is_watched_once(runs: Path) -> None:
     assert code == 0 and "finished, 2 of 2 rounds" in text
     code, text = said("watch", runs / "none")
     assert code == 2 and "no such folder" in text
+
+
+def test_where_there_is_no_room_a_line_says_so_and_what_was_there_stays(runs: Path, tmp_path: Path) -> None:
+    """No file may be larger than 1,000 bytes, which a full disk is like; Matplotlib fails otherwise there."""
+    page = tmp_path / "page.html"
+    page.write_text("the old one")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    asked = [("report", runs / "1e5-0", "--out", page)]
+    asked += [
+        ("plot", runs / "1e5-0", "network", "--format", kind, "--out", tmp_path)
+        for kind in ("pdf", "png", "svg")
+    ]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        found = [said(*words) for words in asked]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for code, text in found:
+        assert code == 2 and "File too large; --out names" in text and "Traceback" not in text
+    assert page.read_text() == "the old one" and list(tmp_path.iterdir()) == [page]
+
+
+def test_a_run_of_another_version_is_refused_by_its_version(runs: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(runs / "1e5-0", old)
+    metadata = json.loads((old / "metadata.json").read_text())
+    (old / "metadata.json").write_text(json.dumps(metadata | {"schema": 0}))
+    for command in ("report", "compare", "plot", "watch"):
+        code, text = said(command, old)
+        assert code == 2 and "schema: 0 is not one that this version can read (1)" in text

@@ -19,8 +19,10 @@ import yaml
 from typer.testing import CliRunner
 
 from netsim.app.cli import app
+from netsim.app.sweeping import finished
 from netsim.app.sweeping_ray import OnRay
 from netsim.core.errors import ScenarioError
+from netsim.records.checksums import write_checksums
 from netsim.scenario.sweep import load_sweep
 
 THREE = """
@@ -177,6 +179,14 @@ def test_a_stopped_sweep_ends_like_one_that_nobody_stopped(sweep: Any, tmp_path:
             for folder in (Path(rows["folder"][2]), tmp_path / "three" / "x")
         )
         pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_run_that_was_killed_in_its_last_moment_is_not_done(tmp_path: Path) -> None:
+    """Its records are whole then, in parts; once it has its checksums they are files."""
+    (tmp_path / "metadata.json").write_text('{"status": "finished"}')
+    assert not finished(tmp_path)
+    write_checksums(tmp_path)
+    assert finished(tmp_path)
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_done(sweep: Any, tmp_path: Path) -> None:
