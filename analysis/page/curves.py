@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.page.figure import Figure, band, layout, line_of, numbers
+from analysis.page.figure import Figure, band, layout, modality_lines, numbers
 from analysis.plots.style import GREY
 from analysis.runs.run import Run
 from analysis.runs.units import energy_unit, largest, time_unit
@@ -25,14 +26,15 @@ def accuracy(run: Run) -> Figure | None:
     seconds, hours = time_unit(largest(table["time_s"]))
     joules, energy = energy_unit(largest(table["energy_j"]))
     traces: list[dict[str, Any]] = []
-    for place, (modality, curve) in enumerate(table.groupby("modality", sort=False)):
+    lines = modality_lines(table["modality"].unique())
+    for modality, curve in table.groupby("modality", sort=False):
         name = str(modality)
         xs = {
             "round": curve["round"].tolist(),
             "time": numbers(curve["time_s"] / seconds),
             "energy": numbers(curve["energy_j"] / joules),
         }
-        line = line_of(name, place)
+        line = lines[name]
         low, high = numbers(100 * curve["min"]), numbers(100 * curve["max"])
         traces += band(name, xs["round"], low, high, line["color"], {"xs": xs})
         traces.append(_line(name, xs, numbers(100 * curve["mean"]), line))
@@ -86,8 +88,9 @@ def metrics(run: Run) -> Figure | None:
     panels: dict[str, list[int]] = {}
     for name in metric_names(run):
         explained = run.explained.get(name, "")
-        _panel(f"{name}: {explained}" if explained else name, metric_by_round(run, name), traces, panels)
-    _panel("iterations of a device in a round", _iterations(run), traces, panels)
+        title = f"{name}: {explained}" if explained else name
+        _panel(title, metric_by_round(run, name), traces, panels, run.modalities)
+    _panel("iterations of a device in a round", _iterations(run), traces, panels, run.modalities)
     if not panels:
         return None
     says = "What else was measured: mean over devices, with a band from the lowest to the highest."
@@ -97,13 +100,18 @@ def metrics(run: Run) -> Figure | None:
 
 
 def _panel(
-    title: str, table: pd.DataFrame, traces: list[dict[str, Any]], panels: dict[str, list[int]]
+    title: str,
+    table: pd.DataFrame,
+    traces: list[dict[str, Any]],
+    panels: dict[str, list[int]],
+    modalities: Sequence[str],
 ) -> None:
     if table.empty:
         return
     begin = len(traces)
-    for place, (modality, curve) in enumerate(table.groupby("modality", sort=False)):
-        name, line, x = str(modality), line_of(str(modality), place), curve["round"].tolist()
+    lines = modality_lines([*modalities, *map(str, table["modality"].unique())])
+    for modality, curve in table.groupby("modality", sort=False):
+        name, line, x = str(modality), lines[str(modality)], curve["round"].tolist()
         traces += band(name, x, numbers(curve["min"]), numbers(curve["max"]), line["color"], {})
         traces.append(_line(name, {"round": x}, numbers(curve["mean"]), line))
     panels[title] = list(range(begin, len(traces)))

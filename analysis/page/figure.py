@@ -53,11 +53,18 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
     return {**axes, **more}
 
 
-def line_of(modality: str, place: int) -> dict[str, Any]:
-    """Return colour and dash of a modality's line: black and solid for the fused one."""
-    if modality == FUSED:
-        return {"color": BLACK, "dash": "solid"}
+def curve_line(place: int) -> dict[str, Any]:
+    """Return colour and dash of the ``place``-th curve."""
     return {"color": CYCLE[place % len(CYCLE)], "dash": DASHES[place % len(DASHES)]}
+
+
+def modality_lines(modalities: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return colour and dash by modality, in colours those of a run's plots: black and solid for the fused one."""
+    lines: dict[str, dict[str, Any]] = {FUSED: {"color": BLACK, "dash": "solid"}}
+    for place, modality in enumerate(dict.fromkeys(name for name in modalities if name != FUSED)):
+        colour, dash = CYCLE[place % len(CYCLE)], DASHES[1 + place % (len(DASHES) - 1)]
+        lines[modality] = {"color": colour, "dash": dash}
+    return lines
 
 
 def shade(colour: str, opacity: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.page.figure import Figure, layout, line_of, numbers
+from analysis.page.figure import Figure, curve_line, layout, numbers
 from analysis.plots.style import ACTIVITY
 from analysis.plots.transfers import not_within
 from analysis.runs.run import Run
@@ -112,7 +112,7 @@ def _tail(name: str, lengths: np.ndarray, unit: str, count: int, place: int) -> 
     keep = np.unique(
         np.searchsorted(-share, -np.geomspace(1.0, max(share.min(), 1e-9), POINTS)).clip(0, len(t) - 1)
     )
-    line = {**line_of(name, place), "shape": "hv"}
+    line = {**curve_line(place), "shape": "hv"}
     lost = f", {count - len(lengths):,} never ended" if count > len(lengths) else ""
     median = f"{np.median(lengths):.3g} {unit}"
     return {

@@ -19,6 +19,7 @@ from analysis import Run, load_run
 from analysis.page import course, curves, spending
 from analysis.page.network import network
 from analysis.page.write import FIGURES, write_page
+from analysis.plots import accuracy_figure
 from analysis.tables import accuracy_by_round, energy_by_category
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -228,3 +229,15 @@ def test_devices_are_drawn_where_they_were(make_run: Callable[..., Run]) -> None
     assert (ways.count(0.0), ways.count(3.0), ways.count(7.0)) == (24, 24, 13)
     still = network(run)
     assert still is not None and still["positions"] is None
+
+
+def test_a_modality_has_the_colour_that_it_has_in_the_plots(run: Run) -> None:
+    figure = curves.accuracy(run)
+    assert figure is not None
+    drawn = {
+        trace["name"]: trace["line"]["color"] for trace in figure.traces if trace.get("line", {}).get("dash")
+    }
+    plotted = accuracy_figure(run)
+    assert plotted is not None
+    lines = {str(line.get_label()): line.get_color() for line in plotted.axes[0].lines}
+    assert lines.keys() == {"fused", "audio", "visual"} and lines == {name: drawn[name] for name in lines}
