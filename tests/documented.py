@@ -34,6 +34,10 @@ SHORTER = {
 """What is changed beyond the regressions' settings."""
 
 
+ALONE = "{executor: inline, threads: 1, stacking: off}"
+"""Ways of running are measured, and round otherwise; a run that goes on may not find other ones faster."""
+
+
 class Command(NamedTuple):
     """A command of a page: ``python -m PROGRAM WORDS``.
 
@@ -197,12 +201,13 @@ class Reader:
         run = self.folder / "runs" / scenario / run_id
         long = shortened(["run", f"scenarios/{scenario}.yaml"])
         long += ["--set", "rounds=6", "--set", "snapshots.every=1", "--run-id", run_id]
+        long += ["--set", f"jobs={ALONE}"]
         with started("-m", "netsim", *long, "--cache", self._cache, "--no-plots", cwd=self.folder) as (
             pid,
             end,
         ):
             until = time.monotonic() + 120
-            while time.monotonic() < until and not list(run.glob("**/*.snapshot")):
+            while time.monotonic() < until and not list(run.glob("**/[0-9]*.snapshot")):
                 time.sleep(0.01)
             os.kill(pid, signal.SIGKILL)
             end()

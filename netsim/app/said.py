@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -16,6 +19,15 @@ MOST_LINES = 50
 
 LONGEST_LINE = 500
 """Characters at the beginning and at the end of a line that are printed, if it has more than both together."""
+
+
+def typed_python() -> str:
+    """Return what a person types for this Python: its path from here unless it is the one that ``python`` names."""
+    found, here = shutil.which("python"), Path.cwd()
+    own = Path(sys.executable)
+    if found is not None and Path(found) == own:
+        return "python"
+    return str(own.relative_to(here) if own.is_relative_to(here) else own)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from analysis import load_run
 from analysis.tables import latency_quantiles
 from netsim.app.cli import app
+from netsim.app.said import typed_python
 from netsim.core.errors import ScenarioError
 from netsim.protocols import Protocol
 
@@ -344,3 +345,16 @@ def test_the_physics_needs_no_pytorch():
         "import netsim.app.build, netsim.app.cli; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_what_to_type_next_has_the_python_that_ran(tmp_path, monkeypatch):
+    """After ``make run`` in a new terminal, ``python`` is another one, which has no netsim."""
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.touch(mode=0o755)
+    monkeypatch.setattr("sys.executable", str(own))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert typed_python() == ".venv/bin/python"
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert typed_python() == "python"

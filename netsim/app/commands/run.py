@@ -158,6 +158,7 @@ def _carry_out(
     """Run what is built, show how far it is, and how it ended."""
     from netsim.app.analysed import draw_run, sentence_of
     from netsim.app.progress import JsonLines, Screen
+    from netsim.app.said import typed_python
     from netsim.app.summary import print_summary
 
     simulation, totals, folder = running.simulation, running.totals, running.folder
@@ -191,7 +192,7 @@ def _carry_out(
         print_summary(out, ended, folder, simulation.execution, simulation.metrics)
         if running.plan.scenario.devices.count <= SAID and not come():
             out.print(sentence_of(folder, drawn), markup=False, soft_wrap=True)
-            out.print(f"next: python -m netsim report {folder}", markup=False, soft_wrap=True)
+            out.print(f"next: {typed_python()} -m netsim report {folder}", markup=False, soft_wrap=True)
     if come() or ended.error is not None:
         errors.out(
             f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there, "
