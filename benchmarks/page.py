@@ -28,7 +28,7 @@ from analysis.page.write import write_page
 LOADS = 5
 THOUSAND = """
 rounds: 20
-devices: {count: 1000, battery: {capacity_j: 200}}
+devices: {count: 1000, battery: {capacity_j: 1000}}
 topology: {placement: {name: disc, diameter_m: 2000}, links: {name: regular, degree: 10}}
 learner: {name: stub}
 """

@@ -131,8 +131,14 @@ def test_what_is_wrong_is_said_before_anything_runs(sweep: Any, keys: dict[str, 
     assert str(raised.value).startswith(str(sweep(**keys)))
 
 
-def test_a_stopped_sweep_ends_like_one_that_nobody_stopped(sweep: Any, tmp_path: Path) -> None:
-    """SIGTERM after the first of three runs: one line, no process left; then the rest, and the tables of plain runs."""
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_sweep_ends_like_one_that_nobody_stopped(
+    end: signal.Signals, sweep: Any, tmp_path: Path
+) -> None:
+    """An end after the first of three runs, SIGTERM with one line, SIGKILL as by a power cut for its runs, too.
+
+    No process is left; then the rest is done, and tables are those of plain runs.
+    """
     file = sweep(grid={"learner.flops": [1e8, 1e9, 2e9]})
     words = [
         sys.executable,
@@ -145,14 +151,21 @@ def test_a_stopped_sweep_ends_like_one_that_nobody_stopped(sweep: Any, tmp_path:
         "--workers",
         "1",
     ]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as first:
         until = time.monotonic() + 120
         while time.monotonic() < until and len(list((tmp_path / "r").glob("*/*/*/metadata.json"))) < 2:
             time.sleep(0.02)
-        first.send_signal(signal.SIGTERM)
+        if end is signal.SIGKILL:
+            os.killpg(first.pid, end)
+        else:
+            first.send_signal(end)
         _, complaint = first.communicate(timeout=60)
-    assert first.returncode == 130
-    assert complaint.startswith("interrupted; finished runs stay in ") and len(complaint.splitlines()) == 1
+    if end is signal.SIGTERM:
+        assert first.returncode == 130
+        assert (
+            complaint.startswith("interrupted; finished runs stay in ") and len(complaint.splitlines()) == 1
+        )
     there = {
         path.parent.name: path.stat().st_mtime_ns for path in (tmp_path / "r").glob("*/*/*/summary.json")
     }
