@@ -4,16 +4,21 @@
     python benchmarks/strange_inputs.py folders 200 5000    # those of the seeds 5000 to 5199
 
 A scenario is checked, and run if that finds nothing; keys get extreme values, and characters and words change. In a run
-folder, bytes, values of JSON and YAML, or columns of a table change; it is shown and verified. Each draw has a seed,
-which is printed with what was found. Too much is more than 5 s of processor time or 1 GiB of memory, or a file that is
-written outside the folders for runs and the cache. Nothing is left behind.
+folder, bytes, values of JSON and YAML, or columns of a table change; it is verified, and one of ten other readers of
+runs has it: analysis with and without figures, report, compare, plot, watch, load, load_model, resume, retime. Each
+draw has a seed, which is printed with what was found. Too much is more than 5 s of processor time or 1 GiB of memory,
+or a file that is written outside the folders for runs and the cache. Each few hundred are done by a process of their
+own. Nothing is left behind.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import importlib
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -21,24 +26,32 @@ import resource
 import shutil
 import signal
 import string
+import subprocess
 import sys
 import tempfile
 import traceback
 import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import typer
+import typer.testing
 from typer.testing import CliRunner
 
 from analysis.__main__ import app as analysis
+from netsim import load, load_model
 from netsim.app.cli import app as netsim
+from netsim.core.errors import ScenarioError
+from netsim.records.checksums import CHECKSUMS, write_checksums
 from netsim.scenario.model import Scenario
 from netsim.scenario.yaml_file import write_yaml
 
-LONGEST_S, MOST_MIB = 5.0, 1024
+LONGEST_S, MOST_MIB, CHUNK = 5.0, 1024, 250
+FORK = multiprocessing.get_context("fork")
 NUMBERS = (0, 1, 2, 50, 2**62, 1e308, 1e-308, 1e9, 0.5)
 VALUES = (-1, -1e308, "", "x", "é", True, None, [], {}, [1, 2], {"name": "none"})
 WORDS = ("null", "-1", "1e308", ".nan", "[]", "{}", "!!int", "!!merge <<: ", "&a ", "*a", "é", "\x00", "true")
@@ -74,7 +87,7 @@ def scenario(draw: random.Random) -> str:
             if not isinstance(block.setdefault(part, {}), dict):
                 block[part] = {}
             block = block[part]
-        block[last] = draw.choice(NUMBERS if draw.random() < 0.7 else VALUES)
+        block[last] = copy.deepcopy(draw.choice(NUMBERS if draw.random() < 0.7 else VALUES))
     if tree.get("rounds") in (2**62, 1e9):
         tree["rounds"] = 3  # it would run for ever, as asked
     text = write_yaml(tree)
@@ -104,24 +117,82 @@ def try_scenario(draw: random.Random, folder: Path) -> list[Any]:
 
 
 def try_folder(draw: random.Random, folder: Path) -> list[Any]:
-    """Show and verify a run folder in which something changed; half have no checksums, and one in five is drawn."""
-    whole, run = folder / "whole" / "s" / "a", folder / "run"
-    if not whole.is_dir():
-        (folder / "s.yaml").write_text(write_yaml(BASE))
-        words = ["run", folder / "s.yaml", "--runs", folder / "whole", "--run-id", "a", "--no-plots"]
-        CliRunner().invoke(netsim, [str(word) for word in words])
-    shutil.rmtree(run, ignore_errors=True)
+    """Verify a run folder in which something changed, and let one of the other readers have it.
+
+    A third has the checksums of the run, a third those of what it is now, a third none.
+    """
+    whole, run = draw.choice(sorted(folder.parent.glob("whole/s/*"))), folder / "runs" / "s" / "a"
+    shutil.rmtree(folder / "runs", ignore_errors=True)
     shutil.copytree(whole, run)
-    if draw.random() < 0.5:
-        (run / "checksums.sha256").unlink()
-    path = draw.choice([file for file in sorted(run.iterdir()) if file.is_file()])
+    path = draw.choice([file for file in sorted(run.rglob("*")) if file.is_file()])
     draw.choice((change_bytes, change_values))(path, draw)
-    drawn = unittest.mock.patch("analysis.__main__.save_plots", return_value=[])
-    with (
-        contextlib.nullcontext() if draw.random() < 0.2 else drawn
-    ):  # plots take ten times as long as all the rest
-        shown = CliRunner().invoke(analysis, [str(run)])
-    return [shown, CliRunner().invoke(netsim, ["verify", str(run)])]
+    seal = draw.randrange(3)
+    if seal == 1:
+        write_checksums(run)
+    elif seal == 2:
+        (run / CHECKSUMS).unlink()
+    read = READERS[draw.choice(sorted(READERS))]
+    return [typed(netsim, "verify", run), read(run, whole, folder)]
+
+
+def shown(run: Path, drawn: bool) -> Any:
+    """Return how ``python -m analysis`` ends; with figures, which take longer than all the rest, if ``drawn``."""
+    saved = unittest.mock.patch("analysis.__main__.save_plots", return_value=[])
+    with contextlib.nullcontext() if drawn else saved:
+        return typed(analysis, run)
+
+
+def typed(app: typer.Typer, *words: Any) -> Any:
+    """Return how a command ends."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def called(function: Callable[[], Any]) -> Any:
+    """Return how a call ends, as if it were a command."""
+    try:
+        function()
+    except ScenarioError as error:
+        return SimpleNamespace(exception=None, exit_code=2, stderr=f"error: {error}\n")
+    except Exception as error:
+        return SimpleNamespace(exception=error, exit_code=1, stderr="")
+    return SimpleNamespace(exception=None, exit_code=0, stderr="")
+
+
+Read = Callable[[Path, Path, Path], Any]
+READERS: dict[str, Read] = {
+    "show": lambda run, whole, into: shown(run, drawn=False),
+    "draw": lambda run, whole, into: shown(run, drawn=True),
+    "report": lambda run, whole, into: typed(netsim, "report", run, "--out", into / "page.html"),
+    "compare": lambda run, whole, into: typed(netsim, "compare", run, whole, "--by", "learner.name"),
+    "plot": lambda run, whole, into: typed(netsim, "plot", run, "network", "--format", "svg", "--out", into),
+    "watch": lambda run, whole, into: typed(netsim, "watch", run, "--once"),
+    "load": lambda run, whole, into: called(lambda: load(run)),
+    "load_model": lambda run, whole, into: called(lambda: load_model(run, 0)),
+    "resume": lambda run, whole, into: typed(
+        netsim, "resume", run, "--extend", 1, "--cache", into / "cache", "--no-plots"
+    ),
+    "retime": lambda run, whole, into: typed(
+        netsim, "retime", run, "--set", "radio.bandwidth_hz=1e6", "--runs", into / "runs", "--no-plots"
+    ),
+}
+"""What reads a run's folder besides, by name: it gets the folder, one that is whole, and where it may write."""
+
+
+def make_runs(folder: Path) -> None:
+    """Make the runs whose copies are changed: one that learns nothing, and one that keeps all that a run can keep."""
+    learns = BASE | {
+        "data": {"name": "generated", "samples": 60, "test_samples": 12, "shape": [4], "classes": 3},
+        "partition": "iid",
+        "learner": {"name": "fedavg", "networks": {"features": {"name": "mlp", "hidden": [4]}}},
+        "models": {"keep": "last"},
+        "snapshots": {"keep": True},
+        "jobs": {"executor": "inline", "stacking": "off", "threads": 1},
+    }
+    for name, tree in {"stub": BASE, "learns": learns}.items():
+        (folder / "s.yaml").write_text(write_yaml(tree))
+        words = ["run", folder / "s.yaml", "--runs", folder / "whole", "--run-id", name, "--no-plots"]
+        command = [sys.executable, "-m", "netsim", *map(str, words)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def change_bytes(path: Path, draw: random.Random) -> None:
@@ -160,7 +231,7 @@ def change_values(path: Path, draw: random.Random) -> None:
         block[key] = draw.choice([*VALUES, *NUMBERS, "finished", "running", "$\\frac$", "[/]"])
         path.write_text(json.dumps(tree))
     else:
-        path.write_text(changed(path.read_text(), draw), encoding="utf-8")
+        path.write_text(changed(path.read_text("utf-8", "replace"), draw), encoding="utf-8")
 
 
 class TooLong(BaseException):
@@ -169,14 +240,35 @@ class TooLong(BaseException):
 
 def main(kind: str, count: int, first: int = 0) -> int:
     """Try ``count`` inputs; print what was found and return how many were wrong."""
+    wrong, slowest_s, most_mib, last = 0, 0.0, 0, first + count
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "folders":
+            make_runs(Path(folder))
+        for begin in range(first, last, CHUNK):
+            ours, theirs = FORK.Pipe(duplex=False)
+            seeds = range(begin, min(begin + CHUNK, last))
+            child = FORK.Process(target=tries, args=(kind, seeds, folder, theirs))
+            child.start()
+            theirs.close()
+            found, took_s, mib = ours.recv()
+            child.join()
+            wrong, slowest_s, most_mib = wrong + found, max(slowest_s, took_s), max(most_mib, mib)
+            if (done := seeds.stop - first) % 1000 == 0:
+                print(f"{done} done: {wrong} wrong, {slowest_s:.1f} s, {most_mib} MiB", flush=True)
+    print(f"{count} {kind}: {wrong} wrong, the slowest {slowest_s:.1f} s, the largest {most_mib} MiB")
+    return wrong
+
+
+def tries(kind: str, seeds: range, folder: str, to: Any) -> None:
+    """Try the inputs of ``seeds``; send how many were wrong, the longest time [s], and the most memory [MiB]."""
     attempt: Callable[[random.Random, Path], list[Any]] = {"scenarios": try_scenario, "folders": try_folder}[
         kind
     ]
     wrong, slowest_s, most_mib = 0, 0.0, mib()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=folder) as name:
         os.chdir(name)
         outside = written_outside(name)
-        for seed in range(first, first + count):
+        for seed in seeds:
             begin_s = processor_s()
             signal.alarm(300)
             results = attempt(random.Random(seed), Path(name))
@@ -190,10 +282,8 @@ def main(kind: str, count: int, first: int = 0) -> int:
                 wrong += 1
                 print(f"seed {seed}: {'; '.join(found)}", flush=True)
             outside.clear()
-            if (seed + 1) % 1000 == 0:
-                print(f"up to seed {seed}: {wrong} wrong, {slowest_s:.1f} s, {most_mib} MiB", flush=True)
-    print(f"{count} {kind}: {wrong} wrong, the slowest {slowest_s:.1f} s, the largest {most_mib} MiB")
-    return wrong
+        os.chdir(folder)
+    to.send((wrong, slowest_s, most_mib))
 
 
 def wrong_with(result: Any) -> str:
@@ -249,5 +339,14 @@ OPTIONS = (
 ALL_KEYS = [*keys(), *(tuple(key.split(".")) for key in OPTIONS.split() * 8)]
 
 if __name__ == "__main__":
+    # Typer makes all commands anew for each that is typed, which takes longer than most of them.
+    typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
+    for module in (
+        "netsim.app.build",
+        "netsim.app.summary",
+        "netsim.records.run_folder",
+        "analysis.plots.save",
+    ):
+        importlib.import_module(module)
     signal.signal(signal.SIGALRM, _too_long)
     sys.exit(main(sys.argv[1], int(sys.argv[2]), *map(int, sys.argv[3:])) > 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from typer.testing import CliRunner, Result
 
 from netsim.app.cli import app
+from netsim.core.errors import ScenarioError
 
 
 def netsim(*words: Any) -> Result:
@@ -23,9 +25,11 @@ def run(file: Path, run_id: str, *settings: str) -> Path:
     return Path(done.output.strip().splitlines()[-1])
 
 
-def retime(folder: Path, *settings: str) -> Result:
+def retime(folder: Path, *settings: str, cache: str = "cache") -> Result:
     """The end of ``netsim retime``; the new folder lies beside the old one."""
-    return netsim("retime", folder, *_set(settings), "--runs", folder.parents[1], "--no-plots", "-q")
+    runs = folder.parents[1]
+    words = ("--runs", runs, "--cache", runs.parent / cache, "--no-plots", "-q")
+    return netsim("retime", folder, *_set(settings), *words)
 
 
 def retimed_as(fresh: Path, first: Path, *settings: str) -> Path:
@@ -38,6 +42,19 @@ def retimed_as(fresh: Path, first: Path, *settings: str) -> Path:
     assert differing(folder, first) & {"rounds.parquet", "transfers.parquet"}
     assert netsim("verify", folder).exit_code == 0
     return folder
+
+
+def remembered(first: Path, *settings: str) -> bool:
+    """Whether ``first``, which was retimed, is retimed again without its learner; it is as with it, byte for byte."""
+    asked = retime(first, *settings, cache="another")
+    with patch("netsim.app.retime._Again.by_learner", side_effect=ScenarioError("asked")):
+        recalled = retime(first, *settings)
+    if recalled.exit_code:
+        assert recalled.output == "error: asked\n"
+        return False
+    folders = [Path(done.output.strip()) for done in (asked, recalled)]
+    assert differing(*folders) == {"metadata.json", "checksums.sha256"}
+    return True
 
 
 def differing(one: Path, other: Path) -> set[str]:

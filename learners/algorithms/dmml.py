@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -378,7 +379,9 @@ class DMML(Learner):
     def _affordable(self, device: int, budget: Budget) -> int:
         """Return N^max of a coming round (Section IV-A)."""
         options = self._training_options
-        if not (isinstance(options, BatteryOptions) and options.spare_battery):
+        if not (isinstance(options, BatteryOptions) and options.spare_battery) or math.isinf(
+            budget.remaining_j
+        ):
             return self._device_costs.iteration_limit(device)
         modalities = self._shares[device].modalities
         sending_j = budget.joules_per_flop * self._model.compression_flops(modalities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,38 @@ def load_model(run: str | Path, device: int | None = None, round: int | None = N
     Raises:
         ScenarioError: The run has no such model.
     """
-    from safetensors.torch import load_file
-
     folder = Path(run) / MODELS
-    rounds = {int(one.name.removeprefix("round-")): one for one in sorted(folder.glob("round-*"))}
+    rounds = _numbered(folder.glob("round-*"), "round-")
     if not rounds:
         raise ScenarioError(f"{run}: has kept no models; run it with --set models.keep=last")
     if round is not None and round not in rounds:
         raise ScenarioError(f"{run}: has no models after round {round}; it has {_listed(rounds)}")
     chosen = rounds[max(rounds) if round is None else round]
-    nodes = {int(file.stem): file for file in chosen.glob("*.json")}
+    nodes = _numbered(chosen.glob("*.json"))
     if device is None and len(nodes) == 1:
         (device,) = nodes
     if device not in nodes:
         raise ScenarioError(
             f"{chosen}: has models of nodes {_listed(nodes)}; device: choose one (got {device})"
         )
-    about = json.loads(nodes[device].read_text(encoding="utf-8"))
     cls = _plan(run).parts["learner"].cls
-    return cls.module(about["network"], load_file(nodes[device].with_suffix(".safetensors")))
+    from safetensors.torch import load_file
+
+    file = nodes[device]
+    try:
+        network = json.loads(file.read_text(encoding="utf-8"))["network"]
+        return cls.module(network, load_file(file.with_suffix(".safetensors")))
+    except Exception as error:  # of a damaged file: of many kinds
+        raise ScenarioError(
+            f"{file}, or {file.stem}.safetensors beside it: is no model that this version of learner "
+            f"{cls.__name__} can build ({type(error).__name__}: {' '.join(str(error).split()):.300})"
+        ) from error
+
+
+def _numbered(paths: Iterable[Path], before: str = "") -> dict[int, Path]:
+    """Return the paths whose names are a number, but for what is ``before`` it, in order of numbers."""
+    found = {path.stem.removeprefix(before): path for path in paths}
+    return {int(text): found[text] for text in sorted(found) if text.isdecimal()}
 
 
 def load_test(run: str | Path, cache: str | Path = ".cache") -> tuple[Mapping[str, Any], Any]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from netsim.app.build import build
 from netsim.app.simulation import Simulation
 from netsim.app.stopping import AtRound, Target
+from netsim.protocols.asked import Asked
 from netsim.replay.course import Course
-from netsim.replay.followed import Followed
+from netsim.replay.followed import Followed, Recalled
 from netsim.replay.graph import ReplayGraph
+from netsim.replay.memory import Forgotten, Notes, Remembered
 from netsim.replay.results import Results
 from netsim.scenario.loading import Part, Plan
 from netsim.scenario.model import StopOptions
@@ -29,6 +32,7 @@ class Replay(Simulation):
         same_costs: Whether a task costs as many FLOPs as in the run.
         last: The round with which the run ended.
         reason: Why it ended early; empty if it did not.
+        notes: Is told what the learner is asked and answers; None: nobody is.
     """
 
     course: Course = field(kw_only=True)
@@ -36,6 +40,7 @@ class Replay(Simulation):
     same_costs: bool = field(kw_only=True, default=True)
     last: int = field(kw_only=True)
     reason: str = field(kw_only=True, default="")
+    notes: Notes | None = field(kw_only=True, default=None)
 
     def run(self) -> None:
         """Run to the end of the last round.
@@ -46,6 +51,10 @@ class Replay(Simulation):
         self.watch(self.course)
         super().run()
         self.course.end()
+        if isinstance(self.learner, Remembered):
+            self.learner.end(self.last, self.course.ends)
+            if self.results.left:
+                raise Forgotten
 
     def _target(self, options: StopOptions, end: Callable[[], Any]) -> Target:
         return AtRound(options, len(self.network.devices), end, self.last, self.reason)
@@ -53,9 +62,12 @@ class Replay(Simulation):
     def _work(self) -> TaskGraph:
         return ReplayGraph(self.observer, self.course, self.results)
 
-    def _asked(self, work: TaskGraph) -> Followed:
+    def _asked(self, work: TaskGraph) -> Asked:
         assert isinstance(work, ReplayGraph)
-        return Followed(self.learner, len(self.network.devices), work, self.course, self.same_costs)
+        devices = len(self.network.devices)
+        if isinstance(self.learner, Remembered):
+            return Recalled(self.learner, devices, work)
+        return Followed(self.learner, devices, work, self.course, self.same_costs, self.notes)
 
 
 def replay(
@@ -65,11 +77,19 @@ def replay(
     results: Results,
     cache: Path,
     say: Callable[[str], None],
+    remembered: Remembered | None = None,
 ) -> Replay:
-    """Build the simulation of ``plan`` with the jobs and the data of ``quiet``."""
-    jobs = {key: quiet.parts[key] for key in ("data", "jobs.executor") if key in quiet.parts}
+    """Build the simulation of ``plan`` with the jobs and the data of ``quiet``, or with what is ``remembered``."""
+    parts = {
+        **plan.parts,
+        **{key: quiet.parts[key] for key in ("data", "jobs.executor") if key in quiet.parts},
+    }
     scenario = plan.scenario.model_copy(update={"jobs": quiet.scenario.jobs})
-    built = build(replace(plan, scenario=scenario, parts={**plan.parts, **jobs}), cache, say)
+    if remembered is not None:
+        parts = {key: part for key, part in parts.items() if key not in ("data", "partition")}
+        learner = parts["learner"]
+        parts["learner"] = _Known(learner.name, learner.entry, learner.options, remembered)
+    built = build(replace(plan, scenario=scenario, parts=parts), cache, say)
     return Replay(
         plan,
         built.learner,
@@ -108,6 +128,15 @@ class _Made(Part):
 
     def make(self, *arguments: Any) -> Any:
         return self.made
+
+
+class _Known(_Made):
+    """A learner that is made already."""
+
+    @cached_property
+    def cls(self) -> Any:
+        """What makes it."""
+        return self.make
 
 
 def loaded_once(plan: Plan) -> dict[str, Part]:

@@ -32,6 +32,9 @@ SAME = {
 }
 """What must be as it was in the run, and what else can be done than to run it anew."""
 
+TYPES: Mapping[str, Any] = {"status": str, "rounds": int, "resumed": list | None}
+"""Types of what is read of ``metadata.json``."""
+
 
 def resumed(folder: Path, cache: Path, say: Callable[[str], None]) -> Running:
     """Build the run in ``folder`` again, to go on from its newest snapshot; without one it begins anew.
@@ -110,12 +113,18 @@ def _read(folder: Path) -> Mapping[str, Any]:
         found = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
         schema, digest = found["schema"], found.get("scenario_sha256")
         text = (folder / "scenario.yaml").read_bytes()
-    except (OSError, ValueError, TypeError, KeyError):
+        wrong = [key for key, kind in TYPES.items() if not isinstance(found.get(key), kind)]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ScenarioError(
             f"{folder}: its metadata.json or scenario.yaml cannot be read; run it anew"
         ) from None
     if schema != SCHEMA or digest is None:
         raise ScenarioError(f"{folder}: was recorded by an older version of the program; run it anew")
+    if wrong:
+        raise ScenarioError(
+            f"{folder}/metadata.json: {wrong[0]}: is {found.get(wrong[0])!r:.100}, which no run writes: damaged; run "
+            "it anew"
+        )
     if digest != hashlib.sha256(text).hexdigest():
         raise ScenarioError(
             f"{folder}/scenario.yaml: was changed after the run began; undo that, or run it anew: netsim run "

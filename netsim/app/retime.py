@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from typing import Any
 from netsim.app.analysed import wrong_with
 from netsim.app.changes import changes
 from netsim.app.recorded import Ended, recorder_in, run_recorded
+from netsim.app.remembered import edges, recalled, remember, same_learner, seal
 from netsim.app.replayed import Replay, loaded_once, replay
 from netsim.app.same import Rounds, check_data_of, check_networks
 from netsim.core.errors import ScenarioError
 from netsim.events import AnswerRow, MetricRow
 from netsim.records.reader import read_columns
 from netsim.replay.course import Course
+from netsim.replay.memory import Forgotten, Memory, Notes, Remembered
 from netsim.replay.results import Results
 from netsim.scenario.loading import load_plan
 
@@ -55,9 +57,10 @@ def retime(
     cache: Path,
     say: Callable[[str], None],
 ) -> Retimed:
-    """Replay the run in ``folder`` twice, as it was and as it would be, and record the second.
+    """Replay the run in ``folder`` as it would be, and record that.
 
-    The first replay tells what was asked of the learner. It must give the recorded rounds.
+    The first time it is replayed as it was before. That tells what was asked of the learner, and must give the recorded
+    rounds. The cache keeps it, so that the next time a replay that asks the same needs no learner.
 
     Args:
         folder: A run that has finished.
@@ -71,71 +74,128 @@ def retime(
         ScenarioError: The run cannot be replayed, a key decides what is learnt, or something else would be learnt;
             then nothing is written.
     """
-    begin_s = time.perf_counter()
-    metadata, summary = _finished(folder)
-    file, settings = folder / "scenario.yaml", list(settings)
-    was, now = load_plan(file, (), say), load_plan(file, settings)
-    changed = changes(was, now)
-    quiet = load_plan(file, [f"jobs.{text}" for text in NO_JOBS])
-    quiet = replace(quiet, parts={**quiet.parts, **loaded_once(quiet)})
-    results = Results(
-        [MetricRow(*row) for row in zip(*read_columns(folder, "metrics"), strict=True)],
-        [AnswerRow(*row) for row in zip(*read_columns(folder, "answers"), strict=True)],
-    )
-    scenario = was.scenario
-    if (stop := scenario.stop) and (stop.joules or stop.seconds):
-        raise ScenarioError(
-            f"{folder}: stop.{'joules' if stop.joules else 'seconds'}: under other physics the run would end in "
-            "another round, so something else would be learnt; use netsim run"
-        )
-    last = metadata["rounds_finished"] if metadata.get("stopped") else scenario.rounds
-    kind = scenario.devices.count, last, was.parts["protocol"].cls.FAMILY == "asynchronous"
-    first = replay(quiet, quiet, Course(*kind), results, cache, say)
-    first.same_costs = not any(key.startswith("costs.") for key in changed)
-    rounds = Rounds()
-    first.watch(rounds)
-    check_data_of(metadata, first)
-    first.run()
-    rounds.compare(folder)
-    with was.named():
-        results.settle()
+    again = _Again(folder, list(settings), runs, run_id, cache, say)
+    if again.memory is not None:
+        with suppress(Exception):  # something else is asked: what becomes of it the learner itself has to say
+            return again.by_memory(again.memory)
+    return again.by_learner()
 
-    course = Course(*kind, first.course)
-    second = replay(now, quiet, course, results, cache, say)
-    second.same_costs, second.reason = first.same_costs, metadata.get("stopped") or ""
-    check_networks(first, second)
-    facts = {"retimed": {"run": f"{scenario.name}/{folder.resolve().name}", "changed": changed}}
-    totals, recorder = recorder_in(runs, run_id, second, f"{folder.resolve().name}-retimed", facts)
-    surrogate = bool(summary.get("surrogate_data"))
-    build_s = time.perf_counter() - begin_s
-    ended = run_recorded(second, totals, recorder, nullcontext(), surrogate, build_s)
-    if ended.error or recorder.problem:
-        shutil.rmtree(recorder.folder, ignore_errors=True)
-        if course.difference:
-            words = " ".join(f"--set {shlex.quote(text)}" for text in settings)
+
+class _Again:
+    """A run that is to be replayed with changes; the arguments are those of :func:`retime`.
+
+    Attributes:
+        memory: What its learner has said in an earlier replay; None if it is not known or not enough.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: list[str],
+        runs: Path,
+        run_id: str | None,
+        cache: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self._begin_s = time.perf_counter()
+        self._folder, self._settings, self._cache, self._say = folder, settings, cache, say
+        self._runs, self._run_id = runs, run_id
+        self._metadata = _metadata_of(folder)
+        self._seal = seal(folder)
+        self.memory = recalled(cache, self._seal) if self._seal else None
+        if self.memory is None and (wrong := wrong_with(folder)):
+            raise ScenarioError("\n".join(wrong))
+        self._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        file = folder / "scenario.yaml"
+        self._was, self._now = load_plan(file, (), say), load_plan(file, settings)
+        self._changed = changes(self._was, self._now)
+        self._quiet = load_plan(file, [f"jobs.{text}" for text in NO_JOBS])
+        scenario = self._was.scenario
+        if (stop := scenario.stop) and (stop.joules or stop.seconds):
             raise ScenarioError(
-                f"{folder}: {course.difference}. So something else would be learnt, and nothing was recorded; run "
-                f"it: netsim run {file} {words}"
+                f"{folder}: stop.{'joules' if stop.joules else 'seconds'}: under other physics the run would end in "
+                "another round, so something else would be learnt; use netsim run"
+            )
+        self._last = self._metadata["rounds_finished"] if self._metadata.get("stopped") else scenario.rounds
+        if not same_learner(self._was, self._now, self._changed):
+            self.memory = None
+        self._metrics = [MetricRow(*row) for row in zip(*read_columns(folder, "metrics"), strict=True)]
+        self._answers = [AnswerRow(*row) for row in zip(*read_columns(folder, "answers"), strict=True)]
+
+    def by_memory(self, memory: Memory) -> Retimed:
+        """Replay it with the answers that ``memory`` has.
+
+        Raises:
+            Forgotten: They are not all that is asked for.
+        """
+        learner = Remembered(memory, self._answers)
+        results = Results(self._metrics, self._answers, memory.measured)
+        results.settle()
+        second = replay(self._now, self._quiet, self._course(), results, self._cache, self._say, learner)
+        if edges(second) != memory.edges:
+            raise Forgotten
+        return self._recorded(second)
+
+    def by_learner(self) -> Retimed:
+        """Replay it as it was, and then as it would be."""
+        was, notes, rounds = self._was, Notes(), Rounds()
+        quiet = replace(self._quiet, parts={**self._quiet.parts, **loaded_once(self._quiet)})
+        results = Results(self._metrics, self._answers)
+        first = replay(quiet, quiet, self._course(), results, self._cache, self._say)
+        first.same_costs = not any(key.startswith("costs.") for key in self._changed)
+        first.notes = notes
+        first.watch(rounds)
+        check_data_of(self._metadata, first)
+        first.run()
+        rounds.compare(self._folder)
+        with was.named():
+            results.settle()
+        second = replay(self._now, quiet, self._course(first.course), results, self._cache, self._say)
+        second.same_costs, second.reason = first.same_costs, self._metadata.get("stopped") or ""
+        check_networks(first, second)
+        done = self._recorded(second)
+        remember(self._cache, self._seal, first, notes, self._means)
+        return done
+
+    def _course(self, before: Course | None = None) -> Course:
+        was = self._was
+        asynchronous = was.parts["protocol"].cls.FAMILY == "asynchronous"
+        return Course(was.scenario.devices.count, self._last, asynchronous, before)
+
+    def _recorded(self, second: Replay) -> Retimed:
+        """Record the second replay; leave nothing if it does not come to its end."""
+        name = self._folder.resolve().name
+        facts = {"retimed": {"run": f"{self._was.scenario.name}/{name}", "changed": self._changed}}
+        totals, recorder = recorder_in(self._runs, self._run_id, second, f"{name}-retimed", facts)
+        surrogate = bool(self._summary.get("surrogate_data"))
+        build_s = time.perf_counter() - self._begin_s
+        ended = run_recorded(second, totals, recorder, nullcontext(), surrogate, build_s)
+        self._means = totals.means
+        if not ended.error and not recorder.problem:
+            return Retimed(second, ended, recorder.folder, self._changed, self._summary)
+        shutil.rmtree(recorder.folder, ignore_errors=True)
+        if second.course.difference:
+            words = " ".join(f"--set {shlex.quote(text)}" for text in self._settings)
+            raise ScenarioError(
+                f"{self._folder}: {second.course.difference}. So something else would be learnt, and nothing was "
+                f"recorded; run it: netsim run {self._folder / 'scenario.yaml'} {words}"
             )
         raise ended.error or ScenarioError(f"{recorder.folder}: {recorder.problem}; nothing was recorded")
-    return Retimed(second, ended, recorder.folder, changed, summary)
 
 
-def _finished(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return metadata and summary of a run.
+def _metadata_of(folder: Path) -> Mapping[str, Any]:
+    """Return the metadata of a run; nothing if they cannot be read, which is found out later.
 
     Raises:
-        ScenarioError: It is no run, has not finished, or is not as it was written.
+        ScenarioError: It has not finished.
     """
     try:
         metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
         status = metadata["status"]
-    except (OSError, ValueError, TypeError, KeyError):
-        status = "finished"  # what is wrong is found out now
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
     if status != "finished":
         raise ScenarioError(
             f"{folder}: is a run that is {status}; only one that has finished, with all its rounds, can be retimed"
         )
-    if wrong := wrong_with(folder):
-        raise ScenarioError("\n".join(wrong))
-    return metadata, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return dict(metadata)

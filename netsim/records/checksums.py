@@ -9,11 +9,11 @@ CHECKSUMS = "checksums.sha256"
 """A line a file, as ``sha256sum`` writes and reads them."""
 
 
-def write_checksums(folder: Path) -> None:
-    """Write the checksums of all files of a run that has ended, but not of plots, which are made anew.
+def checksums_of(folder: Path) -> str:
+    """Return the checksums of all files of a run that has ended, but not of plots, which are made anew.
 
     Raises:
-        OSError: A file cannot be read, or this one not written.
+        OSError: A file cannot be read.
     """
     files = sorted(
         file
@@ -24,6 +24,15 @@ def write_checksums(folder: Path) -> None:
     for file in files:
         with file.open("rb") as content:
             lines.append(f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {file.name}\n")
-    hidden = folder / f".{CHECKSUMS}"
-    hidden.write_text("".join(lines), encoding="utf-8")
+    return "".join(lines)
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the checksums of all files of a run that has ended.
+
+    Raises:
+        OSError: A file cannot be read, or this one not written.
+    """
+    text, hidden = checksums_of(folder), folder / f".{CHECKSUMS}"
+    hidden.write_text(text, encoding="utf-8")
     hidden.replace(folder / CHECKSUMS)

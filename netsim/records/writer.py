@@ -30,6 +30,25 @@ def schema_of(table: str, extra: Sequence[str] = (), without: Sequence[str] = ()
     return pa.schema([*own, *((name, pa.int64()) for name in extra)])
 
 
+def as_array(values: Any, kind: pa.DataType) -> pa.Array:
+    """Return ``values`` as an Arrow array of ``kind``; Arrow's own function asks pandas, which takes long to import."""
+    if isinstance(values, pa.Array):
+        return values
+    if kind != pa.string():
+        numbers = np.ascontiguousarray(values, dtype=np.int64 if kind == pa.int64() else np.float64)
+        return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+    texts = [text.encode() for text in values]
+    ends = np.cumsum([0, *map(len, texts)])
+    if ends[-1] >= 2**31:  # the offsets of an array have 32 bits
+        return pa.array(values, type=kind)
+    buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(kind, len(texts), buffers)
+
+
+def _empty(schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_arrays([as_array((), field.type) for field in schema], schema=schema)
+
+
 class TableWriter:
     """A writer of one table of a run folder.
 
@@ -51,7 +70,7 @@ class TableWriter:
         self._unwritten: list[pa.Table] = []  # in no part yet
         self._waiting: list[pa.Table] = []  # until a row group is full
         self._whole: pq.ParquetWriter | None = None
-        self._known: pa.Table = self.schema.empty_table()  # will come again
+        self._known: pa.Table = _empty(self.schema)  # will come again
         # Texts and small numbers repeat; times and energies do not, so a dictionary does not help them.
         self._repeating = [field.name for field in self.schema if field.type != pa.float64()]
 
@@ -136,7 +155,7 @@ class TableWriter:
     def _take(self) -> pa.Table:
         columns = self._columns() or [()] * len(self.schema)
         return pa.table(
-            [pa.array(values, type=field.type) for values, field in zip(columns, self.schema, strict=True)],
+            [as_array(values, field.type) for values, field in zip(columns, self.schema, strict=True)],
             schema=self.schema,
         )
 
@@ -194,7 +213,7 @@ class TableWriter:
             return
         if self._whole is None:
             self._whole = pq.ParquetWriter(self._folder / _WHOLE, self.schema, use_dictionary=self._repeating)
-        waiting = pa.concat_tables([*self._waiting, self.schema.empty_table()])
+        waiting = pa.concat_tables([*self._waiting, _empty(self.schema)])
         full = rows - rows % ROW_GROUP if at_least else rows
         if full:
             self._whole.write_table(waiting.slice(0, full).combine_chunks(), ROW_GROUP)
@@ -230,7 +249,8 @@ class BatchWriter(TableWriter):
 
 def _repeated(texts: Sequence[str], times: Sequence[int]) -> pa.Array:
     """Return each text repeated as often as ``times`` says; Arrow repeats faster than Python."""
-    return pa.array(texts, type=pa.string()).take(np.repeat(np.arange(len(texts)), times))
+    rows = np.repeat(np.arange(len(texts)), times)
+    return as_array(texts, pa.string()).take(as_array(rows, pa.int64()))
 
 
 def _bits(column: pa.ChunkedArray) -> pa.ChunkedArray:

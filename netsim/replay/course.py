@@ -71,6 +71,16 @@ class Course(Observer):
             if len(before) > (number := len(self._noted[what, node, round])):
                 self._differ(what, node, round, before[number], None)
 
+    @property
+    def ends(self) -> list[list[Any]]:
+        """Return how rounds and devices have ended, in the order of their names."""
+        found = [
+            [*key, [told for told, _ in noted]]
+            for key, noted in self._noted.items()
+            if key[0] in ("outcome", "death")
+        ]
+        return sorted(found)
+
     def on_round_end(self, row: RoundRow, iterations: Mapping[str, int]) -> None:
         """Note how the round has ended."""
         self._ended[row.device] += 1

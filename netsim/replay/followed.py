@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from netsim.core.budget import Budget
 from netsim.learner import Cost, Learner
 from netsim.protocols.asked import Asked
 from netsim.replay.course import Course
 from netsim.replay.graph import ReplayGraph
+from netsim.replay.memory import Notes, Remembered, Watched
 from netsim.work.future import futures
 
 T = TypeVar("T")
@@ -24,26 +26,52 @@ class Followed(Asked):
         work: Is told at which question tasks are ordered.
         course: Is told of the questions.
         same_costs: Whether FLOPs have to be the same, too.
+        notes: Is told of all questions and answers; None: nobody is.
     """
 
     def __init__(
-        self, learner: Learner, devices: int, work: ReplayGraph, course: Course, same_costs: bool
+        self,
+        learner: Learner,
+        devices: int,
+        work: ReplayGraph,
+        course: Course,
+        same_costs: bool,
+        notes: Notes | None = None,
     ) -> None:
         super().__init__(learner, devices, work)
+        self._replay = work
         self._course = course
         self._same_costs = same_costs
+        self._notes = notes
 
     def _ask(self, method: Callable[..., T], node: int, round: int, *given: Any) -> T:
         name = method.__name__
         if told := _told(name, node, round, given):
             self._course.note(name, node, round, *told)
+        begin = self._replay.answered
+        if self._notes is not None:
+            given = tuple(Watched.of(one) if isinstance(one, Budget) else one for one in given)
         answer = super()._ask(method, node, round, *given)
+        if self._notes is not None:
+            self._notes.note(name, node, round, given, answer, range(begin, self._replay.answered))
         if isinstance(answer, Cost):
             inputs = [getattr(answer, one.name) for one in dataclasses.fields(answer) if one.name != "flops"]
             iterations = tuple(answer.iterations.items())
             self._course.note(
                 "cost", node, round, iterations, [inputs, answer.flops if self._same_costs else 0]
             )
+        return answer
+
+
+class Recalled(Asked):
+    """Asks a memory in place of a learner."""
+
+    def __init__(self, memory: Remembered, devices: int, work: ReplayGraph) -> None:
+        super().__init__(memory, devices, work)
+        self._memory = memory
+
+    def _ask(self, method: Callable[..., T], node: int, round: int, *given: Any) -> T:
+        answer: T = self._memory.recall(method.__name__, node, round, given, self._work.observer)
         return answer
 
 

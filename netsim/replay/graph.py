@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from netsim.events import Observer
 from netsim.replay.course import Course, described
+from netsim.replay.memory import Learnt
 from netsim.replay.results import Results
 from netsim.work.executors.inline import Inline
 from netsim.work.future import Future, futures, opened
@@ -35,7 +36,12 @@ class ReplayGraph(TaskGraph):
         observer: Receives the metrics.
         course: Is told of the tasks.
         results: What the tasks gave in the run.
+
+    Attributes:
+        answered: Number of values that the clock has waited for.
     """
+
+    answered = 0
 
     def __init__(self, observer: Observer, course: Course, results: Results) -> None:
         super().__init__(Inline(), observer, 0)
@@ -62,17 +68,21 @@ class ReplayGraph(TaskGraph):
             row, value = self._results.answer(described(one))
             one.answer(value)
             rows.append(row)
+        self.answered += len(rows)
         self.observer.on_answers(rows)
         return opened(future)
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep the metrics of the run for this measurement; those that need no learning are what they are."""
+        learnt = bool(futures(metrics))
         count = None if type(metrics) is Future else len(metrics or ())
+        if type(metrics) is Learnt:
+            learnt, count = True, metrics.count
         if count == 0 or round > self._course.rounds:
             return
-        self._course.note("measure", node, round, inputs=[metrics if futures(metrics) else (), count])
+        self._course.note("measure", node, round, inputs=[metrics if learnt else (), count])
         found = self._results.values(node, round, time_s, count)
-        super().measure(node, round, time_s, found if futures(metrics) else metrics)
+        super().measure(node, round, time_s, found if learnt else metrics)
 
     def finish(self, states: Any = None, last: int | None = None) -> None:
         """Give observers what is left; nobody has any state."""

@@ -48,10 +48,12 @@ class Results:
     Attributes:
         metrics: Rows of the table ``metrics``.
         answers: Rows of the table ``answers``.
+        measured: What :attr:`measurements` were in an earlier first replay, which then is not done again.
     """
 
     metrics: Iterable[MetricRow]
     answers: Sequence[AnswerRow]
+    measured: Iterable[tuple[int, int, float, int | None]] = ()
     _measured: defaultdict[tuple[int, int], list[Measurement]] = field(
         default_factory=lambda: defaultdict(list), init=False
     )
@@ -60,6 +62,22 @@ class Results:
 
     def __post_init__(self) -> None:
         self._turn = iter(self.answers)
+        for node, round, time_s, count in self.measured:
+            self._measured[node, round].append(Measurement(time_s, count))
+
+    @property
+    def measurements(self) -> list[tuple[int, int, float, int | None]]:
+        """Return the measurements of the first replay: node, round, time [s], number of values."""
+        return [
+            (node, round, one.time_s, one.count)
+            for (node, round), all in self._measured.items()
+            for one in all
+        ]
+
+    @property
+    def left(self) -> bool:
+        """Return whether there are values that were not given out."""
+        return any(math.isnan(one.given_s) for all in self._measured.values() for one in all)
 
     def values(self, node: int, round: int, time_s: float, count: int | None) -> Sequence[Metric]:
         """Return the values of the next measurement of ``node`` for ``round``; nothing yet in the first replay.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retiming import refused, retimed_as, run
+from retiming import refused, remembered, retime, retimed_as, run
 from tiny_task import NETWORKS
 
 from netsim.records.checksums import write_checksums
@@ -79,7 +79,9 @@ def first(write_scenario: Callable[..., Path]) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNERS if "gossip" not in name])
-def test_it_is_a_run_that_was_trained_again(name: str, first: Callable[..., Path]) -> None:
+def test_it_is_a_run_that_was_trained_again(
+    name: str, first: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = [
         "radio.bandwidth_hz=1e6",
         "devices.processor.frequency_hz=5e8",
@@ -89,6 +91,10 @@ def test_it_is_a_run_that_was_trained_again(name: str, first: Callable[..., Path
     folder = first(name)
     assert (folder / "answers.parquet").is_file() == (name == "dmml_kd_balance")
     retimed_as(run(folder / "scenario.yaml", "fresh", *settings), folder, *settings)
+    monkeypatch.setattr("netsim.app.remembered.loaded_from", lambda folders: {})
+    monkeypatch.setattr("netsim.app.remembered.OURS", ("netsim", "learners", "tiny_task"))
+    assert retime(folder, "radio.bandwidth_hz=3e6").exit_code == 0
+    assert remembered(folder, *settings[:3])
 
 
 def test_gossip_while_messages_come_in_the_same_rounds(first: Callable[..., Path]) -> None:

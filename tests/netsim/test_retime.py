@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from retiming import refused, retime, retimed_as, run
+from retiming import refused, remembered, retime, retimed_as, run
 
 from learners.algorithms.stub import Stub
 from netsim.learner import Metric, Step
@@ -108,6 +108,7 @@ def test_it_is_a_fresh_run_with_the_same_change(name: str, first: Callable[..., 
     blocks, settings = CHANGES[name]
     folder = first(**blocks)
     retimed = retimed_as(run(folder / "scenario.yaml", "fresh", *settings), folder, *settings)
+    assert remembered(folder, *settings) == ("costs" not in name)
     facts = json.loads((retimed / "metadata.json").read_text())["retimed"]
     assert facts["run"] == "small/first"
     assert any(key.startswith(settings[0].partition("=")[0]) for key in facts["changed"])
@@ -119,6 +120,7 @@ def test_a_learner_of_ones_own_need_not_know_of_it(learner: type, first: Callabl
     setting = "radio.bandwidth_hz=1e6"
     assert len(set(pd.read_parquet(folder / "metrics.parquet")["value"])) == 9
     retimed_as(run(folder / "scenario.yaml", "fresh", setting), folder, setting)
+    assert not remembered(folder, setting)  # its code may have changed since
 
 
 def test_a_learner_that_waits_for_what_records_do_not_hold_is_refused(first: Callable[..., Path]) -> None:
@@ -183,6 +185,18 @@ def test_the_round_and_the_device_that_it_names_are_those_of_a_fresh_run(first: 
     fresh = pd.read_parquet(run(folder / "scenario.yaml", "fresh", setting) / "rounds.parquet")
     dead = fresh[fresh["outcome"] == "died"].sort_values("end_s").iloc[0]
     assert f"round {dead['round']}, device {dead['device']}: would run out of battery" in line
+
+
+def test_what_was_remembered_is_no_more_if_a_file_or_the_memory_changed(first: Callable[..., Path]) -> None:
+    folder, setting = first(), "radio.bandwidth_hz=1e6"
+    assert retime(folder, setting).exit_code == 0 and remembered(folder, setting)
+    (memory,) = (folder.parents[2] / "cache").glob("replays/*")
+    whole = memory.read_bytes()
+    memory.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert not remembered(folder, setting)
+    memory.write_bytes(whole)
+    (folder / "rounds.parquet").write_bytes(b"?")
+    assert "rounds.parquet: is not the file that was written" in refused(folder, setting)
 
 
 REFUSED = {

@@ -73,9 +73,11 @@ class Range(LinkRule):
     Attributes:
         ROUNDING: Relative tolerance of the range: decimal coordinates are rounded, and so are their differences
             (0.3 - 0.2 > 0.1).
+        FEW: Devices of which all pairs are looked at; a tree for more takes longer to import than a small run to start.
     """
 
     ROUNDING: ClassVar[float] = 1e-9
+    FEW: ClassVar[int] = 200
     follows_positions = True
 
     class Options(Options):
@@ -94,6 +96,9 @@ class Range(LinkRule):
 
     def links(self, positions: Positions, rng: np.random.Generator) -> Ends:
         """Link all pairs with distance <= range_m, up to rounding; distances are those of the table ``links``."""
+        if len(positions) <= self.FEW:
+            pairs = np.stack(np.triu_indices(len(positions), 1), axis=1)
+            return pairs[self.linked(positions, pairs)]
         from scipy.spatial import cKDTree  # takes longer to import than a scenario to check
 
         # The tree rounds distances in another way, so it searches a little farther, and distance_m decides.

@@ -114,14 +114,18 @@ def disconnected_part(count: int, links: Ends, owners: Mapping[str, frozenset[in
 
 def _is_connected(devices: NDArray[np.int64], links: Ends) -> bool:
     """Return whether ``links`` between ``devices``, in ascending order, connect all of them."""
-    from scipy.sparse import coo_array  # takes longer to import than a scenario to check
-    from scipy.sparse.csgraph import connected_components
-
     a, b = np.searchsorted(devices, links[np.isin(links, devices).all(axis=1)]).T
     if len(a) < len(devices) - 1:
         return False
-    matrix = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(devices), len(devices)))
-    return bool(connected_components(matrix, directed=False, return_labels=False) == 1)
+    reached, before = np.arange(len(devices)), None
+    while (
+        before is None or (reached != before).any()
+    ):  # the lowest device that each is known to be connected with
+        before, reached = reached, reached.copy()
+        np.minimum.at(reached, a, before[b])
+        np.minimum.at(reached, b, before[a])
+        reached = reached[reached]
+    return not reached.any()
 
 
 def draw_topology(
