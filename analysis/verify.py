@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs.files import LONGEST, RunError
+from analysis.checksums import CHECKSUMS, changed_files
+from analysis.runs.files import RunError
 from analysis.runs.run import SPENT, Run, load_run
-
-CHECKSUMS = "checksums.sha256"
-"""Written at the end of a run: a line a file, as ``sha256sum`` writes and reads them."""
 
 CRUMB = 1e-9
 """Relative difference that sums of rounded numbers may have."""
@@ -42,7 +39,7 @@ def verify(folder: str | Path) -> list[str]:
     folder = Path(folder)
     if not (folder / "metadata.json").is_file():
         load_run(folder)  # says what is there instead
-    found = list(_of_files(folder))
+    found = list(changed_files(folder))
     if found and (folder / CHECKSUMS).is_file():
         return found  # what was changed is not worth adding up
     try:
@@ -55,39 +52,6 @@ def verify(folder: str | Path) -> list[str]:
         found += _of_joules(run)
         found += _of_summary(run)
     return found
-
-
-def _of_files(folder: Path) -> Iterator[str]:
-    """Compare the files with their checksums."""
-    if not (folder / CHECKSUMS).is_file():
-        yield f"{CHECKSUMS}: missing; it is written when a run ends, by this version or a later one"
-        return
-    names = set()
-    with (folder / CHECKSUMS).open("rb") as file_of_all:
-        *lines, end = file_of_all.read(LONGEST).split(b"\n")
-    for number, line in enumerate(lines, 1):
-        said, _, name = line.decode("utf-8", "replace").partition("  ")
-        names.add(name)
-        file = folder / name
-        if not name or Path(name).name != name or len(said) != 64:
-            yield f"{CHECKSUMS}: line {number} is damaged"
-        elif not file.is_file():
-            yield f"{name}: missing"
-        else:
-            yield from _of_file(file, said)
-    if end or not lines:
-        yield f"{CHECKSUMS}: its end is damaged"
-    for name in sorted({"scenario.yaml", "metadata.json", "summary.json", "rounds.parquet"} - names):
-        yield f"{name}: has no checksum"
-
-
-def _of_file(file: Path, said: str) -> Iterator[str]:
-    try:
-        with file.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != said:
-                yield f"{file.name}: is not the file that was written (its SHA-256 is another)"
-    except OSError as error:
-        yield f"{file.name}: cannot be read ({error.strerror or error})"
 
 
 def _of_transfers(rows: pd.DataFrame) -> Iterator[str]:

@@ -50,7 +50,7 @@ from netsim.records.checksums import CHECKSUMS, write_checksums
 from netsim.scenario.model import Scenario
 from netsim.scenario.yaml_file import write_yaml
 
-LONGEST_S, MOST_MIB, CHUNK = 5.0, 1024, 250
+LONGEST_S, MOST_MIB, CHUNK = 5.0, 1024, 100
 FORK = multiprocessing.get_context("fork")
 NUMBERS = (0, 1, 2, 50, 2**62, 1e308, 1e-308, 1e9, 0.5)
 VALUES = (-1, -1e308, "", "x", "é", True, None, [], {}, [1, 2], {"name": "none"})
@@ -253,7 +253,7 @@ def main(kind: str, count: int, first: int = 0) -> int:
             found, took_s, mib = ours.recv()
             child.join()
             wrong, slowest_s, most_mib = wrong + found, max(slowest_s, took_s), max(most_mib, mib)
-            if (done := seeds.stop - first) % 1000 == 0:
+            if (done := seeds.stop - first) % 500 == 0:
                 print(f"{done} done: {wrong} wrong, {slowest_s:.1f} s, {most_mib} MiB", flush=True)
     print(f"{count} {kind}: {wrong} wrong, the slowest {slowest_s:.1f} s, the largest {most_mib} MiB")
     return wrong

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
+from analysis.checksums import add_checksums
 from analysis.page import course, curves, spending
 from analysis.page.compared import comparison
 from analysis.page.figure import Figure
@@ -63,7 +64,10 @@ def write_page(runs: Sequence[Run], path: Path) -> Path:
         plotly=get_plotlyjs(),
         data=_as_json(data),
     )
-    return write_whole(path, text.encode())
+    write_whole(path, text.encode())
+    for run in runs:
+        add_checksums(run.folder, [path])
+    return path
 
 
 def _part(run: Run, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from analysis.checksums import add_checksums
 from analysis.plots.accuracy import accuracy_figure
 from analysis.plots.anatomy import anatomy_figure
 from analysis.plots.iterations import iterations_figure
@@ -56,6 +57,7 @@ def save_plots(
             figure = FIGURES[name](run)
             if figure is not None:
                 written.append(save_figure(figure, (folder or run.folder / "plots") / f"{name}.{suffix}"))
+    add_checksums(run.folder, written)
     return written
 
 

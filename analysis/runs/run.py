@@ -221,6 +221,11 @@ def load_run(folder: str | Path) -> Run:
     nodes = _read_table(folder, "devices")
     if not len(nodes) or nodes["device"].duplicated().any():
         raise RunError(f"{folder}/devices.parquet: must have a row for each device, and no more: damaged")
+    links = _read_table(folder, "links")
+    if not links[["a", "b"]].isin(set(nodes["device"])).all(axis=None):
+        raise RunError(
+            f"{folder}/links.parquet: has an end that is not in devices.parquet: one of them is damaged"
+        )
     is_server = (
         nodes["role"].isin(["server", "cloud"]) if "role" in nodes else pd.Series(False, index=nodes.index)
     )
@@ -231,7 +236,7 @@ def load_run(folder: str | Path) -> Run:
         scenario=read_yaml(scenario),
         devices=nodes[~is_server],
         server=nodes[is_server],
-        links=_read_table(folder, "links"),
+        links=links,
         rounds=_read_table(folder, "rounds"),
         outside=_read_table(folder, "outside"),
         charges=_read_table(folder, "charges"),

@@ -10,21 +10,24 @@ CHECKSUMS = "checksums.sha256"
 
 
 def checksums_of(folder: Path) -> str:
-    """Return the checksums of all files of a run that has ended, but not of plots, which are made anew.
+    """Return the checksums of all files of a run that has ended, but not of what was drawn of it since.
 
     Raises:
         OSError: A file cannot be read.
     """
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.is_file() and not file.name.startswith(".") and file.name != CHECKSUMS
-    )
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     lines = []
-    for file in files:
-        with file.open("rb") as content:
-            lines.append(f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {file.name}\n")
+    for name in names:
+        if name == CHECKSUMS or is_drawn(name) or any(part.startswith(".") for part in name.split("/")):
+            continue
+        with (folder / name).open("rb") as content:
+            lines.append(f"{hashlib.file_digest(content, 'sha256').hexdigest()}  {name}\n")
     return "".join(lines)
+
+
+def is_drawn(name: str) -> bool:
+    """Return whether a file is a plot or a page, which ``analysis`` draws when it is asked to, and adds itself."""
+    return name.startswith("plots/") or name.endswith(".html")
 
 
 def write_checksums(folder: Path) -> None:

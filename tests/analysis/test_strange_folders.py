@@ -102,6 +102,13 @@ def test_a_table_of_devices_has_each_of_them_once(folder, devices):
         load_run(folder)
 
 
+def test_a_link_has_two_ends_that_are_there(tmp_path):
+    link = {"a": 0, "b": 7, "distance_m": 1.0, "path_loss_db": 50.0}
+    folder = write_run(tmp_path / "run", devices=[device(0), device(1)], links=[link])
+    with pytest.raises(RunError, match=r"links.parquet: has an end that is not in devices.parquet"):
+        load_run(folder)
+
+
 def test_a_dollar_in_a_name_is_a_dollar(folder, tmp_path):
     """Matplotlib would read what stands between two as mathematics, and fail at this."""
     change(folder, "metrics", name=r"loss $\frac$")

@@ -61,14 +61,37 @@ def test_a_battery_runs_empty_in_the_world_that_is_to_show_it(recorded):
     assert (pd.read_parquet(recorded(**BATTERIES) / "rounds.parquet")["outcome"] == "died").any()
 
 
+LEARNS = {
+    "data": {"name": "generated", "samples": 60, "test_samples": 12, "shape": [4], "classes": 3},
+    "partition": "iid",
+    "learner": {"name": "fedavg", "networks": {"features": {"name": "mlp", "hidden": [4]}}},
+    "models": {"keep": "last"},
+    "snapshots": {"keep": True},
+    "jobs": {"executor": "inline", "stacking": "off", "threads": 1},
+}
+FILES = {
+    "checksums.sha256",
+    "metadata.json",
+    "models/round-000002/0.json",
+    "plots/network.png",
+    "report.html",
+    "scenario.yaml",
+    "snapshots/000000002.snapshot",
+    "summary.json",
+    "transfers.parquet",
+}
+
+
 def test_one_flipped_byte_in_any_file_is_found(recorded):
-    """The first, the last and twenty others of each file, that of the checksums too."""
-    folder, draw = recorded(), random.Random(0)
-    files = [file for file in folder.iterdir() if file.is_file()]
-    assert len(files) == 10
-    for file in files:
+    """Of a run that keeps all that it can, and of which all is drawn: two bytes of each file and some others."""
+    folder, draw = recorded(**LEARNS), random.Random(0)
+    for words in (["plot", "--format", "png"], ["report"]):
+        assert CliRunner().invoke(app, [words[0], str(folder), *words[1:]]).exit_code == 0
+    files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
+    assert files.keys() >= FILES and verify(folder) == []
+    for name, file in files.items():
         content = file.read_bytes()
-        for place in {0, len(content) - 1, *(draw.randrange(len(content)) for _ in range(20))}:
+        for place in {0, len(content) - 1, *(draw.randrange(len(content)) for _ in range(6))}:
             changed = bytearray(content)
             changed[place] ^= 1 << draw.randrange(8)
             file.write_bytes(changed)
@@ -76,11 +99,15 @@ def test_one_flipped_byte_in_any_file_is_found(recorded):
                 found = verify(folder)
             except RunError as error:
                 found = [str(error)]
-            assert found, (file.name, place)
-            if file.name != CHECKSUMS:
-                assert found[0] == f"{file.name}: is not the file that was written (its SHA-256 is another)"
+            assert found, (name, place)
+            if name != CHECKSUMS:
+                assert found[0] == f"{name}: is not the file that was written (its SHA-256 is another)"
         file.write_bytes(content)
     assert verify(folder) == []
+    (folder / "report.html").unlink()  # it can be written again
+    assert verify(folder) == []
+    (folder / "snapshots" / "000000002.snapshot").unlink()
+    assert verify(folder) == ["snapshots/000000002.snapshot: missing"]
 
 
 def test_a_missing_file_is_found(recorded):
