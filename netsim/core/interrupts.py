@@ -6,14 +6,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 INTERRUPTED = 130
 """Exit code after one of them."""
+
+AT_ONCE: list[Callable[[], None]] = []
+"""What is called before the second signal ends the process: what ends processes that would outlive it."""
 
 _come: list[int] = []
 _held = 0
@@ -105,6 +108,9 @@ def _heard(number: int, frame: FrameType | None) -> None:
     _come.append(number)
     if len(_come) > 1:
         os.write(2, b"interrupted twice: ended at once\n")
+        for end in AT_ONCE:
+            with suppress(Exception):
+                end()
         os._exit(128 + number)
     if not _held:
         raise Interrupted

@@ -1,5 +1,6 @@
 """The page of a run: one file, its numbers those of the run, its figures drawn by a browser without complaints."""
 
+import itertools
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import yaml
 from run_folders import accuracy, device, simulate
 
 from analysis import Run, load_run
@@ -64,9 +66,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return load_run(simulate(tmp_path_factory.mktemp("page") / "runs" / "tiny" / "a", rounds=20))
 
 
-def in_browser(page: Path) -> dict[str, Any]:
+def in_browser(page: Path, look: str = LOOK, move: str = MOVE) -> dict[str, Any]:
     """What a browser sees of a page when its slider is moved and a choice is made."""
-    text = page.read_text().replace("<head>", f"<head>{LOOK}", 1).replace("</body>", f"{MOVE}</body>")
+    text = page.read_text().replace("<head>", f"<head>{look}", 1).replace("</body>", f"{move}</body>")
     copy = page.with_name("copy.html")
     copy.write_text(text)
     words = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
@@ -117,6 +119,88 @@ def test_what_somebody_wrote_into_a_scenario_stays_text(make_run: Callable[..., 
     text = write_page([run], tmp_path / "page.html").read_text()
     assert bad not in text and "<img src=x" not in text
     assert text.count("<script") == 3
+
+
+HARM = (
+    "<script>window.harm = 1</script>",
+    "</script><script>window.harm = 1</script>",
+    "<img src=x onerror='window.harm = 1'>",
+    '"><svg onload=window.harm=1>',
+    "'><iframe srcdoc='<script>parent.harm = 1</script>'></iframe>",
+    "</style></title></textarea><img src=x onerror=window.harm=1>",
+    "<a href='javascript:window.harm=1'>x</a>",
+    "${window.harm=1}{{window.harm=1}}",
+)
+TELL = """
+<script>
+for (const details of document.querySelectorAll("details")) details.open = true;
+setTimeout(() => {
+  for (const link of document.querySelectorAll("a")) link.click();
+  const told = document.createElement("pre");
+  told.id = "seen";
+  told.textContent = JSON.stringify({harm: window.harm || 0, plots: document.querySelectorAll(".plot svg").length});
+  document.body.appendChild(told);
+}, 3000);
+</script>
+"""
+
+
+def harmful(folder: Path, name: str) -> Path:
+    """Copy a run's folder, and put something that would do harm, were it not text, wherever it has text."""
+    copy = folder.with_name(name)
+    shutil.copytree(folder, copy)
+    harm = itertools.cycle(HARM)
+
+    def harmed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: harmed(one) for key, one in value.items()} | {next(harm): next(harm)}
+        if isinstance(value, list):
+            return [*map(harmed, value), next(harm)]
+        return next(harm) if isinstance(value, str) else value
+
+    for file in copy.glob("*.parquet"):
+        table = pd.read_parquet(file)
+        for column in table.select_dtypes(["object", "string"]):
+            known = ["finished", "died", "delivered", "outage"]
+            put = [
+                one if one in known and place % 2 else next(harm) for place, one in enumerate(table[column])
+            ]
+            table[column] = put
+        table.to_parquet(file)
+    metadata = json.loads((copy / "metadata.json").read_text())
+    words = {
+        "notes": "",
+        "metrics": {"accuracy": ""},
+        "hardware": {"machine": ""},
+        "versions": {"a": ""},
+        "commit": "",
+    }
+    (copy / "metadata.json").write_text(json.dumps(harmed(words | metadata)))
+    (copy / "summary.json").write_text(json.dumps(harmed({"notes": [""]})))
+    settings = yaml.safe_load((copy / "scenario.yaml").read_text())
+    (copy / "scenario.yaml").write_text(yaml.safe_dump(harmed({"name": "", "description": "", **settings})))
+    return copy
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_a_browser_runs_nothing_that_stands_in_a_run_folder(run: Run, tmp_path: Path) -> None:
+    """Of one run, of several compared, and of a run whose folder itself is called so; as text it does run."""
+    small = simulate(tmp_path / "small" / "a", count=4, rounds=3)
+    folders = [harmful(small, name) for name in ("b", "<img src=x onerror=window.harm=1>")]
+    metadata = json.loads((folders[1] / "metadata.json").read_text())
+    (folders[1] / "metadata.json").write_text(json.dumps(metadata | {"seed": 2}))
+    pages = [
+        write_page([load_run(folder) for folder in chosen], tmp_path / f"{place}.html")
+        for place, chosen in enumerate((folders[:1], folders[1:], folders))
+    ]
+    for page in pages:
+        text = page.read_text()
+        assert "window.harm" in text
+        seen = in_browser(page, "", TELL)
+        assert seen["harm"] == 0 and seen["plots"] > 0
+    raw = tmp_path / "raw.html"
+    raw.write_text(f"<head></head><body>{HARM[2]}</body>")
+    assert in_browser(raw, "", TELL)["harm"] == 1
 
 
 def test_who_does_what_when_by_hand(make_run: Callable[..., Run]) -> None:

@@ -39,17 +39,31 @@ def scenario(folder, executor):
 
 
 def left(pid):
-    """Return the children of process ``pid`` that live."""
-    return [
-        int(entry.name)
-        for entry in Path("/proc").glob("[0-9]*")
-        if (entry / "stat").exists() and (entry / "stat").read_text().rsplit(")", 1)[1].split()[1] == str(pid)
-    ]
+    """Return the children of process ``pid`` that live, and their children."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+def gone(pid):
+    """Return whether process ``pid`` has ended, though nobody may have asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def abandoned():
-    """Return the folders of shared memory whose processes are gone; those of other runs on this machine have a lock."""
-    found = set()
+    """Return the folders of shared memory whose processes are gone; those of other runs on this machine have a lock.
+
+    What Ray shares has no name once all its processes have opened it.
+    """
+    found = {path for path in MEMORY.glob("plasma*") if str(os.getpid()) in path.name}
     for path in MEMORY.glob("netsim.*"):
         with suppress(OSError):
             file = os.open(path, os.O_RDONLY)
@@ -92,7 +106,7 @@ def interrupted(folder, executor, number, wait_s, times=1, patience_s=5):
         assert f"interrupted after round {finished} of 1000000" in done.stderr
     until_s = time.monotonic() + 5  # workers look for their parent once a second
     while time.monotonic() < until_s:
-        alive = [child for child in children if Path(f"/proc/{child}").exists()]
+        alive = [child for child in children if not gone(child)]
         behind = abandoned() - before
         if not alive and not behind:
             break
@@ -111,6 +125,11 @@ def test_an_interrupt_at_a_random_moment_loses_no_round(tmp_path, executor, numb
 
 def test_an_interrupt_with_worker_processes_loses_no_round(tmp_path):
     interrupted(tmp_path, {"name": "processes", "workers": 1}, signal.SIGTERM, 0.2)
+
+
+def test_two_interrupts_with_ray_leave_none_of_its_processes(tmp_path):
+    pytest.importorskip("ray")
+    interrupted(tmp_path, {"name": "ray", "workers": 1}, signal.SIGTERM, 0.1, times=2)
 
 
 def test_two_interrupts_end_a_run_at_once_and_leave_what_was_written(tmp_path):

@@ -8,7 +8,8 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from netsim.core.errors import ScenarioError
-from netsim.core.interrupts import heard_still
+from netsim.core.interrupts import AT_ONCE, heard_still
 from netsim.core.modules import look_in, looked_in
 from netsim.core.options import MOST_AT_ONCE, Options
 from netsim.work.batching import Stacking, Unit
@@ -88,6 +89,7 @@ class Ray(Pooled):
         super().close()
         if self._started:
             self._ray.shutdown()
+            _leave_alone()
 
 
 def import_ray() -> Any:
@@ -119,6 +121,7 @@ def connect(ray: Any, options: RayOptions) -> bool:
     if options.address is None:
         if ray.is_initialized():
             return False
+        _end_with_us()
         # "local", because Ray would otherwise connect to a cluster that it finds by itself.
         try:
             with heard_still():
@@ -146,6 +149,40 @@ def connect(ray: Any, options: RayOptions) -> bool:
             "a cluster that asks for a token needs RAY_AUTH_MODE=token in the environment"
         ) from error
     return True
+
+
+def _end_with_us() -> None:
+    """Have a second signal kill all processes that Ray starts from here on; they notice only in minutes otherwise."""
+    import psutil  # comes with Ray
+
+    us = psutil.Process()
+    before = {child.pid for child in us.children(recursive=True)}
+
+    def end() -> None:
+        found: dict[int, psutil.Process] = {}
+        while new := {
+            one.pid: one for one in us.children(recursive=True) if one.pid not in {*before, *found}
+        }:
+            for one in new.values():
+                with suppress(psutil.Error):
+                    one.suspend()  # who is alive starts others in the place of those that die
+            found |= new
+        for one in found.values():
+            with suppress(psutil.Error):
+                one.kill()
+
+    _leave_alone()
+    _ends.append(end)
+    AT_ONCE.append(end)
+
+
+def _leave_alone() -> None:
+    """Have a second signal kill nothing any more, for Ray has ended."""
+    while _ends:
+        AT_ONCE.remove(_ends.pop())
+
+
+_ends: list[Callable[[], None]] = []
 
 
 def _knock(address: str, timeout_s: float) -> None:
