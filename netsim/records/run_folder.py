@@ -107,7 +107,7 @@ class Recorder(Observer):
 
     PAUSE_S = 1.0
     LONGEST_PAUSE_S = 10.0
-    SHARE = 0.02
+    SHARE = 0.01
     WAITING = 2_000_000
     """Transfers that are kept in memory at most, where rounds are long in closing."""
     RESERVED_BYTES = 1 << 18

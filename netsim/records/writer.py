@@ -169,7 +169,7 @@ class TableWriter:
         part = self._folder / self._part_name(self._parts)
         hidden = part.with_name(f".{part.name}")
         try:
-            pq.write_table(table, hidden, use_dictionary=self._repeating)
+            pq.write_table(table, hidden, use_dictionary=self._repeating, write_statistics=False)
             hidden.rename(part)
         except OSError:
             hidden.unlink(missing_ok=True)

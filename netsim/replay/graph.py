@@ -77,7 +77,7 @@ class ReplayGraph(TaskGraph):
         learnt = bool(futures(metrics))
         count = None if type(metrics) is Future else len(metrics or ())
         if type(metrics) is Learnt:
-            learnt, count = True, metrics.count
+            learnt, count = True, metrics.number
         if count == 0 or round > self._course.rounds:
             return
         self._course.note("measure", node, round, inputs=[metrics if learnt else (), count])

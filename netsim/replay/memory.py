@@ -35,10 +35,10 @@ class Learnt(NamedTuple):
     """A stand-in for metrics that only learning tells.
 
     Attributes:
-        count: Number of values; None where only learning knows.
+        number: How many values there are; None where only learning knows.
     """
 
-    count: int | None
+    number: int | None
 
 
 class Watched(Budget):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from retiming import retime, run
 
 from netsim.core import registry
 
@@ -132,6 +133,32 @@ def test_every_mistake_is_told_without_them(monkeypatch):
     assert heavy == []
     for (_, setting, expected), found in zip(MISTAKES, said, strict=True):
         assert expected in found, (setting, found)
+
+
+def test_a_run_that_is_retimed_again(write_scenario):
+    """What a learner said is known by then, so neither PyTorch nor what reads tables for people is needed."""
+    file = write_scenario(
+        data={"name": "generated", "samples": 60, "test_samples": 12, "shape": [4], "classes": 3},
+        partition="iid",
+        learner={"name": "fedavg", "networks": {"features": {"name": "mlp", "hidden": [4]}}},
+        topology={"placement": {"name": "disc", "diameter_m": 20}, "links": {"name": "range", "range_m": 50}},
+    )
+    folder, setting = run(file, "first"), "radio.bandwidth_hz=1e6"
+    assert retime(folder, setting).exit_code == 0
+    runs = folder.parents[1]
+    words = [
+        "retime",
+        folder,
+        "--set",
+        setting,
+        "--runs",
+        runs,
+        "--cache",
+        runs.parent / "cache",
+        "--no-plots",
+    ]
+    heavy, _ = heavy_after(COMMANDS, [[str(word) for word in words]])
+    assert heavy == ["pyarrow"]
 
 
 def test_a_module_of_ones_own_may_import_what_it_likes(tmp_path):

@@ -1,0 +1,38 @@
+"""What ``netsim retime`` takes, seen from the shell: the first time, and again; next to importing PyTorch.
+
+    python benchmarks/retime.py runs/crema_12dev/base 5
+    python benchmarks/retime.py runs/crema_12dev/base 5 devices.tx_power_w=0.2
+
+The cache is an empty folder for each first time. User and system time are added, so that other work on the machine
+matters less; a ratio is to the median import of PyTorch.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from measured import spread
+from start import IMPORT, processor_s
+
+
+def main(run: str, times: int, setting: str = "radio.bandwidth_hz=1e6") -> None:
+    """Retime ``run`` twice, ``times`` times, and print a table."""
+    seconds: dict[str, list[float]] = {"the first time": [], "again": [], "import torch": []}
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["-m", "netsim", "retime", run, "--set", setting, "--no-plots", "-q"]
+            words += ["--runs", folder, "--cache", str(Path(folder, "cache"))]
+            for name in ("the first time", "again"):
+                seconds[name].append(processor_s(words))
+        seconds["import torch"].append(processor_s(IMPORT))
+    whole = statistics.median(seconds["import torch"])
+    print("| | processor time [s] | to importing PyTorch |\n| --- | --- | --- |")
+    for name, taken in seconds.items():
+        print(f"| {name} | {spread(taken)} | {statistics.median(taken) / whole:.2f} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
