@@ -71,9 +71,8 @@ class Watched(Budget):
 
     def _replace(self, **changes: Any) -> Watched:
         """Return a copy with other values, which notes what is read of those that are kept."""
-        values = (
-            changes.get(name, value) for name, value in zip(self._fields, super().__iter__(), strict=True)
-        )
+        kept = zip(self._fields, super().__iter__(), strict=True)
+        values: list[Any] = [changes.get(name, value) for name, value in kept]
         copy = type(self)(*values)
         copy.read, copy.changed = self.read, self.changed | changes.keys()
         return copy

@@ -51,9 +51,9 @@ def left(pid):
 
 
 def gone(pid):
-    """Return whether process ``pid`` has ended, though nobody may have asked how."""
+    """Return whether process ``pid`` has ended, or is being taken apart; those of Ray wait for a free core there."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return True
 
