@@ -3,9 +3,8 @@
     python benchmarks/guards.py 10
 
 A long run that learns nothing and a short one that learns are done with and without, in turns, each way first in every
-other turn. Without, records are written at the end alone. Printed are medians and quartiles, over turns: of the ratio
-of times with and without; and, which other programs disturb less, of how much more processor time goes into writing,
-checksums and handlers, as a share of the run.
+other turn. Without, records are written at the end alone. Printed are medians and quartiles, over turns, of the ratio
+of times with and without.
 """
 
 from __future__ import annotations
@@ -15,17 +14,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from typer.testing import CliRunner
 
-from netsim.app import recorded
 from netsim.app.cli import app
-from netsim.records.run_folder import Recorder
 from netsim.scenario.yaml_file import write_yaml
 
 NETWORK: dict[str, Any] = {
@@ -49,26 +45,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 }
 
 
-class Timed:
-    """A function that adds up the processor time spent in it [s]."""
-
-    spent_s = 0.0
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __get__(self, owner: Any, kind: type | None = None) -> Callable[..., Any]:
-        return partial(self, owner)
-
-    def __call__(self, *arguments: Any, **words: Any) -> Any:
-        """Call the function."""
-        begin_s = time.thread_time()
-        try:
-            return self._function(*arguments, **words)
-        finally:
-            Timed.spent_s += time.thread_time() - begin_s
-
-
 @contextlib.contextmanager
 def without() -> Iterator[None]:
     """Do without the guards in the block."""
@@ -84,23 +60,19 @@ def without() -> Iterator[None]:
         yield
 
 
-def times_s(scenario: Path, guarded: bool) -> tuple[float, float, float]:
-    """Run once; return processor time, wall-clock time, and processor time spent in writing and guards [s]."""
-    Timed.spent_s = 0.0
+def times_s(scenario: Path, guarded: bool) -> tuple[float, float]:
+    """Run once; return processor time and wall-clock time [s]."""
     with tempfile.TemporaryDirectory() as folder, contextlib.nullcontext() if guarded else without():
         begin = time.process_time(), time.perf_counter()
         words = ["run", str(scenario), "--runs", folder, "--no-plots", "--quiet"]
         result = CliRunner().invoke(app, words)
         end = time.process_time(), time.perf_counter()
         assert result.exit_code == 0, result.output
-    return end[0] - begin[0], end[1] - begin[1], Timed.spent_s
+    return end[0] - begin[0], end[1] - begin[1]
 
 
 def main(turns: int) -> None:
     """Print the ratios for each scenario."""
-    Recorder.close = Timed(Recorder.close)  # type: ignore[method-assign,assignment]
-    Recorder.on_round_closed = Timed(Recorder.on_round_closed)  # type: ignore[method-assign,assignment]
-    recorded.write_checksums = Timed(recorded.write_checksums)
     for name, tree in SCENARIOS.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "s.yaml")
@@ -109,14 +81,10 @@ def main(turns: int) -> None:
             ratios, took_s = [], []
             for turn in range(turns):
                 pair = {guarded: times_s(path, guarded) for guarded in (turn % 2 == 0, turn % 2 == 1)}
-                (*times, spent_s), (*times_without, spent_without_s) = pair[True], pair[False]
-                ratios.append([a / b for a, b in zip(times, times_without, strict=True)])
-                ratios[-1].append((spent_s - spent_without_s) / times[0])
-                took_s.append(times[0])
+                ratios.append([a / b for a, b in zip(pair[True], pair[False], strict=True)])
+                took_s.append(pair[True][0])
         print(f"{name}: {turns} turns, {statistics.median(took_s):.2f} s of processor time")
-        for kind, column in zip(
-            ("processor", "wall clock", "more in guards"), zip(*ratios, strict=True), strict=True
-        ):
+        for kind, column in zip(("processor", "wall clock"), zip(*ratios, strict=True), strict=True):
             low, middle, high = statistics.quantiles(column, n=4)
             print(f"    {kind}: {middle:.3f} ({low:.3f} to {high:.3f})", flush=True)
 

@@ -53,7 +53,7 @@ from netsim.scenario.yaml_file import write_yaml
 LONGEST_S, MOST_MIB, CHUNK = 5.0, 1024, 100
 FORK = multiprocessing.get_context("fork")
 NUMBERS = (0, 1, 2, 50, 2**62, 1e308, 1e-308, 1e9, 0.5)
-VALUES = (-1, -1e308, "", "x", "é", True, None, [], {}, [1, 2], {"name": "none"})
+VALUES: tuple[Any, ...] = (-1, -1e308, "", "x", "é", True, None, [], {}, [1, 2], {"name": "none"})
 WORDS = ("null", "-1", "1e308", ".nan", "[]", "{}", "!!int", "!!merge <<: ", "&a ", "*a", "é", "\x00", "true")
 BASE: dict[str, Any] = {
     "rounds": 2,
@@ -340,7 +340,7 @@ ALL_KEYS = [*keys(), *(tuple(key.split(".")) for key in OPTIONS.split() * 8)]
 
 if __name__ == "__main__":
     # Typer makes all commands anew for each that is typed, which takes longer than most of them.
-    typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
+    typer.testing._get_command = functools.cache(typer.testing._get_command)
     for module in (
         "netsim.app.build",
         "netsim.app.summary",
