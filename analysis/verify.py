@@ -79,7 +79,7 @@ def _of_transfers(rows: pd.DataFrame) -> Iterator[str]:
 def _of_times(rows: pd.DataFrame) -> Iterator[str]:
     """Check that one device's rows follow each other, and that what it did in each fits into it."""
     device, end_s = rows["device"].iloc[0], float(rows["end_s"].max())
-    died = rows["outcome"].isin(["died", "away"])
+    died = rows["outcome"].isin(["died", "dead", "away"])
     before_s = np.concatenate([[0.0], rows["end_s"].to_numpy()[:-1]])
     crumb_s = CRUMB * max(end_s, CRUMB)
     length_s = rows["end_s"] - rows["start_s"]

@@ -117,7 +117,8 @@ class OutsideRow(NamedTuple):
     round: Annotated[int, "its round before; 0 before its first"]
     outcome: Annotated[
         str,
-        "'waited', 'died' (its battery ran empty meanwhile), or 'away' (it was not there, or went meanwhile)",
+        "'waited', 'died' (its battery ran empty meanwhile), 'dead' (it had run empty before, also if it was away as "
+        "well), or 'away' (it was not there, or went meanwhile)",
     ]
     start_s: Annotated[float, "simulated time at which that round ended [s]"]
     end_s: Annotated[float, "simulated time at which its next round began, the run ended, or it died [s]"]

@@ -23,7 +23,7 @@ def check_times(rows: Sequence[Any], end_s: float) -> None:
     """
     now_s = 0.0
     for row in rows:
-        gone = getattr(row, "outcome", "") in ("died", "away")
+        gone = getattr(row, "outcome", "") in ("died", "dead", "away")
         assert row.start_s == now_s and row.end_s >= row.start_s, row
         length_s, crumb_s = row.end_s - row.start_s, 1e-9 * max(end_s, 1e-9)
         busy_s = [getattr(row, f"{category}_s") for category in BUSY]

@@ -41,7 +41,8 @@ def periods(run: Run) -> pd.DataFrame:
     computing = computed.assign(start_s=compute_end_s - computed["compute_s"], end_s=compute_end_s)
     died = spending[spending["outcome"] == "died"]
     later = _next_begin(spending, died, end_s)
-    dead = died.assign(start_s=died["end_s"], end_s=later)
+    empty = run.outside[run.outside["outcome"] == "dead"]
+    dead = pd.concat([died.assign(start_s=died["end_s"], end_s=later), empty])
     away = run.outside[run.outside["outcome"] == "away"]
     found = {
         "waiting": spending,

@@ -22,7 +22,7 @@ class _Page(NamedTuple):
         time_s: The time [s].
         round: Its round.
         absences: Number of times that it had gone.
-        alive: Whether it was there.
+        absence: Why it was not there, "dead" or "away"; empty if it was.
         harvested_j: Energy that had been harvested [J].
         wasted_j: Energy that had been wasted [J].
     """
@@ -31,7 +31,7 @@ class _Page(NamedTuple):
     time_s: float
     round: int
     absences: int = 0
-    alive: bool = True
+    absence: str = ""
     harvested_j: float = 0.0
     wasted_j: float = 0.0
 
@@ -94,11 +94,11 @@ class Ledger:
         """
         page = self._pages.get(node.number, self._begin)
         went = node.absences > page.absences
-        outcome = node.reason if went else "waited" if page.alive else "away"
+        outcome = node.reason if went else page.absence or "waited"
         stays = node.alive or node.may_return
         end_s = self._network.env.now if stays else min(self._network.env.now, max(node.gone_s, page.time_s))
         spent = self.take(node, page.round)
-        if any(spent) or went or (end_s > page.time_s and not page.alive):
+        if any(spent) or went or (end_s > page.time_s and page.absence):
             self._observer.on_outside(
                 OutsideRow(
                     node.number,
@@ -128,7 +128,7 @@ class Ledger:
             self._network.env.now,
             round,
             node.absences,
-            node.alive,
+            "" if node.alive else "dead" if node.meter.dead else "away",
             battery.harvested_j,
             battery.wasted_j,
         )

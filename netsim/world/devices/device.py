@@ -248,7 +248,7 @@ class Device:
             if isinstance(self.meter, PowerMeter):
                 self.meter.resume()
             self._end_absence()
-        elif not here and not self.may_return and not self.back.triggered:
+        if not here and not self.may_return and not self.back.triggered:
             self.gone_s = self.env.now
             self._end_absence()
 

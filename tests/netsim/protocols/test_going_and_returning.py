@@ -183,6 +183,34 @@ def test_a_device_that_crashed_takes_part_again_with_its_old_state(simulate):
     assert received == {1: 2, 2: 1, 3: 1, 4: 2, 5: 2}
 
 
+def test_a_dead_device_stays_dead_whatever_churn_says(simulate):
+    """Device 0 draws 1 W, dies of 0.5 J at 0.5 s in the first round, and its churn takes it away at 2 s, for good.
+
+    Nothing charges it: its last row is that of its death. With 0.1 W and a battery that revives when it is full it
+    would be back at 5.5 s: until it leaves it was dead, and not away.
+    """
+    for revives in (False, True):
+        battery = {"capacity_j": 0.5, **({"revive_at": 1.0} if revives else {})}
+        own = {"devices": [0], "battery": battery, "idle_power_w": 1.0}
+        _, log = simulate(
+            rounds=5,
+            devices={
+                "count": 3,
+                "processor": {"effective_capacitance_f": 0, "static_power_w": 1.0},
+                "churn": {"departure_s": {0: 2.0}},
+                "overrides": [own | ({"harvest": {"name": "constant", "power_w": 0.1}} if revives else {})],
+            },
+            learner={"name": "stub", "flops": 4e9, "bits": 1e3},
+        )
+        died_s = 0.5 / (1.0 - 0.1 * revives)
+        assert log.deaths == [(0, pytest.approx(died_s))] and not log.revivals
+        (row,) = (row for row in log.rounds if row.device == 0)
+        assert row.outcome == "died"
+        after = [row for row in log.outside if row.device == 0]
+        assert [row.outcome for row in after] == ["dead"] * revives
+        assert all(row.end_s == 2.0 and row.idle_s == row.idle_j == 0 for row in after)
+
+
 @pytest.fixture(autouse=True)
 def trace(tmp_path):
     (tmp_path / "there.csv").write_text("device,from_s,to_s\n0,0,1.5\n0,2.7,inf\n")
