@@ -199,6 +199,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/questions"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--set", action="append", default=[], help="key=value, passed on")
     words = parser.parse_args()
     for name in words.scenarios or QUESTIONS:
         question = QUESTIONS[name]
@@ -206,7 +207,8 @@ def main() -> None:
 
         def one(key: tuple[int, str], name: str = name, question: Question = question) -> Path:
             seed, case = key
-            return reproduce.run(name, question.learner, seed, question.cases[case], words.runs, case)
+            settings = [*question.cases[case], *words.set]
+            return reproduce.run(name, question.learner, seed, settings, words.runs, case)
 
         with ThreadPoolExecutor(words.workers) as pool:
             folders = dict(zip(keys, pool.map(one, keys), strict=True))

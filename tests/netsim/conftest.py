@@ -31,6 +31,7 @@ def simulate(
         simulation = by_workers(build(plan, tmp_path / "cache", lambda text: None))
         log = Log()
         simulation.watch(log)
+        log.follow(simulation)
         simulation.run()
         return simulation, log
 

@@ -35,7 +35,10 @@ class EqualEnergy(Policy):
     options: EqualEnergyOptions
 
     def _joules(self, sight: Sight) -> float:
-        return self.options.joules or sight.battery_j / (sight.rounds - sight.round + 1)
+        left = max(
+            sight.rounds - sight.round + 1, 1
+        )  # turns of an asynchronous server may be more than its rounds
+        return self.options.joules or sight.battery_j / left
 
     def cpu_frequency(self, sight: Sight) -> float:
         """Return the highest frequency at which the computation costs at most E [Hz]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import simpy
 from netsim.core.options import NoOptions, Options
 from netsim.world.devices.device import Device
 from netsim.world.radio.air import Air
+from netsim.world.radio.hearing import Ether
 
 
 class Traffic(NamedTuple):
@@ -30,14 +32,16 @@ class Grant(NamedTuple):
         power: The part of the sender's transmit power while it is on the air.
         density: Power density, and so SNR, relative to all power over the whole band.
         duty: The part of the time in which it is on the air.
-        interferers: One transmission of each other sender that is on the air in the same band.
+        interference_w: Power that the receiver hears of others in the same band [W].
+        until_s: Time until which the fading of these others holds [s].
     """
 
     share: float = 0.0
     power: float = 1.0
     density: float = 1.0
     duty: float = 1.0
-    interferers: tuple[Traffic, ...] = ()
+    interference_w: float = 0.0
+    until_s: float = math.inf
 
 
 class Seat(ABC):
@@ -164,20 +168,22 @@ class Access(ABC):
         by_sender: Whether transfers of different senders do not affect each other; those of one sender have a band
             each, or divide a band and the sender's power equally.
         air: What the links have in common; see :meth:`use`.
+        ether: Powers across links; see :meth:`use`.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
     dedicated: ClassVar[bool] = False
     by_sender: ClassVar[bool] = False
     air: Air
+    ether: Ether
 
     def __init__(self, options: Any, env: simpy.Environment) -> None:
         self.options = options
         self.env = env
 
-    def use(self, air: Air) -> None:
-        """Learn what the links of the radio that uses this have in common."""
-        self.air = air
+    def use(self, air: Air, ether: Ether) -> None:
+        """Learn what the links of the radio that uses this have in common, and what is heard across them."""
+        self.air, self.ether = air, ether
 
     @abstractmethod
     def band(self, sender: int, receiver: int) -> Band:

@@ -44,9 +44,13 @@ class DealtSeat(Seat):
         """Let the transfer use ``grant`` from now on."""
         if grant != self._grant:
             self._grant = grant
-            changed, self.changed = self.changed, self._band.env.event()
-            if changed.callbacks:
-                changed.succeed()
+            self.look()
+
+    def look(self) -> None:
+        """Let the transfer look at its grant again."""
+        changed, self.changed = self.changed, self._band.env.event()
+        if changed.callbacks:
+            changed.succeed()
 
     def hear(self, snr: float) -> None:
         """Note the SNR, and deal anew if that changes what the band is dealt by."""
@@ -54,7 +58,7 @@ class DealtSeat(Seat):
         self.snr, self.on_air = snr, snr > 0 and snr >= self._band.air.outage_snr
         follows = self._band.FOLLOWS
         if (follows == "gains" and self.snr != before[0]) or (follows and self.on_air != before[1]):
-            self._band.plan()
+            self._band.plan(self.traffic.sender.number)
 
 
 class DealtBand(Band):
@@ -63,11 +67,13 @@ class DealtBand(Band):
     Attributes:
         FOLLOWS: What else than beginnings and ends of transfers changes the parts: nothing, "outages" of links, or
             all their "gains".
+        SEAT: Class of the seats.
         air: What the links have in common.
         seats: Places of the running transfers, in the order of their beginnings.
     """
 
     FOLLOWS: ClassVar[Literal["", "outages", "gains"]] = ""
+    SEAT: ClassVar[type[DealtSeat]] = DealtSeat
 
     def __init__(self, env: simpy.Environment, air: Air) -> None:
         super().__init__(env, shared=True)
@@ -79,17 +85,22 @@ class DealtBand(Band):
     def join(self, traffic: Traffic | None = None) -> Generator[Seat]:
         """Take a seat in the band for ``traffic`` while the block runs."""
         assert traffic is not None
-        seat = DealtSeat(self, traffic)
+        seat = self.SEAT(self, traffic)
         self.seats.append(seat)
-        self.plan()
+        self.seated(seat, True)
+        self.plan(traffic.sender.number)
         try:
             yield seat
         finally:
             self.seats.remove(seat)
-            self.plan()
+            self.seated(seat, False)
+            self.plan(traffic.sender.number)
 
-    def plan(self) -> None:
-        """Deal at the end of this moment."""
+    def seated(self, seat: DealtSeat, here: bool) -> None:
+        """Note that ``seat`` is taken, or free again."""
+
+    def plan(self, sender: int) -> None:
+        """Deal at the end of this moment, for something about the transfers of ``sender`` has changed."""
         if not self._planned:
             self._planned = True
             at_the_end_of_this_moment(self.env, self._deal)

@@ -11,6 +11,7 @@ import simpy
 
 from netsim.world.radio.access import Access, Band
 from netsim.world.radio.air import Air
+from netsim.world.radio.hearing import Ether
 
 
 @dataclass(eq=False)
@@ -45,9 +46,9 @@ class HalfDuplex(Access):
         self._from: defaultdict[int, dict[int, _Transfer]] = defaultdict(dict)  # by sender and number
         self._to: defaultdict[int, dict[int, _Transfer]] = defaultdict(dict)  # by receiver and number
 
-    def use(self, air: Air) -> None:
+    def use(self, air: Air, ether: Ether) -> None:
         """Learn what the links have in common, and tell the access method."""
-        self._access.use(air)
+        self._access.use(air, ether)
 
     def densest(self, senders: int) -> float:
         """Return what the access method returns."""

@@ -57,16 +57,14 @@ class Radio:
         self.air = air
         self.channel = channel
         self.access = access
-        access.use(air)
         self.path_loss_db = losses.first_db
         self.moving = losses if isinstance(losses, MovingLosses) else None
         self._losses = losses
         self._shared: dict[Band, SharedTransfers] = {}
         self._heard: dict[int, dict[int, float]] = {}
-        # Of interferers: round, time until which the fading holds [s], and its power gain, by sender and receiver.
-        self._across: dict[tuple[int, int], tuple[int, float, float]] = {}
         self._fans: dict[int, dict[tuple[int, ...], Fan]] = {}
         self.ended = InOrder(env, on_transfers)
+        access.use(air, self)
 
     def _mean_power(self, a: int, b: int) -> float:
         return self._losses.power(a, b, self.env.now)
@@ -328,8 +326,9 @@ class Radio:
                 ratio *= grant.density
                 on_air = ratio > 0 and ratio >= air.outage_snr
                 given_up = not on_air and self.gives_up(sender, receiver.number, until_s, grant.density)
-                if grant.interferers:
-                    ratio, until_s = self._disturbed(grant.interferers, receiver.number, ratio, until_s)
+                if grant.interference_w:
+                    ratio /= 1 + grant.interference_w / (air.bandwidth_hz * air.noise_w_per_hz)
+                    until_s = min(until_s, grant.until_s)
                     given_up = given_up or (ratio < air.outage_snr and math.isinf(until_s))
                 if math.isnan(first_gain):
                     first_gain, first_snr = gain, ratio
@@ -412,20 +411,25 @@ class Radio:
         gain = math.sqrt(power_gain)
         return snr(sender.tx_power_w, gain, self.air.bandwidth_hz, self.air.noise_w_per_hz), gain, until_s
 
-    def _disturbed(
-        self, interferers: Sequence[Traffic], receiver: int, snr_alone: float, until_s: float
-    ) -> tuple[float, float]:
-        """Return the SINR of a link whose ``receiver`` hears ``interferers``, and how long that holds [s]."""
-        heard_w, air, now_s = 0.0, self.air, self.env.now
-        for sender, _, round in interferers:
-            across = (sender.number, receiver)
-            known = self._across.get(across)
-            if known is None or known[0] != round or now_s >= known[1]:
-                faded, hold_s = self.channel.power(*across, round, now_s)
-                known = self._across[across] = round, hold_s, faded
-            heard_w += sender.tx_power_w * (self._losses.power(*across, now_s, across=True) * known[2])
-            until_s = min(until_s, known[1])
-        return snr_alone / (1 + heard_w / (air.bandwidth_hz * air.noise_w_per_hz)), until_s
+    def across(
+        self, senders: Sequence[int], receivers: Sequence[int], round: int
+    ) -> tuple[Sequence[float], float]:
+        """Return the power gains now from each of ``senders`` to its receiver, and until when ``round``'s fading holds.
+
+        They need no links. See :class:`~netsim.world.radio.hearing.Ether`.
+        """
+        now_s, losses = self.env.now, self._losses
+        pairs = list(zip(senders, receivers, strict=True))
+        block = self.channel.block(round, now_s)
+        if block is None:
+            each = [self.channel.power(*pair, round, now_s) for pair in pairs]
+            faded, until_s = [gain for gain, _ in each], min(hold_s for _, hold_s in each)
+        else:
+            number, until_s = block
+            first, gains = self.channel.powers(np.array(senders), np.array(receivers), number)
+            faded = gains[number - first].tolist()
+        means = [losses.power(*pair, now_s, across=True) for pair in pairs]
+        return [mean * gain for mean, gain in zip(means, faded, strict=True)], until_s
 
     def steady_links(self, senders: Whole, receivers: Whole, tx_power_w: Floats) -> SteadyLinks:
         """Return the links from each of ``senders``, whose powers are given [W], to each of ``receivers``."""
@@ -438,9 +442,14 @@ class Radio:
         for sender, receiver, gain in zip(*ends, power_gain, strict=True):
             self._heard.setdefault(sender, {})[receiver] = gain
 
-    def until_s(self, until_s: float) -> float:
-        """Return when a gain that fading leaves alone until ``until_s`` [s] may change: then, or as nodes move."""
-        return until_s if self.moving is None else min(until_s, self.moving.motion.until_s(self.env.now))
+    def until_s(self, until_s: float, now_s: float | None = None) -> float:
+        """Return when a gain that fading leaves alone until ``until_s`` [s] may change: then, or as nodes move.
+
+        That is seen from ``now_s`` on [s], by default the present.
+        """
+        if self.moving is None:
+            return until_s
+        return min(until_s, self.moving.motion.until_s(self.env.now if now_s is None else now_s))
 
     def gives_up(self, sender: Device, receiver: int, until_s: float, density: float = 1.0) -> bool:
         """Return whether a link that is in outage now is not worth waiting for, but for nodes that move.

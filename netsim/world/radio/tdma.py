@@ -44,8 +44,9 @@ class TDMABand(DealtBand):
             return  # it has ended early
         self._ends = None
         if len(self.seats) > 1 and self.seats[0] is self._head:
-            self.seats.append(self.seats.pop(0))
-            self.plan()
+            first = self.seats.pop(0)
+            self.seats.append(first)
+            self.plan(first.traffic.sender.number)
 
 
 class TDMA(Dealing):

@@ -90,14 +90,9 @@ def watched(plan, cache, log):
     """Run a scenario; return it and the times at which each device went and came."""
     simulation = build(plan, cache, lambda text: None)
     simulation.watch(log)
-    absences = {k: [] for k in range(COUNT)}
-    for device in simulation.network.devices:
-        device.on_going.append(lambda d: absences[d.number].append([d.env.now, math.inf]))
-        device.on_return.append(
-            lambda d: absences[d.number][-1].__setitem__(1, d.env.now) if d.alive else None
-        )
+    log.follow(simulation)
     simulation.run()
-    return simulation, absences
+    return simulation, log.absences
 
 
 @settings(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from test_access import send
 
+from netsim.core.streams import stream
+from netsim.world.radio.access import Traffic
+from netsim.world.radio.air import Air
 from netsim.world.radio.fading import Rayleigh
-from netsim.world.radio.reuse import Reuse
+from netsim.world.radio.reuse import Channel, Reuse
 
 
 def reuse(**options):
@@ -124,3 +131,64 @@ def test_devices_out_of_range_disturb_too(simulate):
     sinr = heard_w(20) / (5e-12 + heard_w(180) + heard_w(200))
     assert row.snr_db == pytest.approx(db(sinr), abs=1e-9)
     assert len(log.transfers) == 4
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_sums_of_interference_are_those_of_the_slow_way(data):
+    """Transfers begin and end at random, with gains over 16 decades: each sum is that of all terms, to rounding."""
+    env, now = simpy.Environment(), [0.0]
+    coherence_s = data.draw(st.sampled_from([math.inf, 1.0]))
+
+    def gain(sender, receiver, round):
+        draw = stream(7, sender, receiver, round, 0 if math.isinf(coherence_s) else int(env.now))
+        return 10.0 ** draw.uniform(-16, 0)
+
+    class Gains:
+        def across(self, senders, receivers, round):
+            until_s = coherence_s if math.isinf(coherence_s) else math.floor(env.now) + 1.0
+            return [gain(*pair, round) for pair in zip(senders, receivers, strict=True)], until_s
+
+        def until_s(self, until_s, now_s=None):
+            return until_s
+
+    channel = Channel(env, Air(1.0, 1.0), Gains(), 0.0)
+    sitting = []
+    for _ in range(data.draw(st.integers(1, 12))):
+        if sitting and data.draw(st.booleans()):
+            place = data.draw(st.integers(0, len(sitting) - 1))
+            sitting.pop(place)[0].__exit__(None, None, None)
+        else:
+            sender, receiver = data.draw(st.permutations(range(5)))[:2]
+            device = SimpleNamespace(number=sender, tx_power_w=data.draw(st.sampled_from([0.1, 1.0])))
+            traffic = Traffic(device, receiver, data.draw(st.integers(1, 2)))
+            held = channel.join(traffic)
+            seat = held.__enter__()
+            seat.hear(data.draw(st.sampled_from([0.0, 1.0])))
+            sitting.append((held, seat, traffic))
+        now[0] += data.draw(st.sampled_from([0.25, 1.0]))
+        env.run(until=now[0])
+        latest = {one.sender.number: one for _, seat, one in sitting if seat.on_air}
+        for _, seat, (sender, receiver, _) in sitting:
+            terms = [
+                one.sender.tx_power_w * gain(number, receiver, one.round)
+                for number, one in latest.items()
+                if number not in (sender.number, receiver)
+            ]
+            assert seat.grant.interference_w == pytest.approx(math.fsum(terms), rel=4e-16, abs=0)
+
+
+def test_only_those_who_hear_it_look_again(env, air):
+    """Noise 1 W. The other pair is heard with 0.05 W, or 13 dB below it: it counts, unless 10 dB below is negligible."""
+    losses = {pair: -db(0.05) for pair in ((0, 3), (1, 2), (0, 2), (1, 3))}
+    ends_s = {}
+    for negligible_db in (None, 10.0, 20.0):
+        radio, (a, b, c, d), rows = air(reuse(negligible_db=negligible_db), losses_db=losses, count=4)
+        begin_s = env.now
+        send(env, radio, a, b, 5.0)
+        send(env, radio, c, d, 50.0)
+        env.run(until=begin_s + 200)
+        ends_s[negligible_db] = rows[0].end_s - begin_s
+    assert ends_s[10.0] == 5
+    disturbed_s = 5 / math.log2(1 + 1 / 1.05)
+    assert [ends_s[None], ends_s[20.0]] == pytest.approx([disturbed_s] * 2)
