@@ -126,7 +126,14 @@ class TraceChurn(Churn):
     def __init__(self, options: Any, device_count: int, seed: int) -> None:
         super().__init__(options, device_count, seed)
         self._here: dict[int, list[Absence]] = {}
-        for place, words in lines(options.file, 3):
+        try:
+            self._read(options.file, device_count)
+        except ScenarioError as error:
+            raise ScenarioError(f"devices.churn.file: {error}") from None
+
+    def _read(self, file: Path, device_count: int) -> None:
+        """Read the times at which devices are there."""
+        for place, words in lines(file, 3):
             if not words[0].isdecimal() or int(words[0]) >= device_count:
                 raise ScenarioError(
                     f"{place}: {words[0]!r} is not the number of a device; devices are 0 to {device_count - 1}"

@@ -108,9 +108,12 @@ class ProfileHarvest(Harvest):
         super().__init__(options, device, seed)
         steps = options.steps
         if options.file is not None:
-            steps = [(time_s, power_w) for _, (time_s, power_w) in rows_of_numbers(options.file, 2)]
+            try:
+                steps = [(time_s, power_w) for _, (time_s, power_w) in rows_of_numbers(options.file, 2)]
+            except ScenarioError as error:
+                raise ScenarioError(f"devices.harvest.file: {error}") from None
             if text := _mistake(steps, options.period_s):
-                raise ScenarioError(f"{options.file}: {text}")
+                raise ScenarioError(f"devices.harvest.file: {options.file}: {text}")
         self._times_s, self._powers_w = map(list, zip(*steps, strict=True))
 
     def power(self, now_s: float) -> Piece:
