@@ -99,7 +99,9 @@ def sionna_rows() -> Iterator[Row]:
     from sionna.phy.channel.tr38901.uma_scenario import UMaScenario
     from sionna.phy.channel.tr38901.umi_scenario import UMiScenario
 
-    def scenario(name: str, d: np.ndarray, carrier_hz: float, base_m: float, device_m: float, los: Any) -> Any:
+    def scenario(
+        name: str, d: np.ndarray, carrier_hz: float, base_m: float, device_m: float, los: Any
+    ) -> Any:
         array = PanelArray(1, 1, "single", "V", "omni", carrier_hz, precision="double")
         rest = (array, array, "uplink")
         made: dict[str, Callable[[], Any]] = {
@@ -193,7 +195,12 @@ def ns3_rows() -> Iterator[Row]:
     # Free space, two rays, log-distance: theirs with their own distance, which is that between the antennas.
     d = np.geomspace(1, 10_000, 121)
     simple: dict[str, tuple[str, dict[str, Any], Callable[[float], Any], float]] = {
-        "free_space, form: 3gpp": ("free_space", {}, lambda hz: made("FriisPropagationLossModel", Frequency=hz), 0.0),
+        "free_space, form: 3gpp": (
+            "free_space",
+            {},
+            lambda hz: made("FriisPropagationLossModel", Frequency=hz),
+            0.0,
+        ),
         "free_space, form: friis": (
             "free_space",
             {"form": "friis"},
@@ -209,7 +216,9 @@ def ns3_rows() -> Iterator[Row]:
         "log_distance": (
             "log_distance",
             {"exponent": 3.2, "reference_m": 1.0, "reference_loss_db": 40.0},
-            lambda hz: made("LogDistancePropagationLossModel", Exponent=3.2, ReferenceDistance=1.0, ReferenceLoss=40.0),
+            lambda hz: made(
+                "LogDistancePropagationLossModel", Exponent=3.2, ReferenceDistance=1.0, ReferenceLoss=40.0
+            ),
             0.0,
         ),
     }
@@ -237,7 +246,12 @@ def ns3_rows() -> Iterator[Row]:
     for name, cls_name in classes.items():
 
         def theirs(
-            d: np.ndarray, carrier_hz: float, base_m: float, device_m: float, los: bool, cls_name: str = cls_name
+            d: np.ndarray,
+            carrier_hz: float,
+            base_m: float,
+            device_m: float,
+            los: bool,
+            cls_name: str = cls_name,
         ) -> np.ndarray:
             model = made(cls_name, Frequency=carrier_hz, ShadowingEnabled=False)
             model.SetChannelConditionModel(sights[los])
@@ -251,7 +265,9 @@ def ns3_rows() -> Iterator[Row]:
         at_m = np.array([10.0, 30.0, 60.0, 120.0] if name == "inh" else [20.0, 50.0, 100.0, 200.0, 400.0])
         station = placed(0.0, BASES_M[name], node=True)
         ends = [[placed(one, device_m, node=True) for _ in range(count)] for one in at_m]
-        shares = [np.mean([condition.GetChannelCondition(station, one).IsLos() for one in own]) for own in ends]
+        shares = [
+            np.mean([condition.GetChannelCondition(station, one).IsLos() for one in own]) for own in ends
+        ]
         expected = probability(name, at_m)
         z = (np.array(shares) - expected) / np.sqrt(expected * (1 - expected) / count)
         off, where, points = largest(zip(z, (f"{one:g} m" for one in at_m), strict=True))
@@ -292,7 +308,9 @@ def jakes_rows(ns: Any, made: Callable[..., Any], a: Any, b: Any) -> Iterator[Ro
         powers[place] = [10 ** (model.CalcRxPower(0.0, a, b) / 10) for model in models]
         ns.Simulator.Stop(ns.Seconds(1 / (steps * doppler_hz)))
         ns.Simulator.Run()
-    options = Jakes.Options(speed_m_per_s=doppler_hz * 0.1, normalisation="unit_power", coherence_time_s=lag_s[1])
+    options = Jakes.Options(
+        speed_m_per_s=doppler_hz * 0.1, normalisation="unit_power", coherence_time_s=lag_s[1]
+    )
     channel = Jakes(options, 0, 299_792_458.0 / 0.1)
     ends = np.arange(count)
     first, own = channel.powers(ends, ends + count, 0)

@@ -60,10 +60,15 @@ def main() -> None:
     parser.add_argument("pairs", nargs="*", type=int, default=[50, 100, 200, 400])
     parser.add_argument("--options", default="", help="more of the block radio.access, as ', key: value'")
     words = parser.parse_args()
-    print("| transfers at once | processor time [s] | a transfer [ms] | simulated time [s] |\n| --- | --- | --- | --- |")
+    print(
+        "| transfers at once | processor time [s] | a transfer [ms] | simulated time [s] |\n| --- | --- | --- | --- |"
+    )
     for pairs in words.pairs:
         spent_s, simulated_s = measure(pairs, words.options)
-        print(f"| {2 * pairs} | {spent_s:.2f} | {1000 * spent_s / (2 * pairs):.1f} | {simulated_s:.6f} |", flush=True)
+        print(
+            f"| {2 * pairs} | {spent_s:.2f} | {1000 * spent_s / (2 * pairs):.1f} | {simulated_s:.6f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
