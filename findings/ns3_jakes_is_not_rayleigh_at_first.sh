@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ns-3's Jakes fading does not begin as Rayleigh fading: over many links, the variance of the power at 0 s is twice what
-# it should be, and deep fades are more than three times as frequent.
+# it should be, and deep fades are two and a half times as frequent.
 #
 # Versions: ns3 3.44.post0, the wheel on PyPI. Valid input: 4,000 models JakesPropagationLossModel with their defaults,
 # each of one link, asked at the beginning of a simulation.
 # Expected: the power of Rayleigh fading, exponential: variance 1 for mean 1, 9.5 % of links below -10 dB. The class is
 # described as a stationary process, with an initial phase phi_n of each oscillator.
-# Seen: variance about 1.9, and about 30 % of links below -10 dB. The same phase for all oscillators of a link explains
+# Seen: variance 1.96, and 24.0 % of links below -10 dB. The same phase for all oscillators of a link explains
 # it: at 0 s both quadratures have the common factor cos(phi), so the power is 2 cos^2(phi) times an exponential one,
 # whose variance is 2. As time goes on the phases spread.
 #

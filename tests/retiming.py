@@ -36,7 +36,7 @@ def retimed_as(fresh: Path, first: Path, *settings: str) -> Path:
     """The folder of ``first`` retimed, of which all that was simulated is what it is in ``fresh``, byte for byte."""
     done = retime(first, *settings)
     assert done.exit_code == 0, done.output
-    folder = Path(done.output.strip())
+    folder = Path(done.output.strip().splitlines()[-1])  # after notes
     assert folder == first.with_name(f"{first.name}-retimed")
     assert differing(folder, fresh) == {"metadata.json", "checksums.sha256"}
     assert differing(folder, first) & {"rounds.parquet", "transfers.parquet"}

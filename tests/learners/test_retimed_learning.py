@@ -106,6 +106,18 @@ def test_gossip_while_messages_come_in_the_same_rounds(first: Callable[..., Path
     assert "round 2, device" in line and "would combine what device" in line
 
 
+@pytest.mark.parametrize("name", ["dmml, gossip", "dmml, hierarchical"])
+def test_moving_devices_that_meet_the_same_ones(name: str, first: Callable[..., Path]) -> None:
+    """Other joules change nothing that is learnt; other ways bring other devices, or other edge servers, together."""
+    walk = "mobility={name: random_waypoint, diameter_m: 80, speed_mps: [SPEED]}"
+    slow, fast = walk.replace("SPEED", "1, 2"), walk.replace("SPEED", "20, 40")
+    folder = first(name, "costs.flops_per_mac=1e6", slow)
+    joules = "devices.processor.effective_capacitance_f=1e-28"
+    retimed_as(run(folder / "scenario.yaml", "fresh", joules), folder, joules)
+    line = refused(folder, fast)
+    assert "round " in line and "something else would be learnt" in line
+
+
 def test_a_battery_for_fewer_iterations_stops_it(first: Callable[..., Path]) -> None:
     """Where a device trains only as much as its battery affords, less energy is less training."""
     folder = first("dmml", "devices.battery.capacity_j=10", spare_battery=True)

@@ -6,7 +6,6 @@ NETSIM_WORLDS=300 python -m pytest tests/netsim/test_conservation.py tries so ma
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from fractions import Fraction
@@ -195,7 +194,11 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
             "idle_power_w": draw(powers_w),
             "rx_power_w": draw(powers_w),
             "selection": draw(selections),
-            "uplink": {"bandwidth_hz": 1e6, "path_loss": loss, **({} if access["name"] == "dedicated" else {"access": access})},
+            "uplink": {
+                "bandwidth_hz": 1e6,
+                "path_loss": loss,
+                **({} if access["name"] == "dedicated" else {"access": access}),
+            },
             "downlink": {
                 "bandwidth_hz": 1e6,
                 "path_loss": loss,

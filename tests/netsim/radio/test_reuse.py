@@ -179,7 +179,7 @@ def test_sums_of_interference_are_those_of_the_slow_way(data):
 
 
 def test_only_those_who_hear_it_look_again(env, air):
-    """Noise 1 W. The other pair is heard with 0.05 W, or 13 dB below it: it counts, unless 10 dB below is negligible."""
+    """Noise 1 W; the other pair is heard with 0.05 W, 13 dB below it, which counts unless 10 dB below is negligible."""
     losses = {pair: -db(0.05) for pair in ((0, 3), (1, 2), (0, 2), (1, 3))}
     ends_s = {}
     for negligible_db in (None, 10.0, 20.0):
