@@ -10,7 +10,9 @@ import numpy as np
 from netsim.core.errors import ScenarioError
 from netsim.core.own_code import code_of_ones_own
 from netsim.core.pairs import Pairs
+from netsim.scenario.classes import changes_of, class_by_device
 from netsim.scenario.loading import Plan
+from netsim.scenario.model import Devices
 from netsim.world.mobility.motion import Motion
 from netsim.world.radio.losses import Losses, MovingLosses
 from netsim.world.radio.units import LARGEST_DB
@@ -32,6 +34,7 @@ def losses_of(plan: Plan, key: str, topology: Topology, motion: Motion | None, g
     """
     part, carrier_hz = plan.parts[key], plan.scenario.radio.carrier_hz
     path_loss = part.make(plan.scenario.seed)
+    extra_db = _extra_db(plan.scenario.devices)
 
     def of(links: Sequence[Link]) -> Sequence[float]:
         try:
@@ -50,6 +53,16 @@ def losses_of(plan: Plan, key: str, topology: Topology, motion: Motion | None, g
     with plan.named():
         found_db = np.array(of(list(topology.links())), dtype=float)
     if motion is not None:
-        return MovingLosses(Pairs(topology.distance_m.ends, found_db), gain_db, motion, of)
+        return MovingLosses(Pairs(topology.distance_m.ends, found_db), gain_db, motion, of, extra_db)
     other = Pairs(topology.distance_m.ends, found_db, lambda pair: float(of([topology.pair(*pair)])[0]))
-    return Losses(other, gain_db)
+    return Losses(other, gain_db, extra_db)
+
+
+def _extra_db(devices: Devices) -> dict[int, float]:
+    """Return what the antennas of devices have more than ``devices.antenna_gain_dbi`` where they differ [dB]."""
+    classes, found = class_by_device(devices), {}
+    for number in range(devices.count) if devices.classes or devices.overrides else ():
+        for _, change in changes_of(devices, number, classes):
+            if change.antenna_gain_dbi is not None:
+                found[number] = change.antenna_gain_dbi - devices.antenna_gain_dbi
+    return {number: extra for number, extra in found.items() if extra}

@@ -91,6 +91,9 @@ class Difference(Options):
     sleep_power_w: float | None = Field(
         None, ge=0, description="power while idle with nothing to wait for [W]"
     )
+    antenna_gain_dbi: Decibels | None = Field(
+        None, description="gain of its antenna, sending and receiving [dBi]"
+    )
 
 
 class DeviceChange(Difference):

@@ -121,11 +121,15 @@ def broadcast(
             if blocks is not None:
                 worst = min(party.snr_now for party in listening)
                 loss = {party.number: air.rate.loss(party.snr_now, worst) for party in listening}
-                left_bits = blocks.sent(left_bits, loss)
+                left_bits = blocks.sent(left_bits, loss, {party.number: party.snr_now for party in listening})
                 for party in list(listening):
                     party.sent_bits = blocks.arrived_bits(party.number)
                     if party.sent_bits == size_bits:
                         leave(party, "delivered")
+                if listening and blocks.repeats and air.rate.answer_s:
+                    sender.meter.change(draw, 0.0, air.rate.answer_s)
+                    yield first_of(env.timeout(air.rate.answer_s), *sender.endings(stop))
+                    duration_s = None
             if left_bits > 0 and (not sender.alive or (stop is not None and stop.processed)):
                 for party in list(listening):
                     leave(party, "cut_off" if sender.alive else "sender_died")

@@ -355,10 +355,14 @@ class Radio:
                     0.0 if piece.processed and need_s <= hold_s else max(left_bits - rate_bps * spent_s, 0.0)
                 )
                 if blocks is not None:
-                    left_bits = blocks.sent(left_bits, {0: air.rate.loss(ratio)})
+                    left_bits = blocks.sent(left_bits, {0: air.rate.loss(ratio)}, {0: ratio})
                 if left_bits > 0 and (reason := _reason_to_stop(sender, receiver, stop)):
                     outcome = reason
                     break
+                if blocks is not None and blocks.repeats and air.rate.answer_s:
+                    sender.meter.change(draw, 0.0, air.rate.answer_s)
+                    yield first_of(env.timeout(air.rate.answer_s), *endings)
+                    outcome, duration_s = _reason_to_stop(sender, receiver, stop) or outcome, None
             energy_j += sender.meter.stop(draw, duration_s)
         sent_bits = size_bits - left_bits if blocks is None else blocks.arrived_bits()
         if outcome == "delivered" and sent_bits < size_bits:

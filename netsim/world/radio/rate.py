@@ -59,6 +59,7 @@ class Rate(ABC):
     Attributes:
         Options: The model of the scenario's block.
         lossy: Whether parts of a message can get lost on the way; then it comes in :meth:`blocks`.
+        answer_s: Time until a sender knows which blocks it must send again [s].
         seed: The run's seed.
     """
 
@@ -68,6 +69,11 @@ class Rate(ABC):
     def __init__(self, options: Any, seed: int) -> None:
         self.options = options
         self.seed = seed
+
+    @property
+    def answer_s(self) -> float:
+        """Return the time: none, unless the options say another."""
+        return float(getattr(self.options, "answer_s", 0.0))
 
     @property
     def least_snr(self) -> float:

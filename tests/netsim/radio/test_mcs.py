@@ -287,3 +287,65 @@ def test_a_rate_of_ones_own_is_used_and_one_that_is_never_positive_is_named(simu
 
 def test_shannon_is_the_default():
     assert load("rates", "shannon") is Shannon
+
+
+def test_what_is_combined_is_missing_with_the_error_rate_of_the_sum():
+    """Chase combining: after k times at SNR s a block is missing with Q((k s [dB] - threshold) / spread + Q⁻¹(0.1))."""
+    rate = mcs(
+        table=[{"efficiency_bps_per_hz": 1.0, "snr_db": 10.0, "spread_db": 3.0}],
+        target_bler=0.99,
+        block_bits=40,
+        retransmissions=3,
+        combining="chase",
+    )
+    snr, count = ratio(5.0), 50_000
+    blocks = rate.blocks(40.0 * count, 1, "model", 0, 1, 1)
+    left, missing = 40.0 * count, []
+    while left:
+        left = blocks.sent(0.0, {0: rate.loss(snr)}, {0: snr})
+        missing.append(count - blocks.arrived_bits() / 40)
+    assert len(missing) == 4
+    for k, number in enumerate(missing, start=1):
+        summed_db = 5.0 + 10 * math.log10(k)
+        expected = stats.norm.sf(stats.norm.isf(0.1) + (summed_db - 10.0) / 3.0)
+        assert stats.binomtest(round(number), count, expected).pvalue > 1e-3, (k, number / count, expected)
+    alone = mcs(table=[TABLE[0]], retransmissions=1, block_bits=40)
+    assert alone.options.combining == "none" and alone.answer_s == 0
+
+
+def test_a_sender_waits_in_silence_for_what_it_must_send_again(simulate):
+    """Blocks of 1 kbit at 1 Mbit/s; each time that blocks are missing costs 0.25 s more, and no joule."""
+    blocks = world("peers", 20.0)
+    blocks["radio"]["rate"] = {
+        "name": "mcs",
+        "table": [{"efficiency_bps_per_hz": 1.0, "snr_db": 20.0}],
+        "block_bits": 1000,
+        "target_bler": 0.2,
+        "retransmissions": 50,
+    }
+    at_once = simulate(**blocks)[1].transfers
+    blocks["radio"]["rate"]["answer_s"] = 0.25
+    waiting = simulate(**blocks)[1].transfers
+    key = lambda row: (row.sender, row.receiver, row.round)  # noqa: E731
+    waits = []
+    for a, b in zip(sorted(at_once, key=key), sorted(waiting, key=key), strict=True):
+        assert (a.lost_bits, a.sent_bits) == (b.lost_bits, b.sent_bits)
+        assert (b.airtime_s, b.energy_j) == pytest.approx((a.airtime_s, a.energy_j))
+        assert b.energy_j == pytest.approx(0.1 * b.airtime_s)
+        waits.append(((b.end_s - b.start_s) - (a.end_s - a.start_s)) / 0.25)
+    assert waits == pytest.approx([round(one) for one in waits], abs=1e-6) and max(waits) >= 1
+
+
+def test_antennas_of_a_class_are_part_of_its_links(simulate):
+    """Devices 0 and 1 have 3 dBi, 2 has -1, 3 the others' 1 dBi: decibels add up over both ends, as arrays and by events."""
+    own = {"classes": {"mast": {"devices": [0, 1], "antenna_gain_dbi": 3.0}}}
+    own["overrides"] = [{"devices": [2], "antenna_gain_dbi": -1.0}]
+    gain_dbi = [3.0, 3.0, -1.0, 1.0]
+    for radio in ({}, {"rate": "mcs"}):
+        peers = world("peers", 20.0)
+        peers["radio"] = {**peers["radio"], "rate": "shannon", **radio}
+        _, log = simulate(**{**peers, "devices": {"count": 4, "antenna_gain_dbi": 1.0, **own}})
+        assert len(log.transfers) >= 12
+        for row in log.transfers:
+            expected = 20.0 + gain_dbi[row.sender] + gain_dbi[row.receiver]
+            assert row.snr_db == pytest.approx(expected, abs=1e-6)
