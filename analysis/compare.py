@@ -14,7 +14,7 @@ from analysis.plots.panels import accuracy_panels
 from analysis.plots.style import curve_style, note_surrogate, styled
 from analysis.runs.files import RunError
 from analysis.runs.run import Run
-from analysis.tables import FUSED, accuracy_by_round, accuracy_summary, energy_by_category
+from analysis.tables import FUSED, accuracy_by_round, accuracy_summary, energy_by_category, mean_over_time
 
 NO_SETTINGS = {"seed", "name", "description", "jobs"}  # jobs: places where the real work runs
 VALUES = ("best", "last", "time_s", "energy_j")
@@ -71,10 +71,11 @@ def comparison_figure(runs: Sequence[Run], modality: str = FUSED) -> Figure | No
     if not curves:
         return None
     styles = {label: curve_style(place) for place, label in enumerate(curves)}
-    for curve in curves.values():
+    over_time = {label: mean_over_time(groups[label], modality) for label in curves}
+    for curve in (*curves.values(), *over_time.values()):
         curve["low"], curve["high"] = curve["mean"] - curve["se"], curve["mean"] + curve["se"]
     band = "± standard error over seeds" if any(len(group) > 1 for group in groups.values()) else None
-    figure = accuracy_panels(curves, styles, band, f"Accuracy ({modality}) [%]")
+    figure = accuracy_panels(curves, styles, band, f"Accuracy ({modality}) [%]", over_time)
     note_surrogate(figure, *runs)
     return figure
 

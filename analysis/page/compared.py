@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from analysis.compare import group_by_scenario, mean_curve
 from analysis.comparison.measures import ENERGY, LAST, TIME, measured
 from analysis.comparison.pareto import pareto
@@ -14,6 +16,7 @@ from analysis.page.text import html_table
 from analysis.plots.style import CYCLE
 from analysis.runs.run import Run
 from analysis.runs.units import energy_unit, largest, time_unit
+from analysis.tables import mean_over_time
 
 
 class Comparison(NamedTuple):
@@ -46,10 +49,12 @@ def _curves(groups: Mapping[str, Sequence[Run]]) -> Figure | None:
     curves = {label: curve for label, curve in curves.items() if len(curve)}
     if not curves:
         return None
-    seconds, hours = time_unit(largest(curve["time_s"].max() for curve in curves.values()))
-    joules, energy = energy_unit(largest(curve["energy_j"].max() for curve in curves.values()))
+    over = {label: mean_over_time(groups[label]) for label in curves}
+    seconds, hours = time_unit(largest(curve["time_s"].max() for curve in over.values()))
+    joules, energy = energy_unit(largest(curve["energy_j"].max() for curve in over.values()))
     traces: list[dict[str, Any]] = []
     for place, (label, curve) in enumerate(curves.items()):
+        later = over[label]
         colour = CYCLE[place % len(CYCLE)]
         line = {
             "color": colour,
@@ -58,13 +63,16 @@ def _curves(groups: Mapping[str, Sequence[Run]]) -> Figure | None:
         }
         xs = {
             "round": curve["round"].tolist(),
-            "time": numbers(curve["time_s"] / seconds),
-            "energy": numbers(curve["energy_j"] / joules),
+            "time": numbers(later["time_s"] / seconds),
+            "energy": numbers(later["energy_j"] / joules),
         }
-        low, high = (numbers(100 * (curve["mean"] + sign * curve["se"])) for sign in (-1, 1))
-        traces += band(label, xs["round"], low, high, colour, {"xs": xs})
+        low, mean, high = (_over(curve, later, sign) for sign in (-1, 0, 1))
+        own = band(label, xs["round"], low["round"], high["round"], colour, {})
         shown = {"type": "scatter", "mode": "lines", "name": label, "legendgroup": label, "line": line}
-        traces.append({**shown, "x": xs["round"], "y": numbers(100 * curve["mean"]), "meta": {"xs": xs}})
+        own.append({**shown, "x": xs["round"], "y": mean["round"]})
+        traces += [
+            {**trace, "meta": {"xs": xs, "ys": ys}} for trace, ys in zip(own, (low, high, mean), strict=True)
+        ]
     choices = {
         "round": "Round",
         "time": f"Simulated time [{hours}]",
@@ -72,6 +80,15 @@ def _curves(groups: Mapping[str, Sequence[Run]]) -> Figure | None:
     }
     says = "Accuracy, mean over devices and seeds; bands are one standard error over seeds."
     return Figure("compared-accuracy", "Accuracy", says, traces, layout("Round", "Accuracy [%]"), choices)
+
+
+def _over(by_round: pd.DataFrame, over_time: pd.DataFrame, sign: int) -> dict[str, list[float | None]]:
+    """Return percentages over rounds, time and energy: the mean, and so many standard errors more."""
+    early, late = (
+        numbers(100 * (curve["mean"] + (sign * curve["se"] if sign else 0.0)))
+        for curve in (by_round, over_time)
+    )
+    return {"round": early, "time": late, "energy": late}
 
 
 def _front(groups: Mapping[str, Sequence[Run]]) -> Figure | None:

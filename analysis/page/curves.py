@@ -11,7 +11,14 @@ from analysis.page.figure import Figure, band, layout, modality_lines, numbers
 from analysis.plots.style import GREY
 from analysis.runs.run import Run
 from analysis.runs.units import energy_unit, largest, time_unit
-from analysis.tables import FUSED, accuracy_by_round, cumulative_energy, metric_by_round, metric_names
+from analysis.tables import (
+    FUSED,
+    accuracy_by_round,
+    accuracy_over_time,
+    cumulative_energy,
+    metric_by_round,
+    metric_names,
+)
 from analysis.tables.accuracy import measured
 
 MOST_DEVICES = 40
@@ -23,21 +30,26 @@ def accuracy(run: Run) -> Figure | None:
     table = accuracy_by_round(run)
     if table.empty:
         return None
-    seconds, hours = time_unit(largest(table["time_s"]))
-    joules, energy = energy_unit(largest(table["energy_j"]))
+    over = accuracy_over_time(run)
+    seconds, hours = time_unit(largest(over["time_s"]))
+    joules, energy = energy_unit(largest(over["energy_j"]))
     traces: list[dict[str, Any]] = []
     lines = modality_lines(table["modality"].unique())
     for modality, curve in table.groupby("modality", sort=False):
         name = str(modality)
+        later = over[over["modality"] == modality]
         xs = {
             "round": curve["round"].tolist(),
-            "time": numbers(curve["time_s"] / seconds),
-            "energy": numbers(curve["energy_j"] / joules),
+            "time": numbers(later["time_s"] / seconds),
+            "energy": numbers(later["energy_j"] / joules),
         }
         line = lines[name]
-        low, high = numbers(100 * curve["min"]), numbers(100 * curve["max"])
-        traces += band(name, xs["round"], low, high, line["color"], {"xs": xs})
-        traces.append(_line(name, xs, numbers(100 * curve["mean"]), line))
+        low, mean, high = (_over(curve, later, column) for column in ("min", "mean", "max"))
+        own = band(name, xs["round"], low["round"], high["round"], line["color"], {"xs": xs})
+        own.append(_line(name, xs, mean["round"], line))
+        for trace, ys in zip(own, (low, high, mean), strict=True):
+            trace["meta"] = {**trace["meta"], "ys": ys}
+        traces += own
     says = "Test accuracy: mean over devices, with a band from the lowest device to the highest."
     if len(run.devices) <= MOST_DEVICES:
         traces += _each_device(run, seconds, joules)
@@ -48,6 +60,12 @@ def accuracy(run: Run) -> Figure | None:
         "energy": f"Energy per device [{energy}]",
     }
     return Figure("accuracy", "Accuracy", says, traces, layout("Round", "Accuracy [%]"), choices)
+
+
+def _over(by_round: pd.DataFrame, over_time: pd.DataFrame, column: str) -> dict[str, list[float | None]]:
+    """Return percentages over rounds, time and energy."""
+    later = numbers(100 * over_time[column])
+    return {"round": numbers(100 * by_round[column]), "time": later, "energy": later}
 
 
 def _line(name: str, xs: dict[str, list[Any]], y: list[float | None], line: dict[str, Any]) -> dict[str, Any]:

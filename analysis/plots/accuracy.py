@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.plots.panels import accuracy_panel, accuracy_panels
 from analysis.plots.style import modality_styles, note_surrogate, styled
 from analysis.runs.run import Run
-from analysis.tables import accuracy_by_round
+from analysis.tables import accuracy_by_round, accuracy_over_time
 
 
 @styled
@@ -18,14 +18,17 @@ def accuracy_figure(run: Run) -> Figure | None:
     curves = _curves(run)
     if not curves:
         return None
-    figure = accuracy_panels(curves, modality_styles(list(curves)), "lowest to highest device")
+    styles = modality_styles(list(curves))
+    figure = accuracy_panels(
+        curves, styles, "lowest to highest device", over_time=_named(accuracy_over_time(run))
+    )
     note_surrogate(figure, run)
     return figure
 
 
 def accuracy_axes(run: Run, axes: Axes, over: str = "round") -> Axes:
     """Draw the accuracy of a run into ``axes``, over ``round``, ``time`` or ``energy``, and return ``axes``."""
-    curves = _curves(run)
+    curves = _curves(run) if over == "round" else _named(accuracy_over_time(run))
     if curves:
         accuracy_panel(axes, curves, modality_styles(list(curves)), over)
     axes.set_ylabel("Accuracy [%]")
@@ -33,5 +36,9 @@ def accuracy_axes(run: Run, axes: Axes, over: str = "round") -> Axes:
 
 
 def _curves(run: Run) -> dict[str, pd.DataFrame]:
-    table = accuracy_by_round(run).rename(columns={"min": "low", "max": "high"})
+    return _named(accuracy_by_round(run))
+
+
+def _named(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    table = table.rename(columns={"min": "low", "max": "high"})
     return {str(modality): curve for modality, curve in table.groupby("modality", sort=False)}

@@ -35,6 +35,7 @@ def accuracy_panels(
     styles: Mapping[str, Mapping[str, Any]],
     band: str | None,
     label: str = "Accuracy [%]",
+    over_time: Mapping[str, pd.DataFrame] | None = None,
 ) -> Figure:
     """Draw every curve in three panels that share the axis of accuracy.
 
@@ -43,10 +44,11 @@ def accuracy_panels(
         styles: Colour and dashes by name.
         band: Meaning of ``low`` and ``high``, for the legend; None if there is no band.
         label: Label of the axis of accuracy.
+        over_time: Tables for the panels over time and energy, without ``round``; None: the same.
     """
     figure, all_axes = new_panels(3, 2.5, sharey=True)
     for axes, over in zip(all_axes, OVER, strict=True):
-        accuracy_panel(axes, curves, styles, over)
+        accuracy_panel(axes, curves if over == "round" else over_time or curves, styles, over)
     for axes in all_axes if panels_across(3) == 1 else all_axes[:1]:
         axes.set_ylabel(label)
     legend_below(figure, all_axes[0], *(band_handles(band, *curves.values()) if band else []))

@@ -8,6 +8,7 @@ from analysis.tables.accuracy import (
     measured,
     to_target,
 )
+from analysis.tables.accuracy_over_time import accuracy_over_time, mean_over_time
 from analysis.tables.energy import ENERGY, cumulative_energy, energy_account, energy_by_category
 from analysis.tables.metrics import metric_by_round, metric_names, metric_summary
 from analysis.tables.quantiles import energy_quantiles, latency_quantiles, transfer_times
@@ -19,6 +20,7 @@ __all__ = [
     "FUSED",
     "TIME",
     "accuracy_by_round",
+    "accuracy_over_time",
     "accuracy_summary",
     "cumulative_energy",
     "energy_account",
@@ -26,6 +28,7 @@ __all__ = [
     "energy_per_accuracy",
     "energy_quantiles",
     "latency_quantiles",
+    "mean_over_time",
     "measured",
     "metric_by_round",
     "metric_names",

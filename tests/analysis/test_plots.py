@@ -58,7 +58,10 @@ def test_figures_of_learning_on_real_data_say_nothing(make_run: MakeRun) -> None
 def test_accuracy_is_drawn_over_rounds_hours_and_joules(make_run: MakeRun) -> None:
     run = make_run(
         devices=[device(0)],
-        rounds=[{"round": t, "device": 0, "compute_j": 2000.0} for t in (1, 2)],
+        rounds=[
+            {"round": t, "device": 0, "start_s": 7200.0 * (t - 1), "end_s": 7200.0 * t, "compute_j": 2000.0}
+            for t in (1, 2)
+        ],
         metrics=[accuracy(1, 0, 0.25, time_s=7200.0), accuracy(2, 0, 0.5, time_s=14400.0)],
     )
     figure = accuracy_figure(run)

@@ -11,12 +11,18 @@
     return { ...base, ...layout, xaxis, yaxis: { automargin: true, ...layout.yaxis } };
   }
 
+  // What a trace shows over one of the choices: its own values, or the same ones over something else.
+  function under(trace, choice) {
+    const meta = trace.meta || {};
+    return { x: meta.xs ? meta.xs[choice] : trace.x, y: meta.ys ? meta.ys[choice] : trace.y };
+  }
+
   function drawFigure(id) {
     const one = data.figures[id];
     const chosen = document.querySelector(`input[name="${id}-x"]:checked`);
     const panel = document.querySelector(`select[data-figure="${id}"]`);
     let traces = one.traces;
-    if (chosen) traces = traces.map((t) => ({ ...t, x: t.meta && t.meta.xs ? t.meta.xs[chosen.value] : t.x }));
+    if (chosen) traces = traces.map((t) => ({ ...t, ...under(t, chosen.value) }));
     if (panel) traces = one.panels[panel.value].map((at) => traces[at]);
     const layout = withAxes(one.layout, chosen ? one.choices[chosen.value] : null);
     Plotly.react(id, traces, layout, config);
