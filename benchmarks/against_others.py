@@ -4,8 +4,8 @@ r"""The radio's models against other programs on the same links: the table of do
     peers/bin/pip install -c constraints.txt -e . 'sionna-no-rt==2.2.0' 'ns3==3.44.post0'
     peers/bin/python benchmarks/against_others.py
 
-Each line is the largest difference over a grid of distances, heights and carriers, or that of two distributions. What is
-not installed is skipped. ns-3 compiles what it is asked for as it goes; it takes minutes.
+Each line is the largest difference over a grid of distances, heights and carriers, or between two distributions. What
+is not installed is skipped. ns-3 compiles what it is asked for as it goes; it takes minutes.
 """
 
 from __future__ import annotations

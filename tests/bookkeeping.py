@@ -109,7 +109,9 @@ def check_books(simulation: Any, log: Any, blocks: Any) -> None:
             assert low_w * seconds * (1 - 1e-6) - 1e-9 <= joules <= high_w * seconds * (1 + 1e-6) + 1e-9
         recorded_j = sum(getattr(row, name) for row in own for name in JOULES)
         assert recorded_j == pytest.approx(sum(node.battery.spent_j.values()), rel=1e-9, abs=1e-12)
-        harvested_j, wasted_j = (sum(getattr(row, key) for row in charges) for key in ("harvested_j", "wasted_j"))
+        harvested_j, wasted_j = (
+            sum(getattr(row, key) for row in charges) for key in ("harvested_j", "wasted_j")
+        )
         assert harvested_j == pytest.approx(node.battery.harvested_j, rel=1e-9, abs=1e-12)
         if math.isfinite(capacity_j):
             assert 0 <= node.battery.remaining_j <= capacity_j * (1 + 1e-9)

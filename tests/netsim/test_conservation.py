@@ -122,7 +122,9 @@ clocks = st.sampled_from(
     ]
 )
 decided = {
-    "tx_power": st.sampled_from([{"name": "fixed", "value": [0.1, 0.02]}, {"name": "channel_aware", "snr_db": 20.0}]),
+    "tx_power": st.sampled_from(
+        [{"name": "fixed", "value": [0.1, 0.02]}, {"name": "channel_aware", "snr_db": 20.0}]
+    ),
     "iterations": st.sampled_from([{"name": "fixed", "value": 1}, {"name": "equal_energy", "joules": 0.01}]),
     "cpu_frequency": st.sampled_from(
         [
@@ -151,7 +153,9 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     overrides: list[dict[str, Any]] = []
     for k in range(COUNT):
         own = {"devices": [k], "battery": draw(batteries)}
-        overrides.append(own | ({"harvest": draw(harvests)} if own["battery"] and draw(st.booleans()) else {}))
+        overrides.append(
+            own | ({"harvest": draw(harvests)} if own["battery"] and draw(st.booleans()) else {})
+        )
     access = draw(st.one_of(named("dedicated"), dealt))
     downlink = draw(st.one_of(st.none(), dealt))
     reuses = "reuse" in (access["name"], *([] if among or downlink is None else [downlink["name"]]))
@@ -285,7 +289,11 @@ def check_bits(log: Any, protocol: str) -> None:
         counted[row.device] += row.sent
     assert all(counted[k] <= delivered[k] for k in range(COUNT))
     after_all = protocol == "asynchronous_gossip"  # its last messages arrive when its last round is over
-    if not after_all and not any(log.absences.values()) and not any(row.outcome == "cut_off" for row in log.rounds):
+    if (
+        not after_all
+        and not any(log.absences.values())
+        and not any(row.outcome == "cut_off" for row in log.rounds)
+    ):
         assert +counted == +delivered
 
 

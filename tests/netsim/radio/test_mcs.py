@@ -337,7 +337,7 @@ def test_a_sender_waits_in_silence_for_what_it_must_send_again(simulate):
 
 
 def test_antennas_of_a_class_are_part_of_its_links(simulate):
-    """Devices 0 and 1 have 3 dBi, 2 has -1, 3 the others' 1 dBi: decibels add up over both ends, as arrays and by events."""
+    """Devices 0 and 1 have 3 dBi, 2 has -1, 3 the others' 1 dBi: both ends add up, as arrays and by events."""
     own = {"classes": {"mast": {"devices": [0, 1], "antenna_gain_dbi": 3.0}}}
     own["overrides"] = [{"devices": [2], "antenna_gain_dbi": -1.0}]
     gain_dbi = [3.0, 3.0, -1.0, 1.0]

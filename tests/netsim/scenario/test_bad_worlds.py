@@ -17,7 +17,10 @@ LISTED = {"frequencies_hz": [1e9]}
 
 
 def placed(places, **links):
-    return {"placement": {"name": "coordinates", "positions_m": places}, **({"links": links} if links else {})}
+    return {
+        "placement": {"name": "coordinates", "positions_m": places},
+        **({"links": links} if links else {}),
+    }
 
 
 def harvested(**harvest):
@@ -40,14 +43,20 @@ def to_server(places, **path_loss):
             {"mobility": {"name": "trace", "file": "ends.csv"}},
             "mobility.file: .*ends.csv: the way of device 0 ends at 1 s, and the run goes on at .* mobility.end: hold",
         ),
-        ({"mobility": {"name": "trace", "file": "nowhere.csv"}}, "mobility.file: .*row 1: .* must be numbers"),
+        (
+            {"mobility": {"name": "trace", "file": "nowhere.csv"}},
+            "mobility.file: .*row 1: .* must be numbers",
+        ),
         (
             {"devices": {"count": 3, "churn": {"name": "trace", "file": "backwards.csv"}}},
             r"devices.churn.file: .*line 2: must be from_s < to_s, from 0 on \(got 5, 1\)",
         ),
         (harvested(name="constant", power_w=-1), r"devices.harvest.power_w: must be at least 0 \(got -1\)"),
         (harvested(name="profile", steps=[[0, -1]]), r"devices.harvest.steps: .* at least 0 W \(got -1\)"),
-        (harvested(name="profile", file="drains.csv"), r"devices.harvest.file: .*drains.csv: .*0 W \(got -2\)"),
+        (
+            harvested(name="profile", file="drains.csv"),
+            r"devices.harvest.file: .*drains.csv: .*0 W \(got -2\)",
+        ),
         (harvested(name="solar", area_m2=-1), "devices.harvest.area_m2: must be greater than 0"),
         (
             {"devices": {"count": 3, "processor": LISTED | {"frequency_hz": 7e8}}},
