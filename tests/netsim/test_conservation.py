@@ -46,7 +46,7 @@ dealt = st.one_of(
     ),
     named("tdma", per=per, slot_s=st.floats(0.01, 0.3)),
     named("csma", stages=st.integers(0, 5), handshake=st.booleans(), payload_bits=st.sampled_from([1e5])),
-    named("reuse", channels=st.integers(1, 3), assignment=st.sampled_from(["least_used"])),
+    named("reuse", channels=st.integers(1, 3), assignment=st.just("least_used"), negligible_db=st.just(10.0)),
 )
 powers_w = st.sampled_from([0.0, 0.3])
 deadlines = {"deadline_s": st.floats(0.3, 3.0)}
@@ -111,6 +111,9 @@ path_losses = st.sampled_from(
         {"name": "umi", "extrapolate": True, "shadowing": {}},
         {"name": "inf_dh", "extrapolate": True},
     ]
+)
+rates = st.sampled_from(
+    ["shannon", "mcs", {"name": "mcs", "combining": "chase", "answer_s": 0.05, "target_bler": 0.3}]
 )
 FREQUENCIES_HZ = [5e8, 1e9]
 clocks = st.sampled_from(
@@ -189,7 +192,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
             "path_loss": loss,
             # With one in 32 to be heard above each interferer, some would wait for ever.
             "outage_snr_db": draw(st.sampled_from([None, 0.0 if reuses else 15.0])),
-            "rate": draw(st.sampled_from(["shannon", "mcs"])),
+            "rate": draw(rates),
             "acknowledgement_bits": draw(st.sampled_from([0.0, 1e4])),
             "access": access if among else "dedicated",
             "half_duplex": draw(st.booleans()),
