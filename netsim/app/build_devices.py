@@ -13,7 +13,7 @@ from netsim.scenario.loading import Plan
 from netsim.world.devices import Device
 from netsim.world.devices.harvest import NoHarvest
 
-POWERS = ("tx_power_w", "rx_power_w", "idle_power_w", "sleep_power_w")
+POWERS = ("tx_power_w", "rx_power_w", "idle_power_w", "sleep_power_w", "wake_j")
 """Keys of a device's powers."""
 
 

@@ -91,6 +91,7 @@ class Difference(Options):
     sleep_power_w: float | None = Field(
         None, ge=0, description="power while idle with nothing to wait for [W]"
     )
+    wake_j: float | None = Field(None, ge=0, description="energy of waking from sleep [J]")
     antenna_gain_dbi: Decibels | None = Field(
         None, description="gain of its antenna, sending and receiving [dBi]"
     )
@@ -148,6 +149,11 @@ class Devices(Options):
         ge=0,
         description="the same while a device waits for nothing: it is not chosen, or done before the round's end or "
         "the run's [W]; null: as idle_power_w",
+    )
+    wake_j: float = Field(
+        0.0,
+        ge=0,
+        description="energy of waking from that, of oscillator and radio [J]; it is counted as idling",
     )
     churn: Named = Field(_component("none"), description="who is away, and when")
     stragglers: Named = Field(_component("none"), description="who is slow, and by how much")

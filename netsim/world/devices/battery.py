@@ -72,6 +72,10 @@ class Battery:
         self.spent_j[category] += taken_j
         return taken_j
 
+    def take_at_once(self, category: str, energy_j: float) -> float:
+        """Take out ``energy_j`` in no time, or the energy left if that is less; return the energy taken [J]."""
+        return self.take(category, energy_j)
+
     def flow(self, load_w: float, harvest_w: float, duration_s: float) -> None:
         """Note constant powers over ``duration_s`` [s] that are over, before the load's energy is taken.
 

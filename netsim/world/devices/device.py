@@ -59,6 +59,7 @@ class Device:
         sleep_power_w: float | None = None,
         harvest: Harvest | None = None,
         absences: Iterable[Absence] | None = None,
+        wake_j: float = 0.0,
     ) -> None:
         """Make a device.
 
@@ -73,6 +74,7 @@ class Device:
             sleep_power_w: Power while it does nothing and waits for nothing [W]; None: the same.
             harvest: Charges its battery; None: nothing does.
             absences: When it is away, if it can ever be.
+            wake_j: Energy of waking from sleep [J].
         """
         self.env = env
         self.number = number
@@ -91,6 +93,7 @@ class Device:
         self.unlimited: UnlimitedMeter | None = None
         self.meter: UnlimitedMeter | PowerMeter
         self._powers_w = idle_power_w, sleep_power_w
+        self._wake_j, self._asleep = wake_j, False
         if math.isinf(battery.capacity_j) and sleep_power_w is None and absences is None:
             self.meter = self.unlimited = UnlimitedMeter(env, battery, idle_power_w, rx_power_w)
         else:
@@ -124,10 +127,13 @@ class Device:
         return [*([self.gone] if self.unlimited is None else []), *([stop] if stop is not None else [])]
 
     def sleep(self, asleep: bool = True) -> None:
-        """Draw the power of sleep, or no longer, while the device does nothing."""
+        """Draw the power of sleep, or no longer, while the device does nothing; waking costs its energy."""
         idle_w, sleep_w = self._powers_w
         if sleep_w is not None and isinstance(self.meter, PowerMeter):
             self.meter.idle_at(sleep_w if asleep else idle_w)
+            woken, self._asleep = self._asleep and not asleep, asleep
+            if woken and self._wake_j:
+                self.meter.pulse(self._wake_j)
 
     def lives_until_s(self, slowdown: float, transfers: int) -> float:
         """Return a time before which it cannot die [s]; infinite with unlimited power, none if that is not known.

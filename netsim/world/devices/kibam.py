@@ -52,6 +52,12 @@ class Kibam(Battery):
         """Return the height of the available charge [J]: the capacity when full, 0 when empty."""
         return self.remaining_j - (1 - self._c) * self._gap_j
 
+    def take_at_once(self, category: str, energy_j: float) -> float:
+        """Take ``energy_j`` from the available charge, or what is there if that is less; return it [J]."""
+        taken_j = self.take(category, min(energy_j, self._c * self.level_j))
+        self._gap_j += taken_j / self._c
+        return taken_j
+
     def flow(self, load_w: float, harvest_w: float, duration_s: float) -> None:
         """Note constant powers, see :meth:`Battery.flow`, and how they move the two charges."""
         net_w, full_s = load_w - harvest_w, math.inf

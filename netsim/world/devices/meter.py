@@ -189,6 +189,14 @@ class PowerMeter:
         self._idle.power_w = power_w
         self._arm()
 
+    def pulse(self, energy_j: float) -> None:
+        """Draw ``energy_j`` [J] at once, as energy of idling; the device may die of it."""
+        self._catch_up()
+        if not self.off:
+            self._settle()
+            self.battery.take_at_once("idle", energy_j)
+            self._arm()
+
     def pause(self) -> None:
         """Switch the device off: what it does ends, and it draws nothing until :meth:`resume`."""
         self._catch_up()

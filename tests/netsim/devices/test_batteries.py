@@ -182,3 +182,13 @@ def test_the_account_of_every_battery_balances(kind, harvest_w, revive_at, loads
     assert math.fsum(drawn) == pytest.approx(battery.spent_j["sending"], abs=1e-9)
     times_s = [time_s for time_s, _ in changes]
     assert times_s == sorted(times_s) and len(set(times_s)) == len(times_s)
+
+
+def test_what_is_taken_at_once_comes_from_the_available_charge():
+    """100 J of 7,200 J with c = 0.625: h1 falls by 100 / c = 160 J, h2 stays; no more than c h1 can be had."""
+    battery = Kibam(7200.0, available=0.625)
+    assert battery.take_at_once("idle", 100.0) == 100.0
+    assert (battery.remaining_j, battery.level_j) == (7100.0, pytest.approx(7040.0))
+    assert battery.level_j + battery._gap_j == pytest.approx(7200.0)
+    assert battery.take_at_once("idle", 1e6) == pytest.approx(0.625 * 7040.0)
+    assert battery.empty and battery.remaining_j == pytest.approx(0.375 * 7200.0)

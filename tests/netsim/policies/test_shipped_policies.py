@@ -78,6 +78,8 @@ def test_steps_that_a_rounds_energy_pays_for():
     """Ten steps have cost 0.5 J: 0.05 J each."""
     assert policy("equal_energy", joules=0.2).iterations(sight()) == 4
     assert policy("equal_energy").iterations(sight()) == 8  # 3.2 J for 8 rounds
+    assert policy("equal_energy").iterations(sight(round=10)) == 64  # all 3.2 J for the last
+    assert policy("equal_energy").iterations(sight(round=12)) == 64  # a turn more than there are rounds
     assert policy("equal_energy", joules=0.01).iterations(sight()) == 1
     assert policy("equal_energy", joules=0.2).iterations(sight(last=None)) is None
     assert policy("equal_energy").iterations(sight(battery_j=float("inf"))) is None

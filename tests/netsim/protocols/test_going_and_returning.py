@@ -272,6 +272,13 @@ def test_sleep_costs_less_than_idling(simulate):
         "learner": {"name": "stub", "flops": 4e8, "bits": 0},
     }
     devices = {"count": 3, "idle_power_w": 1.0, "battery": {"capacity_j": 100.0}}
+    _, waking = simulate(**blocks, devices={**devices, "sleep_power_w": 0.01, "wake_j": 0.25})
+    assert [row.idle_j for row in waking.rounds] == pytest.approx([0.009 + 0.25] * 6)
+    dying = {**devices, "battery": {"capacity_j": 0.2}, "idle_power_w": 0.0, "sleep_power_w": 0.0}
+    simulation, log = simulate(**blocks, devices={**dying, "wake_j": 0.25})
+    assert [time_s for _, time_s in log.deaths] == pytest.approx([1.0] * 3)
+    for device in simulation.network.devices:
+        assert sum(device.battery.spent_j.values()) == pytest.approx(0.2)
     _, awake = simulate(**blocks, devices=devices)
     _, asleep = simulate(**blocks, devices={**devices, "sleep_power_w": 0.01})
     for log, idle_j in ((awake, 0.9), (asleep, 0.009)):
