@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,15 @@ from analysis.runs.run import load_run
 DECENTRALIZED = ("isolated", "dmml", "dmml_kd", "dmml_kd_balance")
 SERVER = ("fedavg", "mgb", "fedhgb")
 CASE = "mixed-B"
-SETTINGS = ("rounds=40", "evaluation.every=2")
+SETTINGS = ("rounds=40", *reproduce_server.EVERY)
+
+
+def run(learner: str, seed: int, runs: Path) -> Path:
+    """One run, unless it is there."""
+    if learner in SERVER:
+        return reproduce_server.run("fedhgb_ravdess", CASE, learner, seed, SETTINGS, runs)
+    settings = (*SETTINGS, f"partition.case={CASE}")
+    return reproduce.run("decentralized_ravdess", learner, seed, settings, runs, here=True)
 
 
 def main(
@@ -35,16 +42,11 @@ def main(
     figure: Annotated[Path | None, typer.Option(help="Where the figure goes.")] = None,
 ) -> None:
     """Run what is missing, print a table, draw the figure."""
-
-    def run(key: tuple[str, int]) -> Path:
-        learner, seed = key
-        if learner in SERVER:
-            return reproduce_server.run("fedhgb_ravdess", CASE, learner, seed, SETTINGS, runs)
-        settings = (*SETTINGS, f"partition.case={CASE}")
-        return reproduce.run("decentralized_ravdess", learner, seed, settings, runs)
-
-    with ThreadPoolExecutor(workers) as pool:
-        folders = list(pool.map(run, itertools.product((*DECENTRALIZED, *SERVER), range(seeds))))
+    keys = itertools.product((*DECENTRALIZED, *SERVER), range(seeds))
+    folders = [
+        folder for folder in reproduce.together(run, [(*key, runs) for key in keys], workers) if folder
+    ]
+    print(reproduce.core_minutes(folders))
     loaded = [load_run(folder) for folder in folders]
     print(compare(loaded).to_string(index=False))
     server_j = pd.DataFrame(

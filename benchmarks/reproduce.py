@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,6 +38,8 @@ from netsim.app.sweeping import finished
 
 ROOT = Path(__file__).parent.parent
 LEARNERS = "isolated,dmml,dmml_kd,dmml_kd_balance"
+TOOK = "processor_s.txt"
+"""In a run's folder: seconds of processor time that it took."""
 
 
 def run(
@@ -66,8 +72,11 @@ def run(
     for setting in (*alone, f"learner.name={learner}", *settings):
         words += ["--set", setting]
     if here:
+        began = time.process_time()
         invoked = CliRunner().invoke(app, words)
         status, complaint = invoked.exit_code, invoked.output
+        if not status:
+            (folder / TOOK).write_text(f"{time.process_time() - began:.2f}\n")
     else:
         done = subprocess.run(
             [sys.executable, "-m", "netsim", *words],
@@ -92,11 +101,49 @@ def load_accuracy(folder: Path) -> str:
     )
 
 
+def together(one: Callable[..., Path], calls: Iterable[tuple[Any, ...]], workers: int) -> list[Path | None]:
+    """Call ``one`` with each of ``calls`` in ``workers`` processes, each of which loads PyTorch once for all its runs.
+
+    ``one`` is a function of a module that does a run ``here``. A run that fails says why and does not take the others
+    with it: None.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    pool, folders = _processes(workers), []
+    try:
+        for waiting in [pool.submit(one, *call) for call in calls]:
+            try:
+                folders.append(waiting.result())
+            except SystemExit as error:
+                print(error, file=sys.stderr)
+                folders.append(None)
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise SystemExit("stopped; the same command goes on from here") from None
+    return folders
+
+
+@cache
+def _processes(count: int) -> ProcessPoolExecutor:
+    """Return the processes that do all runs of a command."""
+    return ProcessPoolExecutor(count)
+
+
 def core_minutes(folders: Iterable[Path]) -> str:
-    """Say how long runs took, one core each, whenever they were done; Python's start is not in it."""
-    told = [json.loads((folder / "metadata.json").read_text()) for folder in folders]
-    minutes = sum(one["build_wall_s"] + one["wall_s"] for one in told) / 60
-    return f"{len(told)} runs, {minutes:.0f} minutes of one core\n"
+    """Say how long runs took on one core, whenever they were done, without Python's start.
+
+    It is processor time, or wall-clock time of runs that had a process of their own.
+    """
+    seconds = []
+    for folder in folders:
+        if (folder / TOOK).exists():
+            seconds.append(float((folder / TOOK).read_text()))
+        else:
+            told = json.loads((folder / "metadata.json").read_text())
+            seconds.append(told["build_wall_s"] + told["wall_s"])
+    return f"{len(seconds)} runs, {sum(seconds) / 60:.0f} minutes of one core\n"
 
 
 def late_accuracy(run: Run) -> pd.Series:
@@ -178,8 +225,8 @@ def main(
 ) -> None:
     """Run, compare, and print tables."""
     cases = [(learner, seed) for seed in range(seeds) for learner in learners.split(",")]
-    with ThreadPoolExecutor(workers) as pool:
-        folders = list(pool.map(lambda c: run(scenario, *c, settings or [], runs), cases))
+    calls = [(scenario, *case, settings or [], runs, None, True) for case in cases]
+    folders = [folder for folder in together(run, calls, workers) if folder]
     folders.sort(key=lambda f: learners.split(",").index(f.name.rpartition("-seed")[0]))
     print(core_minutes(folders))
     loaded = [load_run(folder) for folder in folders]

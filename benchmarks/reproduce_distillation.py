@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -319,6 +317,13 @@ def differences(study: Study, found: dict[str, list[Run]]) -> dict[str, list[flo
     return gained
 
 
+def run(study: str, case: Case, seed: int, settings: Sequence[str], runs: Path) -> Path:
+    """One run, unless it is there."""
+    folder = f"{study}-{case.label.replace(' ', '').replace(',', '-')}"
+    chosen = [*STUDIES[study].settings, *case.settings, *settings]
+    return reproduce.run(case.scenario, case.learner, seed, chosen, runs, folder, here=True)
+
+
 def main(
     studies: Annotated[list[str], typer.Argument(help=f"Some of {', '.join(STUDIES)}.")],
     seeds: Annotated[int, typer.Option(help="Seeds 0 to this minus 1.")] = 3,
@@ -335,25 +340,12 @@ def main(
         if name not in STUDIES:
             raise SystemExit(f"{name}: no such study; there are {', '.join(STUDIES)}")
 
-    def run(key: tuple[str, Case, int]) -> Path | None:
-        name, case, seed = key
-        folder = f"{name}-{case.label.replace(' ', '').replace(',', '-')}"
-        try:
-            chosen = [*STUDIES[name].settings, *case.settings, *(settings or ())]
-            return reproduce.run(case.scenario, case.learner, seed, chosen, runs, folder)
-        except (
-            SystemExit
-        ) as error:  # one that fails does not take the others with it; the table has a seed less
-            print(error, file=sys.stderr)
-            return None
-
     keys = [
         (name, case, seed)
         for name in studies
         for seed, case in itertools.product(range(seeds), STUDIES[name].cases)
     ]
-    with ThreadPoolExecutor(workers) as pool:
-        folders = list(pool.map(run, keys))
+    folders = reproduce.together(run, [(*key, settings or [], runs) for key in keys], workers)
     print(reproduce.core_minutes(folder for folder in folders if folder))
     gained = {}
     for name in studies:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -213,6 +212,19 @@ def table(study: Study, found: Mapping[str, Mapping[int, Run]]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def place(study: str, seed: int, case: Case, runs: Path) -> Path:
+    """Return the folder of a run."""
+    name = f"{study}-{case.label.translate(str.maketrans('', '', ' ,=.'))}"
+    return runs / STUDIES[study].scenario / f"{name}-seed{seed}"
+
+
+def run(study: str, seed: int, case: Case, settings: Sequence[str], runs: Path) -> Path:
+    """One run, unless it is there."""
+    chosen = [*STUDIES[study].settings, *case.settings, *settings]
+    name = place(study, seed, case, runs).name.rpartition("-seed")[0]
+    return reproduce.run(STUDIES[study].scenario, case.learner, seed, chosen, runs, name, here=True)
+
+
 def main(
     studies: Annotated[list[str], typer.Argument(help=f"Some of {', '.join(STUDIES)}.")],
     seeds: Annotated[int, typer.Option(help="How many.")] = 5,
@@ -228,23 +240,17 @@ def main(
         if name not in STUDIES:
             raise SystemExit(f"{name}: no such study; there are {', '.join(STUDIES)}")
 
-    def run(key: tuple[str, int, Case]) -> Path | None:
-        name, seed, case = key
-        folder = f"{name}-{case.label.translate(str.maketrans('', '', ' ,=.'))}"
-        there = runs / STUDIES[name].scenario / f"{folder}-seed{seed}"
-        if tables_only:
-            return there if reproduce.finished(there) else None
-        chosen = [*STUDIES[name].settings, *case.settings, *(settings or ())]
-        return reproduce.run(STUDIES[name].scenario, case.learner, seed, chosen, runs, folder)
-
     keys = [
         (name, seed, case)
         for name in studies
         for seed in range(first_seed, first_seed + seeds)
         for case in STUDIES[name].cases
     ]
-    with ThreadPoolExecutor(workers) as pool:
-        folders = list(pool.map(run, keys))
+    if tables_only:
+        there = [place(*key, runs) for key in keys]
+        folders = [folder if reproduce.finished(folder) else None for folder in there]
+    else:
+        folders = reproduce.together(run, [(*key, settings or [], runs) for key in keys], workers)
     print(reproduce.core_minutes(folder for folder in folders if folder))
     gained = {}
     for name in studies:

@@ -3,6 +3,7 @@
     python benchmarks/reproduce_fedhgb.py table                     # all worlds: minutes to an hour on one core
     python benchmarks/reproduce_fedhgb.py table --worlds halves --workers 2
     python benchmarks/reproduce_fedhgb.py premise                   # several modalities against the best single one
+    python benchmarks/reproduce_fedhgb.py rules                     # FedNova and FedAtt beside FedAvg
     python benchmarks/reproduce_fedhgb.py steps                     # FedNova beside FedAvg weighed by n/‖a‖
     python benchmarks/reproduce_fedhgb.py estimates                 # what clients with right and wrong labels measure
 
@@ -17,7 +18,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -101,6 +101,12 @@ METHODS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "FedHGB, expected": ("fedhgb", EXPECTED),
     LIFTED: ("fedhgb", EXPECTED),
 }
+RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "FedAvg": METHODS["FedAvg"],
+    "FedNova": ("fednova", ()),
+    "FedAtt": ("fedatt", ()),
+}
+"""Rules of averaging that the paper compares with."""
 
 
 class Case(NamedTuple):
@@ -130,14 +136,8 @@ class Study:
     def run(self, cases: Iterable[Case]) -> dict[Case, Path]:
         """Do all runs that are missing; return their folders. One that diverges does not take the others with it."""
         wanted = list(cases)
-        found = {}
-        with ProcessPoolExecutor(self._workers) as pool:
-            waiting = {case: pool.submit(run, case, self._runs) for case in wanted}
-            for case, future in waiting.items():
-                try:
-                    found[case] = future.result()
-                except SystemExit as error:
-                    print(error, file=sys.stderr)
+        folders = reproduce.together(run, [(one, self._runs) for one in wanted], self._workers)
+        found = {one: folder for one, folder in zip(wanted, folders, strict=True) if folder}
         print(reproduce.core_minutes(found.values()), file=sys.stderr)
         return found
 
@@ -166,7 +166,7 @@ def slug(method: str) -> str:
 
 def case(world: str, method: str, labels: str, seed: int, rate: float, lift: float = 0.0) -> Case:
     """A run of a method in a world; ``lift`` is for the one that has it."""
-    learner, settings = METHODS[method]
+    learner, settings = (METHODS | RULES)[method]
     lifted = (f"learner.lift={lift}",) if method == LIFTED else ()
     return Case(
         world,
@@ -348,6 +348,24 @@ def premise(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> No
                 f"| {alone} | {' | '.join(paired(single[top], v) for v in several)} |",
                 flush=True,
             )
+
+
+@app.command()
+def rules(runs: Runs = RUNS, workers: Workers = 1, worlds: Worlds = ALL) -> None:
+    """Compare FedNova and FedAtt with FedAvg at its best step size; right labels."""
+    study = Study(runs, workers)
+    print("| world | method | seeds | accuracy [%] | - FedAvg |")
+    print("| --- | --- | --- | --- | --- |")
+    for world in worlds.split(","):
+        rate, _ = chosen(study, world)
+        cases = {
+            (method, seed): case(world, method, "clean", seed, rate) for method in RULES for seed in SEEDS
+        }
+        by_method = named(cases, study.accuracies(cases.values()))
+        for method, found in by_method.items():
+            against = "" if method == "FedAvg" else paired(found, by_method["FedAvg"])
+            shown = spread(list(found.values())) if len(found) > 1 else "diverged"
+            print(f"| {world} | {method} | {len(found)} | {shown} | {against} |", flush=True)
 
 
 @app.command()

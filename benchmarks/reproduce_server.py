@@ -16,9 +16,7 @@ import argparse
 import itertools
 import math
 import os
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +28,8 @@ from analysis.tables import FUSED, accuracy_by_round, to_target
 
 CASES = ("mixed-B", "A", "2M-B", "1M-B", "C")
 METHODS = ("fedavg", "fednova", "fedatt", "fedhgb", "mgb", "cgb")
+EVERY = ("evaluation.every=2", "jobs.stacking=on")
+"""Settings of all runs."""
 TARGET = 0.9
 """Of the lowest mean final accuracy in a case: an accuracy that all methods reach."""
 
@@ -39,7 +39,9 @@ def run(scenario: str, case: str, method: str, seed: int, settings: Sequence[str
     learner, _, modality = method.partition(":")
     alone = [f"learner.modalities=[{modality}]"] if modality else []
     name = f"{case}-{method.replace(':', '-')}"
-    return reproduce.run(scenario, learner, seed, [f"partition.case={case}", *alone, *settings], runs, name)
+    return reproduce.run(
+        scenario, learner, seed, [f"partition.case={case}", *alone, *settings], runs, name, True
+    )
 
 
 def final(run: Run) -> float:
@@ -99,20 +101,11 @@ def main() -> None:
     )
     parser.add_argument("--set", action="append", default=[], help="key=value, passed on")
     words = parser.parse_args()
-    settings = [f"rounds={words.rounds}", "evaluation.every=2", *words.set]
+    settings = [f"rounds={words.rounds}", *EVERY, *words.set]
     keys = list(itertools.product(words.cases, words.methods, range(words.seeds)))
 
-    def attempt(key: tuple[str, str, int]) -> Path | None:
-        try:
-            return run(words.scenario, *key, settings, words.runs)
-        except (
-            SystemExit
-        ) as error:  # one that diverges does not take the others with it; the table has a seed less
-            print(error, file=sys.stderr)
-            return None
-
-    with ThreadPoolExecutor(words.workers) as pool:
-        folders = list(pool.map(attempt, keys))
+    calls = [(words.scenario, *key, settings, words.runs) for key in keys]
+    folders = reproduce.together(run, calls, words.workers)  # a table has a seed less where a run diverged
     print(reproduce.core_minutes(folder for folder in folders if folder))
     loaded = {key: load_run(folder) for key, folder in zip(keys, folders, strict=True) if folder}
     for case in words.cases:
