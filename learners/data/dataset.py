@@ -170,6 +170,18 @@ class DataSource(ABC):
             say: Shows the user a message about a long task.
         """
 
+    def loaded(self, seed: int, cache_dir: Path, say: Callable[[str], None]) -> MultimodalDataset:
+        """Load the data set, as :meth:`load` does, and check that its parts fit to each other.
+
+        Raises:
+            ScenarioError: They do not; see :func:`learners.data.whole.check_dataset`.
+        """
+        from learners.data.whole import check_dataset
+
+        data = self.load(seed, cache_dir, say)
+        check_dataset(type(self).__name__, data)
+        return data
+
 
 @dataclass(frozen=True)
 class Share:

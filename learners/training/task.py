@@ -171,7 +171,7 @@ def load_task(setup: Setup, only: tuple[str, ...] | None, loss: Loss | None = No
     for key in ("data", "partition"):
         if getattr(setup, key) is None:
             raise ScenarioError(f"{key}: this learner trains on data, so the scenario needs a '{key}' block")
-    dataset = setup.data.load(setup.seed, setup.cache_dir, setup.say)
+    dataset = setup.data.loaded(setup.seed, setup.cache_dir, setup.say)
     unknown = [m for m in only or () if m not in dataset.modalities]
     if unknown:
         raise ScenarioError(

@@ -34,6 +34,6 @@ def deal(plan: Plan, cache_dir: Path, say: Callable[[str], None]) -> tuple[Any, 
     check_data(plan)
     seed = plan.scenario.seed
     with plan.named():
-        dataset = plan.parts["data"].make().load(seed, cache_dir, say)
+        dataset = plan.parts["data"].make().loaded(seed, cache_dir, say)
         split = plan.parts["partition"].make().split(dataset, plan.scenario.devices.count, seed)
         return split.data, split.shares

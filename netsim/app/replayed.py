@@ -113,10 +113,10 @@ class _Once:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
-    def load(self, *given: Any) -> Any:
+    def loaded(self, *given: Any) -> Any:
         """Load the data, or return it."""
         if self._loaded is None:
-            self._loaded = self._source.load(*given)
+            self._loaded = self._source.loaded(*given)
         return self._loaded
 
 

@@ -109,7 +109,7 @@ def load_public(choice: DataChoice | None, task: Task, modality: str, setup: Set
     source = choice.source()
     try:
         source.check()
-        data = source.load(setup.seed, setup.cache_dir, setup.say)
+        data = source.loaded(setup.seed, setup.cache_dir, setup.say)
     except ScenarioError as error:
         raise ScenarioError(f"learner.public: {error}") from error
     named = modality if modality in data.modalities else data.modalities[0]
