@@ -111,8 +111,7 @@ def test_tables_stay_in_parts_where_there_is_no_room_to_merge_them(
 
 def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path, write_scenario, monkeypatch):
     monkeypatch.setattr(Recorder, "RESERVED_BYTES", 0)
-    monkeypatch.setattr(Recorder, "PAUSE_S", 0.0)  # else a slow machine writes nothing before the end
-    monkeypatch.setattr(Recorder, "SHARE", 1e9)
+    monkeypatch.setattr(Recorder, "PAUSE_S", 1e9)  # one large part at the end, however slow the machine is
     path, before = write_scenario(rounds=400), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
     try:
