@@ -135,7 +135,7 @@ class _Known(_Made):
 
     @cached_property
     def cls(self) -> Any:
-        """What makes it."""
+        """Return the function that returns it."""
         return self.make
 
 

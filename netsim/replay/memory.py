@@ -1,4 +1,4 @@
-"""What a learner has answered in a replay of a run: another one that asks the same needs neither it nor PyTorch."""
+"""Answers of a learner in the replay of a run: another replay that asks the same needs neither it nor PyTorch."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ for _name in Budget._fields:
 
 @dataclass
 class Memory:
-    """What can be kept in a file of a replay.
+    """All that is kept in a file of a replay.
 
     Attributes:
         about: What the learner says of itself.

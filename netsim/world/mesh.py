@@ -115,7 +115,10 @@ class Mesh:
     def compute(self, flops: Sequence[float], slowdown: Sequence[float]) -> tuple[Floats, Whole]:
         """Let each device compute ``flops`` FLOPs; return the end of each [s], and the devices in the order of ends."""
         work = np.array(flops)
-        self._compute_s = np.array(slowdown) * (work / self._flops_per_s)
+        with np.errstate(over="ignore"):
+            self._compute_s = np.array(slowdown) * (work / self._flops_per_s)
+        if not np.isfinite(self._compute_s).all():
+            raise OverflowError(f"computing {work.max():g} FLOPs takes a device {self._compute_s.max():g} s")
         energy_j = self._joules_per_flop * work
         self._power_w = np.divide(
             energy_j, self._compute_s, out=np.zeros_like(energy_j), where=self._compute_s > 0

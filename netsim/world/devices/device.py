@@ -159,6 +159,10 @@ class Device:
         """Return for how long ``flops`` FLOPs are computed [s], and the power that this draws [W]."""
         processor = self.processor
         duration_s = slowdown * processor.time_s(flops)
+        if not math.isfinite(
+            duration_s
+        ):  # the clock would stand at infinity, and what goes on there has no end
+            raise OverflowError(f"computing {flops:g} FLOPs takes device {self.number} {duration_s:g} s")
         return (
             duration_s,
             processor.dynamic_j(flops) / duration_s + processor.static_power_w if duration_s else 0.0,

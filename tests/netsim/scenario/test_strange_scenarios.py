@@ -51,6 +51,16 @@ def line_of(result):
     return line
 
 
+@pytest.mark.parametrize("battery", ["0.5", ".inf"])
+def test_a_computation_without_end_ends_the_run(said, battery):
+    """4 GFLOP at 4e-308 FLOP/s: the clock would stand at infinity, where a transfer never ends."""
+    devices = (
+        f"devices: {{count: 3, battery: {{capacity_j: {battery}}}, processor: {{frequency_hz: 1e-308}}}}"
+    )
+    line = line_of(said(START.replace("devices: {count: 3}", devices), "run"))
+    assert "OverflowError: computing 4e+09 FLOPs takes" in line
+
+
 @pytest.mark.parametrize(
     ("value", "part"),
     [
