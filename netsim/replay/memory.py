@@ -274,23 +274,23 @@ class Remembered(Learner):
         return _given_again(answer)
 
     def first(self, *given: Any) -> NoReturn:
-        """Never asked, as all that follow: :meth:`recall` is."""
+        """Refuse to answer; :meth:`recall` is asked instead."""
         raise Forgotten
 
     def cost(self, *given: Any) -> NoReturn:
-        """Never asked."""
+        """Refuse to answer."""
         raise Forgotten
 
     def messages(self, *given: Any) -> NoReturn:
-        """Never asked."""
+        """Refuse to answer."""
         raise Forgotten
 
     def train(self, *given: Any) -> NoReturn:
-        """Never asked."""
+        """Refuse to answer."""
         raise Forgotten
 
     def aggregate(self, *given: Any) -> NoReturn:
-        """Never asked."""
+        """Refuse to answer."""
         raise Forgotten
 
 
