@@ -88,7 +88,7 @@ def save(page: str, folder: Path) -> list[tuple[str, str]]:
     """Save each block that the page says to save; return language and text of those that it does not name."""
     text, rest = (ROOT / page).read_text(encoding="utf-8"), []
     for before, language, block, after in re.findall(
-        r"((?:[^\n]+\n)*)\n```(python|yaml)\n(.*?)```(?=\n\n([^\n]*))", text, re.DOTALL
+        r"((?:[^\n]+\n)*)\n```(python|yaml)\n(.*?)```(?=\n*([^\n]*))", text, re.DOTALL
     ):
         if name := re.search(r"as `([\w.]+)`", before) or re.match(r"Save this as `([\w.]+)`", after):
             (folder / name[1]).write_text(block, encoding="utf-8")
