@@ -167,7 +167,9 @@ class Reader:
 
     def _run(self, program: str, words: list[str], told: str) -> None:
         done = python("-m", program, *words, cwd=self.folder)
-        assert done.returncode == 0, f"{told}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        assert done.returncode == 0, (
+            f"{told}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )
 
     def _as_the_shell(self, command: Command, word: str) -> list[str]:
         if word not in command.patterns:
