@@ -169,7 +169,7 @@ READERS: dict[str, Read] = {
     "load": lambda run, whole, into: called(lambda: load(run)),
     "load_model": lambda run, whole, into: called(lambda: load_model(run, 0)),
     "resume": lambda run, whole, into: typed(
-        netsim, "resume", run, "--extend", 1, "--cache", into / "cache", "--no-plots"
+        netsim, "run", run, "--extend", 1, "--cache", into / "cache", "--no-plots"
     ),
     "retime": lambda run, whole, into: typed(
         netsim, "retime", run, "--set", "radio.bandwidth_hz=1e6", "--runs", into / "runs", "--no-plots"

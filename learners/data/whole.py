@@ -1,4 +1,4 @@
-"""Whether a data set is what a data source has to return."""
+"""The check that a data set is what a data source has to return."""
 
 from __future__ import annotations
 

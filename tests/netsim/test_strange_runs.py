@@ -57,7 +57,7 @@ def read_by(folder: Path, whole: Path) -> dict[str, Callable[[], Any]]:
         "compare": lambda: netsim("compare", folder, whole, "--by", "learner.name"),
         "plot": lambda: netsim("plot", folder, "network", "--format", "svg", "--out", into),
         "watch": lambda: netsim("watch", folder, "--once"),
-        "resume": lambda: netsim("resume", folder, "--extend", "1", *cache, "--no-plots"),
+        "resume": lambda: netsim("run", folder, "--extend", "1", *cache, "--no-plots"),
         "retime": lambda: netsim("retime", folder, "--set", SETTING, *runs, *cache, "--no-plots"),
     }
 
