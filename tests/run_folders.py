@@ -15,6 +15,16 @@ from netsim.events import columns
 
 Rows = Sequence[dict[str, Any]]
 
+KEEPS_ALL: dict[str, Any] = {
+    "data": {"name": "generated", "samples": 60, "test_samples": 12, "shape": [4], "classes": 3},
+    "partition": "iid",
+    "learner": {"name": "fedavg", "networks": {"features": {"name": "mlp", "hidden": [4]}}},
+    "models": {"keep": "last"},
+    "snapshots": {"keep": True},
+    "jobs": {"executor": "inline", "stacking": "off", "threads": 1},
+}
+"""Blocks of a scenario that learns in a moment, and whose folder has all that one can have."""
+
 
 def frame(table: str, rows: Rows) -> pd.DataFrame:
     """Rows as the engine would write them: every column of the table, then any others of the rows."""

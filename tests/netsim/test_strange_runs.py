@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from retiming import netsim, run
+from run_folders import KEEPS_ALL
 
 from netsim import load_model
 from netsim.core.errors import ScenarioError
@@ -22,12 +23,7 @@ KEEPS: dict[str, Any] = {
     "rounds": 2,
     "devices": {"count": 3},
     "topology": {"placement": {"name": "disc", "diameter_m": 20}},
-    "data": {"name": "generated", "samples": 60, "test_samples": 12, "shape": [4], "classes": 3},
-    "partition": "iid",
-    "learner": {"name": "fedavg", "networks": {"features": {"name": "mlp", "hidden": [4]}}},
-    "models": {"keep": "last"},
-    "snapshots": {"keep": True},
-    "jobs": {"executor": "inline", "stacking": "off", "threads": 1},
+    **KEEPS_ALL,
 }
 SETTING = "radio.bandwidth_hz=1e6"
 

@@ -5,6 +5,7 @@ import random
 
 import pandas as pd
 import pytest
+from run_folders import KEEPS_ALL
 from typer.testing import CliRunner
 
 from analysis.runs.files import RunError
@@ -61,14 +62,6 @@ def test_a_battery_runs_empty_in_the_world_that_is_to_show_it(recorded):
     assert (pd.read_parquet(recorded(**BATTERIES) / "rounds.parquet")["outcome"] == "died").any()
 
 
-LEARNS = {
-    "data": {"name": "generated", "samples": 60, "test_samples": 12, "shape": [4], "classes": 3},
-    "partition": "iid",
-    "learner": {"name": "fedavg", "networks": {"features": {"name": "mlp", "hidden": [4]}}},
-    "models": {"keep": "last"},
-    "snapshots": {"keep": True},
-    "jobs": {"executor": "inline", "stacking": "off", "threads": 1},
-}
 FILES = {
     "checksums.sha256",
     "metadata.json",
@@ -84,7 +77,7 @@ FILES = {
 
 def test_one_flipped_byte_in_any_file_is_found(recorded):
     """Of a run that keeps all that it can, and of which all is drawn: two bytes of each file and some others."""
-    folder, draw = recorded(**LEARNS), random.Random(0)
+    folder, draw = recorded(**KEEPS_ALL), random.Random(0)
     for words in (["plot", "--format", "png"], ["report"]):
         assert CliRunner().invoke(app, [words[0], str(folder), *words[1:]]).exit_code == 0
     files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
