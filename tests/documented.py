@@ -151,7 +151,9 @@ class Reader:
             AssertionError: It fails.
         """
         words = list(command.words)
-        if words[0] in ("run", "check", "partition"):
+        if "--extend" in words:
+            words[words.index("--extend") + 1] = "2"
+        elif words[0] in ("run", "check", "partition"):
             words = shortened(words)
         if "--track" in words and find_spec(package := words[words.index("--track") + 1]) is None:
             raise FileNotFoundError(package)
@@ -194,10 +196,7 @@ class Reader:
         file.write_text(write_yaml(tree), encoding="utf-8")
 
     def _to_resume(self, words: list[str]) -> str:
-        """Return the run that is to go on: one that was killed in its second round, or later; or a finished one."""
-        if "--extend" in words:
-            words[words.index("--extend") + 1] = "2"
-            return words[1]
+        """Return the run that is to go on: one that was killed in its second round, or later."""
         _, scenario, run_id = Path(words[1]).parts
         run_id = run_id.replace("RUN_ID", "killed")
         run = self.folder / "runs" / scenario / run_id
