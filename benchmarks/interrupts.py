@@ -17,7 +17,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1] / "tests" / "netsim")]
+HERE = Path(__file__).parents[1]
+sys.path[:0] = [
+    str(HERE),
+    str(HERE / "tests"),
+    str(HERE / "tests" / "netsim"),
+]  # first: tests has a folder netsim, too
 
 EXECUTORS: tuple[str | dict[str, Any], ...] = (
     *2 * ("inline", "forked", "threads", {"name": "processes", "workers": 1}),
