@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from netsim.work.executors.ray import RayOptions, connect, import_ray
+from netsim.work.executors.ray import RayOptions, connect, disconnect, import_ray
 
 
 class OnRay:
@@ -50,7 +50,7 @@ class OnRay:
             with suppress(Exception):
                 self._ray.cancel(answer, force=True)
         if self._started:
-            self._ray.shutdown()
+            disconnect(self._ray)
 
 
 def _do(words: list[str], environment: dict[str, str], folder: str) -> tuple[int, list[str]]:

@@ -22,6 +22,7 @@ from netsim.app.cli import app
 from netsim.app.sweeping import finished
 from netsim.app.sweeping_ray import OnRay
 from netsim.core.errors import ScenarioError
+from netsim.core.interrupts import AT_ONCE
 from netsim.records.checksums import write_checksums
 from netsim.scenario.sweep import load_sweep
 
@@ -227,12 +228,14 @@ def test_two_sweeps_do_not_share_a_folder(sweep: Any, tmp_path: Path) -> None:
 def test_a_ray_that_runs_already_is_used_and_left(tmp_path: Path) -> None:
     """A notebook may hold a Ray of its own when it asks for a sweep."""
     ray = pytest.importorskip("ray")
+    ended_by_signals = list(AT_ONCE)
     ours = OnRay(None)
     sweeps = OnRay(None)
     assert sweeps.run(["true"], {}) == (0, [])
     sweeps.close()
     assert ray.is_initialized()
     ours.close()
+    assert ended_by_signals == AT_ONCE
 
 
 def test_ray_does_the_same_runs(sweep: Any, tmp_path: Path) -> None:

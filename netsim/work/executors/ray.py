@@ -88,8 +88,7 @@ class Ray(Pooled):
             self._ray.cancel(answer, force=True)
         super().close()
         if self._started:
-            self._ray.shutdown()
-            _leave_alone()
+            disconnect(self._ray)
 
 
 def import_ray() -> Any:
@@ -149,6 +148,12 @@ def connect(ray: Any, options: RayOptions) -> bool:
             "a cluster that asks for a token needs RAY_AUTH_MODE=token in the environment"
         ) from error
     return True
+
+
+def disconnect(ray: Any) -> None:
+    """End the Ray that :func:`connect` has started, or the connection to its cluster."""
+    ray.shutdown()
+    _leave_alone()
 
 
 def _end_with_us() -> None:
