@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from analysis.runs.files import LONGEST
+from analysis.runs.whole import write_whole
 
 CHECKSUMS = "checksums.sha256"
 """Written at the end of a run: a line a file, as ``sha256sum`` writes and reads them."""
@@ -47,11 +48,8 @@ def add_checksums(folder: Path, files: Iterable[Path]) -> None:
         inside = [file for file in files if file.resolve().is_relative_to(folder.resolve())]
         drawn = {file.resolve().relative_to(folder.resolve()).as_posix(): _digest(file) for file in inside}
         kept = [line for line in lines if line.rstrip("\n")[66:] not in drawn]
-        hidden = folder / f".{CHECKSUMS}"
-        hidden.write_text(
-            "".join([*kept, *(f"{said}  {name}\n" for name, said in drawn.items())]), encoding="utf-8"
-        )
-        hidden.replace(folder / CHECKSUMS)
+        text = "".join([*kept, *(f"{said}  {name}\n" for name, said in drawn.items())])
+        write_whole(folder / CHECKSUMS, text.encode())
 
 
 def _changed(file: Path, name: str, said: str) -> Iterator[str]:

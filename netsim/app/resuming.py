@@ -14,7 +14,7 @@ from netsim.app.running import Running, own_packages
 from netsim.app.simulation import Simulation
 from netsim.core.errors import ScenarioError
 from netsim.events import AnswerRow, MetricRow, Observer, RoundRow
-from netsim.records.checksums import CHECKSUMS
+from netsim.records.checksums import has_finished
 from netsim.records.lock import Lock
 from netsim.records.reader import read_columns
 from netsim.records.run_folder import SCHEMA, SNAPSHOTS, Recorder, plain
@@ -50,7 +50,7 @@ def resumed(folder: Path, cache: Path, say: Callable[[str], None]) -> Running:
     lock = _locked(folder)
     try:
         metadata = _read(folder)
-        if _has_finished(folder, metadata):
+        if has_finished(folder, metadata):
             raise ScenarioError(f"{folder}: has finished; netsim run {folder} --extend N adds N rounds")
         plan = load_plan(folder / "scenario.yaml", [], say)
         return Running(plan, cache, say, _goes_on(folder, metadata, lock, say))
@@ -78,7 +78,7 @@ def extended(
     lock = _locked(folder)
     try:
         metadata = _read(folder)
-        if not _has_finished(folder, metadata):
+        if not has_finished(folder, metadata):
             raise ScenarioError(f"{folder}: has not finished; let it go on first: netsim resume {folder}")
         if metadata.get("stopped"):
             raise ScenarioError(
@@ -131,11 +131,6 @@ def _read(folder: Path) -> Mapping[str, Any]:
             f"{folder / 'scenario.yaml'}"
         )
     return dict(found)
-
-
-def _has_finished(folder: Path, metadata: Mapping[str, Any]) -> bool:
-    """Return whether all of a run is done; its checksums are written last."""
-    return metadata["status"] == "finished" and (folder / CHECKSUMS).is_file()
 
 
 def _check_same(folder: Path, metadata: Mapping[str, Any], simulation: Simulation) -> None:

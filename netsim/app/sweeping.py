@@ -34,7 +34,7 @@ from rich.table import Table
 
 from netsim.app.studying import Numbers, Search, numbers
 from netsim.core.errors import ScenarioError, reason
-from netsim.records.checksums import CHECKSUMS
+from netsim.records.checksums import has_finished
 from netsim.scenario.sweep import Case, Cases, short
 
 if TYPE_CHECKING:
@@ -262,10 +262,9 @@ def _complaint(code: int, told: list[str]) -> str:
 
 
 def finished(folder: Path) -> bool:
-    """Return whether a run is there and came to its end; its checksums are what it writes last."""
+    """Return whether a run is there and came to its end."""
     try:
-        status = json.loads((folder / "metadata.json").read_text())["status"]
-        return bool(status == "finished") and (folder / CHECKSUMS).is_file()
+        return has_finished(folder, json.loads((folder / "metadata.json").read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 CHECKSUMS = "checksums.sha256"
 """A line a file, as ``sha256sum`` writes and reads them."""
@@ -39,3 +41,8 @@ def write_checksums(folder: Path) -> None:
     text, hidden = checksums_of(folder), folder / f".{CHECKSUMS}"
     hidden.write_text(text, encoding="utf-8")
     hidden.replace(folder / CHECKSUMS)
+
+
+def has_finished(folder: Path, metadata: Mapping[str, Any]) -> bool:
+    """Return whether all of a run is done, of which ``metadata`` tells; its checksums are written last."""
+    return bool(metadata["status"] == "finished") and (folder / CHECKSUMS).is_file()

@@ -106,9 +106,8 @@ class Tasks:
         if self._codec is None:
             return trained["state"], None
         codec, memory = self._codec.value, state.memory or Memory()
-        known = state.parts  # as a server knows it, which has sent it
-        if codec.gossips:
-            known = self.model.first(modalities) if memory.public is None else memory.public
+        # A server knows what it has sent itself.
+        known = self._public(modalities, memory) if codec.gossips else state.parts
         inputs = {
             "codec": self._codec,
             "device": device,
@@ -141,7 +140,7 @@ class Tasks:
         memory = state.memory or Memory()
         inputs |= {
             "own": state.parts,
-            "parts": self.model.first(modalities) if memory.public is None else memory.public,
+            "parts": self._public(modalities, memory),
             "arrived": {k: told.parts for k, told in arrived.items()},
             "missed": {
                 k: told.before for k, told in arrived.items() if told.number != memory.numbers.get(k, 0)
@@ -153,6 +152,10 @@ class Tasks:
         found = work.together(gossiped, inputs, round)
         numbers = {**memory.numbers, **{k: told.number + 1 for k, told in arrived.items()}}
         return found, memory._replace(copies=found["copies"], numbers=numbers)
+
+    def _public(self, modalities: tuple[str, ...], memory: Memory) -> Any:
+        """Return what neighbours know of a device: at first the model that all begin with."""
+        return self.model.first(modalities) if memory.public is None else memory.public
 
     def evaluate(
         self, work: TaskGraph, node: int, round: int, modalities: tuple[str, ...], parts: object
