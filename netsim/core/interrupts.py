@@ -30,10 +30,11 @@ class Interrupted(KeyboardInterrupt):
 def heard() -> Generator[None]:
     """Let the first of the signals raise :class:`Interrupted` in the block, and the second end the process at once.
 
-    It does nothing outside the main thread, nor for a signal that the process was told to ignore.
+    It does nothing outside the main thread, nor for a signal that the process was told to ignore. A signal is forgotten
+    when the outermost block ends.
     """
-    _come.clear()
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    outermost = _heard not in before.values()
     hook = sys.unraisablehook
     sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Interrupted) else hook(lost)
     _listen()
@@ -44,6 +45,8 @@ def heard() -> Generator[None]:
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if outermost:
+            _come.clear()
 
 
 @contextmanager

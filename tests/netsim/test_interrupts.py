@@ -146,8 +146,18 @@ def test_what_is_being_written_is_written_before_the_interrupt():
             done.append("outer")
         assert come()
     assert done == ["inner", "outer"]
+
+
+def test_an_interrupt_is_forgotten_when_the_outermost_block_ends():
+    """A run that begins in the same process afterwards, without a block of its own, would end with it."""
     with heard():
-        assert not come()
+        with heard(), pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert come()
+        with heard():
+            assert come()
+    assert not come()
+    raise_again()
 
 
 def test_an_interrupt_that_python_loses_is_raised_when_the_round_closes(capsys):
