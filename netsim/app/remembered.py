@@ -15,7 +15,7 @@ from netsim.core.modules import loaded_from
 from netsim.records.checksums import CHECKSUMS, checksums_of, is_drawn
 from netsim.records.metadata import code_digest, versions
 from netsim.records.run_folder import plain
-from netsim.replay.memory import Memory, Notes, about
+from netsim.replay.memory import Memory, about
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 
@@ -53,16 +53,21 @@ def recalled(cache: Path, sealed: str) -> Memory | None:
         return None
 
 
-def remember(cache: Path, sealed: str, replay: Replay, notes: Notes, means: Mapping[str, float]) -> None:
+def remember(cache: Path, sealed: str, replay: Replay, means: Mapping[str, float]) -> None:
     """Keep what the learner has said in ``replay``, if it is all that it says follows from.
 
     Code of a user's own may have changed until the next time, so nothing is kept that it has had a part in. A cache
     that cannot be written keeps nothing.
     """
-    plan = replay.plan
+    plan, notes = replay.plan, replay.notes
     parts = [part.cls for part in (*plan.parts.values(), *plan.device_parts.values())]
     ours = all(cls.__module__.partition(".")[0] in OURS for cls in parts)
-    if not (notes.whole and ours) or loaded_from(plan.own) or len(notes.asked) > MOST_QUESTIONS:
+    if (
+        notes is None
+        or not (notes.whole and ours)
+        or loaded_from(plan.own)
+        or len(notes.asked) > MOST_QUESTIONS
+    ):
         return
     known = {**about(replay.learner, means), "facts": plain(replay.learner.facts())}
     memory = Memory(known, notes.asked, replay.results.measurements, replay.course.ends, edges(replay))

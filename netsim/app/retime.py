@@ -19,7 +19,8 @@ from netsim.app.remembered import edges, recalled, remember, same_learner, seal
 from netsim.app.replayed import Replay, loaded_once, replay
 from netsim.app.same import Rounds, check_data_of, check_networks
 from netsim.core.errors import ScenarioError
-from netsim.events import AnswerRow, MetricRow
+from netsim.core.interrupts import Interrupted
+from netsim.events import AnswerRow, MetricRow, Observer
 from netsim.records.reader import read_columns
 from netsim.replay.course import Course
 from netsim.replay.memory import Forgotten, Memory, Notes, Remembered
@@ -59,8 +60,9 @@ def retime(
 ) -> Retimed:
     """Replay the run in ``folder`` as it would be, and record that.
 
-    The first time it is replayed as it was before. That tells what was asked of the learner, and must give the recorded
-    rounds. The cache keeps it, so that the next time a replay that asks the same needs no learner.
+    The first time it is replayed as it was before, unless the run did so at its end. That tells what was asked of the
+    learner, and must give the recorded rounds. The cache keeps it, so that the next time a replay that asks the same
+    needs no learner.
 
     Args:
         folder: A run that has finished.
@@ -81,17 +83,50 @@ def retime(
     return again.by_learner()
 
 
+def prepare_to_retime(folder: Path, cache: Path, means: Mapping[str, float], within_s: float) -> None:
+    """Replay the run in ``folder`` as it was and keep what its learner says, so that nobody waits for it later.
+
+    Nothing is kept, and nothing else happens, where :func:`retime` itself would keep nothing or fail, where the replay
+    takes longer than ``within_s``, and at an interrupt.
+
+    Args:
+        folder: A run that has finished.
+        cache: Where pre-processed data is kept.
+        means: Means over its devices.
+        within_s: Wall-clock time after which it is given up [s].
+    """
+    with suppress(Exception, Interrupted):
+        limit = _Limit(time.perf_counter() + within_s)
+        again = _Again(folder, (), folder, None, cache, lambda text: None)
+        if again.can_remember and again.memory is None:
+            again.as_it_was(limit)
+            again.remember(means)
+
+
+class _Limit(Observer):
+    """Ends a replay that takes too long."""
+
+    def __init__(self, end_s: float) -> None:
+        self._end_s = end_s
+
+    def on_round_closed(self, round: int, time_s: float) -> None:
+        """Look at the wall clock."""
+        if time.perf_counter() > self._end_s:
+            raise TimeoutError
+
+
 class _Again:
     """A run that is to be replayed with changes; the arguments are those of :func:`retime`.
 
     Attributes:
-        memory: What its learner has said in an earlier replay; None if it is not known or not enough.
+        can_remember: Whether what its learner has said in a replay can be enough.
+        memory: That, from an earlier one; None if it is not known or not enough.
     """
 
     def __init__(
         self,
         folder: Path,
-        settings: list[str],
+        settings: Sequence[str],
         runs: Path,
         run_id: str | None,
         cache: Path,
@@ -108,7 +143,7 @@ class _Again:
         self._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         file = folder / "scenario.yaml"
         self._was, self._now = load_plan(file, (), say), load_plan(file, settings)
-        self._changed = changes(self._was, self._now)
+        self._changed = changes(self._was, self._now) if settings else {}
         self._quiet = load_plan(file, [f"jobs.{text}" for text in NO_JOBS])
         scenario = self._was.scenario
         if (stop := scenario.stop) and (stop.joules or stop.seconds):
@@ -117,7 +152,8 @@ class _Again:
                 "another round, so something else would be learnt; use netsim run"
             )
         self._last = self._metadata["rounds_finished"] if self._metadata.get("stopped") else scenario.rounds
-        if not same_learner(self._was, self._now, self._changed):
+        self.can_remember = same_learner(self._was, self._now, self._changed)
+        if not self.can_remember:
             self.memory = None
         self._metrics = [MetricRow(*row) for row in zip(*read_columns(folder, "metrics"), strict=True)]
         self._answers = [AnswerRow(*row) for row in zip(*read_columns(folder, "answers"), strict=True)]
@@ -138,24 +174,34 @@ class _Again:
 
     def by_learner(self) -> Retimed:
         """Replay it as it was, and then as it would be."""
-        was, notes, rounds = self._was, Notes(), Rounds()
-        quiet = replace(self._quiet, parts={**self._quiet.parts, **loaded_once(self._quiet)})
-        results = Results(self._metrics, self._answers)
-        first = replay(quiet, quiet, self._course(), results, self._cache, self._say)
-        first.same_costs = not any(key.startswith("costs.") for key in self._changed)
-        first.notes = notes
-        first.watch(rounds)
-        check_data_of(self._metadata, first)
-        first.run()
-        rounds.compare(self._folder)
-        with was.named():
-            results.settle()
-        second = replay(self._now, quiet, self._course(first.course), results, self._cache, self._say)
+        first = self.as_it_was()
+        second = replay(
+            self._now, first.plan, self._course(first.course), first.results, self._cache, self._say
+        )
         second.same_costs, second.reason = first.same_costs, self._metadata.get("stopped") or ""
         check_networks(first, second)
         done = self._recorded(second)
-        remember(self._cache, self._seal, first, notes, self._means)
+        self.remember(self._means)
         return done
+
+    def as_it_was(self, *watching: Observer) -> Replay:
+        """Replay it as it was, and look whether these are the recorded rounds."""
+        quiet = replace(self._quiet, parts={**self._quiet.parts, **loaded_once(self._quiet)})
+        results, rounds = Results(self._metrics, self._answers), Rounds()
+        self._first = first = replay(quiet, quiet, self._course(), results, self._cache, self._say)
+        first.same_costs = not any(key.startswith("costs.") for key in self._changed)
+        first.notes = Notes()
+        first.watch(rounds, *watching)
+        check_data_of(self._metadata, first)
+        first.run()
+        rounds.compare(self._folder)
+        with self._was.named():
+            results.settle()
+        return first
+
+    def remember(self, means: Mapping[str, float]) -> None:
+        """Keep what the learner has said; ``means`` are those over devices of the run."""
+        remember(self._cache, self._seal, self._first, means)
 
     def _course(self, before: Course | None = None) -> Course:
         was = self._was

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from netsim.app.build import build
 from netsim.app.recorded import Ended, recorder_in, run_recorded
@@ -33,6 +33,12 @@ class Running:
         folder: The run's folder.
     """
 
+    REPLAY_SHARE: ClassVar[float] = 0.01
+    """Of the wall-clock time of a run, what may be spent at its end on a replay, so that retiming it begins at once."""
+
+    REPLAY_S: ClassVar[float] = 1.5
+    """Wall-clock time that a short replay takes [s]: runs whose share is less are not replayed."""
+
     def __init__(
         self,
         plan: Plan,
@@ -52,7 +58,7 @@ class Running:
             ScenarioError: It cannot be built or recorded.
         """
         begin = time.perf_counter()
-        self.plan = plan
+        self.plan, self._cache = plan, cache
         try:
             self.simulation = build(plan, cache, say)
         except OSError as error:
@@ -135,6 +141,11 @@ class Running:
             )
         if ended.status == "failed" and ended.error:
             raise ended.error
+        within_s = (self._build_s + ended.run_s) * self.REPLAY_SHARE
+        if ended.status == "finished" and not problem and within_s > self.REPLAY_S:
+            from netsim.app.retime import prepare_to_retime
+
+            prepare_to_retime(self.folder, self._cache, self.totals.means, within_s)
         return ended
 
     def far(self, ended: Ended) -> str:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from retiming import refused, remembered, retime, retimed_as, run
+from retiming import netsim, refused, remembered, retime, retimed_as, run
 
 from learners.algorithms.stub import Stub
+from netsim.app.running import Running
 from netsim.learner import Metric, Step
 from netsim.records.checksums import write_checksums
 from netsim.work.answers import LONGEST, text_of, value_of
@@ -197,6 +198,21 @@ def test_what_was_remembered_is_no_more_if_a_file_or_the_memory_changed(first: C
     memory.write_bytes(whole)
     (folder / "rounds.parquet").write_bytes(b"?")
     assert "rounds.parquet: is not the file that was written" in refused(folder, setting)
+
+
+@pytest.mark.parametrize(("share", "ready"), [(1e3, True), (1e-6, False)])
+def test_a_run_that_took_long_is_replayed_at_its_end(
+    share: float, ready: bool, write_scenario: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the first retiming needs no learner; a replay that takes more than its share leaves nothing."""
+    monkeypatch.setattr(Running, "REPLAY_S", 0.0)
+    monkeypatch.setattr(Running, "REPLAY_SHARE", share)
+    file = write_scenario()
+    where = ("--runs", file.parent / "runs", "--cache", file.parent / "cache")
+    done = netsim("run", file, *where, "--run-id", "first", "--no-plots", "-q")
+    assert done.exit_code == 0, done.output
+    folder = Path(done.output.strip())
+    assert remembered(folder, "radio.bandwidth_hz=1e6") == ready
 
 
 REFUSED = {
