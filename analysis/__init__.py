@@ -9,8 +9,9 @@ if sys.argv[:1] == ["-m"] and sys.path[0] == os.getcwd() != os.path.dirname(os.p
 
 
 from analysis.compare import compare, comparison_figure
+from analysis.notebook import load_run
 from analysis.plots.save import save_plots
 from analysis.runs.files import RunError
-from analysis.runs.run import Run, latest_run, load_run
+from analysis.runs.run import Run, latest_run
 
 __all__ = ["Run", "RunError", "compare", "comparison_figure", "latest_run", "load_run", "save_plots"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.checksums import CHECKSUMS, changed_files
+from analysis.runs.checksums import CHECKSUMS, changed_files
 from analysis.runs.files import RunError
 from analysis.runs.run import SPENT, Run, load_run
 

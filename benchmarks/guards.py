@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.scenario.yaml_file import write_yaml
 
 NETWORK: dict[str, Any] = {

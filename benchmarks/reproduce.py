@@ -33,7 +33,7 @@ from typer.testing import CliRunner
 
 from analysis.compare import compare, comparison_figure
 from analysis.runs.run import Run, load_run
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.app.sweeping import finished
 
 ROOT = Path(__file__).parent.parent

@@ -44,7 +44,7 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app as analysis
 from netsim import load, load_model
-from netsim.app.cli import app as netsim
+from netsim.app.commands.cli import app as netsim
 from netsim.core.errors import ScenarioError
 from netsim.records.checksums import CHECKSUMS, write_checksums
 from netsim.scenario.model import Scenario

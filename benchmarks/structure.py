@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+ENTRANCES = ("netsim", "netsim.gym", "analysis")
+"""Modules that people import and no other of ours does."""
+
 PACKAGES = ("netsim", "learners", "analysis")
 CONTRACTS = ("Learner", "ServerLearner")
 QUESTIONS = {"what", "whether", "who", "whom", "whose", "where", "how", "which", "when", "why"}
@@ -249,7 +252,7 @@ def count(folder: Path) -> Counts:
         edges: dict[str, set[str]] = {}
         for name, (run, _) in found.items():
             if modules[name].path.parts[0] == package:
-                if name.endswith("__main__"):  # a command, which nobody imports
+                if name in ENTRANCES or name.endswith("__main__"):
                     continue
                 folder_of = modules[name].folder
                 inside = {modules[other].folder for other in run if modules[other].path.parts[0] == package}

@@ -22,7 +22,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name of a file may not be text
     try:
         with heard():  # to the very end, where Python's own handlers would print a traceback
-            from netsim.app.cli import app
+            from netsim.app.commands.cli import app
 
             app()
     except BrokenPipeError:  # a reader that has seen enough (netsim list | head) is no error of ours

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from typer.testing import CliRunner, Result
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.core.errors import ScenarioError
 
 

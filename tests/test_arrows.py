@@ -134,6 +134,21 @@ def test_there_is_no_cycle_between_rooms():
     assert len(arrows) >= len(MAY_IMPORT) - 1
 
 
+def test_there_is_no_cycle_between_folders():
+    """Of packages, one inside another being two; what people import and nobody of ours does is no part of one."""
+    entrances = {"netsim", "netsim.gym", "analysis"} | {name for name in MODULES if name.endswith("__main__")}
+    assert not entrances & set().union(*OURS.values())
+    folder = {name: path.parent for name, path in MODULES.items()}
+    arrows = nx.DiGraph(
+        (folder[module], folder[other])
+        for module, found in OURS.items()
+        for other in found
+        if module not in entrances and folder[module] != folder[other]
+    )
+    assert list(nx.simple_cycles(arrows)) == []
+    assert len(arrows) > len(MAY_IMPORT)
+
+
 def test_no_module_imports_very_many_of_ours():
     many = {module: len(found) for module, found in OURS.items() if len(found) > MOST}
     assert {module: count for module, count in many.items() if not allowed_for_now(module)} == {}

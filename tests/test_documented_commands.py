@@ -17,7 +17,7 @@ from run_folders import simulate
 from warm_python import python
 
 from analysis.__main__ import app as analysis
-from netsim.app.cli import app as netsim
+from netsim.app.commands.cli import app as netsim
 from netsim.scenario.loading import load_plan
 
 SHOWN = list(commands())

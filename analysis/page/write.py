@@ -11,13 +11,13 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from analysis.checksums import add_checksums
 from analysis.page import course, curves, spending
 from analysis.page.compared import comparison
 from analysis.page.figure import Figure
 from analysis.page.network import network
 from analysis.page.partition import partition
 from analysis.page.text import facts, headline, tables
+from analysis.runs.checksums import add_checksums
 from analysis.runs.run import Run
 from analysis.runs.whole import write_whole
 

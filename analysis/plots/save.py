@@ -9,7 +9,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis.checksums import add_checksums
 from analysis.plots.accuracy import accuracy_figure
 from analysis.plots.anatomy import anatomy_figure
 from analysis.plots.iterations import iterations_figure
@@ -18,6 +17,7 @@ from analysis.plots.motion import motion_figure
 from analysis.plots.network import network_figure
 from analysis.plots.style import for_paper
 from analysis.plots.transfers import transfers_figure
+from analysis.runs.checksums import add_checksums
 from analysis.runs.run import Run
 from analysis.runs.whole import write_whole
 

@@ -195,12 +195,6 @@ class Run:
         """Return where it is and how far it came; not all its tables."""
         return f"<Run {self.folder}: {self.progress}>"
 
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: what was run, how it ended, and its curves of accuracy."""
-        from analysis.runs.notebook import as_html
-
-        return as_html(self)
-
 
 def load_run(folder: str | Path) -> Run:
     """Read a run folder, also that of a run that is not finished or was killed.

@@ -20,8 +20,8 @@ def loaded(folder: Path) -> Run:
     Raises:
         ScenarioError: It is no run's folder, or a file in it cannot be read.
     """
+    from analysis.notebook import load_run
     from analysis.runs.files import RunError
-    from analysis.runs.run import load_run
 
     try:
         return load_run(folder)

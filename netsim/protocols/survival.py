@@ -9,8 +9,8 @@ from functools import partial
 
 from netsim.world.devices.device import Device
 from netsim.world.network import Network
+from netsim.world.radio.transfers import Message
 from netsim.world.radio.volley import Volley
-from netsim.world.transfers import Message
 
 
 @dataclass

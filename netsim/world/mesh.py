@@ -20,8 +20,8 @@ from netsim.world.devices.device import Device
 from netsim.world.devices.meters import Meters
 from netsim.world.radio.flights import Flights, fly
 from netsim.world.radio.radio import Radio
+from netsim.world.radio.transfers import Messages, Sorting, Transfers
 from netsim.world.radio.units import powers_to_db
-from netsim.world.transfers import Messages, Sorting, Transfers
 
 Numbers = TypeVar("Numbers", Floats, Whole)
 

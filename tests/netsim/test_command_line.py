@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from analysis import load_run
 from analysis.tables import latency_quantiles
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.app.said import typed_python
 from netsim.core.errors import ScenarioError
 from netsim.protocols import Protocol
@@ -342,7 +342,7 @@ def test_the_physics_needs_no_pytorch():
     """Devices, radio and topology, and a whole run of the stub learner, in a fresh interpreter."""
     code = (
         "import sys; import netsim.world.devices, netsim.world.radio, netsim.world.topology, netsim.protocols; "
-        "import netsim.app.build, netsim.app.cli; sys.exit('torch' in sys.modules)"
+        "import netsim.app.build, netsim.app.commands.cli; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

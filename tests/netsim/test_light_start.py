@@ -28,7 +28,7 @@ HEAVY = [
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 COMMANDS = """
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 for line in words:
     app(line, standalone_mode=False)
     said.append([line, [m for m in heavy if m in sys.modules]])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 
 TICKS = """
 from netsim.events import RoundRow

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 
 BLOCKS = {
     "data": {"name": "generated", "samples": 300, "test_samples": 3, "classes": 3},

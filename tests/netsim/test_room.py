@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 import netsim.app.checks
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.world.topology.links import Range, Regular
 
 PLACES = np.random.default_rng(0).uniform(0, 100, (300, 2))

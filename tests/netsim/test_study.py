@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.app.studying import Numbers, Search, numbers
 from netsim.core.errors import ScenarioError
 from netsim.scenario.sweep import Case, load_sweep

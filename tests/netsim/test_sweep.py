@@ -18,7 +18,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.app.sweeping import finished
 from netsim.app.sweeping_ray import OnRay
 from netsim.core.errors import ScenarioError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.app.trackers import by_key
 
 SCENARIO = "rounds: 3\ndevices: {count: 2}\nlearner: {name: stub}\n"

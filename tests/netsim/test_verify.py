@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from analysis.runs.files import RunError
 from analysis.verify import verify
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.records.checksums import CHECKSUMS, write_checksums
 
 BATTERIES = {"devices": {"count": 3, "battery": {"capacity_j": 0.4}}, "rounds": 8}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import netsim.app.build
 from netsim.app.build import build
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 
 ALONE = ("jobs.device=cpu", "jobs.executor.name=inline", "jobs.threads=1", "jobs.stacking=off")
 """One job at a time: the same bytes on every machine."""

@@ -8,7 +8,7 @@ import pytest
 from shipped import ROOT
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 
 TINY = (
     "data.surrogate_clips=24",

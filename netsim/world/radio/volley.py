@@ -12,8 +12,8 @@ from netsim.core.clock import LAST, succeed_at
 from netsim.world.devices.device import Device
 from netsim.world.radio.foreseen import Foreseen, Outlook, foresee
 from netsim.world.radio.radio import Radio, Tell
+from netsim.world.radio.transfers import Message
 from netsim.world.radio.units import power_to_db
-from netsim.world.transfers import Message
 
 
 class Volley(NamedTuple):

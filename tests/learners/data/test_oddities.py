@@ -20,7 +20,7 @@ from learners.data.media.video import read_footage
 from learners.data.sets.cifar10_subset import Cifar10Subset
 from learners.data.sets.crema_d import CremaD, CremaDOptions
 from learners.data.sets.ravdess import Ravdess, RavdessOptions
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.core.errors import ScenarioError
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123456\n"

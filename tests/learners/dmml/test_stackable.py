@@ -11,7 +11,7 @@ from odd_networks import odd_run
 from tiny_task import models_of
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.core.errors import ScenarioError
 
 STACKABLE = [

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import load_run
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.events import MetricRow, RowBatch
 from netsim.records.run_folder import Recorder
 from netsim.records.writer import TableWriter

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.core.errors import ScenarioError
 from netsim.scenario import load_plan
 

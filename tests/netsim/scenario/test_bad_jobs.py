@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 
 LEARNING = {
     "data": {"name": "generated", "samples": 40, "test_samples": 10},

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from netsim.app.build import build
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.core.errors import ScenarioError
 from netsim.scenario import load_plan
 from netsim.scenario.classes import class_by_device

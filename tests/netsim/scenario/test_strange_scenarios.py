@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from netsim.app.cli import app
+from netsim.app.commands.cli import app
 from netsim.core.errors import ScenarioError
 from netsim.core.options import NoOptions
 from netsim.core.registry import BASES, KINDS

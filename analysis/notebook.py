@@ -5,10 +5,30 @@ from __future__ import annotations
 import base64
 import html
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from analysis.runs.run import Run
+from analysis.runs.run import Run
+from analysis.runs.run import load_run as read_run
+
+
+class NotebookRun(Run):
+    """A run that a notebook shows with its curves."""
+
+    def _repr_html_(self) -> str:
+        """Return what was run, how it ended, and its curves of accuracy."""
+        return as_html(self)
+
+
+def load_run(folder: str | Path) -> NotebookRun:
+    """Read a run folder, also that of a run that is not finished or was killed.
+
+    Args:
+        folder: ``runs/<scenario>/<run id>``.
+
+    Raises:
+        RunError: It is not a run folder, one of another version, or a file in it cannot be read.
+    """
+    return NotebookRun(**vars(read_run(folder)))
 
 
 def as_html(run: Run) -> str:
