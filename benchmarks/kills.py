@@ -4,15 +4,18 @@
     python benchmarks/kills.py 100 200    # those of the seeds 200 to 299
     python benchmarks/kills.py 20 0 interrupt    # with SIGINT, as Ctrl-C does
     python benchmarks/kills.py 20 0 worker    # not the run, but a process that it has started
+    python benchmarks/kills.py 20 0 kill auto    # with jobs left to auto, whose last digits differ from time to time
 
 A run is killed with SIGKILL one to three times; the second and third time it is the run that goes on. Its tables and
-its summary must then be those of a run that nobody disturbed, byte for byte. Which scenario of variants.py, which
-executor and when follows from the seed. ``tests/netsim/test_resume.py`` does a few.
+its summary must then be those of a run that nobody disturbed, byte for byte. With ``auto`` it must go on, measure as
+often, and its records must fit together (``netsim verify``). Which scenario of variants.py, which executor and when
+follows from the seed. ``tests/netsim/test_resume.py`` does a few.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import random
@@ -23,6 +26,8 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 HERE = Path(__file__).parents[1]
 sys.path[:0] = [str(HERE / "tests"), str(HERE / "benchmarks")]
@@ -42,7 +47,11 @@ def words(folder: Path, name: str, executor: str, every: str) -> list[str]:
 
     world, settings = VARIANTS[name]
     (folder / "variant.yaml").write_text(world)
-    jobs = f"jobs={{device: cpu, threads: 1, stacking: off, executor: {executor}}}"
+    jobs = (
+        f"jobs={{device: cpu, threads: 1, stacking: off, executor: {executor}}}"
+        if executor != "auto"
+        else "jobs={}"
+    )
     given = [jobs, f"snapshots.every={every}", f"rounds={ROUNDS}", *settings]
     found = ["-m", "netsim", "run", "variant.yaml", "--runs", "runs", "--run-id", "a", *QUIET]
     return [*found, "--cache", str(CACHE), *(word for text in given for word in ("--set", text))]
@@ -126,13 +135,22 @@ def killed(name: str, executor: str, draw: random.Random, how: str = "kill") -> 
             if finished and (run / "checksums.sha256").exists():
                 break  # only what comes after the end of the records was killed
         found = records(run)
-        different = sorted(key for key in {**expected, **found} if expected.get(key) != found.get(key))
-        assert not different, f"{', '.join(different)} differ"
+        if executor == "auto":
+            with started("-m", "netsim", "verify", str(run), cwd=folder) as (_, end):
+                checked = end()
+            assert checked.returncode == 0, checked.stdout
+            counts = [
+                pq.read_metadata(io.BytesIO(one["metrics.parquet"])).num_rows for one in (expected, found)
+            ]
+            assert counts[0] == counts[1], f"measured {counts[1]} times, and not {counts[0]} times"
+        else:
+            different = sorted(key for key in {**expected, **found} if expected.get(key) != found.get(key))
+            assert not different, f"{', '.join(different)} differ"
         metadata = json.loads((run / "metadata.json").read_text())
         return kills, [one["closed"] for one in metadata.get("resumed", ())]
 
 
-def main(count: int, first: int = 0, how: str = "kill") -> None:
+def main(count: int, first: int = 0, how: str = "kill", jobs: str = "") -> None:
     """Kill ``count`` runs and print how many went on to the records that they must have."""
     from variants import VARIANTS
 
@@ -142,7 +160,7 @@ def main(count: int, first: int = 0, how: str = "kill") -> None:
     wrong, kills, taken = 0, 0, Counter[str]()
     names, begin_s = sorted(VARIANTS), time.monotonic()
     for number in range(first, first + count):
-        draw, executor = random.Random(number), EXECUTORS[number % len(EXECUTORS)]
+        draw, executor = random.Random(number), jobs or EXECUTORS[number % len(EXECUTORS)]
         name = draw.choice(names)
         try:
             times, went_on = killed(name, executor, draw, how)

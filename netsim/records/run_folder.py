@@ -147,6 +147,7 @@ class Recorder(Observer):
         self._lock = goes_on or Lock(folder)
         self._goes_on = goes_on is not None
         self._keeps_snapshot = keeps_snapshot
+        self._clock_may_differ = False  # from what a run that goes on has recorded
         self.metadata: dict[str, Any] = {"schema": SCHEMA, **metadata, "status": "running"}
         if goes_on is None:
             text = write_yaml(dict(scenario))
@@ -191,7 +192,28 @@ class Recorder(Observer):
             rows = writer.adopt()
             if writer.table in ("metrics", "answers"):
                 self.known[writer.table] = rows
+            elif self._clock_may_differ:
+                writer.cut(0)
         return writer
+
+    def cut(self, metrics: int, answers: int) -> None:
+        """Give up the rows of a run that goes on after what a snapshot knows, for it may learn otherwise from there.
+
+        Training whose sums are cut up by what is fastest at the time differs by rounding. Where the clock has waited
+        for what was learnt after the snapshot, it may differ too, and all that it told is given up: it comes again.
+
+        Args:
+            metrics: Rows of the table ``metrics`` up to the snapshot, 0 without one.
+            answers: Likewise of the table ``answers``.
+        """
+        self._metrics.cut(metrics)
+        known = self.known.get("answers")
+        if known is not None and len(known) > answers:
+            self._writer("answers").cut(answers)
+            self._clock_may_differ = True
+            for writer in self._writers:
+                if writer.table not in ("metrics", "answers"):
+                    writer.cut(0)
 
     def write_metadata(self, **changes: Any) -> None:
         """Write ``metadata.json`` again, updated with ``changes``."""

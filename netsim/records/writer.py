@@ -112,6 +112,23 @@ class TableWriter:
         self._known = pa.concat_tables([*found, self._known])
         return self._known
 
+    def cut(self, count: int) -> None:
+        """Give up the adopted rows but the first ``count``; what comes in their place may be other rows.
+
+        At any moment what is on disk is a beginning of what was there.
+        """
+        end = len(self._known)
+        for number, part in reversed([*enumerate(self._waiting)]):
+            begin = end - len(part)
+            if begin >= count:
+                (self._folder / self._part_name(number)).unlink()
+                self._parts = number
+            elif end > count:
+                self._write_part(number, part.slice(0, count - begin))
+            end = begin
+        self._known = self._known.slice(0, count)
+        self._waiting = [self._known]
+
     @property
     def owes(self) -> bool:
         """Return whether rows that an earlier process has written have not come again."""
@@ -166,7 +183,14 @@ class TableWriter:
         if not len(table):
             return
         self._make_folder()
-        part = self._folder / self._part_name(self._parts)
+        self._write_part(self._parts, table)
+        self._parts += 1
+        self._unwritten = []
+        self._waiting.append(table)
+        self._grow(at_least=ROW_GROUP)
+
+    def _write_part(self, number: int, table: pa.Table) -> None:
+        part = self._folder / self._part_name(number)
         hidden = part.with_name(f".{part.name}")
         try:
             pq.write_table(table, hidden, use_dictionary=self._repeating, write_statistics=False)
@@ -174,10 +198,6 @@ class TableWriter:
         except OSError:
             hidden.unlink(missing_ok=True)
             raise
-        self._parts += 1
-        self._unwritten = []
-        self._waiting.append(table)
-        self._grow(at_least=ROW_GROUP)
 
     def close(self) -> None:
         """Write the kept rows, and replace the parts with one file; the parts stay if that fails with an OSError."""

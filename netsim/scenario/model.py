@@ -363,6 +363,12 @@ class Jobs(Options):
         description="what networks compute in; tf32: rounded products on a GPU; bf16: autocast to bfloat16",
     )
 
+    @property
+    def repeats_bytes(self) -> bool:
+        """Return whether two runs have the same bytes; else times decide how sums are cut up, and so of rounding."""
+        alone = self.stacking == "off" or (self.stacking == "on" and self.memory_gib is not None)
+        return self.device == "cpu" and self.threads == 1 and self.executor.name != "auto" and alone
+
 
 def _all_some_or_none(value: Any) -> Any:
     whole = isinstance(value, int) and not isinstance(value, bool)

@@ -30,12 +30,15 @@ class Past:
 
     Attributes:
         closed: Number of rounds up to the snapshot.
+        metrics: Number of rows of the table ``metrics`` up to it.
+        answers: Likewise of the table ``answers``.
     """
 
     def __init__(
         self, snapshot: Snapshot, metrics: Iterable[MetricRow], answers: Sequence[AnswerRow]
     ) -> None:
         self.closed = snapshot.closed
+        self.metrics, self.answers = snapshot.metrics, snapshot.answers
         self._told = snapshot.told
         self._marks = snapshot.marks
         self._pending = set(snapshot.pending)

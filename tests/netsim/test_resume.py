@@ -24,7 +24,7 @@ from netsim.app.analysed import loaded
 from netsim.app.running import Running
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer
-from netsim.learner import Metric, Step
+from netsim.learner import Cost, Metric, Step
 from netsim.records.lock import Lock
 from netsim.records.run_folder import Recorder
 from netsim.scenario.loading import load_plan
@@ -51,13 +51,15 @@ def told(inputs: Any) -> list[list[Metric]]:
 class Gossip(Stub):
     """Devices that add and average arrays."""
 
+    ADD = staticmethod(add)
+
     def first(self, work: Any, node: int) -> Step:
         """Return zeros."""
         return Step(np.zeros(3), np.zeros(3))
 
     def train(self, work: Any, node: int, round: int, state: Any, cost: Any) -> Step:
         """Order an addition."""
-        added = work.do(add, {"own": state, "node": node}, round)
+        added = work.do(self.ADD, {"own": state, "node": node}, round)
         return Step(added["sum"], added["sum"])
 
     def aggregate(self, work: Any, node: int, round: int, state: Any, arrived: Any) -> Step:
@@ -72,14 +74,19 @@ class Gossip(Stub):
 class Waiting(Gossip):
     """Gossip whose clock waits for a learnt number."""
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.told: dict[tuple[int, int], float] = {}
+
     def train(self, work: Any, node: int, round: int, state: Any, cost: Any) -> Step:
         """Order an addition, and wait for it."""
-        added = work.do(add, {"own": state, "node": node}, round)
-        assert work.value(added["plain"]) >= 0
+        added = work.do(self.ADD, {"own": state, "node": node}, round)
+        self.told[node, round] = work.value(added["plain"])
         return Step(added["sum"], added["sum"])
 
 
-EVERY = {"snapshots": {"every": 2}, "rounds": 7}
+EXACT = {"device": "cpu", "threads": 1, "stacking": "off", "executor": "inline"}
+EVERY: dict[str, Any] = {"snapshots": {"every": 2}, "rounds": 7, "jobs": EXACT}
 WORLDS: dict[str, dict[str, Any]] = {
     "undisturbed": {},
     "deadline, late kept": {"protocol": {"name": "decentralized_rounds", "deadline_s": 1.5, "late": "keep"}},
@@ -93,6 +100,30 @@ WORLDS: dict[str, dict[str, Any]] = {
     "server": {"protocol": {"name": "server_rounds", "participants": 2}},
     "any time": {"protocol": {"name": "asynchronous_server", "concurrency": 2, "buffer": 2}},
 }
+
+
+ROUNDING = [0.0]
+
+
+def add_nearly(own: Any, node: int) -> dict[str, Any]:
+    """Heavy work whose last digits are others at another time."""
+    return {"sum": own + node / 3 + ROUNDING[0], "plain": float(own.sum())}
+
+
+class Nearly(Gossip):
+    """Gossip that comes out otherwise at another time."""
+
+    ADD = staticmethod(add_nearly)
+
+
+class NearlyWaiting(Waiting):
+    """The same, whose clock waits for it, and computes as long as that says."""
+
+    ADD = staticmethod(add_nearly)
+
+    def cost(self, node: int, round: int, peers: Any, budget: Any, plan: Any) -> Cost:
+        """Return more FLOPs the more was learnt in the round before."""
+        return Cost({"": 1}, {"": 1e9 * (1 + self.told.get((node, round - 1), 0.0))})
 
 
 class Copies(Observer):
@@ -153,6 +184,34 @@ def test_what_a_kill_leaves_goes_on_to_the_same_records(
         assert json.loads((folder / "metadata.json").read_text())["resumed"][0]["closed"] == closed
         assert netsim("verify", folder).exit_code == 0
         assert not (folder / "snapshots").exists() and not (folder / ".lock").exists()
+
+
+@pytest.mark.parametrize("learner", [Nearly, NearlyWaiting])
+def test_what_is_learnt_otherwise_after_the_snapshot_takes_the_place_of_what_was(
+    write_scenario: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, learner: type
+) -> None:
+    """Where times decide how sums are cut up, as with ``auto``, rounding differs; where bytes repeat, it is refused."""
+    blocks: dict[str, Any] = {"learner": {"name": f"{__name__}:{learner.__name__}"}, **EVERY, "rounds": 9}
+    monkeypatch.setattr(Recorder, "PAUSE_S", 0.0)
+    monkeypatch.setattr(Recorder, "SHARE", 1e9)
+    auto = EXACT | {"stacking": "auto"}
+    whole, (early, late) = cut(write_scenario(**(blocks | {"jobs": auto})), 1, 6)
+    _, (stopped,) = cut(write_scenario("exact", **blocks), 6)
+    monkeypatch.setattr(f"{__name__}.ROUNDING", [1e-6])
+    assert "metrics.parquet: row" in (line := refused(stopped)) and "run it anew" in line
+    for folder, closed in ((early, 0), (late, 4)):
+        assert resume(folder).exit_code == 0
+        assert netsim("verify", folder).exit_code == 0
+        was, now = (loaded(one).metrics.sort_values(["round", "device"]) for one in (whole, folder))
+        assert len(now) == len(was) and np.allclose(now.value, was.value, rtol=1e-4)
+        same = now.value.to_numpy() == was.value.to_numpy()
+        assert same[now["round"] <= closed].all() and not same[now["round"] > closed + 1].any()
+        if learner is NearlyWaiting:
+            ends = [
+                loaded(one).rounds.sort_values(["round", "device"]).end_s.to_numpy()
+                for one in (whole, folder)
+            ]
+            assert ends[0] == pytest.approx(ends[1], rel=1e-4) and ends[0][-1] != ends[1][-1]
 
 
 @pytest.fixture
