@@ -89,7 +89,8 @@ def draw(found: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
             panel.set_xscale("log")
         row[0].set(xlabel="energy per device [J]", ylabel=f"{scenario}\naccuracy [%]")
         row[1].set(xlabel="bits sent per device")
-    panels[0, 1].legend(fontsize=8)
+    lines, names = panels[0, 1].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=len(names), fontsize=8)
     return figure
 
 
