@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -174,13 +175,42 @@ def test_what_cannot_be_made_is_said_in_a_line(make, arguments, said):
 
 
 def test_an_error_of_the_run_reaches_the_agent(make):
-    env = make("tx_power")
+    """The scenario's own policy decides for a frequency that no device has."""
+    env = make("tx_power", set={"policies.cpu_frequency": {"name": "fixed", "value": 9e15}})
     env.reset()
     with pytest.raises(
-        ScenarioError, match=r"Power.tx_power of device \d, round 1: must return a power above 0"
+        ScenarioError, match=r"Fixed.cpu_frequency of device \d, round 1: must return a frequency"
     ):
-        env.step(np.full(3, 3.0))
+        env.step(np.full(3, 1.0))
     assert env.step(None)[2]
+
+
+@pytest.mark.parametrize(
+    ("choice", "action"),
+    [
+        ("tx_power", [0.5]),
+        ("tx_power", [0.5] * 2 + [-0.1]),
+        ("tx_power", [0.5] * 2 + [1.5]),
+        ("tx_power", [0.5] * 2 + [float("nan")]),
+        ("tx_power", "much"),
+        ("places in a list", [0, 1, 2]),
+        ("places in a list", [0.5, 1, 0]),
+        ("links", [1, 0]),
+    ],
+)
+def test_an_action_that_is_none_is_said_in_a_line(make, choice, action):
+    """Gymnasium leaves that to the environment; a wrong one would mean anything, or end in NumPy's words."""
+    decides, changes = CHOICES[choice]
+    env = make(decides, set=changes)
+    with pytest.raises(gymnasium.error.ResetNeeded, match="call reset first"):
+        env.step(None)
+    env.reset(seed=0)
+    with pytest.raises(
+        ScenarioError, match=r"^netsim.gym: action: must be in \w+\(.*\), or None .* \(got .*\)$"
+    ):
+        env.step(action)
+    env.step(None)  # the run still waits
+    env.close()
 
 
 def test_netsim_does_not_wait_for_gymnasium():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from netsim.core.errors import ScenarioError
 from netsim.world.devices.device import Device
 from netsim.world.policies.policy import Link, Policy, Sight
 from netsim.world.radio.schedulers import Bid, Scheduler, greedy
@@ -17,6 +18,25 @@ from netsim.world.selection import Candidate, Selection
 
 LEAST = 0.01
 """The lowest part of a top frequency or of a transmit power that an agent can choose."""
+
+
+def valid(action: Any, space: spaces.Space[Any]) -> np.ndarray:
+    """Return ``action`` as an array of ``space``.
+
+    Raises:
+        ScenarioError: It is none; says what it must be.
+    """
+    try:
+        given = np.asarray(action)
+        found = given.astype(space.dtype)
+        if space.contains(found) and (found.dtype.kind == "f" or np.array_equal(found, given)):
+            return found
+    except (TypeError, ValueError, OverflowError):
+        pass
+    text = " ".join(repr(action).split())
+    raise ScenarioError(
+        f"netsim.gym: action: must be in {space}, or None for the scenario's own policy (got {text[:200]})"
+    )
 
 
 @dataclass

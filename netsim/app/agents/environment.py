@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from netsim.app.agents.actions import AGENTS, Agent, Bandwidth
+from netsim.app.agents.actions import AGENTS, Agent, Bandwidth, valid
 from netsim.app.agents.desk import Desk
 from netsim.app.agents.score import Score
 from netsim.app.build import build
@@ -111,11 +111,13 @@ class Environment(gymnasium.Env[Seen, Any]):
         """Decide for the round that begins, and let the run go on to the next one, or to its end.
 
         Raises:
-            ScenarioError: The run ends with an error.
+            ScenarioError: The run ends with an error, or ``action`` is none of ``action_space``.
+            ResetNeeded: There was no ``reset``.
         """
-        assert self._desk is not None, "reset comes first"
+        if self._desk is None:
+            raise gymnasium.error.ResetNeeded("netsim.gym: step needs a run; call reset first")
         if not self._desk.ended:
-            self._desk.act(action)
+            self._desk.act(None if action is None else valid(action, self.action_space))
         return self._look(), self._score.since(), self._desk.ended, False, self._score.info()
 
     def close(self) -> None:
