@@ -87,5 +87,7 @@ def _dead(run: Run) -> str:
         return ""
     first = run.spending[run.spending["outcome"] == "died"]["end_s"].min()
     factor, unit = time_unit(float(first))
-    who = f"device {dead[0]}" if len(dead) == 1 else f"{len(dead)} devices, the first"
-    return f"The battery of {who} ran out after {cell(first / factor)} {unit}."
+    when = f"{cell(first / factor)} {unit}"
+    if len(dead) == 1:
+        return f"The battery of device {dead[0]} ran out after {when}."
+    return f"The batteries of {len(dead)} devices ran out, the first after {when}."

@@ -159,6 +159,11 @@ class Setup:
         return node >= self.device_count
 
 
+def because_of(learner: Learner | type[Learner]) -> str:
+    """Return the end of a sentence that says why ``learner`` cannot do something, if a key of the scenario is why."""
+    return f" (because of {learner.bound_by})" if learner.bound_by else ""
+
+
 class Learner(ABC):
     """An algorithm. Five methods make one: ``first``, ``cost``, ``messages``, ``train`` and ``aggregate``.
 
@@ -185,6 +190,7 @@ class Learner(ABC):
         takes_late: Whether ``aggregate`` can use what a neighbour sent in an earlier round.
         takes_motion: Whether it can learn where neighbours change from round to round.
         limits_steps: Whether ``cost`` has no more steps than ``budget.iterations`` (``budget.at_most``).
+        bound_by: The key of the scenario that is why ``takes_late`` or ``takes_motion`` is not so, if one is.
     """
 
     Options: ClassVar[type[Options]] = NoOptions
@@ -195,6 +201,7 @@ class Learner(ABC):
     takes_late: bool = True
     takes_motion: bool = True
     limits_steps: bool = False
+    bound_by: str = ""
 
     @classmethod
     def made_for(cls, given: Mapping[str, Any]) -> type[Learner]:

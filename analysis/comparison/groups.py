@@ -43,7 +43,7 @@ def groups_by(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, list[Run]]:
     for label, group in groups.items():
         differing = _differing([settings[id(run)] for run in group], keys)
         if differing:
-            raise RunError(_differ(differing, group, label if keys else None))
+            raise RunError(_differ(differing, group, label, keys))
         refuse_repeats(group)
     return groups
 
@@ -72,14 +72,15 @@ def _differing(settings: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> li
     ]
 
 
-def _differ(differing: Sequence[str], group: Sequence[Run], label: str | None) -> str:
+def _differ(differing: Sequence[str], group: Sequence[Run], label: str, keys: Sequence[str]) -> str:
     names = ["learner.name" if name == "learner_name" else name for name in differing]
     names = list(dict.fromkeys(names))
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    what = f"the runs of {label!r}" if label else "the runs"
+    what = f"the runs of {label!r}" if keys else "the runs"
     first = "learner.name" if "learner.name" in names else names[0]
+    by = " ".join(f"--by {key}" for key in (*keys, first))
     return (
-        f"{group[0].folder}: {what} differ in {', '.join(names[:MOST_NAMED])}{more}; compare them --by {first}, or "
+        f"{group[0].folder}: {what} differ in {', '.join(names[:MOST_NAMED])}{more}; compare them {by}, or "
         "leave some out: only runs that differ in nothing but the seed are samples of one thing"
     )
 

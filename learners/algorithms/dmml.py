@@ -80,9 +80,9 @@ class DMML(Learner):
             k: complete_share(k, share) for k, share in enumerate(self._task.shares) if share.modalities
         }
         if (codec := self._model.codec) and codec.gossips:
-            self.takes_late = self.takes_motion = (
-                False  # copies of neighbours' models need every message, in order
-            )
+            # Copies of neighbours' models need every message, in order.
+            self.takes_late = self.takes_motion = False
+            self.bound_by = "learner.compression"
         self._device_costs = DeviceCosts(
             self._model, self._shares, self._training_options, self._generator_iterations()
         )

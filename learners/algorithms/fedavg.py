@@ -67,6 +67,7 @@ class FedAvg(Learner):
         self._channel = Channel(self._federation, self._options)
         self.takes_late = type(self).takes_late and self._channel.takes_late
         self.takes_motion = type(self).takes_motion and self._channel.takes_late
+        self.bound_by = "" if self._channel.takes_late else "learner.compression"
         own = {**self.METRICS, **self._channel.metrics}
         if (loss := getattr(self._options, "loss", "cross_entropy")) != "cross_entropy":
             own = {key: text.replace("cross-entropy", loss) for key, text in own.items() if key != "accuracy"}
@@ -348,9 +349,9 @@ class FedAvg(Learner):
         return self._clients[node].modalities if node in self._clients else ()
 
     def model(self, node: int, state: Any) -> Kept | None:
-        """Return the server's model, or without a server a device's."""
+        """Return the server's model, or a device's without a server or with ``local``, once it has been sent one."""
         modalities = self._modalities_of_model(node)
-        if not modalities:
+        if not modalities or state is None:
             return None
         parts = self._federation.own(state.parts, modalities)
         return kept_model(self._federation.restricted(modalities).value, parts)

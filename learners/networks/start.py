@@ -118,6 +118,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         ScenarioError: It is not there, or no such file.
     """
     try:
+        file.open("rb").close()  # the system's own words, also where safetensors has others
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
@@ -127,8 +128,8 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         raise ScenarioError(f"learner.initial: {file}: {reason(error)}") from None
     except Exception as error:
         raise ScenarioError(
-            f"learner.initial: {file}: is no file of weights ({' '.join(str(error).split())[:100]}); it must be "
-            "safetensors, or PyTorch's with tensors by name (torch.save(net.state_dict(), ...))"
+            f"learner.initial: {file}: is no file of weights ({type(error).__name__}); it must be safetensors, or "
+            "PyTorch's with tensors by name and nothing else (torch.save(net.state_dict(), ...))"
         ) from None
     if not isinstance(found, Mapping) or not all(isinstance(one, Tensor) for one in found.values()):
         raise ScenarioError(

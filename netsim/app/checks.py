@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from netsim.app.placed import placed
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
-from netsim.learner import Learner
+from netsim.learner import Learner, because_of
 from netsim.scenario.classes import class_by_device, class_networks
 from netsim.scenario.loading import Plan
 from netsim.scenario.model import Devices
@@ -148,7 +148,7 @@ def check_motion(plan: Plan, learner: Learner) -> None:
     if mobility.cls.moves and not learner.takes_motion and not plan.parts["protocol"].cls.needs_server:
         raise ScenarioError(
             f"mobility: {mobility.name!r} cannot be used with learner {plan.parts['learner'].name!r}, which plans with "
-            "the neighbours that devices have as the run begins"
+            f"the neighbours that devices have as the run begins{because_of(learner)}"
         )
 
 

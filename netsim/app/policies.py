@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netsim.core.errors import ScenarioError
-from netsim.learner import Learner
+from netsim.learner import Learner, because_of
 from netsim.protocols.decisions import Decisions
 from netsim.scenario.loading import Plan
 from netsim.world.network import Network
@@ -29,7 +29,7 @@ def make_decisions(plan: Plan, learner: Learner, network: Network) -> Decisions 
         if decision == "links" and not learner.takes_motion:
             raise ScenarioError(
                 f"policies.links: learner {plan.parts['learner'].name!r} cannot learn where neighbours change from "
-                "round to round; leave policies.links out"
+                f"round to round{because_of(learner)}; leave policies.links out"
             )
         governed = [one.number for one in network.devices if one.processor.governor != "fixed"]
         if decision == "cpu_frequency" and governed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from netsim.app.recorded import Ended
+
+MOST_SHOWN = 12
+"""Numbers of one metric that are shown."""
 
 
 def print_summary(
@@ -143,8 +147,10 @@ def _add_in_short(table: Table, metrics: Mapping[str, Mapping[str, Mapping[str, 
 
 
 def _first_to_last(by_modality: Mapping[str, Mapping[str, float]]) -> str:
-    """Write a metric's means over devices: ``2.29 → 0.142``."""
-    return ", ".join(
+    """Write a metric's means over devices: ``2.29 → 0.142``; of very many numbers, such as a confusion's, the first."""
+    shown = [
         (f"{modality} " if modality != "fused" else "") + f"{ends['first']:.3g} → {ends['last']:.3g}"
-        for modality, ends in by_modality.items()
-    )
+        for modality, ends in islice(by_modality.items(), MOST_SHOWN)
+    ]
+    more = len(by_modality) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -14,7 +14,7 @@ from netsim.core.errors import ScenarioError
 from netsim.core.staleness import Staleness, StalenessOptions
 from netsim.core.streams import stream
 from netsim.events import RoundRow
-from netsim.learner import Learner, Message, Metric, Step
+from netsim.learner import Learner, Message, Metric, Step, because_of
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.open_rounds import OpenRounds
 from netsim.protocols.protocol import Protocol
@@ -89,7 +89,8 @@ class AsynchronousGossip(Protocol):
         if learner is None:
             return
         if learner.coordinated or not learner.takes_late:
-            head, late = "a cluster head coordinates it", "it cannot use messages of other rounds"
+            head = "a cluster head coordinates it"
+            late = f"it cannot use messages of other rounds{because_of(learner)}"
             raise ScenarioError(
                 "protocol: asynchronous_gossip cannot be used with this learner, for "
                 f"{head if learner.coordinated else late}; use decentralized_rounds"

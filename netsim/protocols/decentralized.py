@@ -13,7 +13,7 @@ from netsim.core.clock import LAST, deadline, succeed_at
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.events import RoundRow
-from netsim.learner import Learner, Message
+from netsim.learner import Learner, Message, because_of
 from netsim.protocols.company import Company
 from netsim.protocols.coordination import Coordination
 from netsim.protocols.decentralized_at_once import RoundsAtOnce, undisturbed
@@ -96,8 +96,8 @@ class DecentralizedRounds(Protocol):
                 )
         if learner is not None and options.late == "keep" and not learner.takes_late:
             raise ScenarioError(
-                "protocol.late: 'keep' cannot be used with this learner, which cannot use messages of earlier rounds; "
-                "use drop"
+                "protocol.late: 'keep' cannot be used with this learner, which cannot use messages of earlier "
+                f"rounds{because_of(learner)}; use drop"
             )
 
     def start(self) -> simpy.Event:

@@ -294,7 +294,7 @@ class Remembered(Learner):
         raise Forgotten
 
 
-PROPERTIES = "METRICS", "coordinated", "takes_late", "takes_motion", "limits_steps"
+PROPERTIES = "METRICS", "coordinated", "takes_late", "takes_motion", "limits_steps", "bound_by"
 """Attributes of a learner that protocols look at."""
 
 

@@ -50,7 +50,10 @@ def test_groups_are_told_apart_by_a_key_and_may_differ_in_nothing_else(make: Cal
     with pytest.raises(RunError, match=r"--by learner\.nam: no run has this key; did you mean learner\.name"):
         groups_by(runs, ["learner.nam"])
     other = [*runs, make("a", 3, [0.5], radio={"bandwidth_hz": 2})]
-    with pytest.raises(RunError, match=r"the runs of 'a' differ in radio\.bandwidth_hz"):
+    advice = (
+        r"compare them --by learner\.name --by radio\.bandwidth_hz, or"  # one alone would differ in the other
+    )
+    with pytest.raises(RunError, match=rf"the runs of 'a' differ in radio\.bandwidth_hz; {advice}"):
         groups_by(other, ["learner.name"])
     with pytest.raises(RunError, match="same seed"):
         groups_by([*runs, make("a", 2, [0.7], name="called otherwise")], ["learner.name"])

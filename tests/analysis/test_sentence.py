@@ -49,6 +49,19 @@ def test_it_names_the_modality_that_is_behind_the_joules_and_who_was_slow(
     assert "The battery of device 0 ran out after 6 h." in said
 
 
+def test_several_batteries_ran_out(make_run: Callable[..., Run]) -> None:
+    died = [
+        {"device": k, "round": 2, "outcome": "died", "start_s": 3.0, "end_s": 4.0 + k, "idle_s": 1.0}
+        for k in (0, 1)
+    ]
+    run = make_run(
+        devices=[device(0), device(1)],
+        rounds=[{"round": 1, "device": k, "end_s": 3.0, "outcome": "finished"} for k in (0, 1)],
+        outside=died,
+    )
+    assert "The batteries of 2 devices ran out, the first after 4 s." in sentence(run)
+
+
 def test_a_run_in_which_nothing_was_learnt_has_one_too(make_run: Callable[..., Run]) -> None:
     run = make_run(rounds=[{"round": 1, "device": 0, "end_s": 5.0, "compute_j": 1.0, "outcome": "finished"}])
     assert sentence(run) == "It took 5 s and 0.5 J a device, 100 % of it for computing."

@@ -19,8 +19,9 @@ MLP = {"features": {"name": "mlp", "hidden": [4]}}
 def rounds(write_scenario, tmp_path):
     """Runs a small scenario; its table of rounds."""
 
-    def run(name, protocol="decentralized_rounds", **policies):
+    def run(name, protocol="decentralized_rounds", compression=None, **policies):
         learner = {"name": name, "batch_size": 4, "networks": MLP}
+        learner |= {"compression": compression} if compression else {}
         partition = {"name": "iid", "public_share": 0.2 if name == "mhd" else 0.0}
         learner |= {"of": "fedavg"} if name == "isolated" else {}
         file = write_scenario(
@@ -57,3 +58,8 @@ def test_a_learner_that_makes_its_own_number_of_steps_is_named(rounds):
     with pytest.raises(ScenarioError) as error:
         rounds("mhd", links="greedy_links")
     assert "policies.links: learner 'mhd' cannot learn where neighbours change" in str(error.value)
+    with pytest.raises(ScenarioError) as error:
+        rounds("dmml", compression="sign", links="greedy_links")  # which it can without compression
+    assert "from round to round (because of learner.compression); leave policies.links out" in str(
+        error.value
+    )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -178,12 +179,33 @@ def test_weights_of_torchvision(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit_are_a_line(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(5, 6)}, tmp_path / "other.safetensors")
-    (tmp_path / "text.pth").write_text("no weights")
     assert "has no trunks.features" in refused(tmp_path, initial="other.safetensors")
-    assert "No such file" in refused(tmp_path, initial="nothing.safetensors")
-    assert "is no file of weights" in refused(tmp_path, initial="text.pth")
+    assert refused(tmp_path, initial="nothing.safetensors").endswith(
+        "nothing.safetensors: No such file or directory\n"
+    )
+    for name in ("text.pth", "text.safetensors"):
+        (tmp_path / name).write_text("no weights")
+        said = refused(tmp_path, initial=name)
+        assert f"{name}: is no file of weights (" in said and "PyTorch 2" not in said
     layer = "trunks.features.layers.0"
     wrong = {"file": "other.safetensors", "into": layer, "only": [f"{layer}.weight"]}
     assert "has shape [5, 6], and the network's has [8, 6]" in refused(tmp_path, initial=wrong)
     assert "the network has no part 'trunks.sound'" in refused(tmp_path, frozen=["trunks.sound"])
     assert "nothing is left to train" in refused(tmp_path, frozen=["trunks", "specific", "head"])
+
+
+def test_a_device_that_was_never_chosen_has_no_model_of_its_own(tmp_path: Path) -> None:
+    """With layers that stay, a device's model is what it was sent and trained; one of three is chosen in one round."""
+    server = {"name": "server_rounds", "participants": 1}
+    folder = run(
+        tmp_path,
+        rounds=1,
+        protocol=server,
+        learner=PEERS["learner"] | {"name": "fedavg", "local": ["head"]},
+        models={"keep": "last"},
+    )
+    trained = pd.read_parquet(folder / "rounds.parquet").query("outcome == 'finished'").device.tolist()
+    assert len(trained) == 1
+    assert [one.stem for one in (folder / "models" / "round-000001").glob("*.safetensors")] == [
+        str(trained[0])
+    ]

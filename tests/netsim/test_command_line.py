@@ -17,6 +17,7 @@ from analysis import load_run
 from analysis.tables import latency_quantiles
 from netsim.app.commands.cli import app
 from netsim.app.said import typed_python
+from netsim.app.summary import _first_to_last
 from netsim.core.errors import ScenarioError
 from netsim.protocols import Protocol
 
@@ -130,6 +131,14 @@ def test_the_last_lines_say_in_short_what_was_measured_beside_the_accuracy(tmp_p
     lines = [line for line in result.output.splitlines() if "→" in line]
     assert len(lines) <= 5 and all("eq." not in line and len(line.rstrip()) <= 80 for line in lines)
     assert "fused" not in result.output and "python -m analysis says what each is" in result.output
+
+
+def test_of_a_metric_with_very_many_numbers_the_first_are_shown():
+    """As of a confusion, which has one for each pair of classes: a hundred for ten."""
+    ends = {f"{a}>{b}": {"first": 0.5, "last": 0.25} for a in range(4) for b in range(4)}
+    said = _first_to_last(ends)
+    assert said.startswith("0>0 0.5 → 0.25, 0>1 0.5 → 0.25, ") and said.endswith("2>3 0.5 → 0.25 and 4 more")
+    assert _first_to_last({"fused": ends["0>0"]}) == "0.5 → 0.25"
 
 
 def test_an_infinite_time_is_explained(run):

@@ -54,7 +54,13 @@ def local_columns(
             used |= of_this
             if of_this and entry.columns.stop <= own.layout.sent:
                 found.setdefault(part, []).extend(range(entry.start, entry.columns.stop))
-    if unknown := sorted(set(words) - used):
+    unknown = sorted(set(words) - used)
+    if BATCH_NORM in unknown:
+        raise ScenarioError(
+            "learner.local: bn is batch normalisation, and these networks have none; leave it out, or choose others "
+            "(learner.networks)"
+        )
+    if unknown:
         raise ScenarioError(
             f"learner.local: nothing is called {unknown[0]!r}; it is bn, head, or the beginning of a name: "
             f"{', '.join(state)}, or a part and what is in it, as in {next(_names(state))}"

@@ -21,6 +21,7 @@ from learners.training.late_fusion.neighbours import Neighbours, owners
 from learners.training.late_fusion.sending import Codec, compressed, gossip
 from netsim.core.errors import ScenarioError
 from netsim.core.registry import load, names
+from netsim.learner import because_of
 from netsim.scenario.model import Costs, StatedCosts
 from netsim.world.topology.mixing import metropolis_weights
 
@@ -390,5 +391,6 @@ def test_gossip_of_compressed_models_needs_every_message() -> None:
     """So protocols that leave some out, and worlds whose neighbours change, refuse it; a server does not."""
     gossiping = make_learner("fedavg", **AUDIO, compression="sign")
     assert not gossiping.takes_late and not gossiping.takes_motion
+    assert because_of(gossiping) == " (because of learner.compression)"
     for other in (make_learner("fedavg", **AUDIO), make("fedavg", **AUDIO, compression="sign")):
-        assert other.takes_late and other.takes_motion
+        assert other.takes_late and other.takes_motion and not because_of(other)

@@ -56,6 +56,15 @@ def test_words_that_name_nothing_or_everything_are_refused(words: tuple[str, ...
         make("fedavg", **EYES, local=words)
 
 
+def test_networks_without_normalisation_have_none_that_stays() -> None:
+    """A line that says so, and not that bn could be bn."""
+    plain = {**EYES, "networks": {"visual": {"name": "mlp", "hidden": [4]}}}
+    with pytest.raises(
+        ScenarioError, match=r"^learner.local: bn is .*, and these networks have none; leave it out"
+    ):
+        make("fedavg", **plain, local=("bn",))
+
+
 def test_what_stays_is_not_charged_for() -> None:
     """32 bits for each number that is sent; of stated bits the same part is sent as of the numbers."""
     for words in (("bn",), ("head",)):
