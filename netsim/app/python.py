@@ -13,7 +13,7 @@ from netsim.app.analysed import loaded
 from netsim.app.progress import Screen
 from netsim.app.resuming import resumed
 from netsim.app.running import Running
-from netsim.core.interrupts import heard
+from netsim.core.interrupts import Interrupted, heard
 from netsim.scenario.loading import load_plan
 from netsim.scenario.yaml_file import as_settings
 
@@ -100,7 +100,10 @@ def _carried_out(made: Callable[[], Running], out: Console, errors: Console) -> 
         for note in [*running.plan.notes, *running.notes(ended)]:
             errors.out(f"note: {note}", highlight=False)
         if ended.error is not None:
-            raise ended.error
+            raise Interrupted(
+                f"interrupted after {running.far(ended)}; the records in {running.folder} are readable up to there, "
+                f"and netsim.resume({str(running.folder)!r}) goes on"
+            ) from None
     return loaded(running.folder)
 
 

@@ -102,7 +102,7 @@ def test_an_interrupt_leaves_a_readable_run(
         closed(self, round, time_s)
 
     monkeypatch.setattr(Totals, "on_round_closed", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"^interrupted after round \d of 4; .*three/cut'\) goes on$"):
         netsim.run(scenario, runs=tmp_path, run_id="cut", quiet=True)
     run = netsim.load(tmp_path / "three" / "cut")
     assert run.summary is not None and run.summary["status"] == "interrupted"
