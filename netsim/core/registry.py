@@ -133,10 +133,15 @@ def entry(kind: str, name: str, where: str = "") -> Entry:
                 )
             return Entry.of(found)
         try:
-            found = _entries(kind)[name].load()
-            return found if isinstance(found, Entry) else Entry.of(found)
+            return _registered(kind, name)
         except (ImportError, AttributeError) as error:
             raise ScenarioError(f"cannot load {name!r}: {error}") from error
+
+
+@cache  # learners ask for each device's update
+def _registered(kind: str, name: str) -> Entry:
+    found = _entries(kind)[name].load()
+    return found if isinstance(found, Entry) else Entry.of(found)
 
 
 def load(kind: str, name: str, where: str = "") -> Any:

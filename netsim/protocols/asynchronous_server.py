@@ -120,7 +120,7 @@ class AsynchronousServer(ServerProtocol):
             errand.outcome = ending(device, self._stop)
         self._fruitless = 0 if errand.arrived else self._fruitless + (errand.outcome in ("died", "away"))
         if errand.arrived:
-            self._last[k] = errand
+            self._last[k] = errand.times_s
             limit = self.options.max_staleness
             if limit is None or self._version - version <= limit:
                 self._buffer[k] = errand

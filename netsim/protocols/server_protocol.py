@@ -45,6 +45,11 @@ class Errand:
     upload_s: float | None = None
     on_arrival: Callable[[], None] = lambda: None
 
+    @property
+    def times_s(self) -> tuple[float | None, float | None]:
+        """Return the durations of the computation and of the upload [s]; None for what was not completed."""
+        return self.update.compute_s, self.upload_s
+
 
 class ServerProtocol(Protocol):
     """Base class of protocols with an edge server.
@@ -102,7 +107,7 @@ class ServerProtocol(Protocol):
         """Give the server its first state."""
         step = self.learner.first(self.work, self.server.number)
         self.states[self.server.number], self._outbox = step.state, step.outbox
-        self._last: dict[int, Errand] = {}
+        self._last: dict[int, tuple[float | None, float | None]] = {}  # times of errands, which hold models
         self._chosen_times = dict.fromkeys(self.star.members, 0)
         self._used_in: dict[int, int] = {}  # last round, by device
         self._aggregated = 0
@@ -119,14 +124,13 @@ class ServerProtocol(Protocol):
         """
         candidates = []
         for k in free:
-            device, last = self.star.members[k], self._last.get(k) or Errand()
+            device, last_s = self.star.members[k], self._last.get(k, (None, None))
             candidates.append(
                 Candidate(
                     k,
                     device.battery.remaining_j,
                     self.star.power_gain(device),
-                    last.update.compute_s,
-                    last.upload_s,
+                    *last_s,
                     self._chosen_times[k],
                     self._aggregated + 1 - self._used_in.get(k, 0),
                 )

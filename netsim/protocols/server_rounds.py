@@ -94,7 +94,7 @@ class ServerRounds(ServerProtocol):
         for device in living:
             self._tell_device(device, t, begin_s, errands.get(device.number))
         self._tell_server(t, begin_s, len(chosen), len(arrived), flops)
-        self._last |= errands
+        self._last |= {k: errand.times_s for k, errand in errands.items()}
 
     def _present(self) -> Sequence[Device]:
         """Return the devices that the server can choose from, and those that hold no samples."""

@@ -23,6 +23,7 @@ from netsim.learner import Kept
 from netsim.work.answers import text_of
 from netsim.work.executor import Executor
 from netsim.work.future import Future, Shared, awaited, futures, opened
+from netsim.work.heap import keep_freed_memory
 from netsim.work.job import Inputs, Stack, TrainingJob, check_function, name_of
 from netsim.work.keys import Keys, Question
 from netsim.work.models import Keeper
@@ -144,6 +145,7 @@ class TaskGraph:
 
     def begin(self) -> None:
         """Prepare for the run; called just before its first event."""
+        keep_freed_memory()
 
     def trace(self) -> list[Task]:
         """Return a list to which all tasks made from now on are added, until the next call."""

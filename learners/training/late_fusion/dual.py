@@ -111,8 +111,10 @@ class Dual:
         changed = replace(store, inputs=inputs, labels=labels, transforms=transforms, shares={})
         return Problem(parts, Samples(changed, numbered), range(len(clients)))
 
-    def restored(self, states: Sequence[State]) -> list[State]:
+    def restored(self, states: Sequence[State]) -> Sequence[State]:
         """Return the clients' ``states`` after their training, with weights in place of coefficients."""
+        if not self._forms:
+            return states
         found: list[dict[str, Part]] = [dict(state) for state in states]
         for part, form in self._forms.items():
             for own, long in zip(found, form.restored([one[part] for one in states]), strict=True):

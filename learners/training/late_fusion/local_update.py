@@ -137,7 +137,10 @@ def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
         way, batches, dual.problem.samples, dual.problem.devices, steps, head_weights, plan, seeds, paces
     )
     restored = dual.restored([one.state for one in found])
-    found = [replace(one, state=state) for one, state in zip(found, restored, strict=True)]
+    found = [
+        one if state is one.state else replace(one, state=state)
+        for one, state in zip(found, restored, strict=True)
+    ]
     found = _kept(found, devices, rounds, states, plan)
     return [trained for _, trained in sorted(zip(order, found, strict=True), key=operator.itemgetter(0))]
 

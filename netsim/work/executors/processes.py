@@ -22,6 +22,7 @@ from netsim.work.batching import Stacking, Unit
 from netsim.work.executors.pooled import Pooled
 from netsim.work.executors.remote import Receiver, Sender, results
 from netsim.work.executors.shared_memory import Block, Parcel, Reader, new_folder
+from netsim.work.heap import keep_freed_memory
 from netsim.work.operator_threads import one_thread
 
 ATTEMPTS = 3
@@ -144,6 +145,7 @@ def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str
     folder = os.path.dirname(path)
     threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
     one_thread()
+    keep_freed_memory()
     reader, block = Reader(), Block(f"{path}-out")
     receiver: Receiver[Parcel] = Receiver(lambda place: Reader().read(place))
     while True:

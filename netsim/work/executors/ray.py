@@ -23,6 +23,7 @@ from netsim.core.options import MOST_AT_ONCE, Options
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executors.pooled import Pooled, PooledOptions
 from netsim.work.executors.remote import Receiver, Sender, results
+from netsim.work.heap import keep_freed_memory
 from netsim.work.operator_threads import one_thread
 
 ATTEMPTS = 3
@@ -255,5 +256,6 @@ def _receiver() -> Receiver[Any]:
         import ray
 
         one_thread()
+        keep_freed_memory()
         _receivers.append(Receiver(ray.get))
     return _receivers[0]

@@ -69,6 +69,7 @@ class ForkableGraph(TaskGraph):
 
     def begin(self) -> None:
         """Fork now, if the executor says so and the run begins; the past of one that goes on is in this process."""
+        super().begin()
         if self.executor.moves == "at once" and self.past is None:
             self._split(after=0)
 
