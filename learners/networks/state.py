@@ -42,6 +42,10 @@ class Row:
         """Return the row, a view of the bank [...]."""
         return self.bank[self.index]
 
+    def numbers(self, entry: Entry) -> Tensor:
+        """Return the numbers of one tensor, a view of the row [entry.size]."""
+        return self.tensor[entry.columns]
+
     def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Row:
         """Return the same with its tensor changed; see :func:`netsim.work.moving.with_tensors`."""
         own = self.tensor

@@ -13,9 +13,9 @@ W⁰ x and X x, which no step changes. So a step has D (n + 1) weights to read a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TypeVar
 
 import torch
@@ -53,7 +53,7 @@ class DualForm:
         name: The weight of the first layer.
         starts: The trunks before their steps, K parts of one layout.
         x: All samples of the devices, one device's after the other's [all samples, F].
-        places: Where each device's training samples are among them.
+        places: Where each device's training samples are among them: at the beginning of its samples.
     """
 
     name: str
@@ -82,15 +82,14 @@ class DualForm:
             copy_others(part.row.tensor, long, bank[k], short)
         return [Part(Row(bank, k), layout) for k in range(len(self.starts))]
 
-    def inputs(self, counts: Sequence[int]) -> Tensor:
+    @cached_property
+    def inputs(self) -> Tensor:
         """Return what a trunk in dual form takes in place of each sample, [all samples, 2 n + D].
 
         It is e, X x and W⁰ x; e has a one at the sample's own place in X, if it is a training sample.
-
-        Args:
-            counts: Samples of each device.
         """
-        own, most, units = self.x.split(list(counts)), self._most, self.entry.shape[0]
+        counts = [end - start for start, end in pairwise([place.start for place in self.places] + [len(self.x)])]
+        own, most, units = self.x.split(counts), self._most, self.entry.shape[0]
         found = self.x.new_zeros(len(self.x), 2 * most + units)
         start = 0
         for x, place, count in zip(own, self.places, counts, strict=True):
@@ -120,11 +119,13 @@ class Restored:
         form: What they began from.
         numbers: Their numbers in dual form [K, all].
         short: The layout of these.
+        _squares: ‖w⁰_d‖² [D, 1] of what they began from.
     """
 
     form: DualForm
     numbers: Tensor
     short: Layout
+    _squares: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     @cached_property
     def bank(self) -> Tensor:
@@ -165,6 +166,28 @@ class Restored:
             own.addcmul_(amount, before)
         return total
 
+    def distance(self, k: int) -> Tensor:
+        """Compute how far a trunk's weights went from where they began, ‖W − W⁰‖ [], float64.
+
+        That is the norm of C X + (a − 1) W⁰, of whose square products of samples are enough:
+        Σ_d c_dᵀ X Xᵀ c_d + 2 (a_d − 1) c_dᵀ X w⁰_d + (a_d − 1)² ‖w⁰_d‖² over the rows d.
+        """
+        form, (own, scale) = self.form, self._of(k)
+        start, x = form.starts[k], form.x[form.places[k]].double()
+        found, moved = own.double(), scale.double() - 1.0
+        square = (found @ (x @ x.T) * found).sum()
+        if bool(moved.any()):  # so little that the precision of the training is enough
+            if identity(start) not in self._squares:
+                self._squares[identity(start)] = start[form.name].square().sum(1, keepdim=True).double()
+            products = form.inputs[form.places[k], -len(own) :].T.double()  # W⁰ x of each sample
+            mixed = (found * products).sum(1, keepdim=True)
+            square += (moved * (2.0 * mixed + moved * self._squares[identity(start)])).sum()
+        return square.clamp(min=0.0).sqrt()
+
+    def others(self, k: int, entry: Entry) -> Tensor:
+        """Return the numbers of another tensor of a trunk [entry.size]."""
+        return self.numbers[k, self.short.entries[entry.name].columns]
+
     @property
     def _coefficients(self) -> Entry:
         return self.short.entries[dual_name(self.form.name)]
@@ -188,6 +211,12 @@ class LateRow(Row):
     def bank(self) -> Tensor:  # type: ignore[override]
         """Return the bank."""
         return self.source.bank
+
+    def numbers(self, entry: Entry) -> Tensor:
+        """Return the numbers of one tensor; weights are made only for those that are in dual form."""
+        if entry.name == self.source.form.name:
+            return super().numbers(entry)
+        return self.source.others(self.index, entry)
 
     def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Row:
         """Return the same with its tensor changed; see :func:`netsim.work.moving.with_tensors`."""

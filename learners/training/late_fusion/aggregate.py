@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from learners.networks.state import Part, Row, State, identity
-from learners.training.dual_form import late_sources
+from learners.networks.state import Entry, Part, Row, State, identity
+from learners.training.dual_form import Restored, late_sources
 from learners.training.late_fusion.weights import attention_step
 from learners.training.mixing import Mixing
 
@@ -183,16 +183,42 @@ def attention(step: float, noise: Callable[[Tensor], Tensor] | None = None) -> R
     """
 
     def rule(part: Part, copies: Mapping[int, Copy]) -> Tensor:
-        new = part.weights.clone()
+        new, rows = part.weights.clone(), {k: copy.after.row for k, copy in copies.items()}
+        late = late_sources(rows)
         for entry in part.layout.entries.values():
-            place = slice(entry.start, entry.start + entry.size)
-            if place.stop <= part.layout.weights:
-                new[place], _ = attention_step(
-                    new[place], [copy.after.row.tensor[place] for copy in copies.values()], step
-                )
+            if entry.columns.stop > part.layout.weights:
+                continue
+            if _began_at(part, entry, late, len(rows)):
+                new[entry.columns] = _late_attention(new[entry.columns], late, entry, step)
+            else:
+                clients = [row.numbers(entry) for row in rows.values()]
+                new[entry.columns], _ = attention_step(new[entry.columns], clients, step)
         return new if noise is None else new + noise(new)
 
     return rule
+
+
+def _began_at(part: Part, entry: Entry, late: Mapping[Restored, Mapping[int, int]], count: int) -> bool:
+    """Return whether ``entry`` of all ``count`` clients is in dual form, and began at the server's ``part``."""
+    return sum(map(len, late.values())) == count and all(
+        source.form.name == entry.name
+        and all(identity(source.form.starts[place]) == identity(part) for place in own.values())
+        for source, own in late.items()
+    )
+
+
+def _late_attention(
+    server: Tensor, late: Mapping[Restored, Mapping[int, int]], entry: Entry, step: float
+) -> Tensor:
+    """FedAtt on a layer in dual form, no client's weights of which are made: w ← (1 − ε) w + ε Σ α_k w_k."""
+    places = [(source, place) for source, own in late.items() for place in own.values()]
+    distances = torch.stack([source.distance(place) for source, place in places])
+    attention = dict(zip(places, distances.softmax(0).tolist(), strict=True))
+    terms = [
+        source.mean({place: attention[source, place] for place in own.values()})[entry.columns]
+        for source, own in late.items()
+    ]
+    return torch.lerp(server, reduce(torch.add, terms), step)
 
 
 def moving(weigh: Weighing) -> Rule:

@@ -100,7 +100,7 @@ class Dual:
                 store.seen(m, rows, dtype).flatten(1),
                 places,
             )
-            inputs[m], transforms[m] = form.inputs([len(own) for own in held]), Ready()
+            inputs[m], transforms[m] = form.inputs, Ready()
             for own, short in zip(parts, form.parts(), strict=True):
                 own[part] = short
         numbered = {

@@ -201,6 +201,8 @@ def _updated(
     clients = [samples.clients[device] for device in devices]
     subsets = _subsets(clients, plan.measured, seeds)
     measure = partial(_measure, way, batches, samples, devices, batch_size=plan.evaluation_batch_size)
+    if subsets:
+        net.eval()
     before = _by_head([measure(own) for own in subsets], way.count)
 
     seen = drawn_by_all(
@@ -240,6 +242,8 @@ def _updated(
                 means.add(name, values.mean() if where is True else values[where].mean(), slice(0, 1))
 
     losses_of, finite = means.by_device(), way.finite()
+    if subsets:
+        net.eval()
     after = _by_head([measure(own) for own in subsets], way.count)
     states = way.states()
     return [
@@ -386,10 +390,8 @@ def _measure(
     rows: Sequence[Tensor],
     batch_size: int,
 ) -> list[dict[str, float]]:
-    """Measure each head's mean loss on ``rows`` in evaluation mode, not augmented; a head without a sample has none."""
+    """Measure each head's mean loss on ``rows``, not augmented; a head without a sample has none."""
     net: LateFusionNet = way.net
-    was_training = net.training
-    net.eval()
     sizes = [[len(part) for part in own.split(batch_size) if len(part)] for own in rows]
     seen = nn.utils.rnn.pad_sequence(
         list(rows), batch_first=True, padding_value=int(torch.cat(list(rows))[:1].sum())
@@ -404,7 +406,6 @@ def _measure(
                     found.setdefault(head, torch.zeros(way.count, dtype=torch.float64))[batch.devices] += (
                         amount
                     )
-    net.train(was_training)
     means = {head: (total / counts[head]).tolist() for head, total in sums.items()}
     return [{head: own[k] for head, own in means.items() if counts[head][k]} for k in range(way.count)]
 

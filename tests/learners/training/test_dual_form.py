@@ -57,7 +57,7 @@ def in_dual_form(starts: list[Part], steps: int) -> list[Part]:
     bank = stacked(form.parts(), trains=True)
     optimizer = Rows(RULE, bank.weights, [None, None])
     rows = nn.utils.rnn.pad_sequence([torch.arange(place.start, place.stop) for place in places], True)
-    inputs = form.inputs(COUNTS)[rows].transpose(1, 2)
+    inputs = form.inputs[rows].transpose(1, 2)
     bias = bank.tensors["layers.0.bias"].detach()[:, :, None]
     for _ in range(steps):
         found = connect(inputs, bank.tensors, "layers.0") - bias
@@ -91,6 +91,20 @@ def test_a_mean_needs_no_weights(same: bool) -> None:
     mean = source.mean({0: 0.3, 1: 0.9})
     assert "bank" not in source.__dict__
     torch.testing.assert_close(mean, 0.3 * found[0].row.tensor + 0.9 * found[1].row.tensor)
+
+
+@pytest.mark.parametrize("steps", [0, 4])
+def test_a_distance_needs_no_weights(steps: int) -> None:
+    """It is the norm of what the weights differ from those at the beginning, which weight decay changes too."""
+    starts = parts(2)
+    found = in_dual_form(starts, steps)
+    ((source, _),) = late_sources({k: part.row for k, part in enumerate(found)}).items()
+    distances = [source.distance(k) for k in range(2)]
+    assert "bank" not in source.__dict__
+    for distance, part, start in zip(distances, found, starts, strict=True):
+        expected = (part["layers.0.weight"] - start["layers.0.weight"]).norm()
+        torch.testing.assert_close(distance, expected, rtol=1e-12, atol=1e-12)
+        assert (distance > 0) == (steps > 0)
 
 
 @pytest.mark.parametrize(
