@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import pytest
 
 from learners.training.late_fusion.evaluation import evaluate
+from learners.training.late_fusion.local_update import Trained
 from netsim.core.errors import ScenarioError
+from netsim.work.graph import TaskGraph
 
 COUNT = 4
 NOISE_W_PER_HZ = 1e-3 * 10 ** (-140 / 10)
@@ -234,3 +237,23 @@ def test_what_is_uploaded_in_the_very_moment_of_the_deadline_is_in_time(star):
     for deadline_s, arrived in ((end_s, 4), (math.nextafter(end_s, 0), 4), (end_s * (1 - 1e-9), 0)):
         _, log = star({"deadline_s": deadline_s}, rounds=50)
         assert {row.arrived for row in log.server} == {arrived}
+
+
+def test_what_clients_have_trained_is_gone_once_it_is_aggregated(simulate, late_fusion, monkeypatch):
+    """Else the memory, and each snapshot, would have a model for every client that ever took part."""
+    held, close = [], TaskGraph.close
+
+    def closed(graph, round, time_s):
+        close(graph, round, time_s)
+        gc.collect()
+        held.append(sum(isinstance(one, Trained) for one in gc.get_objects()))
+
+    monkeypatch.setattr(TaskGraph, "close", closed)
+    simulate(
+        rounds=3,
+        protocol={"name": "server_rounds"},
+        server={},
+        evaluation={"every": 1},
+        **late_fusion("fedavg", 4),
+    )
+    assert held == [0, 0, 0]
