@@ -88,7 +88,9 @@ class DualForm:
 
         It is e, X x and W⁰ x; e has a one at the sample's own place in X, if it is a training sample.
         """
-        counts = [end - start for start, end in pairwise([place.start for place in self.places] + [len(self.x)])]
+        counts = [
+            end - start for start, end in pairwise([place.start for place in self.places] + [len(self.x)])
+        ]
         own, most, units = self.x.split(counts), self._most, self.entry.shape[0]
         found = self.x.new_zeros(len(self.x), 2 * most + units)
         start = 0
