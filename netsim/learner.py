@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import networkx as nx
 
@@ -21,6 +21,18 @@ from netsim.core.options import NoOptions, Options
 
 if TYPE_CHECKING:
     from netsim.work.graph import Future, TaskGraph
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def alike(method: Method) -> Method:
+    """Mark a method of a learner: all devices answer it alike in a round, whatever else it is given.
+
+    Rounds that are computed as arrays then ask it of one device, for all. What :meth:`Learner.messages` returns must be
+    one message to all receivers there, and its size counts. A method that takes its place in a subclass is not marked.
+    """
+    method.alike = True  # type: ignore[attr-defined]
+    return method
 
 
 @dataclass(frozen=True)
@@ -240,7 +252,12 @@ class Learner(ABC):
         """
         return 0.0
 
-    def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:  # noqa: B027 (a hook)
+    def answers_alike(self, *questions: str) -> bool:
+        """Return whether all devices answer these ``questions`` (names of methods) alike; see :func:`alike`."""
+        return all(getattr(getattr(self, one), "alike", False) for one in questions)
+
+    @alike  # noqa: B027 (a hook)
+    def meets(self, node: int, round: int, neighbours: Mapping[int, Sequence[int]]) -> None:
         """Note who exchanges messages with whom in ``round``; called before ``aggregate``, only where devices move.
 
         The links of ``prepare`` are those as the run begins. So note these by node.
@@ -351,6 +368,7 @@ class Learner(ABC):
         """
         raise NotImplementedError
 
+    @alike
     def evaluate(self, work: TaskGraph, node: int, round: int, state: Any) -> Future | None:
         """Order the evaluation of ``state`` after ``round``; it costs no simulated time or energy.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from netsim.core.options import Options
-from netsim.learner import Budget, Cost, Learner, Message, Metric, Report, Setup, Step
+from netsim.learner import Budget, Cost, Learner, Message, Metric, Report, Setup, Step, alike
 
 if TYPE_CHECKING:
     from netsim.work.graph import TaskGraph
@@ -50,12 +50,14 @@ class Stub(Learner):
         """Return the round before the first, 0, as the state."""
         return Step(0, 0)
 
+    @alike
     def cost(self, node: int, round: int, peers: Sequence[int], budget: Budget, plan: Any) -> Cost:
         """Return the same every round."""
         if self.setup.is_server(node):
             return Cost({}, {"server": self.options.server_flops})
         return Cost({}, {"stub": budget.at_most(self.options.iterations) * self.options.flops})
 
+    @alike
     def messages(
         self, node: int, round: int, receivers: Sequence[int], together: bool = False
     ) -> Sequence[Message]:
@@ -63,10 +65,12 @@ class Stub(Learner):
         bits = self.options.download_bits if self.setup.is_server(node) else self.options.bits
         return [Message(tuple(receivers), bits)] if receivers else []
 
+    @alike
     def train(self, work: TaskGraph, node: int, round: int, state: Any, cost: Cost) -> Step:
         """Send the round."""
         return Step(round, round)
 
+    @alike
     def aggregate(
         self, work: TaskGraph, node: int, round: int, state: Any, arrived: Mapping[int, Any]
     ) -> Step:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import networkx as nx
 
 from learners.checks.graph import CheckedGraph, PlainGraph
 from learners.checks.play import HEAD, HierarchyPlay, Play, ServerPlay
-from learners.checks.promise import promise
+from learners.checks.promise import fingerprint, promise
 from netsim.learner import Learner
 
 FAMILIES = ("decentralized", "server", "asynchronous", "hierarchical")
@@ -72,6 +73,9 @@ class _Copies:
             _whole(first, t)
             first.settle()
 
+        if self.kind is Play:
+            _check_alike(first, self.nodes)
+
         again = self._play(self._copy(), PlainGraph(), self.nodes)
         backwards = self._play(self._copy(), PlainGraph(), self.nodes[::-1])
         for play in (again, backwards):
@@ -112,6 +116,28 @@ def _whole(play: Play, t: int) -> None:
         pass
 
 
+def _check_alike(play: Play, nodes: Sequence[int]) -> None:
+    """Check that devices have said the same where methods are marked as :func:`~netsim.learner.alike`."""
+    marked = [
+        what for question, said in _SAID.items() if play.learner.answers_alike(question) for what in said
+    ]
+    said: dict[tuple[int, str], Any] = {}
+    for (t, k, what), answer in sorted(play.said.items(), key=lambda one: one[0]):
+        if what not in marked or k not in nodes:
+            continue
+        if what == "messages":
+            all_heard = len(answer) == 1 and sorted(answer[0][0]) == sorted(play.graph[k])
+            promise(
+                all_heard or not play.graph[k],
+                f"node {k}, round {t}: messages() is marked alike, so it must return one message to all receivers",
+            )
+            answer = [size_bits for _, size_bits in answer]
+        promise(
+            fingerprint(answer) == fingerprint(said.setdefault((t, what), answer)),
+            f"marked alike, but devices differ in {what}: node {k}, round {t}",
+        )
+
+
 def _compare(one: Play, other: Play, text: str) -> None:
     """Check that both have said the same; the first difference, in the order of a round, is told."""
     ours, theirs = one.digests(), other.digests()
@@ -122,6 +148,15 @@ def _compare(one: Play, other: Play, text: str) -> None:
         where = "the head" if k == HEAD else f"node {k}"
         promise(ours.get(place) == theirs.get(place), f"{text.format(what=what)}: {where}, round {t}")
 
+
+_SAID = {
+    "cost": ["cost"],
+    "train": ["state after training", "outbox", "metrics of training"],
+    "messages": ["messages"],
+    "aggregate": ["state after aggregation", "metrics of aggregation"],
+    "evaluate": ["metrics of evaluation"],
+}
+"""What a learner says in answer to which question."""
 
 _ORDER = (
     "first state",

@@ -61,6 +61,10 @@ class Asked(Learner):
         """Ask the learner; see :meth:`netsim.learner.Learner.weighs_messages`."""
         return self._learner.weighs_messages
 
+    def answers_alike(self, *questions: str) -> bool:
+        """Ask the learner; see :meth:`netsim.learner.Learner.answers_alike`."""
+        return self._learner.answers_alike(*questions)
+
     def owners(self) -> Mapping[str, frozenset[int]]:
         """Ask the learner; see :meth:`netsim.learner.Learner.owners`."""
         return self._learner.owners()

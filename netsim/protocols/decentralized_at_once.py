@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from functools import reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -13,7 +13,8 @@ import simpy
 
 from netsim.core.clock import succeed_at
 from netsim.events import Observer, RoundBatch, RoundRow
-from netsim.learner import Cost, Learner, Message, Step
+from netsim.learner import Learner
+from netsim.protocols.everyone import Everyone, Trained
 from netsim.protocols.ledger import Ledger
 from netsim.work.graph import TaskGraph
 from netsim.world.mesh import Exchange, Floats, Mesh
@@ -43,17 +44,15 @@ class _Round(NamedTuple):
         number: The round.
         exchange: Its messages.
         times_s: Times at which it begins, ends, and at which computing ends [s].
-        flops: FLOPs of its workload.
         slowdown: Straggler factors.
-        iterations: Iterations of each modality.
+        trained: The local updates.
     """
 
     number: int
     exchange: Exchange
     times_s: Sequence[Floats]
-    flops: Sequence[float]
-    slowdown: Sequence[float]
-    iterations: Sequence[Mapping[str, int]]
+    slowdown: Floats
+    trained: Trained
 
 
 class RoundsAtOnce:
@@ -83,16 +82,15 @@ class RoundsAtOnce:
         observer: Observer,
     ) -> None:
         self.network = network
-        self.learner = learner
         self.work = work
         self.rounds = rounds
-        self.states = states
         self.ledger = ledger
         self.observer = observer
         self._neighbours: Sequence[Sequence[int]] = [
             network.living_neighbours(device) for device in network.devices
         ]
         self._mesh = Mesh(network.radio, network.devices, self._neighbours, network.env.now)
+        self._everyone = Everyone(network, learner, work, states, self._mesh)
         self._begun_s = np.full(len(network.devices), -np.inf)  # the round before, where devices move
         self._before = np.zeros((8, len(network.devices)))  # accounts
         self._ended: list[RoundBatch] = []  # to be reported, each by time
@@ -100,23 +98,23 @@ class RoundsAtOnce:
 
     def life(self) -> Process:
         """Simulate all rounds, with an event each (a SimPy process)."""
-        mesh = self._mesh
+        mesh, everyone, numbers = self._mesh, self._everyone, range(len(self.network.devices))
         before: _Round | None = None
         for t in range(1, self.rounds + 1):
             if self.network.motion is not None:
                 self._neighbours = self._meet(self.network.motion)
                 mesh.link(self._neighbours)
-            self.network.alone.update(k for k, near in enumerate(self._neighbours) if not near)
-            begin_s, (costs, steps, slowdown) = mesh.begin_s, self._train(t)
-            flops = [cost.total_flops for cost in costs]
-            ready_s, order = mesh.compute(flops, slowdown)
-            exchange = mesh.exchange(t, self._messages(t, steps, ready_s.tolist(), order.tolist()))
+            near = self._neighbours
+            self.network.alone.update(k for k, own in enumerate(near) if not own)
+            begin_s, trained = mesh.begin_s, everyone.train(t, near)
+            slowdown = np.array([self.network.stragglers.factor(k, t) for k in numbers])
+            ready_s, order = mesh.compute(trained.flops, slowdown)
+            exchange = mesh.exchange(t, everyone.messages(t, order, ready_s, near, trained.steps))
             if before:
                 self._end(before, exchange.spent)
             yield from self._until(float(exchange.end_s.min()))
-            self._aggregate(t, steps, exchange)
-            iterations = [cost.iterations for cost in costs]
-            before = _Round(t, exchange, [begin_s, exchange.end_s, ready_s], flops, slowdown, iterations)
+            everyone.aggregate(t, exchange, near, trained.steps)
+            before = _Round(t, exchange, [begin_s, exchange.end_s, ready_s], slowdown, trained)
         account = mesh.account(mesh.begin_s)
         if before:
             self._end(before, account)
@@ -145,59 +143,14 @@ class RoundsAtOnce:
         listed = both[:, 1].tolist()
         return [listed[since:until] for since, until in pairwise(first)]
 
-    def _train(self, t: int) -> tuple[Sequence[Cost], Sequence[Step], Sequence[float]]:
-        """Ask for each device's local update; return costs, results and straggler factors, by device."""
-        network, learner, work, states = self.network, self.learner, self.work, self.states
-        budget, factor, gains = network.budget, network.stragglers.factor, self._mesh.last_gains
-        asked: list[Any] = [None] * len(network.devices)
-        work.trace()
-        for k in self._mesh.order.tolist():
-            peers = self._neighbours[k]
-            cost = learner.cost(k, t, peers, budget(network.devices[k], gains, peers), None)
-            asked[k] = cost, learner.train(work, k, t, states[k], cost), factor(k, t)
-        costs, steps, slowdown = zip(*asked, strict=True)
-        return costs, steps, slowdown
-
-    def _messages(
-        self, t: int, steps: Sequence[Step], ready_s: Sequence[float], order: Sequence[int]
-    ) -> Sequence[Sequence[Message]]:
-        """Ask for each device's messages; return them by device."""
-        learner, work, states = self.learner, self.work, self.states
-        messages: list[Sequence[Message]] = [()] * len(order)
-        for k in order:
-            states[k] = steps[k].state
-            if steps[k].metrics:
-                work.measure(k, t, ready_s[k], steps[k].metrics)
-            messages[k] = learner.messages(k, t, self._neighbours[k])
-        return messages
-
-    def _aggregate(self, t: int, steps: Sequence[Step], exchange: Exchange) -> None:
-        """Ask for each device's aggregation of what it has heard, and for its evaluation."""
-        learner, work, states, mesh = self.learner, self.work, self.states, self._mesh
-        outbox, end_s = [step.outbox for step in steps], exchange.end_s.tolist()
-        heard = self._neighbours if exchange.arrives.all() else mesh.heard(exchange)
-        hears = learner.hears_acknowledgements
-        for k in exchange.order.tolist():
-            if hears and (answers := mesh.answers(exchange, k)):
-                learner.acknowledged(k, t, answers)
-            if self.network.motion is not None:
-                learner.meets(k, t, {n: self._neighbours[n] for n in (k, *self._neighbours[k])})
-            step = learner.aggregate(work, k, t, states[k], {n: outbox[n] for n in heard[k]})
-            states[k] = step.state
-            for metrics in (step.metrics, learner.evaluate(work, k, t, step.state)):
-                if metrics:
-                    work.measure(k, t, end_s[k], metrics)
-
     def _end(self, round: _Round, account: Floats) -> None:
         """Keep the rows of a round at whose end devices had spent ``account`` [8, devices]."""
         exchange, order = round.exchange, round.exchange.order
         spent, self._before = account - self._before, account
         numbers = np.full_like(order, round.number), np.arange(len(order))
-        last: list[Any] = [math.inf, np.array(round.flops), np.array(round.slowdown)]
+        last: list[Any] = [math.inf, round.trained.flops, round.slowdown]
         columns = [*numbers, "finished", *round.times_s, *spent, *last, *exchange.counts]
-        modalities = dict.fromkeys(name for own in round.iterations for name in own)
-        iterations = {m: np.array([own.get(m, 0) for own in round.iterations]) for m in modalities}
-        ended = RoundBatch(RoundRow(*columns), len(order), iterations).at(order)
+        ended = RoundBatch(RoundRow(*columns), len(order), round.trained.iterations).at(order)
         self._ended.append(ended)
 
     def _until(self, time_s: float) -> Process:

@@ -44,6 +44,10 @@ class Followed(Asked):
         self._same_costs = same_costs
         self._notes = notes
 
+    def answers_alike(self, *questions: str) -> bool:
+        """Return that they do not, so that each device's question is noted."""
+        return False
+
     def _ask(self, method: Callable[..., T], node: int, round: int, *given: Any) -> T:
         name = method.__name__
         if told := _told(name, node, round, given):
@@ -69,6 +73,10 @@ class Recalled(Asked):
     def __init__(self, memory: Remembered, devices: int, work: ReplayGraph) -> None:
         super().__init__(memory, devices, work)
         self._memory = memory
+
+    def answers_alike(self, *questions: str) -> bool:
+        """Return that they do not: each device's answer is in the memory."""
+        return False
 
     def _ask(self, method: Callable[..., T], node: int, round: int, *given: Any) -> T:
         answer: T = self._memory.recall(method.__name__, node, round, given, self._work.observer)

@@ -110,31 +110,34 @@ class Mesh:
         if self._radio.moving is None:
             self._links = self._radio.steady_links(self.sender, self.receiver, self._tx_power_w[self.sender])
         self._last_gain = np.full(len(self.sender), np.nan)
-        self._sorting = Sorting(self.sender, self.receiver)
+        self._sorting = Sorting(self.sender, self.receiver, self.first)
 
-    def compute(self, flops: Sequence[float], slowdown: Sequence[float]) -> tuple[Floats, Whole]:
+    def compute(self, flops: Floats, slowdown: Floats) -> tuple[Floats, Whole]:
         """Let each device compute ``flops`` FLOPs; return the end of each [s], and the devices in the order of ends."""
-        work = np.array(flops)
         with np.errstate(over="ignore"):
-            self._compute_s = np.array(slowdown) * (work / self._flops_per_s)
+            self._compute_s = slowdown * (flops / self._flops_per_s)
         if not np.isfinite(self._compute_s).all():
-            raise OverflowError(f"computing {work.max():g} FLOPs takes a device {self._compute_s.max():g} s")
-        energy_j = self._joules_per_flop * work
+            raise OverflowError(f"computing {flops.max():g} FLOPs takes a device {self._compute_s.max():g} s")
+        energy_j = self._joules_per_flop * flops
         self._power_w = np.divide(
             energy_j, self._compute_s, out=np.zeros_like(energy_j), where=self._compute_s > 0
         )
         np.add(self._power_w, self._static_power_w, out=self._power_w, where=self._compute_s > 0)
         if self._devices:
-            found = [
-                one.computing(*given) for one, *given in zip(self._devices, flops, slowdown, strict=True)
-            ]
+            given = zip(self._devices, flops.tolist(), slowdown.tolist(), strict=True)
+            found = [device.computing(*own) for device, *own in given]
             self._compute_s, self._power_w = np.array(found).T
         self._ready_s = self.begin_s + self._compute_s
         self._ready = self.order[np.argsort(self._ready_s[self.order], kind="stable")]
         return self._ready_s, self._ready
 
-    def exchange(self, round: int, messages: Messages) -> Exchange:
-        """Let each device send ``messages``, by device, when it has computed; its next round begins afterwards."""
+    def exchange(self, round: int, messages: Messages | float) -> Exchange:
+        """Let each device send ``messages`` when it has computed; its next round begins afterwards.
+
+        Args:
+            round: The round.
+            messages: By device; or the size [bit] of the one that each sends all its neighbours.
+        """
         transfers, size_bits = self._sorting.sort(messages)
         link, message, first, by, _, told, _ = transfers
         sender, receiver, size_bits = self.sender[link], self.receiver[link], size_bits[message]
@@ -143,8 +146,7 @@ class Mesh:
         lasts_s = airtime_s if self._radio.moving is None else end_s - start_s
         energy_j = self._tx_power_w[sender] * airtime_s
 
-        listed_s = airtime_s.tolist()
-        sums_s = np.array([sum(listed_s[a:b]) for a, b in pairwise(first)])
+        sums_s = np.bincount(message, airtime_s, len(by))  # in order, as the sum of a list
         longest_s = np.maximum.reduceat(lasts_s, first[:-1]) if len(by) else lasts_s
         sent_s = self._ready_s[by] + longest_s
         out_s = self._ready_s.copy()

@@ -16,7 +16,7 @@ from learners.checks import BrokenPromise, check_learner
 from learners.data.dataset import MultimodalDataset
 from learners.data.split import Split
 from netsim.core.registry import load, names
-from netsim.learner import Cost, Learner, Message, Metric, Report, Step
+from netsim.learner import Cost, Learner, Message, Metric, Report, Step, alike
 from netsim.work.future import Shared
 from netsim.work.job import Stack
 
@@ -391,6 +391,19 @@ def test_a_node_that_changes_what_arrived_is_caught() -> None:
 
     text = r"node 1, round 1: train\(\): double\(\) gave a result that was changed later"
     broken(text, aggregate=aggregate, **ALONE)
+
+
+def test_devices_that_differ_where_a_method_is_marked_alike_are_caught() -> None:
+    @alike
+    def cost(self: Any, node: int, round: int, *others: Any) -> Cost:
+        return Cost({}, {"doubling": 1.0 + node})
+
+    @alike
+    def messages(self: Any, node: int, round: int, receivers: Any, together: bool = False) -> list[Message]:
+        return [Message((k,), 32.0) for k in receivers]
+
+    broken("marked alike, but devices differ in cost: node 1, round 1", cost=cost, **ALONE)
+    broken("node 1, round 1: messages.. is marked alike, so", messages=messages, **ALONE)
 
 
 def test_the_stub_and_the_checker_need_no_pytorch() -> None:

@@ -32,7 +32,7 @@ class Transfers(NamedTuple):
 
     link: Whole
     message: Whole
-    first: list[int]
+    first: Whole
     sender: Whole
     main: Truths
     told: Truths
@@ -40,8 +40,7 @@ class Transfers(NamedTuple):
 
     def in_order_of(self, messages: Whole) -> Whole:
         """Return the places of the transfers in the order of ``messages``."""
-        first = np.array(self.first)
-        begin, count = first[:-1][messages], np.diff(first)[messages]
+        begin, count = self.first[:-1][messages], np.diff(self.first)[messages]
         return np.arange(len(self.link)) + np.repeat(begin - (np.cumsum(count) - count), count)
 
 
@@ -51,15 +50,23 @@ class Sorting:
     Args:
         sender: Sender of each link.
         receiver: Receiver of each link; links are in the order of their senders and then of their receivers.
+        first: First link of each sender, and the number of links at the end.
     """
 
-    def __init__(self, sender: Whole, receiver: Whole) -> None:
+    def __init__(self, sender: Whole, receiver: Whole, first: Whole) -> None:
+        self._first = first
         self._nodes = int(receiver.max(initial=0)) + 1
         self._codes = sender * self._nodes + receiver
         self._shape: tuple[Any, ...] | None = None
 
-    def sort(self, messages: Messages) -> tuple[Transfers, Floats]:
-        """Return what goes over which link, and the sizes of messages [bit]; one of no bits is no transfer."""
+    def sort(self, messages: Messages | float) -> tuple[Transfers, Floats]:
+        """Return what goes over which link, and the sizes of messages [bit]; one of no bits is no transfer.
+
+        Args:
+            messages: By device; or the size [bit] of the one that each sends all its neighbours.
+        """
+        if isinstance(messages, float):
+            return self._sort_alike(messages)
         count = list(map(len, messages))
         receivers = [receivers for own in messages for receivers, _ in own]
         size_bits = np.array([bits for own in messages for _, bits in own], dtype=float)
@@ -68,6 +75,25 @@ class Sorting:
             self._shape = shape
             self._sort(np.array(count, dtype=np.int64), receivers, size_bits > 0)
         return self._transfers, size_bits[self._is_transfer]
+
+    def _sort_alike(self, size_bits: float) -> tuple[Transfers, Floats]:
+        """Do the same where each device sends all its neighbours one message of ``size_bits`` [bit]."""
+        shape = (size_bits > 0,)
+        if shape != self._shape:
+            self._shape = shape
+            degree = np.diff(self._first)
+            count = degree[degree > 0] if size_bits > 0 else np.arange(0)
+            message = np.repeat(np.arange(len(count)), count)
+            self._transfers = Transfers(
+                np.arange(len(message)),
+                message,
+                np.append(0, np.cumsum(count)),
+                np.flatnonzero(degree)[: len(count)],
+                np.ones(len(count), dtype=bool),
+                np.ones(len(self._codes), dtype=bool),
+                np.minimum(degree, 1),
+            )
+        return self._transfers, np.full(len(self._transfers.sender), size_bits)
 
     def _sort(self, messages: Whole, receivers: Sequence[tuple[int, ...]], has_bits: Truths) -> None:
         """Sort messages: how many each device has, to whom each is, and whether it has bits."""
@@ -83,7 +109,7 @@ class Sorting:
         self._transfers = Transfers(
             link,
             np.repeat(np.arange(len(count)), count),
-            [0, *np.cumsum(count).tolist()],
+            np.append(0, np.cumsum(count)),
             sender[self._is_transfer],
             main[self._is_transfer],
             told,

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 import netsim.protocols.decentralized
 from learners.algorithms.stub import Stub
 from netsim.app.build import build
+from netsim.core.errors import ScenarioError
 from netsim.core.streams import stream
-from netsim.learner import Cost, Message, Metric, Step
+from netsim.learner import Cost, Message, Metric, Step, alike
 from netsim.protocols.decentralized_at_once import RoundsAtOnce
 from netsim.records.totals import Totals
 from netsim.scenario import load_plan
@@ -232,6 +233,57 @@ def test_which_rounds_are_computed_at_once(simulate, monkeypatch, blocks, at_onc
     monkeypatch.setattr(RoundsAtOnce, "life", lambda rounds: begun.append(rounds) or life(rounds))
     assert len(simulate(**blocks)[1].rounds) == 2 * 3
     assert len(begun) == at_once
+
+
+class Counted(Stub):
+    """Notes whom it was asked about; evaluates, all alike."""
+
+    METRICS: ClassVar = {"round": ""}
+    asked: ClassVar[list[tuple[str, int]]] = []
+
+    @alike
+    def train(self, work, node, round, state, cost):
+        self.asked.append(("train", round))
+        return super().train(work, node, round, state, cost)
+
+    @alike
+    def evaluate(self, work, node, round, state):
+        self.asked.append(("evaluate", round))
+        return [Metric("round", float(state))]
+
+
+class CountedApart(Counted):
+    """Answers no longer alike, as far as anybody knows: a method of its own is not marked."""
+
+    def train(self, work, node, round, state, cost):
+        return super().train(work, node, round, state, cost)
+
+
+class TwoMessages(Stub):
+    """Marks messages as alike that are not one to all."""
+
+    @alike
+    def messages(self, node, round, receivers, together=False):
+        return [Message((n,), 1e5) for n in receivers]
+
+
+def test_who_answers_alike_is_asked_once_a_round(simulate, monkeypatch):
+    world = LINE | {"learner": {"name": f"{__name__}:Counted"}}
+    monkeypatch.setattr(Counted, "asked", [])
+    once = simulate(**world)[1]
+    assert sorted(Counted.asked) == sorted((what, t) for what in ("train", "evaluate") for t in range(1, 5))
+    Counted.asked.clear()
+    apart = simulate(**world | {"learner": {"name": f"{__name__}:CountedApart"}})[1]
+    trained = [t for what, t in Counted.asked if what == "train"]
+    assert sorted(trained) == sorted([1, 2, 3, 4] * 3) and len(Counted.asked) == 12 + 4
+    assert sorted_moments(once) == sorted_moments(apart) == sorted_moments(by_events(simulate, world))
+    assert len(once.metrics) == 12 and {row.value for row in once.metrics if row.round == 3} == {3.0}
+
+
+def test_alike_messages_are_one_to_all(simulate):
+    error = r"messages, marked as alike, of device 1, round 1: must return one message to all receivers \(got \[Mess"
+    with pytest.raises(ScenarioError, match=error):
+        simulate(**LINE | {"learner": {"name": f"{__name__}:TwoMessages"}})
 
 
 def test_a_world_goes_to_events_where_a_battery_could_die(simulate, monkeypatch):
