@@ -105,7 +105,7 @@ class RoundsAtOnce:
                 self._neighbours = self._meet(self.network.motion)
                 mesh.link(self._neighbours)
             near = self._neighbours
-            self.network.alone.update(k for k, own in enumerate(near) if not own)
+            self.network.alone.update(mesh.alone())
             begin_s, trained = mesh.begin_s, everyone.train(t, near)
             slowdown = np.array([self.network.stragglers.factor(k, t) for k in numbers])
             ready_s, order = mesh.compute(trained.flops, slowdown)
@@ -123,7 +123,6 @@ class RoundsAtOnce:
         self.ledger.settle(
             mesh.account(np.full_like(mesh.begin_s, end_s)) - account, mesh.begin_s, self.rounds
         )
-        mesh.close()
 
     def _meet(self, motion: Motion) -> Sequence[Sequence[int]]:
         """Return the neighbours of each device in this round; see :class:`~netsim.protocols.company.Company`."""

@@ -40,6 +40,25 @@ class Receptions(NamedTuple):
     end_s: Floats
 
 
+class Sent(NamedTuple):
+    """Transfers of a round that are not reported yet.
+
+    Attributes:
+        out_s: When each one's message is out [s], in ascending order.
+        order: Their places in the columns, in that order.
+        columns: What is recorded of them, and maybe of others.
+    """
+
+    out_s: Floats
+    order: Whole
+    columns: list[Any]
+
+    def after(self, count: int) -> Sent:
+        """Return them without the first ``count``; nothing of these stays in memory."""
+        order = self.order[count:]
+        return Sent(self.out_s[count:].copy(), np.arange(len(order)), [c[order] for c in self.columns])
+
+
 class Exchange(NamedTuple):
     """The messages of a round.
 
@@ -92,7 +111,7 @@ class Mesh:
         self._devices = () if steady else devices  # asked one by one, as their frequencies depend on the work
         self._meters = Meters([device.unlimited for device in devices if device.unlimited is not None])
         self._receptions = Receptions(np.arange(0), *np.zeros((2, 0)))  # begun after their receiver's own
-        self._unreported: list[list[Any]] = []  # transfers of a round, by column; see report
+        self._unreported: list[Sent] = []  # by round
         self._known = np.zeros((2, len(devices)))  # when it was that their rounds begin, and in which order
         self.begin_s = np.full(len(devices), now_s)
         self.order = np.arange(len(devices))
@@ -111,6 +130,11 @@ class Mesh:
             self._links = self._radio.steady_links(self.sender, self.receiver, self._tx_power_w[self.sender])
         self._last_gain = np.full(len(self.sender), np.nan)
         self._sorting = Sorting(self.sender, self.receiver, self.first)
+
+    def alone(self) -> list[int]:
+        """Return the devices without a link."""
+        found: list[int] = np.flatnonzero(~self._linked).tolist()
+        return found
 
     def compute(self, flops: Floats, slowdown: Floats) -> tuple[Floats, Whole]:
         """Let each device compute ``flops`` FLOPs; return the end of each [s], and the devices in the order of ends."""
@@ -139,7 +163,7 @@ class Mesh:
             messages: By device; or the size [bit] of the one that each sends all its neighbours.
         """
         transfers, size_bits = self._sorting.sort(messages)
-        link, message, first, by, _, told, _ = transfers
+        link, message, inward, first, by, _, told, _ = transfers
         sender, receiver, size_bits = self.sender[link], self.receiver[link], size_bits[message]
         start_s, fly = self._ready_s[sender], self._fly if self._radio.moving is None else self._fly_on
         delivered, sent_bits, airtime_s, end_s, gain, snr_db = fly(round, link, size_bits, start_s)
@@ -157,14 +181,13 @@ class Mesh:
         arrives = told.copy()
         arrives[link] = delivered
 
-        spent = self._spend(
-            by, longest_s, self._tx_power_w[by] * sums_s, Receptions(receiver, start_s, end_s), sender
-        )
+        new = Receptions(receiver[inward], start_s[inward], end_s[inward])
+        spent = self._spend(by, longest_s, self._tx_power_w[by] * sums_s, new, sender[inward])
         rank = _places(self._ready)
         known = [size_bits, sent_bits, delivered, start_s, end_s, airtime_s, energy_j, gain, snr_db]
-        columns = [sent_s[message], np.full_like(link, round), sender, receiver, *known]
+        columns = [np.full_like(link, round), sender, receiver, *known]
         order = transfers.in_order_of(np.lexsort((rank[by], sent_s)))
-        self._unreported.append([column[order] for column in columns])
+        self._unreported.append(Sent(sent_s[message][order], order, columns))
         self.order = self._in_order(transfers, sent_s, out_s, in_s, rank)
         self.begin_s = np.maximum(out_s, in_s)
         return Exchange(self.begin_s, self.order, told, arrives, spent, self._counts(told, arrives))
@@ -215,19 +238,23 @@ class Mesh:
     def report(self, until_s: float) -> None:
         """Pass transfers of messages that are out by ``until_s`` [s] on to the observers, in the order of events."""
         ended, left = [], []
-        for columns in self._unreported:
-            count = int(np.searchsorted(columns[0], until_s, side="right"))
+        for sent in self._unreported:
+            count = int(np.searchsorted(sent.out_s, until_s, side="right"))
             if count:
-                ended.append([column[:count] for column in columns])
-                columns = [column[count:].copy() for column in columns]  # a view would keep all in memory
-            if len(columns[0]):
-                left.append(columns)
+                ended.append(Sent(sent.out_s[:count], sent.order[:count], sent.columns))
+                sent = sent.after(count)
+            if len(sent.order):
+                left.append(sent)
         self._unreported = left
         if not ended:
             return
-        order = np.argsort(np.concatenate([columns[0] for columns in ended]), kind="stable")
-        joined = (np.concatenate(pieces)[order] for pieces in zip(*ended, strict=True))
-        _, round, sender, receiver, size_bits, sent_bits, delivered, *others = joined
+        before = np.cumsum([0, *(len(sent.columns[0]) for sent in ended)])
+        places = np.concatenate([sent.order + since for sent, since in zip(ended, before[:-1], strict=True)])
+        places = places[np.argsort(np.concatenate([sent.out_s for sent in ended]), kind="stable")]
+        joined = (
+            np.concatenate(pieces)[places] for pieces in zip(*(one.columns for one in ended), strict=True)
+        )
+        round, sender, receiver, size_bits, sent_bits, delivered, *others = joined
         start_s, end_s, airtime_s, energy_j, gain, snr_db = others
         all_delivered = bool(delivered.all())
         self._radio.record(
@@ -255,10 +282,6 @@ class Mesh:
         self._meters.receive(*self._receptions)
         self._receptions = _some(self._receptions, np.zeros(len(self._receptions.device), dtype=bool))
         return self._meters.account(now_s)
-
-    def close(self) -> None:
-        """Bring the devices' own meters up to the last :meth:`account`."""
-        self._meters.store()
 
     def _spend(
         self, by: Whole, longest_s: Floats, energy_j: Floats, new: Receptions, sender: Whole

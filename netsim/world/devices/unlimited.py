@@ -12,7 +12,7 @@ import simpy
 from netsim.world.devices.battery import Battery
 from netsim.world.devices.coverage import Coverage
 from netsim.world.devices.diary import Diary
-from netsim.world.devices.meter import BUSY, CATEGORIES, Account, Draw
+from netsim.world.devices.meter import BUSY, Account, Draw
 
 
 @dataclass(eq=False, slots=True)
@@ -93,12 +93,6 @@ class UnlimitedMeter:
             self.battery.spent_j[category] += power_w * (
                 end_s - since_s if duration_s is None else duration_s
             )
-
-    def resume(self, coverages: Sequence[Coverage], spent_j: Iterable[float]) -> None:
-        """Go on from elsewhere computed times of computing, sending, receiving and all of them, and energies [J]."""
-        *times, self._busy = coverages
-        self._time = dict(zip(BUSY, times, strict=True))
-        self.battery.spent_j.update(zip(CATEGORIES, spent_j, strict=True))
 
     def start(self, category: str, power_w: float, duration_s: float = math.inf) -> Draw:
         """Begin to draw ``power_w`` [W] and return the draw; ``duration_s`` is not used here."""

@@ -23,6 +23,7 @@ class Transfers(NamedTuple):
     Attributes:
         link: Link of each transfer; those of a message follow each other.
         message: Message that it belongs to [transfers].
+        inward: The transfers in the order of their receivers.
         first: First transfer of each message, and the number of transfers at the end.
         sender: Sender of each message, in ascending order.
         main: Whether it is the sender's first message [messages].
@@ -32,6 +33,7 @@ class Transfers(NamedTuple):
 
     link: Whole
     message: Whole
+    inward: Whole
     first: Whole
     sender: Whole
     main: Truths
@@ -55,6 +57,7 @@ class Sorting:
 
     def __init__(self, sender: Whole, receiver: Whole, first: Whole) -> None:
         self._first = first
+        self._receiver = receiver
         self._nodes = int(receiver.max(initial=0)) + 1
         self._codes = sender * self._nodes + receiver
         self._shape: tuple[Any, ...] | None = None
@@ -84,9 +87,11 @@ class Sorting:
             degree = np.diff(self._first)
             count = degree[degree > 0] if size_bits > 0 else np.arange(0)
             message = np.repeat(np.arange(len(count)), count)
+            link = np.arange(len(message))
             self._transfers = Transfers(
-                np.arange(len(message)),
+                link,
                 message,
+                self._inward(link),
                 np.append(0, np.cumsum(count)),
                 np.flatnonzero(degree)[: len(count)],
                 np.ones(len(count), dtype=bool),
@@ -109,9 +114,13 @@ class Sorting:
         self._transfers = Transfers(
             link,
             np.repeat(np.arange(len(count)), count),
+            self._inward(link),
             np.append(0, np.cumsum(count)),
             sender[self._is_transfer],
             main[self._is_transfer],
             told,
             messages,
         )
+
+    def _inward(self, link: Whole) -> Whole:
+        return np.argsort(self._receiver[link], kind="stable")
