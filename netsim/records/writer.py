@@ -235,8 +235,8 @@ class TableWriter:
             self._whole = pq.ParquetWriter(self._folder / _WHOLE, self.schema, use_dictionary=self._repeating)
         waiting = pa.concat_tables([*self._waiting, _empty(self.schema)])
         full = rows - rows % ROW_GROUP if at_least else rows
-        if full:
-            self._whole.write_table(waiting.slice(0, full).combine_chunks(), ROW_GROUP)
+        for since in range(0, full, ROW_GROUP):  # so that no more than that is copied at a time
+            self._whole.write_table(waiting.slice(since, ROW_GROUP).combine_chunks(), ROW_GROUP)
         self._waiting = [waiting.slice(full).combine_chunks()]
 
 

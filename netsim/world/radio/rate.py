@@ -18,6 +18,7 @@ from netsim.world.radio.units import db_to_power
 FloatOrArray = TypeVar("FloatOrArray", float, NDArray[np.float64])
 
 BOLTZMANN_J_PER_K = 1.380649e-23
+_LN2 = math.log(2)
 
 
 def thermal_noise_w_per_hz(temperature_k: float = 290.0) -> float:
@@ -41,7 +42,7 @@ def snr(
 
 def shannon_rate_bps(bandwidth_hz: float, snr: float) -> float:
     r"""Compute the Shannon rate :math:`B \log_2(1 + \mathrm{SNR})` [bit/s]; base 2, since sizes are in bits."""
-    return bandwidth_hz * math.log1p(snr) / math.log(2)
+    return bandwidth_hz * math.log1p(snr) / _LN2
 
 
 def shannon_rates_bps(bandwidth_hz: float, snr: Sequence[float]) -> NDArray[np.float64]:
@@ -50,7 +51,7 @@ def shannon_rates_bps(bandwidth_hz: float, snr: Sequence[float]) -> NDArray[np.f
     The logarithm is Python's own for each element. NumPy's may differ from it in the last bit, and a transfer must
     take the same time in both computations.
     """
-    return bandwidth_hz * np.array([*map(math.log1p, snr)]) / math.log(2)
+    return bandwidth_hz * np.array([*map(math.log1p, snr)]) / _LN2
 
 
 class Rate(ABC):
