@@ -72,6 +72,7 @@ class DMML(Learner):
         check_place(setup.options, setup.has_server)
         self.METRICS = with_judged(self.METRICS, setup.evaluation)  # type: ignore[misc]
         self._task: Task | None = load_task(setup, self._training_options.modalities)
+        self._factor_after = self._training_options.schedule.factors(setup.rounds)
         self._modalities = self._task.modalities
         self._model = SharedModel(
             setup, self._task, self._decomposes(self._task.modalities), self._generator_shape()
@@ -250,7 +251,7 @@ class DMML(Learner):
             return Step(state, state)
         assert isinstance(cost, LocalCost)
         modalities, plan = self._shares[node].modalities, self._plan(round)
-        pace = self._training_options.schedule.factor(round - 1, self.setup.rounds)
+        pace = self._factor_after(round - 1)
         trained = self._tasks.train(
             work, node, round, modalities, state.parts, state.memories, cost, plan, pace
         )

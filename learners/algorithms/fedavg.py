@@ -74,6 +74,7 @@ class FedAvg(Learner):
         self.METRICS = report.metrics_of_evaluation(own, setup)  # type: ignore[misc]
         self._clients = self._federation.clients
         self._plan = self._make_plan()
+        self._factor_after = self._options.schedule.factors(setup.rounds)
         self._server_method = Shared(self._method())
         self._stacks: dict[tuple[str, ...], Stack] = {}
         self._met: dict[int, Mapping[int, Sequence[int]]] = {}
@@ -259,7 +260,7 @@ class FedAvg(Learner):
 
     def _pace(self, round: int, model: Model) -> float:
         """Return the factor on the step size: by rounds, or by versions of a server that does not wait."""
-        return self._options.schedule.factor(max(round - 1, model.number), self.setup.rounds)
+        return self._factor_after(max(round - 1, model.number))
 
     def _stack(self, modalities: tuple[str, ...], steps: int) -> Stack:
         """Return how local updates of clients with these modalities are done as one."""

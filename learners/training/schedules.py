@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
 from typing import ClassVar
 
 from pydantic import Field, PositiveInt
@@ -106,6 +108,10 @@ class ScheduleChoice(Choice):
         schedule = load(self.KIND, self.name)
         found: Schedule = schedule(schedule.Options.model_validate(self.options))
         return float(found.factor(done, rounds, unit))
+
+    def factors(self, rounds: int) -> Callable[[int], float]:
+        """Return :meth:`factor` of rounds that are done, of ``rounds``; each is computed once, not for every device."""
+        return cache(lambda done: self.factor(done, rounds))
 
 
 class WarmUp(Schedule):
