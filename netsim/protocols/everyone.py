@@ -13,7 +13,7 @@ from netsim.learner import Learner, Message, Step
 from netsim.work.graph import TaskGraph
 from netsim.world.mesh import Exchange, Mesh
 from netsim.world.network import Network
-from netsim.world.transfers import Messages
+from netsim.world.radio.transfers import Messages
 
 
 class Trained(NamedTuple):
