@@ -17,17 +17,19 @@ app = ClientApp()
 
 
 @cache
-def data_here() -> Data:
+def data_here(clients: int, samples: int) -> Data:
     """Return the data of all clients, made once in each worker."""
     torch.set_num_threads(1)
-    return data_of(Case())
+    return data_of(Case(clients=clients, samples=samples))
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train an epoch from what the server sent."""
-    case, data, client = Case(), data_here(), int(context.node_config["partition-id"])
-    net = network(str(message.content["config"]["model"]))
+    told = message.content["config"]
+    data = data_here(int(told["clients"]), int(told["samples"]))
+    case, client = Case(), int(context.node_config["partition-id"])
+    net = network(str(told["model"]))
     net.load_state_dict(message.content["arrays"].to_torch_state_dict())
     optimizer = torch.optim.SGD(net.parameters(), lr=case.learning_rate)
     train_epoch(net, optimizer, data.x[client], data.y[client], case.batch_size)

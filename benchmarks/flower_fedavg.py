@@ -1,9 +1,10 @@
 """Federated averaging in Flower's simulation, for server.py, which runs this in an environment of Flower's own.
 
-python benchmarks/flower_fedavg.py MODEL ROUNDS
+python benchmarks/flower_fedavg.py MODEL ROUNDS [CLIENTS SAMPLES PARTICIPANTS]
 
-Two cores, one for each client that trains. Prints a line of JSON: seconds a round after the first (in which workers
-start and make their data), and the test accuracy of the global model after the last.
+By default the clients and samples of plain_fedavg.py, all in every round. Two cores, one for each client that trains.
+Prints a line of JSON: seconds a round after the first (in which workers start and make their data), and the test
+accuracy of the global model after the last.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def main() -> None:
     model, rounds = sys.argv[1], int(sys.argv[2])
     torch.set_num_threads(1)
     torch.manual_seed(Case().seed)
-    clients, data, net = Case().clients, data_of(Case()), network(model)
+    clients, samples, chosen = map(int, sys.argv[3:6] or (Case().clients, Case().samples, Case().clients))
+    data, net = data_of(Case(clients=clients, samples=samples)), network(model)
     ends: list[float] = []
     found: list[float] = []
     app = ServerApp()
@@ -41,13 +43,16 @@ def main() -> None:
     @app.main()
     def serve(grid: Grid, context: Context) -> None:
         strategy = FedAvg(
-            fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients
+            fraction_train=chosen / clients,
+            fraction_evaluate=0.0,
+            min_train_nodes=chosen,
+            min_available_nodes=clients,
         )
         strategy.start(
             grid=grid,
             initial_arrays=ArrayRecord(net.state_dict()),
             num_rounds=rounds,
-            train_config=ConfigRecord({"model": model}),
+            train_config=ConfigRecord({"model": model, "clients": clients, "samples": samples}),
             evaluate_fn=evaluate,
         )
 

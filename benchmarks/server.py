@@ -98,8 +98,8 @@ def looped(model: str, rounds: int) -> Measured:
     return Measured(done.seconds / rounds, done.accuracy)
 
 
-def flowered(python: Path, model: str, rounds: int) -> Measured:
-    """Run Flower's simulation."""
+def flowered(python: Path, model: str, rounds: int, *sizes: int) -> Measured:
+    """Run Flower's simulation; ``sizes`` are clients, samples of all, and clients a round, if not the usual ones."""
     for _ in range(ATTEMPTS):
         with tempfile.TemporaryDirectory() as home:
             done = subprocess.run(
@@ -109,7 +109,7 @@ def flowered(python: Path, model: str, rounds: int) -> Measured:
                     "ignore",
                     str(HERE / "benchmarks" / "flower_fedavg.py"),
                     model,
-                    str(rounds),
+                    *map(str, (rounds, *sizes)),
                 ],
                 env={
                     **os.environ,
