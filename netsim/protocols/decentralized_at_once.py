@@ -123,6 +123,7 @@ class RoundsAtOnce:
         self.ledger.settle(
             mesh.account(np.full_like(mesh.begin_s, end_s)) - account, mesh.begin_s, self.rounds
         )
+        mesh.close()
 
     def _meet(self, motion: Motion) -> Sequence[Sequence[int]]:
         """Return the neighbours of each device in this round; see :class:`~netsim.protocols.company.Company`."""

@@ -283,6 +283,10 @@ class Mesh:
         self._receptions = _some(self._receptions, np.zeros(len(self._receptions.device), dtype=bool))
         return self._meters.account(now_s)
 
+    def close(self) -> None:
+        """Note on the devices' batteries what has been spent up to the last :meth:`account`."""
+        self._meters.store()
+
     def _spend(
         self, by: Whole, longest_s: Floats, energy_j: Floats, new: Receptions, sender: Whole
     ) -> Floats:

@@ -14,10 +14,10 @@ class Coverage:
 
     __slots__ = ("_counted_until_s", "_covered_s", "_gaps_s", "_open")
 
-    def __init__(self, now_s: float, covered_s: float = 0.0, gaps_s: float = 0.0) -> None:
+    def __init__(self, now_s: float) -> None:
         self._counted_until_s = now_s
-        self._covered_s = covered_s
-        self._gaps_s = gaps_s
+        self._covered_s = 0.0
+        self._gaps_s = 0.0
         self._open = 0
 
     def cover(self, now_s: float, end_s: float) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netsim.core.arrays import Floats, Whole
+from netsim.world.devices.meter import CATEGORIES
 from netsim.world.devices.unlimited import UnlimitedMeter
 
 COMPUTE, SENDING, RECEIVING, ANY = range(4)
@@ -21,10 +22,11 @@ class Meters:
     """The meters of some devices. Each device has its own present time, which never goes back.
 
     Args:
-        meters: The meters that these stand for, unused so far; they stay so.
+        meters: The meters that these stand for, unused so far; they stay so, but for what their batteries have spent.
     """
 
     def __init__(self, meters: Sequence[UnlimitedMeter]) -> None:
+        self._batteries = [meter.battery for meter in meters]
         self._rx_power_w = np.array([meter.rx_power_w for meter in meters])
         self._idle_power_w = np.array([meter.idle_power_w for meter in meters])
         self._until_s, self._covered_s, self._gaps_s = np.zeros((3, 4, len(meters)))  # see Coverage
@@ -79,6 +81,11 @@ class Meters:
         energy_j[RECEIVING] = self._rx_power_w * time_s[RECEIVING]
         energy_j[ANY] = self._idle_power_w * time_s[ANY]
         return np.concatenate([time_s, energy_j])
+
+    def store(self) -> None:
+        """Note on the batteries what has been spent up to the last :meth:`account`."""
+        for battery, *spent_j in zip(self._batteries, *self._spent_j.tolist(), strict=True):
+            battery.spent_j.update(zip(CATEGORIES, spent_j, strict=True))
 
     def _cover(self, row: int, devices: Whole, since_s: Floats, end_s: Floats) -> None:
         """Cover intervals, of which none ends before an earlier one of its device.
