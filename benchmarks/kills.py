@@ -154,9 +154,6 @@ def main(count: int, first: int = 0, how: str = "kill", jobs: str = "") -> None:
     """Kill ``count`` runs and print how many went on to the records that they must have."""
     from variants import VARIANTS
 
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell has what runs in its background ignore it
     wrong, kills, taken = 0, 0, Counter[str]()
     names, begin_s = sorted(VARIANTS), time.monotonic()
     for number in range(first, first + count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,12 @@ from netsim.app.simulation import Simulation
 from netsim.scenario.yaml_file import write_yaml
 from netsim.work.executors.processes import Processes
 from netsim.world.devices import Battery, Device, Processor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """A shell has what runs in its background ignore Ctrl-C, and all that this starts: a test would wait for ever."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import tempfile
 import traceback
@@ -70,6 +71,9 @@ def _be(words: list[str], cwd: str, environment: Mapping[str, str], out: str, er
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell has what is in its background ignore it
     kind, *rest = words
     sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(TESTS)]
     try:
