@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
@@ -267,20 +266,6 @@ class RoundBatch(RowBatch):
     """
 
     iterations: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, ended: Sequence[tuple[RoundRow, Mapping[str, int]]]) -> Iterator[RoundBatch]:
-        """Yield rounds that have ``ended``, each with its iterations, in order; a batch has those of one outcome."""
-        for outcome, several in groupby(ended, lambda one: one[0].outcome):
-            rows, iterations = zip(*several, strict=True)
-            columns: dict[str, Any] = {
-                name: np.array(values)
-                for name, values in zip(RoundRow._fields, zip(*rows, strict=True), strict=True)
-                if name != "outcome"
-            }
-            names = dict.fromkeys(name for own in iterations for name in own)
-            by_modality = {name: np.array([own.get(name, 0) for own in iterations]) for name in names}
-            yield cls(RoundRow(outcome=outcome, **columns), len(rows), by_modality)
 
     def iterations_of_each(self) -> Iterator[dict[str, int]]:
         """Return the iterations of each round by modality."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import simpy
 
+from netsim.core.arrays import Floats, Whole
 from netsim.core.clock import succeed_at
 from netsim.events import Observer, RoundBatch, RoundRow
 from netsim.learner import Learner
-from netsim.protocols.everyone import Everyone, Trained
+from netsim.protocols.everyone import Everyone
 from netsim.protocols.ledger import Ledger
 from netsim.work.graph import TaskGraph
-from netsim.world.mesh import Exchange, Floats, Mesh
+from netsim.world.mesh import Exchange, Mesh
 from netsim.world.mobility.motion import Motion
 from netsim.world.network import Network
 
@@ -45,14 +46,16 @@ class _Round(NamedTuple):
         exchange: Its messages.
         times_s: Times at which it begins, ends, and at which computing ends [s].
         slowdown: Straggler factors.
-        trained: The local updates.
+        flops: FLOPs of each device's workload.
+        iterations: Iterations of each, by modality.
     """
 
     number: int
     exchange: Exchange
     times_s: Sequence[Floats]
     slowdown: Floats
-    trained: Trained
+    flops: Floats
+    iterations: Mapping[str, Whole]
 
 
 class RoundsAtOnce:
@@ -114,7 +117,8 @@ class RoundsAtOnce:
                 self._end(before, exchange.spent)
             yield from self._until(float(exchange.end_s.min()))
             everyone.aggregate(t, exchange, near, trained.steps)
-            before = _Round(t, exchange, [begin_s, exchange.end_s, ready_s], slowdown, trained)
+            times_s = begin_s, exchange.end_s, ready_s
+            before = _Round(t, exchange, times_s, slowdown, trained.flops, trained.iterations)
         account = mesh.account(mesh.begin_s)
         if before:
             self._end(before, account)
@@ -148,9 +152,9 @@ class RoundsAtOnce:
         exchange, order = round.exchange, round.exchange.order
         spent, self._before = account - self._before, account
         numbers = np.full_like(order, round.number), np.arange(len(order))
-        last: list[Any] = [math.inf, round.trained.flops, round.slowdown]
+        last: list[Any] = [math.inf, round.flops, round.slowdown]
         columns = [*numbers, "finished", *round.times_s, *spent, *last, *exchange.counts]
-        ended = RoundBatch(RoundRow(*columns), len(order), round.trained.iterations).at(order)
+        ended = RoundBatch(RoundRow(*columns), len(order), round.iterations).at(order)
         self._ended.append(ended)
 
     def _until(self, time_s: float) -> Process:

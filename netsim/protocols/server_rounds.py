@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 
 from netsim.core.clock import deadline, succeed_at
 from netsim.core.options import Options
-from netsim.events import RoundBatch
 from netsim.learner import Message
 from netsim.protocols.node import order_update
 from netsim.protocols.server_protocol import Errand, ServerProtocol, ending
@@ -92,9 +91,8 @@ class ServerRounds(ServerProtocol):
 
         arrived = {k: errand.update.step.outbox for k, errand in errands.items() if errand.arrived}
         flops = yield from self._aggregate(t, chosen, arrived)
-        ended = [self._ended(device, t, begin_s, errands.get(device.number)) for device in living]
-        for batch in RoundBatch.of(ended):
-            self.observer.on_rounds(batch)
+        for device in living:
+            self.observer.on_round_end(*self._ended(device, t, begin_s, errands.get(device.number)))
         self._tell_server(t, begin_s, len(chosen), len(arrived), flops)
         self._last |= {k: errand.times_s for k, errand in errands.items()}
 
