@@ -180,15 +180,10 @@ READERS: dict[str, Read] = {
 
 def make_runs(folder: Path) -> None:
     """Make the runs whose copies are changed: one that learns nothing, and one that keeps all that a run can keep."""
-    learns = BASE | {
-        "data": {"name": "generated", "samples": 60, "test_samples": 12, "shape": [4], "classes": 3},
-        "partition": "iid",
-        "learner": {"name": "fedavg", "networks": {"features": {"name": "mlp", "hidden": [4]}}},
-        "models": {"keep": "last"},
-        "snapshots": {"keep": True},
-        "jobs": {"executor": "inline", "stacking": "off", "threads": 1},
-    }
-    for name, tree in {"stub": BASE, "learns": learns}.items():
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from run_folders import KEEPS_ALL
+
+    for name, tree in {"stub": BASE, "learns": BASE | KEEPS_ALL}.items():
         (folder / "s.yaml").write_text(write_yaml(tree))
         words = ["run", folder / "s.yaml", "--runs", folder / "whole", "--run-id", name, "--no-plots"]
         command = [sys.executable, "-m", "netsim", *map(str, words)]

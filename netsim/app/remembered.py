@@ -59,15 +59,8 @@ def remember(cache: Path, sealed: str, replay: Replay, means: Mapping[str, float
     Code of a user's own may have changed until the next time, so nothing is kept that it has had a part in. A cache
     that cannot be written keeps nothing.
     """
-    plan, notes = replay.plan, replay.notes
-    parts = [part.cls for part in (*plan.parts.values(), *plan.device_parts.values())]
-    ours = all(cls.__module__.partition(".")[0] in OURS for cls in parts)
-    if (
-        notes is None
-        or not (notes.whole and ours)
-        or loaded_from(plan.own)
-        or len(notes.asked) > MOST_QUESTIONS
-    ):
+    notes = replay.notes
+    if notes is None or not (notes.whole and is_ours(replay.plan)) or len(notes.asked) > MOST_QUESTIONS:
         return
     known = {**about(replay.learner, means), "facts": plain(replay.learner.facts())}
     memory = Memory(known, notes.asked, replay.results.measurements, replay.course.ends, edges(replay))
@@ -78,6 +71,12 @@ def remember(cache: Path, sealed: str, replay: Replay, means: Mapping[str, float
         hidden = file.with_name(f".{file.name}")
         hidden.write_bytes(hashlib.sha256(text).digest() + zlib.compress(text, 1))
         hidden.replace(file)
+
+
+def is_ours(plan: Plan) -> bool:
+    """Return whether no code of a user's own has a part in a run of ``plan``."""
+    parts = [part.cls for part in (*plan.parts.values(), *plan.device_parts.values())]
+    return all(cls.__module__.partition(".")[0] in OURS for cls in parts) and not loaded_from(plan.own)
 
 
 def same_learner(was: Plan, now: Plan, changed: Mapping[str, Any]) -> bool:

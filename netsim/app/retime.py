@@ -15,7 +15,7 @@ from typing import Any
 from netsim.app.analysed import wrong_with
 from netsim.app.changes import changes
 from netsim.app.recorded import Ended, recorder_in, run_recorded
-from netsim.app.remembered import edges, recalled, remember, same_learner, seal
+from netsim.app.remembered import edges, is_ours, recalled, remember, same_learner, seal
 from netsim.app.replayed import Replay, loaded_once, replay
 from netsim.app.same import Rounds, check_data_of, check_networks
 from netsim.core.errors import ScenarioError
@@ -99,8 +99,7 @@ def prepare_to_retime(folder: Path, cache: Path, means: Mapping[str, float], wit
         limit = _Limit(time.perf_counter() + within_s)
         again = _Again(folder, (), folder, None, cache, lambda text: None)
         if again.can_remember and again.memory is None:
-            again.as_it_was(limit)
-            again.remember(means)
+            again.remember(again.as_it_was(limit), means)
 
 
 class _Limit(Observer):
@@ -152,7 +151,7 @@ class _Again:
                 "another round, so something else would be learnt; use netsim run"
             )
         self._last = self._metadata["rounds_finished"] if self._metadata.get("stopped") else scenario.rounds
-        self.can_remember = same_learner(self._was, self._now, self._changed)
+        self.can_remember = is_ours(self._was) and same_learner(self._was, self._now, self._changed)
         if not self.can_remember:
             self.memory = None
         self._metrics = [MetricRow(*row) for row in zip(*read_columns(folder, "metrics"), strict=True)]
@@ -181,14 +180,14 @@ class _Again:
         second.same_costs, second.reason = first.same_costs, self._metadata.get("stopped") or ""
         check_networks(first, second)
         done = self._recorded(second)
-        self.remember(self._means)
+        self.remember(first, self._means)
         return done
 
     def as_it_was(self, *watching: Observer) -> Replay:
         """Replay it as it was, and look whether these are the recorded rounds."""
         quiet = replace(self._quiet, parts={**self._quiet.parts, **loaded_once(self._quiet)})
         results, rounds = Results(self._metrics, self._answers), Rounds()
-        self._first = first = replay(quiet, quiet, self._course(), results, self._cache, self._say)
+        first = replay(quiet, quiet, self._course(), results, self._cache, self._say)
         first.same_costs = not any(key.startswith("costs.") for key in self._changed)
         first.notes = Notes()
         first.watch(rounds, *watching)
@@ -199,9 +198,9 @@ class _Again:
             results.settle()
         return first
 
-    def remember(self, means: Mapping[str, float]) -> None:
-        """Keep what the learner has said; ``means`` are those over devices of the run."""
-        remember(self._cache, self._seal, self._first, means)
+    def remember(self, first: Replay, means: Mapping[str, float]) -> None:
+        """Keep what the learner has said in the ``first`` replay; ``means`` are those over devices of the run."""
+        remember(self._cache, self._seal, first, means)
 
     def _course(self, before: Course | None = None) -> Course:
         was = self._was

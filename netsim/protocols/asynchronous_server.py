@@ -128,7 +128,7 @@ class AsynchronousServer(ServerProtocol):
             self.work.cancel(errand.update.tasks, self.states[k])
         if errand.outcome == "lost":
             yield env.any_of([env.timeout(RETRY_S), *device.endings(self._stop)])
-        self.observer.on_round_end(*self._ended(device, n, begin_s, errand))
+        self._tell_device(device, n, begin_s, errand)
         device.sleep()
         self._away.discard(k)
         self._tell_news()

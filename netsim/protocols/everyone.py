@@ -96,9 +96,9 @@ class Everyone:
         """
         learner, work, states = self._learner, self._work, self._states
         states.update(enumerate(step.state for step in steps))
-        if any(step.metrics for step in steps):
-            for k, time_s in zip(order.tolist(), ready_s[order].tolist(), strict=True):
-                work.measure(k, t, time_s, steps[k].metrics)
+        for k in order.tolist():
+            if steps[k].metrics:
+                work.measure(k, t, float(ready_s[k]), steps[k].metrics)
         if not self._sends_alike:
             messages: list[Sequence[Message]] = [()] * self._count
             for k in order.tolist():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -238,30 +238,27 @@ class ServerProtocol(Protocol):
         self.states[number], self._outbox = update.step.state, update.step.outbox
         return update.cost.total_flops
 
-    def _ended(
-        self, device: Device, n: int, begin_s: float, errand: Errand | None
-    ) -> tuple[RoundRow, Mapping[str, int]]:
-        """Return a row of ``rounds`` from ``begin_s`` [s] to now, and iterations.
-
-        Without an ``errand`` the device was not chosen.
-        """
+    def _tell_device(self, device: Device, n: int, begin_s: float, errand: Errand | None) -> None:
+        """Record a row of ``rounds`` from ``begin_s`` [s] to now; without an ``errand`` the device was not chosen."""
         visit = errand or Errand()
-        row = RoundRow(
-            n,
-            device.number,
-            self.ledger.outcome(device, visit.outcome),
-            begin_s,
-            self.network.env.now,
-            visit.update.end_s,
-            *self.ledger.take(device, n),
-            battery_j=device.battery.remaining_j,
-            flops=visit.update.cost.total_flops,
-            slowdown=visit.slowdown,
-            sent=int(visit.arrived),
-            received=int(visit.received),
-            missed=int(errand is not None and not visit.received),
+        self.observer.on_round_end(
+            RoundRow(
+                n,
+                device.number,
+                self.ledger.outcome(device, visit.outcome),
+                begin_s,
+                self.network.env.now,
+                visit.update.end_s,
+                *self.ledger.take(device, n),
+                battery_j=device.battery.remaining_j,
+                flops=visit.update.cost.total_flops,
+                slowdown=visit.slowdown,
+                sent=int(visit.arrived),
+                received=int(visit.received),
+                missed=int(errand is not None and not visit.received),
+            ),
+            visit.update.cost.iterations,
         )
-        return row, visit.update.cost.iterations
 
     def _tell_server(self, t: int, begin_s: float, chosen: int, arrived: int, flops: float) -> None:
         """Record a row of ``server`` from ``begin_s`` [s] to now."""

@@ -44,6 +44,9 @@ SNAPSHOTS = "snapshots"
 MODELS = "models"
 """Folder in it of models."""
 
+LEARNT = "metrics", "answers"
+"""Tables of what is learnt; the others are the clock's."""
+
 Writer = TypeVar("Writer", bound=TableWriter)
 
 
@@ -190,7 +193,7 @@ class Recorder(Observer):
         """Return ``writer``; where the run goes on, with the rows that are there."""
         if self._goes_on:
             rows = writer.adopt()
-            if writer.table in ("metrics", "answers"):
+            if writer.table in LEARNT:
                 self.known[writer.table] = rows
             elif self._clock_may_differ:
                 writer.cut(0)
@@ -212,7 +215,7 @@ class Recorder(Observer):
             self._writer("answers").cut(answers)
             self._clock_may_differ = True
             for writer in self._writers:
-                if writer.table not in ("metrics", "answers"):
+                if writer.table not in LEARNT:
                     writer.cut(0)
 
     def write_metadata(self, **changes: Any) -> None:

@@ -366,8 +366,8 @@ class Jobs(Options):
     @property
     def repeats_bytes(self) -> bool:
         """Return whether two runs have the same bytes; else times decide how sums are cut up, and so of rounding."""
-        alone = self.stacking == "off" or (self.stacking == "on" and self.memory_gib is not None)
-        return self.device == "cpu" and self.threads == 1 and self.executor.name != "auto" and alone
+        same_stacks = self.stacking == "off" or (self.stacking == "on" and self.memory_gib is not None)
+        return self.device == "cpu" and self.threads == 1 and self.executor.name != "auto" and same_stacks
 
 
 def _all_some_or_none(value: Any) -> Any:

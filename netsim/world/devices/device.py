@@ -159,9 +159,8 @@ class Device:
         """Return for how long ``flops`` FLOPs are computed [s], and the power that this draws [W]."""
         processor = self.processor
         duration_s = slowdown * processor.time_s(flops)
-        if not math.isfinite(
-            duration_s
-        ):  # the clock would stand at infinity, and what goes on there has no end
+        # Otherwise the clock would stand at infinity, and what goes on there has no end.
+        if not math.isfinite(duration_s):
             raise OverflowError(f"computing {flops:g} FLOPs takes device {self.number} {duration_s:g} s")
         return (
             duration_s,
