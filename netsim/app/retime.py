@@ -98,7 +98,7 @@ def prepare_to_retime(folder: Path, cache: Path, means: Mapping[str, float], wit
     with suppress(Exception, Interrupted):
         limit = _Limit(time.perf_counter() + within_s)
         again = _Again(folder, (), folder, None, cache, lambda text: None)
-        if again.can_remember and again.memory is None:
+        if again.can_remember and again.memory is None and is_ours(again.was):
             again.remember(again.as_it_was(limit), means)
 
 
@@ -118,6 +118,7 @@ class _Again:
     """A run that is to be replayed with changes; the arguments are those of :func:`retime`.
 
     Attributes:
+        was: The plan of the run.
         can_remember: Whether what its learner has said in a replay can be enough.
         memory: That, from an earlier one; None if it is not known or not enough.
     """
@@ -141,17 +142,17 @@ class _Again:
             raise ScenarioError("\n".join(wrong))
         self._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         file = folder / "scenario.yaml"
-        self._was, self._now = load_plan(file, (), say), load_plan(file, settings)
-        self._changed = changes(self._was, self._now) if settings else {}
+        self.was, self._now = load_plan(file, (), say), load_plan(file, settings)
+        self._changed = changes(self.was, self._now) if settings else {}
         self._quiet = load_plan(file, [f"jobs.{text}" for text in NO_JOBS])
-        scenario = self._was.scenario
+        scenario = self.was.scenario
         if (stop := scenario.stop) and (stop.joules or stop.seconds):
             raise ScenarioError(
                 f"{folder}: stop.{'joules' if stop.joules else 'seconds'}: under other physics the run would end in "
                 "another round, so something else would be learnt; use netsim run"
             )
         self._last = self._metadata["rounds_finished"] if self._metadata.get("stopped") else scenario.rounds
-        self.can_remember = is_ours(self._was) and same_learner(self._was, self._now, self._changed)
+        self.can_remember = same_learner(self.was, self._now, self._changed)
         if not self.can_remember:
             self.memory = None
         self._metrics = [MetricRow(*row) for row in zip(*read_columns(folder, "metrics"), strict=True)]
@@ -194,7 +195,7 @@ class _Again:
         check_data_of(self._metadata, first)
         first.run()
         rounds.compare(self._folder)
-        with self._was.named():
+        with self.was.named():
             results.settle()
         return first
 
@@ -203,14 +204,14 @@ class _Again:
         remember(self._cache, self._seal, first, means)
 
     def _course(self, before: Course | None = None) -> Course:
-        was = self._was
+        was = self.was
         asynchronous = was.parts["protocol"].cls.FAMILY == "asynchronous"
         return Course(was.scenario.devices.count, self._last, asynchronous, before)
 
     def _recorded(self, second: Replay) -> Retimed:
         """Record the second replay; leave nothing if it does not come to its end."""
         name = self._folder.resolve().name
-        facts = {"retimed": {"run": f"{self._was.scenario.name}/{name}", "changed": self._changed}}
+        facts = {"retimed": {"run": f"{self.was.scenario.name}/{name}", "changed": self._changed}}
         totals, recorder = recorder_in(self._runs, self._run_id, second, f"{name}-retimed", facts)
         surrogate = bool(self._summary.get("surrogate_data"))
         build_s = time.perf_counter() - self._begin_s
