@@ -29,10 +29,7 @@ STUDIES: dict[str, tuple[str, ...]] = {
         " --energy FIGURES/table3_energy.png --paper-j 17370 --paper-j 17490",
     ),
     "dmml_kd": (
-        "reproduce.py ravdess_12dev --seeds 5 --set jobs.stacking=on --figure FIGURES/ravdess_comparison.png",
-        "reproduce.py avdigits_12dev --seeds 5 --set jobs.stacking=on --figure FIGURES/avdigits_comparison.png",
-        "reproduce_dmml_kd.py digits ravdess partitions ablations --figure FIGURES/dmml_kd_differences.png",
-        "reproduce_dmml_kd.py narrow",
+        "reproduce_dmml_kd.py digits ravdess partitions ablations short --figure FIGURES/dmml_kd_differences.png",
     ),
     "fedhgb": (
         "reproduce_fedhgb.py table --figure FIGURES/fedhgb_differences.png",
@@ -42,14 +39,21 @@ STUDIES: dict[str, tuple[str, ...]] = {
         "reproduce_fedhgb.py steps --worlds halves",
     ),
     "server": (
-        "reproduce_server.py --scenario fedhgb_utd --rounds 30",
-        "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases mixed-B A 1M-B C",
+        "reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases mixed-B --figure FIGURES/server_utd.png",
+        "reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases A 2M-B 1M-B C --methods fedavg fedhgb",
+        "reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases mixed-B"
+        " --methods isolated centralized --set learner.of=fedavg --set evaluation.every=30",
+        "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases mixed-B"
+        " --figure FIGURES/server_ravdess.png",
+        "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases A 1M-B C --methods fedavg fedhgb",
+        "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases mixed-B"
+        " --methods isolated centralized --set learner.of=fedavg --set evaluation.every=40",
         "both_worlds.py --figure FIGURES/both_worlds.png",
     ),
     "distillation": (
-        "reproduce_distillation.py public losses l2 participation collapse",
-        "reproduce_distillation.py graphs --seeds 5",
-        "reproduce_distillation.py heads graphs long --claims FIGURES/distillation_claims.png",
+        "reproduce_distillation.py losses public long participation collapse heads"
+        " --claims FIGURES/distillation_claims.png",
+        "reproduce_distillation.py graphs --seeds 5 --claims FIGURES/mhd_graphs.png",
         "reproduce_distillation.py worlds --seeds 2 --figure FIGURES/distillation_worlds.png",
     ),
 }

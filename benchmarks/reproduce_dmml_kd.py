@@ -1,6 +1,6 @@
 r"""DMML-KD and training balance: the paper's claims, its harder partitions, and ablations, several seeds, as tables.
 
-    python benchmarks/reproduce_dmml_kd.py digits ravdess partitions narrow ablations
+    python benchmarks/reproduce_dmml_kd.py digits ravdess partitions ablations short
 
 A study is a scenario in the paper's regime (30 to 36 iterations a round, a generator that is a few per cent of the
 model) and cases of it. All cases of a seed have the same placement, fading, partition and first weights, so that
@@ -92,11 +92,12 @@ def balance(label: str, *settings: str, against: str = "DMML-KD") -> Case:
     return Case(label, "dmml_kd_balance", (*GENERATOR, *settings), against)
 
 
+BALANCE = (balance("balance, φ of a round"), balance("balance, φ per iteration", PER_ITERATION))
 CLAIM = (
-    Case("DMML", "dmml"),
+    Case("isolated", "isolated"),
+    Case("DMML", "dmml", against="isolated"),
     kd("DMML-KD", against="DMML"),
-    balance("balance, φ of a round"),
-    balance("balance, φ per iteration", PER_ITERATION),
+    *BALANCE,
 )
 MORE = (
     *CLAIM,
@@ -129,6 +130,8 @@ ABLATIONS = (
     kd("fedgen", "learner.distillation=fedgen"),
     kd("α_kd decays by 0.9", "learner.alpha_kd_decay=0.9"),
     kd("Adam reset", "learner.optimizer_state=reset"),
+    *BALANCE,
+    balance("balance, φ per iteration, relative", PER_ITERATION, RELATIVE),
 )
 
 STUDIES = {
@@ -144,11 +147,14 @@ STUDIES = {
             itertools.chain.from_iterable(_partition(*case) for case in itertools.product((0.5, 0), (0, 0.5)))
         ),
     ),
-    "narrow": Study(
-        "AV-digits, two MLPs, L̂ = 16, Γ = 1, Φ = 0.3", "avdigits_12dev", (*DIGITS, NARROW), CLAIM
-    ),
     "ablations": Study(
         "AV-digits, two MLPs, L̂ = 16, what DMML-KD is made of", "avdigits_12dev", (*DIGITS, NARROW), ABLATIONS
+    ),
+    "short": Study(
+        "AV-digits, two MLPs, L̂ = 16, one epoch a round",
+        "avdigits_12dev",
+        (*DIGITS, NARROW, "learner.local_epochs=1"),
+        CLAIM[1:],
     ),
 }
 
