@@ -192,12 +192,14 @@ class ForkableGraph(TaskGraph):
     def _take(self) -> None:
         """Wait for the next answer, and pass its contents to observer and executor."""
         assert self._process is not None
-        answer = self._process.answer()
-        self._behind.popleft()
-        for hook, given in answer.told:
-            getattr(self.observer, hook)(*given)
-        self.executor.work_wall_s, self.executor.jobs_done = answer.work_wall_s, answer.jobs_done
-        self._facts = answer.facts
+        self._process.answers_within(None)  # Ctrl-C interrupts here, where no answer is half taken in
+        with held():
+            answer = self._process.answer()
+            self._behind.popleft()
+            for hook, given in answer.told:
+                getattr(self.observer, hook)(*given)
+            self.executor.work_wall_s, self.executor.jobs_done = answer.work_wall_s, answer.jobs_done
+            self._facts = answer.facts
         if answer.error is not None:
             self._behind.clear()  # no answer follows an error
             raise answer.error

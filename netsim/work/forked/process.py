@@ -78,15 +78,13 @@ class ForkedProcess:
         return self._connection.poll(limit_s)
 
     def answer(self) -> Answer:
-        """Wait for the next answer and return it.
+        """Return the next answer, for which :meth:`answers_within` has waited.
 
         Raises:
             ScenarioError: The forked process has died.
         """
-        self.answers_within(None)  # Ctrl-C interrupts here, where no answer is half read
         try:
-            with held():
-                answer: Answer = pickle.loads(self._connection.recv_bytes())
+            answer: Answer = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise self._death() from None
         self._buffers = answer.buffers

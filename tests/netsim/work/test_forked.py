@@ -6,7 +6,9 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import signal
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -20,7 +22,7 @@ from netsim.events import Observer, RoundRow
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
 from netsim.records.totals import Totals
 from netsim.work.executors.forked import Forked
-from netsim.work.forked import obstacles, trial
+from netsim.work.forked import graph, obstacles, process, trial
 from netsim.work.forked.graph import ForkableGraph
 from netsim.work.future import Shared
 from netsim.work.job import Stack
@@ -349,6 +351,41 @@ def test_an_interrupt_in_the_middle_of_the_fork_leaves_no_process(simulate, monk
     with heard(), pytest.raises(Interrupted):
         simulate(rounds=9, learner=LEARNER, jobs={"executor": "forked"})
     assert copies() == []
+
+
+class Measured(Observer):
+    """Keeps what was measured; before it takes in the rows of ``interrupted``, it interrupts the program."""
+
+    def __init__(self, interrupted=None):
+        self.rows, self.interrupted = [], interrupted
+
+    def on_metrics(self, rows):
+        if any(row.round == self.interrupted for row in rows):
+            self.interrupted = None
+            os.kill(os.getpid(), signal.SIGINT)
+        self.rows += rows
+
+
+@pytest.mark.parametrize("at", ["an answer is read", "an answer is passed on"])
+def test_an_interrupt_loses_no_answer_before_others(simulate, monkeypatch, at):
+    """What an interrupted run has recorded is a beginning of what it would have, or it could not go on."""
+    whole = Measured()
+    run_watched(simulate, whole, learner=LEARNER)
+    monkeypatch.setattr(graph, "GRACE_S", 60)
+    measured = Measured(4 if at == "an answer is passed on" else None)
+    if at == "an answer is read":
+        count = iter(range(99))
+
+        def loads(message):
+            if next(count) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return pickle.loads(message)
+
+        monkeypatch.setattr(process, "pickle", SimpleNamespace(loads=loads))
+    with heard(), pytest.raises(Interrupted):
+        run_watched(simulate, measured, learner=LEARNER)
+    assert measured.rows
+    assert measured.rows == whole.rows[: len(measured.rows)]
 
 
 def run_watched(simulate, *observers, rounds=9, jobs=None, **blocks):
