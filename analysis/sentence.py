@@ -69,16 +69,33 @@ def _spent(run: Run) -> str:
 
 
 def _slow(run: Run) -> str:
+    protocol = run.scenario.get("protocol", {})
+    if protocol.get("schedule") == "shared" and (deadline_s := protocol.get("deadline_s")):
+        return _until_deadline(run, float(deadline_s))
     counts = straggler_counts(run)
     last = pd.concat([counts["times_last_ending"], counts["times_last_computing"]], axis=1).max(axis=1)
     rounds = int(run.rounds["round"].nunique())
     if len(counts) < 2 or not last.any() or last.max() < OFTEN * rounds / len(counts):
         return ""
     slowest = int(counts["device"].iloc[int(last.argmax())])
-    idle = time_by_category(run)
-    waited = 100 * float(idle["idle_s"].sum()) / max(float(idle["total_s"].sum()), 1e-300)
+    waited = _waited(run)
     more = f"; devices waited {waited:.0f} % of their time" if waited >= 1 else ""
     return f"Device {slowest} was slow: the last one in {int(last.max())} of {rounds} rounds{more}."
+
+
+def _until_deadline(run: Run, deadline_s: float) -> str:
+    """Say how many rounds a deadline cut off, and what it left to wait: who is last says little there."""
+    cut = 100 * float((run.asked["outcome"] == "cut_off").mean())
+    parts = [f"cut off {cut:.0f} % of devices' rounds"] if cut >= 1 else []
+    if (waited := _waited(run)) >= 1:
+        parts.append(f"left devices waiting {waited:.0f} % of their time")
+    return f"The deadline of {cell(deadline_s)} s {' and '.join(parts)}." if parts else ""
+
+
+def _waited(run: Run) -> float:
+    """Return for how many per cent of their time devices did nothing."""
+    idle = time_by_category(run)
+    return 100 * float(idle["idle_s"].sum()) / max(float(idle["total_s"].sum()), 1e-300)
 
 
 def _dead(run: Run) -> str:

@@ -63,7 +63,7 @@ def run(
     folder = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
 
     def made() -> Running:
-        plan = load_plan(Path(scenario), as_settings(given, "set: "), say)
+        plan = load_plan(Path(scenario), as_settings(given, "set: "), say, "set")
         return Running.new(plan, folder, Path(runs), run_id, say)
 
     return _carried_out(made, out, errors)

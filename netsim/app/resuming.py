@@ -85,6 +85,12 @@ def extended(
                 f"{folder}: was stopped ({metadata['stopped']}), and would stop there with more rounds, too; run it "
                 f"without, or with another target: netsim run {folder / 'scenario.yaml'} --set stop=null"
             )
+        if metadata["rounds_finished"] < metadata["rounds"]:
+            raise ScenarioError(
+                f"{folder}: ended after {metadata['rounds_finished']} of {metadata['rounds']} rounds, and would with "
+                f"more rounds, too; change what ends it, and run it anew: netsim run {folder / 'scenario.yaml'} "
+                "--set ..."
+            )
         rounds = metadata["rounds"] + more
         plan = load_plan(folder / "scenario.yaml", [f"rounds={rounds}"], say)
         if metadata["rounds"] % (every := plan.scenario.evaluation.every):

@@ -101,34 +101,34 @@ class Plan:
         return tree
 
 
-def _assign(tree: dict[str, Any], text: str) -> tuple[str, ...]:
-    """Carry out ``--set path=value`` on ``tree``; returns the path."""
+def _assign(tree: dict[str, Any], text: str, said: str) -> tuple[str, ...]:
+    """Carry out the setting ``path=value`` on ``tree``; returns the path. ``said`` is what its user calls it."""
     path_text, equals, value_text = text.partition("=")
     path = tuple(part for part in path_text.strip().split(".") if part)
     if not equals or not path:
-        raise ScenarioError(f"--set {text}: must be key=value, like --set learner.learning_rate=1e-3")
-    value = parse_value(value_text, f"--set {text}")
+        raise ScenarioError(f"{said} {text}: must be key=value, like {said} learner.learning_rate=1e-3")
+    value = parse_value(value_text, f"{said} {text}")
     here: Any = tree
     for depth, part in enumerate(path[:-1]):
         place = ".".join(path[: depth + 1])
         if isinstance(here, list):
-            here = here[_index(here, part, text)]
+            here = here[_index(here, part, f"{said} {text}")]
         else:
             if isinstance(here.get(part), str) and path[: depth + 1] in COMPONENTS:
                 here[part] = {"name": here[part]}
             here = here.setdefault(part, {})
         if here is None or not isinstance(here, dict | list):
-            raise ScenarioError(f"--set {text}: {place} is not a block of keys (it is {here!r})")
+            raise ScenarioError(f"{said} {text}: {place} is not a block of keys (it is {here!r})")
     if isinstance(here, list):
-        here[_index(here, path[-1], text)] = value
+        here[_index(here, path[-1], f"{said} {text}")] = value
     else:
         here[path[-1]] = value
     return path
 
 
-def _index(block: list[Any], part: str, text: str) -> int:
+def _index(block: list[Any], part: str, where: str) -> int:
     if not part.isdigit() or int(part) >= len(block):
-        raise ScenarioError(f"--set {text}: {part!r} is not the number of an entry, 0 to {len(block) - 1}")
+        raise ScenarioError(f"{where}: {part!r} is not the number of an entry, 0 to {len(block) - 1}")
     return int(part)
 
 
@@ -144,7 +144,10 @@ def _absolute(options: Options, folder: Path) -> Options:
 
 
 def load_plan(
-    path: Path, settings: Iterable[str] = (), say: Callable[[str], None] = lambda text: None
+    path: Path,
+    settings: Iterable[str] = (),
+    say: Callable[[str], None] = lambda text: None,
+    said: str = "--set",
 ) -> Plan:
     """Read, change and check a scenario, and find all that it names.
 
@@ -152,6 +155,7 @@ def load_plan(
         path: The scenario file.
         settings: ``key=value`` texts that change it, as given with ``--set``.
         say: Is told of each module that is not this program's, before it is run.
+        said: What who gave the settings calls them, for messages.
 
     Raises:
         ScenarioError: Anything that is wrong with it, one line per finding.
@@ -159,14 +163,14 @@ def load_plan(
     tree = read_yaml(path)
     before = {key: _name_at(tree, key) for key in COMPONENTS}
     written = set(_paths(tree))
-    changed = {_assign(tree, text) for text in settings}
+    changed = {_assign(tree, text, said) for text in settings}
 
     def where(location: Location) -> str:
         words = tuple(str(part) for part in location)
         by_hand = any(words[: len(setting)] == setting for setting in changed)
         renamed = any((*words[:depth], "name") in changed for depth in range(1, len(words)))
         made = words not in written and any(setting[: len(words)] == words for setting in changed)
-        return "--set" if by_hand or renamed or made else str(path)
+        return said if by_hand or renamed or made else str(path)
 
     _fill_in_names(tree)
     try:

@@ -49,6 +49,29 @@ def test_it_names_the_modality_that_is_behind_the_joules_and_who_was_slow(
     assert "The battery of device 0 ran out after 6 h." in said
 
 
+def test_who_waits_for_a_deadline_waits_for_nobody(make_run: Callable[..., Run]) -> None:
+    """Two rounds of 10 s; of four, one is cut off; 8 s of computing and 2 s of sending, so 30 of 40 s are idle."""
+    spent = [
+        (1, 0, 4.0, "finished"),
+        (1, 1, 2.0, "cut_off"),
+        (2, 0, 1.0, "finished"),
+        (2, 1, 1.0, "finished"),
+    ]
+    rounds = [
+        {"round": t, "device": k, "start_s": 10.0 * (t - 1), "end_s": 10.0 * t, "compute_end_s": 10.0 * t - 1}
+        | {"compute_s": busy_s, "sending_s": 0.5, "idle_s": 10 - busy_s - 0.5, "outcome": outcome}
+        for t, k, busy_s, outcome in spent
+    ]
+    protocol = {"name": "decentralized_rounds", "deadline_s": 10, "schedule": "shared"}
+    run = make_run(rounds=rounds, scenario={"protocol": protocol})
+    said = sentence(run)
+    assert (
+        "The deadline of 10 s cut off 25 % of devices' rounds and left devices waiting 75 % of their time."
+        in said
+    )
+    assert "slow" not in said
+
+
 def test_several_batteries_ran_out(make_run: Callable[..., Run]) -> None:
     died = [
         {"device": k, "round": 2, "outcome": "died", "start_s": 3.0, "end_s": 4.0 + k, "idle_s": 1.0}

@@ -60,10 +60,14 @@ def test_a_killed_run_says_how_far_its_records_go(scenario: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"set": {"radio.bandwith_hz": 1}}, "radio.bandwith_hz: unknown key. Did you mean 'bandwidth_hz'"),
-        ({"rounds": 0}, "rounds: must be"),
-        ({"set": {"devices.count": object()}}, "set: devices.count: a scenario has numbers"),
-        ({"set": {"learner.name": "fedagv"}}, "fedagv"),
+        (
+            {"set": {"radio.bandwith_hz": 1}},
+            "^set: radio.bandwith_hz: unknown key. Did you mean 'bandwidth_hz'",
+        ),
+        ({"rounds": 0}, "^set: rounds: must be"),
+        ({"set": {"devices.count": object()}}, "^set: devices.count: a scenario has numbers"),
+        ({"set": {"learner.name": "fedagv"}}, "^set: learner.name: .*fedagv"),
+        ({"set": {"rounds.x": 1}}, "^set rounds.x=1: rounds is not a block of keys"),
     ],
 )
 def test_wrong_words_are_told_as_by_the_command(scenario: Path, changes: dict, told: str) -> None:  # type: ignore[type-arg]

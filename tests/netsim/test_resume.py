@@ -297,6 +297,14 @@ def test_rounds_are_added_as_if_the_run_had_been_longer(write_scenario: Callable
     assert records(short.with_name("whole-6-rounds")) == records(short.with_name("long"))
 
 
+def test_a_run_that_its_duration_has_ended_gets_no_rounds(write_scenario: Callable[..., Path]) -> None:
+    """More rounds would not make it longer; the advice is about what would."""
+    gossip = {"name": "asynchronous_gossip", "duration_s": 3}
+    whole, _ = cut(write_scenario(rounds=99, protocol=gossip, snapshots={"keep": True}))
+    line = refused(whole, ("run", "--extend", 2))
+    assert "of 99 rounds, and would with more rounds, too" in line and "scenario.yaml --set ..." in line
+
+
 def test_no_room_for_snapshots_is_no_trouble(tmp_path: Path) -> None:
     """A snapshot that cannot be written is left out; the ones before stay."""
     writer = Snapshots(tmp_path / "file" / "in the way", ("netsim",), 1)

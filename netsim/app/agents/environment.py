@@ -57,7 +57,7 @@ class Environment(gymnasium.Env[Seen, Any]):
     ) -> None:
         given = {"jobs.executor": "inline", "jobs.stacking": "off", **set}
         given |= {} if rounds is None else {"rounds": rounds}
-        self._plan = load_plan(Path(scenario), as_settings(given, "set: "))
+        self._plan = load_plan(Path(scenario), as_settings(given, "set: "), said="set")
         self._cache = Path(cache or os.environ.get("NETSIM_CACHE", ".cache"))
         self._weights = dict(reward)
         self._key, kind = _place(self._plan, decides)
