@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from learners.networks.state import Entry, Layout, Part, Row
-from learners.training.late_fusion.compression import CompressorChoice
+from learners.training.coding import Codec, compressed
+from learners.training.compression import CompressorChoice
 from learners.training.late_fusion.local_update import Trained
-from learners.training.late_fusion.sending import Codec, compressed
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's mallopt."""

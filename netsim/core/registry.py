@@ -49,7 +49,7 @@ BASES = {
     "networks": "learners.networks.network:Network",
     "metrics": "learners.training.scores:Score",
     "schedules": "learners.training.schedules:Schedule",
-    "compressors": "learners.training.late_fusion.compression:Compressor",
+    "compressors": "learners.training.compression:Compressor",
     "server_optimizers": "learners.training.late_fusion.server_optimizers:ServerOptimizer",
     "channels": "netsim.world.radio.fading:Channel",
     "rates": "netsim.world.radio.rate:Rate",

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from learners.networks.state import Part, Row, State, gather, modality_parts
+from learners.training.coding import plus, towards
 from learners.training.decomposed.metrics import VARIATIONS
 from learners.training.decomposed.mixture import COMMON, Mixture, Neighbourhood
-from learners.training.late_fusion.sending import plus, towards
 from netsim.learner import Metric
 
 if TYPE_CHECKING:

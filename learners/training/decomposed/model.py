@@ -11,10 +11,10 @@ from learners.networks.architecture import Architecture, GeneratorShape, build, 
 from learners.networks.choice import choose
 from learners.networks.start import check_frozen, start_from
 from learners.networks.state import State, modality_parts, numbers, state_bytes, take
+from learners.training.coding import Codec
+from learners.training.compression import WHOLE, CompressorChoice
 from learners.training.costs import CostTable, activation_bytes, cost_table, passes_facts, training_bytes
 from learners.training.kept import filled, kept, rebuilt
-from learners.training.late_fusion.compression import WHOLE, CompressorChoice
-from learners.training.late_fusion.sending import Codec
 from netsim.core.streams import derive_seed
 from netsim.learner import Kept
 from netsim.work.torch_device import require_memory

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from learners.networks.state import state_bytes
+from learners.training.coding import Memory, compressed
 from learners.training.decomposed import evaluation, local_update
 from learners.training.decomposed.aggregate import aggregate, gossiped
 from learners.training.decomposed.stackable import evaluation_obstacle, training_obstacle
 from learners.training.evaluation import Judge, as_metrics
-from learners.training.late_fusion.channel import Memory
-from learners.training.late_fusion.sending import compressed
 from netsim.core.streams import derive_seed
 from netsim.work.future import Future, Shared
 from netsim.work.job import Inputs, Stack

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import networkx as nx
 
 from learners.networks.late_fusion import FUSION, head_part, trunk_part
-from learners.training.late_fusion.compression import WHOLE
+from learners.training.coding import Codec, Memory, compressed
+from learners.training.compression import WHOLE
 from learners.training.late_fusion.exchange import Model, Upload
 from learners.training.late_fusion.neighbours import Neighbours, mix, owners
-from learners.training.late_fusion.sending import Codec, compressed, gossip, privatised
+from learners.training.late_fusion.sending import gossip, privatised
 from netsim.core.errors import ScenarioError
 from netsim.core.streams import derive_seed
 from netsim.learner import Step
@@ -27,29 +28,6 @@ if TYPE_CHECKING:
 EPSILON = {
     "epsilon": "ε of the differential privacy of all that the device has sent so far, at the scenario's δ"
 }
-
-
-NOTHING: Mapping[Any, Any] = {}
-
-
-class Memory(NamedTuple):
-    """A device's memory of messages that it has sent and heard.
-
-    Attributes:
-        releases: Noisy sums so far.
-        error: What its last message left out, by part, or a future.
-        public: x̂, its model as its neighbours know it, or a future; None for the first model.
-        number: Messages so far.
-        copies: What it knows of its neighbours' models, or a future.
-        numbers: Number of the last message from each.
-    """
-
-    releases: int = 0
-    error: Any = NOTHING
-    public: Any = None
-    number: int = 0
-    copies: Any = NOTHING
-    numbers: Mapping[int, int] = NOTHING
 
 
 class Said(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from learners.networks.choice import NetworkChoice
-from learners.training.late_fusion.compression import WHOLE, CompressorChoice
+from learners.training.compression import WHOLE, CompressorChoice
 from learners.training.late_fusion.server_optimizers import NONE, ServerOptimizerChoice
 from learners.training.options import LAST_BATCH, LastBatch, Loss, Optimizer, OptimizerOptions
 from learners.training.privacy import PrivacyOptions

@@ -15,10 +15,11 @@ from server_play import AUDIO, EARS, Play, Together, assert_models_close, initia
 from tiny_task import make_learner, play_of
 
 from learners.networks.state import Part, Row
-from learners.training.late_fusion.compression import Compressor, CompressorChoice, largest
+from learners.training.coding import Codec, compressed
+from learners.training.compression import Compressor, CompressorChoice, largest
 from learners.training.late_fusion.local_update import Trained
 from learners.training.late_fusion.neighbours import Neighbours, owners
-from learners.training.late_fusion.sending import Codec, compressed, gossip
+from learners.training.late_fusion.sending import gossip
 from netsim.core.errors import ScenarioError
 from netsim.core.registry import load, names
 from netsim.learner import because_of
