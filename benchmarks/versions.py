@@ -17,10 +17,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 """This checkout."""
 
-OLD_SPELLING: Mapping[str, str] = {
-    "{name: stub, flops: 1e6, server_flops: 1e6}": "{name: server_stub, flops: 1e6, server_flops: 1e6}",
+OLD_SPELLING: Mapping[str, tuple[str, str]] = {
+    "server_stub": (
+        "{name: stub, flops: 1e6, server_flops: 1e6}",
+        "{name: server_stub, flops: 1e6, server_flops: 1e6}",
+    ),
 }
-"""Words of a scenario in this checkout, and how the version before spells them: replaced in its texts and settings."""
+"""By a name that another version registers: words of a scenario in this checkout, and how that version spells them."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class Version:
         folder: The checkout.
         environment: Environment variables for a process that runs it.
         old: Whether it is the version before.
+        names: Names that it registers.
     """
 
     folder: Path
     environment: dict[str, str]
     old: bool = False
+    names: frozenset[str] = frozenset()
 
     @property
     def commit(self) -> str:
@@ -45,9 +50,9 @@ class Version:
 
     def spelt(self, text: str) -> str:
         """Return ``text``, a scenario or a setting of this checkout, as the version spells it."""
-        if self.old:
-            for new, old in OLD_SPELLING.items():
-                text = text.replace(new, old)
+        for name, (ours, theirs) in OLD_SPELLING.items():
+            if name in self.names:
+                text = text.replace(ours, theirs)
         return text
 
 
@@ -79,7 +84,9 @@ def version(folder: Path, scratch: Path, old: bool = False) -> Version:
     (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
     dropped = ("CREMA_D_ROOT", "NETSIM_DATA_ROOT", "NETSIM_CACHE")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return Version(folder, {**kept, "PYTHONPATH": os.pathsep.join((str(scratch), str(folder)))}, old)
+    environment = {**kept, "PYTHONPATH": os.pathsep.join((str(scratch), str(folder)))}
+    names = frozenset(name for entries in project["entry-points"].values() for name in entries)
+    return Version(folder, environment, old, names)
 
 
 def add_before(parser: argparse.ArgumentParser) -> None:
