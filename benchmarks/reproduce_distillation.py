@@ -230,13 +230,18 @@ STUDIES = {
         ),
     ),
     "participation": Study(
-        "FedZKT, part p of the devices in a round; p = 1 is β = 0.5, sl above (paper: Figure 6)",
+        "FedZKT, part p of the devices in a round, β = 0.5, to where their curves meet (paper: Figure 6)",
         tuple(
             Case(f"p = {count / 10:g}", "fedzkt_fashion", "fedzkt", (f"protocol.participants={count}",))
-            for count in (2, 6)
+            for count in (2, 6, 10)
         ),
         ZKT,
-        (*SHORT, *FAST),
+        ("rounds=40", "evaluation={every: 5}"),
+        tuple(
+            ((f"p = {after:g}", column), (f"p = {before:g}", column))
+            for before, after in ((0.2, 0.6), (0.6, 1))
+            for column in ("global model", "devices")
+        ),
     ),
     "worlds": Study(
         "The three next to DMML-KD and FedAvg: the same devices, places, processors, spectrum and samples",
