@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from netsim.app.replayed import Replay
+from netsim.core.files import write_whole
 from netsim.core.modules import loaded_from
 from netsim.records.checksums import CHECKSUMS, checksums_of, is_drawn
 from netsim.records.metadata import code_digest, versions
@@ -68,9 +69,7 @@ def remember(cache: Path, sealed: str, replay: Replay, means: Mapping[str, float
         text = json.dumps(vars(memory), default=lambda number: number.item()).encode()
         file = _file(cache, sealed)
         file.parent.mkdir(parents=True, exist_ok=True)
-        hidden = file.with_name(f".{file.name}")
-        hidden.write_bytes(hashlib.sha256(text).digest() + zlib.compress(text, 1))
-        hidden.replace(file)
+        write_whole(file, hashlib.sha256(text).digest() + zlib.compress(text, 1))
 
 
 def is_ours(plan: Plan) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from netsim.core.files import write_whole
+
 CHECKSUMS = "checksums.sha256"
 """A line a file, as ``sha256sum`` writes and reads them."""
 
@@ -38,9 +40,7 @@ def write_checksums(folder: Path) -> None:
     Raises:
         OSError: A file cannot be read, or this one not written.
     """
-    text, hidden = checksums_of(folder), folder / f".{CHECKSUMS}"
-    hidden.write_text(text, encoding="utf-8")
-    hidden.replace(folder / CHECKSUMS)
+    write_whole(folder / CHECKSUMS, checksums_of(folder).encode())
 
 
 def has_finished(folder: Path, metadata: Mapping[str, Any]) -> bool:

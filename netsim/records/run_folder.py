@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 
 from netsim.core.errors import ScenarioError
+from netsim.core.files import write_whole
 from netsim.core.interrupts import held, raise_again
 from netsim.core.names import file_name
 from netsim.events import (
@@ -377,10 +377,4 @@ class Recorder(Observer):
             )
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
-        hidden = self.folder / f".{name}"
-        try:
-            hidden.write_text(plain_json(value), encoding="utf-8")
-            os.replace(hidden, self.folder / name)
-        except OSError:
-            hidden.unlink(missing_ok=True)
-            raise
+        write_whole(self.folder / name, plain_json(value).encode())
