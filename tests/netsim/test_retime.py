@@ -215,6 +215,26 @@ def test_a_run_that_took_long_is_replayed_at_its_end(
     assert remembered(folder, "radio.bandwidth_hz=1e6") == ready
 
 
+def test_a_run_with_code_of_ones_own_is_not_replayed_at_its_end(
+    write_scenario: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing could be kept of it, for that code may have changed when it is asked for."""
+    monkeypatch.setattr(Running, "REPLAY_S", 0.0)
+    monkeypatch.setattr(Running, "REPLAY_SHARE", 1e3)
+    replayed: list[object] = []
+    monkeypatch.setattr("netsim.app.retime._Again.as_it_was", lambda *given: replayed.append(given))
+    file = write_scenario(learner={"name": "mine:Mine", "flops": 4e9, "bits": 1e6})
+    (file.parent / "mine.py").write_text(
+        "from learners.algorithms.stub import Stub\nclass Mine(Stub): pass\n"
+    )
+    done = netsim("run", file, "--runs", file.parent / "runs", "--run-id", "own", "--no-plots", "-q")
+    assert done.exit_code == 0, done.output
+    netsim(
+        "run", write_scenario("ours"), "--runs", file.parent / "runs", "--run-id", "ours", "--no-plots", "-q"
+    )
+    assert len(replayed) == 1  # of the second run
+
+
 REFUSED = {
     "seed=3": "--set seed: cannot be changed without learning again",
     "rounds=1": "--set rounds: cannot be changed",
