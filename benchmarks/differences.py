@@ -21,7 +21,7 @@ def draw(found: Differences, axis: str) -> Figure:
         len(found),
         squeeze=False,
         sharex=True,
-        figsize=(8, 1 + 0.32 * sum(heights) + 0.5 * len(found)),
+        figsize=(9.5, 1 + 0.34 * sum(heights) + 0.5 * len(found)),
         gridspec_kw={"height_ratios": heights},
         layout="constrained",
     )
@@ -32,9 +32,9 @@ def draw(found: Differences, axis: str) -> Figure:
                 np.mean(values), place, xerr=error_of(values), fmt="D", color="tab:blue", capsize=3
             )
         panel.axvline(0, color="black", linewidth=0.8)
-        panel.set_yticks(range(len(rows)), list(rows), fontsize=8)
+        panel.set_yticks(range(len(rows)), [textwrap.fill(name, 52) for name in rows], fontsize=8)
         panel.set_ylim(len(rows) - 0.5, -0.5)
-        panel.set_title(textwrap.fill(about, 64), fontsize=9, loc="left")
+        panel.set_title(textwrap.fill(about, 88), fontsize=9, loc="left")
     panels[-1, 0].set_xlabel(f"{axis}, paired by seed [points]")
     return figure
 

@@ -215,7 +215,7 @@ STUDIES = {
         ),
     ),
     "long": Study(
-        "FedZKT, three times as many rounds, at the better step size of the server",
+        "FedZKT, thirty rounds, at the better step size of the server",
         tuple(
             Case(f"5 classes, {label}", "fedzkt_fashion", "fedzkt", (*SKEWS["5 classes"], *chosen))
             for label, chosen in {
@@ -324,12 +324,15 @@ def differences(study: Study, found: dict[str, list[Run]]) -> dict[str, list[flo
     """By claim, the points of difference on each seed that both cases have."""
     gained = {}
     for sides in study.claims:
-        ends = [
+        after, before = (
             {one.seed: 100 * final(one, study.columns[column]) for one in found.get(label, ())}
             for label, column in sides
-        ]
-        after, before = (f"{label}, {column}" for label, column in sides)
-        gained[f"{after} − {before}"] = [ends[0][seed] - ends[1][seed] for seed in ends[0] if seed in ends[1]]
+        )
+        (label, column), (other, other_column) = sides
+        name = f"{label}, {column} − {other}, {other_column}"
+        if column == other_column:
+            name = f"{label} − {other}: {column}"
+        gained[name] = [after[seed] - before[seed] for seed in after if seed in before]
     return gained
 
 
