@@ -261,6 +261,7 @@ STUDIES = {
                 "fedavg",
                 (
                     *ONE_NETWORK,
+                    "learner.loss=cross_entropy",
                     "learner.losses=fused",
                     "learner.head_hidden=64",
                     "learner.validation_share=0",
