@@ -32,7 +32,7 @@ SAME = {
 }
 """What must be as it was in the run, and what else can be done than to run it anew."""
 
-TYPES: Mapping[str, Any] = {"status": str, "rounds": int, "resumed": list | None}
+TYPES: Mapping[str, Any] = {"status": str, "rounds": int, "rounds_finished": int, "resumed": list | None}
 """Types of what is read of ``metadata.json``."""
 
 

@@ -110,7 +110,8 @@ def test_a_table_with_other_columns_ends_resume_and_retime_in_a_line(folder: Pat
 def test_metadata_of_another_kind_ends_resume_in_a_line(folder: Path, whole: Path) -> None:
     path = folder / "metadata.json"
     right = json.loads(path.read_text())
-    for text in (*(json.dumps({**right, "rounds": value}) for value in ("x", None, [2])), "[1]", "[" * 3000):
+    strange = [{key: value} for key in ("rounds", "rounds_finished") for value in ("x", None, [2])]
+    for text in (*(json.dumps({**right, **one}) for one in strange), "[1]", "[" * 3000):
         path.write_text(text)
         done = read_by(folder, whole)["resume"]()
         assert done.exit_code == 2 and done.stderr.count("\n") == 1 and "run it anew" in done.stderr
