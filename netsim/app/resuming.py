@@ -172,9 +172,10 @@ def _goes_on(
         for table, known in recorder.known.items():
             rows[table] = [column.to_pylist() for column in known.columns]
         simulation.past = past = _past(folder, simulation, rows)
+        closed, stop = past.closed if past else 0, simulation.plan.scenario.stop
         if not simulation.plan.scenario.jobs.repeats_bytes:
-            recorder.cut(*((past.metrics, past.answers) if past else (0, 0)))
-        closed = past.closed if past else 0
+            known = (past.metrics, past.answers) if past else (0, 0)
+            recorder.cut(closed, *known, stops=stop is not None and stop.metric is not None)
         recorder.write_metadata(
             resumed=[*metadata.get("resumed", ()), {"unix_s": time.time(), "closed": closed}]
         )

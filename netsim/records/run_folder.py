@@ -170,11 +170,12 @@ class Recorder(Observer):
         )
         self._metrics = self._made(TableWriter(folder, "metrics"))
         self._of_some_runs: dict[str, TableWriter] = {}
+        # What is learnt is written first: of what the clock made of it, no row may be on disk before it.
         self._writers: tuple[TableWriter, ...] = (
+            self._metrics,
             self._rounds,
             self._outside,
             self._transfers,
-            self._metrics,
         )
         for table in ("server", "answers"):
             if self._goes_on and any(folder.glob(f"*{table}.parquet*")):
@@ -199,24 +200,32 @@ class Recorder(Observer):
                 writer.cut(0)
         return writer
 
-    def cut(self, metrics: int, answers: int) -> None:
-        """Give up the rows of a run that goes on after what a snapshot knows, for it may learn otherwise from there.
+    def cut(self, closed: int, metrics: int, answers: int, stops: bool) -> None:
+        """Give up rows and models of a run that goes on after a snapshot, for it may learn otherwise from there.
 
         Training whose sums are cut up by what is fastest at the time differs by rounding. Where the clock has waited
-        for what was learnt after the snapshot, it may differ too, and all that it told is given up: it comes again.
+        for what was learnt after the snapshot, or may end with it, it may differ too, and all that it told is given
+        up: it comes again. That goes first, so that who is killed meanwhile finds again why.
 
         Args:
-            metrics: Rows of the table ``metrics`` up to the snapshot, 0 without one.
+            closed: Rounds up to the snapshot, 0 without one.
+            metrics: Rows of the table ``metrics`` up to it.
             answers: Likewise of the table ``answers``.
+            stops: Whether the run ends where a metric says so.
         """
-        self._metrics.cut(metrics)
-        known = self.known.get("answers")
-        if known is not None and len(known) > answers:
-            self._writer("answers").cut(answers)
+        known = {table: len(rows) for table, rows in self.known.items()}
+        waited = known.get("answers", 0) > answers
+        if waited or (stops and known["metrics"] > metrics):
             self._clock_may_differ = True
             for writer in self._writers:
                 if writer.table not in LEARNT:
                     writer.cut(0)
+        if waited:
+            self._writer("answers").cut(answers)
+        self._metrics.cut(metrics)
+        for models in (self.folder / MODELS).glob("round-*"):
+            if models.name > f"round-{closed:06d}":
+                shutil.rmtree(models)
 
     def write_metadata(self, **changes: Any) -> None:
         """Write ``metadata.json`` again, updated with ``changes``."""
@@ -269,7 +278,8 @@ class Recorder(Observer):
         """Return the writer of a table that only some runs have."""
         if table not in self._of_some_runs:
             self._of_some_runs[table] = self._made(TableWriter(self.folder, table))
-            self._writers = (*self._writers, self._of_some_runs[table])
+            new, (metrics, *others) = self._of_some_runs[table], self._writers
+            self._writers = (metrics, new, *others) if table in LEARNT else (metrics, *others, new)
         return self._of_some_runs[table]
 
     def on_round_closed(self, round: int, time_s: float) -> None:

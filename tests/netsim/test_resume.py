@@ -27,6 +27,7 @@ from netsim.events import Observer
 from netsim.learner import Cost, Metric, Step
 from netsim.records.lock import Lock
 from netsim.records.run_folder import Recorder
+from netsim.records.writer import TableWriter
 from netsim.scenario.loading import load_plan
 from netsim.work.keys import Keys, is_before
 from netsim.work.packing import pack, unpack_values
@@ -212,6 +213,65 @@ def test_what_is_learnt_otherwise_after_the_snapshot_takes_the_place_of_what_was
                 for one in (whole, folder)
             ]
             assert ends[0] == pytest.approx(ends[1], rel=1e-4) and ends[0][-1] != ends[1][-1]
+
+
+def test_a_stop_that_comes_earlier_takes_rows_and_models_of_later_rounds_with_it(
+    write_scenario: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums grow by 1 a round, to 8.5 in round 9; learnt anew from 4 on, by 1 + 3, to 12 in round 6."""
+    blocks: dict[str, Any] = {
+        "learner": {"name": f"{__name__}:Nearly"},
+        **EVERY,
+        "rounds": 12,
+        "snapshots": {"every": 4},
+        "jobs": EXACT | {"stacking": "auto"},
+        "stop": {"metric": "arrived", "at_least": 8.5},
+    }
+    monkeypatch.setattr(Recorder, "PAUSE_S", 0.0)
+    monkeypatch.setattr(Recorder, "SHARE", 1e9)
+    whole, (folder,) = cut(write_scenario(**blocks), 7)
+    assert loaded(whole).metadata["rounds_finished"] == 9
+    for t in (4, 7):
+        (folder / "models" / f"round-{t:06d}").mkdir(parents=True)
+    monkeypatch.setattr(f"{__name__}.ROUNDING", [1.0])
+    done = resume(folder)
+    assert done.exit_code == 0, done.output
+    assert loaded(folder).metadata["rounds_finished"] == loaded(folder).rounds["round"].max() == 6
+    assert [one.name for one in (folder / "models").iterdir()] == ["round-000004"]
+    assert netsim("verify", folder).exit_code == 0
+
+
+def test_a_kill_between_two_tables_leaves_nothing_that_was_learnt_and_is_not_there(
+    write_scenario: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else rows would stay of a clock that has waited for answers that are gone, and come out otherwise."""
+    blocks: dict[str, Any] = {
+        "learner": {"name": f"{__name__}:NearlyWaiting"},
+        **EVERY,
+        "rounds": 9,
+        "snapshots": {"every": 4},
+        "jobs": EXACT | {"stacking": "auto"},
+    }
+    monkeypatch.setattr(Recorder, "PAUSE_S", 1e9)  # so that they are written with snapshots only
+    file, flush = write_scenario(**blocks), TableWriter.flush
+    killed = file.parent / "runs" / "small" / "killed"
+    written: list[str] = []
+
+    def flushed(writer: TableWriter) -> None:
+        flush(writer)
+        written.append(writer.table)
+        if (
+            written.count("rounds") == 3 and not killed.exists()
+        ):  # of round 1, of the first and second snapshot
+            shutil.copytree(writer.path.parent, killed, symlinks=True)
+
+    monkeypatch.setattr(TableWriter, "flush", flushed)
+    cut(file)
+    snapshots = sorted(one.name for one in (killed / "snapshots").iterdir())
+    assert snapshots == [".000000008.snapshot", "000000004.snapshot"]
+    monkeypatch.setattr(f"{__name__}.ROUNDING", [1e-6])
+    done = resume(killed)
+    assert done.exit_code == 0, done.output
 
 
 @pytest.fixture
