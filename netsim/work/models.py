@@ -50,7 +50,8 @@ class Keeper:
         if self._which == "best":
             found = [row.value for row in rows if row.name == "accuracy" and not row.modality]
             accuracy = fmean(found) if found else math.nan
-            if not accuracy > self._best:
+            # Where none are to be kept, or gave way to later ones before the run went on, others are the best.
+            if not accuracy > self._best or not (models or self._place(round).is_dir()):
                 return
             self._best = accuracy
         if models:
@@ -68,7 +69,7 @@ class Keeper:
         Raises:
             ScenarioError: They cannot be written.
         """
-        hidden, folder = self._folder / ".new", self._folder / f"round-{round:06d}"
+        hidden, folder = self._folder / ".new", self._place(round)
         try:
             shutil.rmtree(hidden, ignore_errors=True)
             hidden.mkdir(parents=True)
@@ -84,6 +85,9 @@ class Keeper:
             raise ScenarioError(
                 f"{folder}: models cannot be written ({error.strerror}); make room, or models.keep: none"
             ) from error
+
+    def _place(self, round: int) -> Path:
+        return self._folder / f"round-{round:06d}"
 
 
 def _write(stem: Path, kept: Kept, about: Mapping[str, Any]) -> None:

@@ -14,7 +14,10 @@ from retiming import netsim
 from safetensors.torch import load_file, save_file
 
 import netsim as simulator
+from netsim.events import MetricRow
+from netsim.learner import Kept
 from netsim.scenario.yaml_file import write_yaml
+from netsim.work.models import Keeper
 
 PEERS: dict[str, Any] = {
     "rounds": 4,
@@ -101,6 +104,29 @@ def test_the_last_and_the_best_are_kept_alone(tmp_path: Path) -> None:
         simulator.load_model(last, device=0, round=9)
     with pytest.raises(Exception, match=r"nodes 0, 1, 2; device: choose one \(got None\)"):
         simulator.load_model(last)
+
+
+def test_the_best_are_those_of_rounds_whose_models_are_kept(tmp_path: Path) -> None:
+    """Not of one between, nor of one whose models gave way to those of a round that is learnt anew, otherwise."""
+
+    def keeper() -> Keeper:
+        return Keeper(tmp_path, "best", 2, {})
+
+    def close(keeper: Keeper, round: int, accuracy: float, kept: bool = True) -> list[tuple[str, float]]:
+        model = {0: Kept("", {"net": {"w": torch.tensor([accuracy])}})}
+        row = MetricRow(round, 0, float(round), "accuracy", "", accuracy)
+        keeper.close(round, [row], model if kept else {})
+        files = [one / "0.safetensors" for one in tmp_path.glob("round-*")]
+        return [(one.parent.name, load_file(one)["net.w"].item()) for one in files]
+
+    first = keeper()
+    close(first, 2, 0.5)
+    assert close(first, 3, 0.875, kept=False) == [("round-000002", 0.5)]
+    assert close(first, 4, 0.75) == [("round-000004", 0.75)]
+    anew = keeper()  # from a snapshot after round 3
+    close(anew, 2, 0.5, kept=False)
+    close(anew, 3, 0.875, kept=False)
+    assert close(anew, 4, 0.25) == [("round-000004", 0.25)]
 
 
 @pytest.mark.parametrize("stacking", ["off", "on"])
