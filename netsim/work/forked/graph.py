@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from netsim.core.interrupts import held
+from netsim.core.interrupts import held, raise_again
 from netsim.events import Observer
 from netsim.learner import Kept
 from netsim.work.executor import Executor
@@ -112,6 +112,7 @@ class ForkableGraph(TaskGraph):
     def close(self, round: int, time_s: float) -> None:
         """Close ``round``; the simulation waits for the forked process if that is too far behind."""
         if self._process is not None:
+            raise_again()  # observers, who are told while signals are held, cannot
             self._hand_over("close", round, time_s)
             while self._behind if self.waits else sum(self._behind) > self.max_behind:
                 self._take()

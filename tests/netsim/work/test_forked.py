@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -386,6 +387,26 @@ def test_an_interrupt_loses_no_answer_before_others(simulate, monkeypatch, at):
         run_watched(simulate, measured, learner=LEARNER)
     assert measured.rows
     assert measured.rows == whole.rows[: len(measured.rows)]
+
+
+def test_an_interrupt_that_python_loses_ends_the_run_all_the_same(simulate):
+    """Tasks that are forgotten here are noted by ``__del__``, where Python drops what a signal raises."""
+
+    class Losing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.001)
+
+    class Dropping(Observer):
+        lost: ClassVar = [Losing()]
+
+        def on_round_end(self, row: RoundRow, iterations):
+            if row.round == 4:
+                self.lost.clear()
+
+    with heard(), pytest.raises(Interrupted):
+        run_watched(simulate, Dropping(), learner=LEARNER)
+    assert copies() == []
 
 
 def run_watched(simulate, *observers, rounds=9, jobs=None, **blocks):
