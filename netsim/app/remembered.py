@@ -23,6 +23,9 @@ from netsim.scenario.loading import Plan
 MOST_QUESTIONS = 300_000
 """Of a run with more nothing is remembered: its file would be large, and its replay takes longer than what is saved."""
 
+ASKED_A_ROUND = 2
+"""Questions about each device that finishes a round, at least: what its training costs, and the training."""
+
 OURS = "netsim", "learners"
 """Packages whose code the name of a memory follows from."""
 

@@ -15,7 +15,16 @@ from typing import Any
 from netsim.app.analysed import wrong_with
 from netsim.app.changes import changes
 from netsim.app.recorded import Ended, recorder_in, run_recorded
-from netsim.app.remembered import edges, is_ours, recalled, remember, same_learner, seal
+from netsim.app.remembered import (
+    ASKED_A_ROUND,
+    MOST_QUESTIONS,
+    edges,
+    is_ours,
+    recalled,
+    remember,
+    same_learner,
+    seal,
+)
 from netsim.app.replayed import Replay, loaded_once, replay
 from netsim.app.same import Rounds, check_data_of, check_networks
 from netsim.core.errors import ScenarioError
@@ -83,21 +92,28 @@ def retime(
     return again.by_learner()
 
 
-def prepare_to_retime(folder: Path, cache: Path, means: Mapping[str, float], within_s: float) -> None:
+def prepare_to_retime(
+    folder: Path, cache: Path, means: Mapping[str, float], ends: int, within_s: float
+) -> None:
     """Replay the run in ``folder`` as it was and keep what its learner says, so that nobody waits for it later.
 
     Nothing is kept, and nothing else happens, where :func:`retime` itself would keep nothing or fail, where the replay
-    takes longer than ``within_s``, and at an interrupt.
+    takes longer than ``within_s``, and at an interrupt. The time is looked at once the run's files are verified, and as
+    each round closes. A run of which there would be too much to keep is not even verified.
 
     Args:
         folder: A run that has finished.
         cache: Where pre-processed data is kept.
         means: Means over its devices.
+        ends: Rounds that its devices have finished.
         within_s: Wall-clock time after which it is given up [s].
     """
+    if ends * ASKED_A_ROUND > MOST_QUESTIONS:
+        return
     with suppress(Exception, Interrupted):
         limit = _Limit(time.perf_counter() + within_s)
         again = _Again(folder, (), folder, None, cache, lambda text: None)
+        limit.look()
         if again.can_remember and again.memory is None and is_ours(again.was):
             again.remember(again.as_it_was(limit), means)
 
@@ -110,6 +126,14 @@ class _Limit(Observer):
 
     def on_round_closed(self, round: int, time_s: float) -> None:
         """Look at the wall clock."""
+        self.look()
+
+    def look(self) -> None:
+        """Look at the wall clock.
+
+        Raises:
+            TimeoutError: It has taken too long.
+        """
         if time.perf_counter() > self._end_s:
             raise TimeoutError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ from netsim.app.recorded import Ended, recorder_in, run_recorded
 from netsim.app.simulation import Simulation
 from netsim.app.trackers import TRACKERS, Tracker
 from netsim.core.errors import ScenarioError, reason
+from netsim.core.interrupts import Interrupted
 from netsim.core.modules import loaded_from
 from netsim.learner import Learner
 from netsim.records.run_folder import MODELS, SNAPSHOTS, Recorder
@@ -143,9 +144,11 @@ class Running:
             raise ended.error
         within_s = (self._build_s + ended.run_s) * self.REPLAY_SHARE
         if ended.status == "finished" and not problem and within_s > self.REPLAY_S:
-            from netsim.app.retime import prepare_to_retime
+            with suppress(Interrupted):  # the run is recorded
+                from netsim.app.retime import prepare_to_retime
 
-            prepare_to_retime(self.folder, self._cache, self.totals.means, within_s)
+                ends = self.totals.outcomes["finished"]
+                prepare_to_retime(self.folder, self._cache, self.totals.means, ends, within_s)
         return ended
 
     def far(self, ended: Ended) -> str:

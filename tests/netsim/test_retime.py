@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +15,10 @@ import pandas as pd
 import pytest
 from retiming import netsim, refused, remembered, retime, retimed_as, run
 
+import netsim.app.retime as at_its_end
 from learners.algorithms.stub import Stub
 from netsim.app.running import Running
+from netsim.core.interrupts import INTERRUPTED
 from netsim.learner import Metric, Step
 from netsim.records.checksums import write_checksums
 from netsim.work.answers import LONGEST, text_of, value_of
@@ -213,6 +217,40 @@ def test_a_run_that_took_long_is_replayed_at_its_end(
     assert done.exit_code == 0, done.output
     folder = Path(done.output.strip())
     assert remembered(folder, "radio.bandwidth_hz=1e6") == ready
+
+
+@pytest.mark.parametrize("most, left_s, reached", [(5, 99, 0), (99, -1, 1), (99, 99, 2)])
+def test_a_replay_at_a_runs_end_that_would_be_for_nothing_is_not_begun(
+    most: int,
+    left_s: float,
+    reached: int,
+    write_scenario: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two rounds of three devices are 12 questions at least; building a large world again takes time and memory."""
+    folder = run(write_scenario(), "first")
+    done: list[str] = []
+
+    def noted(what: str) -> Callable[..., Any]:
+        whole = getattr(at_its_end, what)
+        return lambda *given: [done.append(what), whole(*given)][1]
+
+    monkeypatch.setattr(at_its_end, "MOST_QUESTIONS", most)
+    for what in ("wrong_with", "replay"):
+        monkeypatch.setattr(at_its_end, what, noted(what))
+    at_its_end.prepare_to_retime(folder, folder.parent / "cache", {}, 6, left_s)
+    assert done == ["wrong_with", "replay"][:reached]
+
+
+def test_an_interrupt_after_the_end_of_a_run_says_that_it_has_finished(
+    write_scenario: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Running, "REPLAY_S", 0.0)
+    monkeypatch.setattr(at_its_end, "wrong_with", lambda folder: os.kill(os.getpid(), signal.SIGINT))
+    file = write_scenario()
+    done = netsim("run", file, "--runs", file.parent / "runs", "--run-id", "a", "--no-plots", "-q")
+    assert done.exit_code == INTERRUPTED
+    assert done.stderr.startswith("interrupted when the run had finished; its records in ")
 
 
 def test_a_run_with_code_of_ones_own_is_not_replayed_at_its_end(

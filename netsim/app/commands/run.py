@@ -195,7 +195,9 @@ def _carry_out(
             out.print(f"next: {typed_python()} -m netsim report {folder}", markup=False, soft_wrap=True)
     if come() or ended.error is not None:
         errors.out(
-            f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there, "
+            f"interrupted when the run had finished; its records in {folder} are whole"
+            if ended.status == "finished"
+            else f"interrupted after {running.far(ended)}; the records in {folder} are readable up to there, "
             f"and netsim resume {folder} goes on",
             highlight=False,
         )
