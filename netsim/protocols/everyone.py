@@ -108,7 +108,7 @@ class Everyone:
         if not neighbours[sender]:
             return 0.0
         sent = learner.messages(sender, t, neighbours[sender])
-        if len(sent) != 1 or sent[0].receivers != tuple(neighbours[sender]):
+        if len(sent) != 1 or sorted(sent[0].receivers) != list(neighbours[sender]):
             where = f"learner: messages, marked as alike, of device {sender}, round {t}"
             raise wrong(where, "one message to all receivers", sent)
         return float(sent[0].size_bits)

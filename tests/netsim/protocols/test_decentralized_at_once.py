@@ -280,6 +280,21 @@ def test_who_answers_alike_is_asked_once_a_round(simulate, monkeypatch):
     assert len(once.metrics) == 12 and {row.value for row in once.metrics if row.round == 3} == {3.0}
 
 
+class Backwards(Stub):
+    """Names the receivers in another order than they are told."""
+
+    @alike
+    def messages(self, node, round, receivers, together=False):
+        return [Message(tuple(receivers)[::-1], self.options.bits)]
+
+
+def test_alike_messages_name_their_receivers_in_any_order(simulate):
+    backwards = simulate(**LINE | {"learner": {"name": f"{__name__}:Backwards", "bits": 1e6}})[1]
+    assert sorted_moments(backwards) == sorted_moments(
+        simulate(**LINE | {"learner": {"name": "stub", "bits": 1e6}})[1]
+    )
+
+
 def test_alike_messages_are_one_to_all(simulate):
     error = r"messages, marked as alike, of device 1, round 1: must return one message to all receivers \(got \[Mess"
     with pytest.raises(ScenarioError, match=error):
