@@ -205,7 +205,7 @@ def table(study: Study, found: Mapping[str, Mapping[int, Run]]) -> str:
         cells = [
             with_error([row[m] for row in late.values() if m in row], 1) for m in ("", "audio", "visual")
         ]
-        cells += [f"{np.mean([joules(run) for run in runs.values()]):.3g}", iterations(runs[min(runs)])]
+        cells += [f"{np.mean([joules(run) for run in runs.values()]):,.0f}", iterations(runs[min(runs)])]
         other = found.get(case.against, {})
         both = [seed for seed in runs if seed in other]
         if both:
