@@ -40,19 +40,19 @@ STUDIES: dict[str, tuple[str, ...]] = {
     ),
     "server": (
         "reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases mixed-B --figure FIGURES/server_utd.png",
-        "reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases A 2M-B 1M-B C --methods fedavg fedhgb",
+        "reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases A 1M-B C --methods fedavg fedhgb",
         "reproduce_server.py --scenario fedhgb_utd --rounds 30 --cases mixed-B"
         " --methods isolated centralized --set learner.of=fedavg --set evaluation.every=30",
         "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases mixed-B"
         " --figure FIGURES/server_ravdess.png",
-        "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases A 1M-B C --methods fedavg fedhgb",
+        "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases A 1M-B --methods fedavg fedhgb",
         "reproduce_server.py --scenario fedhgb_ravdess --rounds 40 --cases mixed-B"
         " --methods isolated centralized --set learner.of=fedavg --set evaluation.every=40",
         "both_worlds.py --figure FIGURES/both_worlds.png",
     ),
     "distillation": (
         "reproduce_distillation.py losses public collapse heads --claims FIGURES/distillation_claims.png",
-        "reproduce_distillation.py long graphs --seeds 5 --claims FIGURES/distillation_five_seeds.png",
+        "reproduce_distillation.py graphs --seeds 5",
         "reproduce_distillation.py participation --figure FIGURES/fedzkt_participation.png",
         "reproduce_distillation.py worlds --seeds 2 --figure FIGURES/distillation_worlds.png",
     ),

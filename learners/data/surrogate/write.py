@@ -63,6 +63,8 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
         (unfinished / MARKER).write_text(_NOTE)
         (unfinished / _STATE).write_text(_state(unfinished))
         os.chmod(unfinished, 0o755)  # mkdtemp's permissions are for its owner alone
+        if folder.is_dir() and _as_written(folder):  # another run was faster, and may be reading it
+            return folder
         if folder.is_dir():
             old = new_scratch(cache_dir, ".unfinished-")
             os.replace(folder, old)

@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import soundfile
 from learners.data import surrogate
 from learners.data.clips import Clip
 from learners.data.sets.crema_d import CremaD, CremaDOptions
-from learners.data.surrogate import emotion
+from learners.data.surrogate import emotion, write
 from learners.data.surrogate.face import face
 from learners.data.surrogate.voice import voice
 
@@ -103,3 +104,32 @@ def test_a_changed_surrogate_is_generated_again(tmp_path: Path) -> None:
     assert sound.read_bytes() == before and "again, for it was changed" in said[1]
     surrogate.generate(tmp_path, 6, said.append)
     assert len(said) == 2 and [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_who_is_slower_leaves_the_folder_of_who_was_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs generate at once; the faster one is reading its files when the slower one has ended."""
+    write_all = write._write_all
+
+    def slowly(folder: Path, clips: list[Clip]) -> None:
+        monkeypatch.setattr(write, "_write_all", write_all)
+        surrogate.generate(tmp_path, 6, print)
+        write_all(folder, clips)
+
+    monkeypatch.setattr(write, "_write_all", slowly)
+    monkeypatch.setattr(write.os, "replace", replaced := _Once())
+    folder = surrogate.generate(tmp_path, 6, print)
+    assert replaced.count == 1 and len([*folder.glob("*/*")]) == 12
+    assert [one.name for one in tmp_path.iterdir()] == [folder.name]
+
+
+class _Once:
+    """``os.replace``, counted."""
+
+    def __init__(self) -> None:
+        self.count, self._replace = 0, os.replace
+
+    def __call__(self, *given: Path) -> None:
+        self.count += 1
+        self._replace(*given)
