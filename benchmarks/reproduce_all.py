@@ -51,7 +51,7 @@ STUDIES: dict[str, tuple[str, ...]] = {
         "both_worlds.py --figure FIGURES/both_worlds.png",
     ),
     "distillation": (
-        "reproduce_distillation.py losses public collapse heads --claims FIGURES/distillation_claims.png",
+        "reproduce_distillation.py losses public long collapse heads --claims FIGURES/distillation_claims.png",
         "reproduce_distillation.py graphs --seeds 5",
         "reproduce_distillation.py participation --figure FIGURES/fedzkt_participation.png",
         "reproduce_distillation.py worlds --seeds 2 --figure FIGURES/distillation_worlds.png",

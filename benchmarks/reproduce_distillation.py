@@ -67,7 +67,6 @@ BETAS = {
     **{f"β_sh {head}": f"beta_sh_{head}" for head in HEADS},
     **{f"β_priv {head}": f"beta_priv_{head}" for head in HEADS},
 }
-SERVER = {"accuracy": "accuracy", "devices, own training": "accuracy_local"}
 ZKT = {"global model": "accuracy", "devices": "accuracy_devices", "devices, own training": "accuracy_local"}
 SKEWS = {
     "5 classes": ("partition={name: classes_per_device, classes: 5}",),

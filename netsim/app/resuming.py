@@ -174,8 +174,8 @@ def _goes_on(
         simulation.past = past = _past(folder, simulation, rows)
         closed, stop = past.closed if past else 0, simulation.plan.scenario.stop
         if not simulation.plan.scenario.jobs.repeats_bytes:
-            known = (past.metrics, past.answers) if past else (0, 0)
-            recorder.cut(closed, *known, stops=stop is not None and stop.metric is not None)
+            learnt = (past.metrics, past.answers) if past else (0, 0)
+            recorder.cut(closed, *learnt, stops=stop is not None and stop.metric is not None)
         recorder.write_metadata(
             resumed=[*metadata.get("resumed", ()), {"unix_s": time.time(), "closed": closed}]
         )

@@ -94,14 +94,14 @@ class Everyone:
         Returns:
             Messages by device; or the size [bit] of the one that each sends all its neighbours.
         """
-        learner, work, states = self._learner, self._work, self._states
+        learner, work, states, numbers = self._learner, self._work, self._states, order.tolist()
         states.update(enumerate(step.state for step in steps))
-        for k in order.tolist():
+        for k in numbers:
             if steps[k].metrics:
                 work.measure(k, t, float(ready_s[k]), steps[k].metrics)
         if not self._sends_alike:
             messages: list[Sequence[Message]] = [()] * self._count
-            for k in order.tolist():
+            for k in numbers:
                 messages[k] = learner.messages(k, t, neighbours[k])
             return messages
         sender = int(np.diff(self._mesh.first).argmax())  # who has the most neighbours

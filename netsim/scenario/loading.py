@@ -103,24 +103,25 @@ class Plan:
 
 def _assign(tree: dict[str, Any], text: str, said: str) -> tuple[str, ...]:
     """Carry out the setting ``path=value`` on ``tree``; returns the path. ``said`` is what its user calls it."""
+    where = f"{said} {text}"
     path_text, equals, value_text = text.partition("=")
     path = tuple(part for part in path_text.strip().split(".") if part)
     if not equals or not path:
-        raise ScenarioError(f"{said} {text}: must be key=value, like {said} learner.learning_rate=1e-3")
-    value = parse_value(value_text, f"{said} {text}")
+        raise ScenarioError(f"{where}: must be key=value, like {said} learner.learning_rate=1e-3")
+    value = parse_value(value_text, where)
     here: Any = tree
     for depth, part in enumerate(path[:-1]):
         place = ".".join(path[: depth + 1])
         if isinstance(here, list):
-            here = here[_index(here, part, f"{said} {text}")]
+            here = here[_index(here, part, where)]
         else:
             if isinstance(here.get(part), str) and path[: depth + 1] in COMPONENTS:
                 here[part] = {"name": here[part]}
             here = here.setdefault(part, {})
         if here is None or not isinstance(here, dict | list):
-            raise ScenarioError(f"{said} {text}: {place} is not a block of keys (it is {here!r})")
+            raise ScenarioError(f"{where}: {place} is not a block of keys (it is {here!r})")
     if isinstance(here, list):
-        here[_index(here, path[-1], f"{said} {text}")] = value
+        here[_index(here, path[-1], where)] = value
     else:
         here[path[-1]] = value
     return path

@@ -50,7 +50,7 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
     """Return the folder of the surrogate with ``count`` clips; generate it if missing, always with the same bytes."""
     clips = choose(count)
     folder = cache_dir / f"crema_d-surrogate-v{VERSION}-{len(clips)}"
-    if folder.is_dir() and _as_written(folder):
+    if _as_written(folder):
         return folder
     again = "again, for it was changed since" if folder.is_dir() else f"once, kept in {folder}"
     say(f"generating {len(clips):,} clips of surrogate data for CREMA-D ({again})")
@@ -63,7 +63,7 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
         (unfinished / MARKER).write_text(_NOTE)
         (unfinished / _STATE).write_text(_state(unfinished))
         os.chmod(unfinished, 0o755)  # mkdtemp's permissions are for its owner alone
-        if folder.is_dir() and _as_written(folder):  # another run was faster, and may be reading it
+        if _as_written(folder):  # another run was faster, and may be reading it
             return folder
         if folder.is_dir():
             old = new_scratch(cache_dir, ".unfinished-")
@@ -71,7 +71,7 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
             delete_scratch(old)
         os.replace(unfinished, folder)
     except OSError:
-        if not folder.is_dir() or not _as_written(folder):  # else another run was faster, with the same bytes
+        if not _as_written(folder):  # else another run was faster, with the same bytes
             raise
     finally:
         delete_scratch(unfinished)
@@ -79,7 +79,7 @@ def generate(cache_dir: Path, count: int | None, say: Callable[[str], None]) -> 
 
 
 def _as_written(folder: Path) -> bool:
-    """Return whether the files in ``folder`` have the names, sizes and times of when they were generated."""
+    """Return whether ``folder`` is there, and its files have the names, sizes and times of when they were generated."""
     state = folder / _STATE
     return state.is_file() and state.read_text() == _state(folder)
 
