@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
@@ -100,7 +101,7 @@ class RoundRow(NamedTuple):
     def asked(self) -> bool:
         """Return whether the device was to take part, also if it died meanwhile; False if not chosen by the server."""
         if self.outcome in ("died", "away"):
-            return bool(self.flops or self.received or self.missed)
+            return any(map(np.any, (self.flops, self.received, self.missed)))
         return self.outcome != "idle"
 
 
@@ -259,13 +260,26 @@ class RowBatch:
 
 @dataclass(eq=False)
 class RoundBatch(RowBatch):
-    """Rounds that are recorded together; they have one outcome.
+    """Rounds that are recorded together; they have one outcome, and all or none of the devices were asked.
 
     Attributes:
         iterations: Iterations by modality: one number that is the same for all, or an array [rows].
     """
 
     iterations: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Sequence[RoundRow], iterations: Sequence[Mapping[str, int]]) -> Iterator[RoundBatch]:
+        """Yield batches of ``rows``, in their order, and of the ``iterations`` of each."""
+        both = zip(rows, iterations, strict=True)
+        for _, group in groupby(both, key=lambda one: (one[0].outcome, one[0].asked, *one[1])):
+            alike, counts = zip(*group, strict=True)
+            if len(alike) == 1:
+                yield cls(alike[0], 1, counts[0])
+                continue
+            columns: list[Any] = [np.array(column) for column in zip(*alike, strict=True)]
+            row = RoundRow(*columns)._replace(outcome=alike[0].outcome)
+            yield cls(row, len(alike), {m: np.array([own[m] for own in counts]) for m in counts[0]})
 
     def iterations_of_each(self) -> Iterator[dict[str, int]]:
         """Return the iterations of each round by modality."""

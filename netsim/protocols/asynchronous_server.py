@@ -128,7 +128,7 @@ class AsynchronousServer(ServerProtocol):
             self.work.cancel(errand.update.tasks, self.states[k])
         if errand.outcome == "lost":
             yield env.any_of([env.timeout(RETRY_S), *device.endings(self._stop)])
-        self._tell_device(device, n, begin_s, errand)
+        self._tell_devices([device], n, begin_s, {k: errand})
         device.sleep()
         self._away.discard(k)
         self._tell_news()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ import simpy
 
 from netsim.core.asking import asked, is_whole
 from netsim.core.errors import ScenarioError
-from netsim.events import RoundRow, ServerRow
+from netsim.events import RoundBatch, RoundRow, ServerRow
 from netsim.learner import Learner
 from netsim.protocols.node import Update, local_update
 from netsim.protocols.protocol import Protocol
@@ -238,26 +238,35 @@ class ServerProtocol(Protocol):
         self.states[number], self._outbox = update.step.state, update.step.outbox
         return update.cost.total_flops
 
-    def _tell_device(self, device: Device, n: int, begin_s: float, errand: Errand | None) -> None:
-        """Record a row of ``rounds`` from ``begin_s`` [s] to now; without an ``errand`` the device was not chosen."""
-        visit = errand or Errand()
-        self.observer.on_round_end(
-            RoundRow(
-                n,
-                device.number,
-                self.ledger.outcome(device, visit.outcome),
-                begin_s,
-                self.network.env.now,
-                visit.update.end_s,
-                *self.ledger.take(device, n),
-                battery_j=device.battery.remaining_j,
-                flops=visit.update.cost.total_flops,
-                slowdown=visit.slowdown,
-                sent=int(visit.arrived),
-                received=int(visit.received),
-                missed=int(errand is not None and not visit.received),
-            ),
-            visit.update.cost.iterations,
+    def _tell_devices(
+        self, devices: Sequence[Device], n: int, begin_s: float, errands: Mapping[int, Errand]
+    ) -> None:
+        """Record rows of ``rounds`` from ``begin_s`` [s] to now, the ``n``-th; who has no errand was not chosen."""
+        idle = Errand()
+        own = [errands.get(device.number, idle) for device in devices]
+        rows = [
+            self._row(device, n, begin_s, one, one is not idle)
+            for device, one in zip(devices, own, strict=True)
+        ]
+        for batch in RoundBatch.of(rows, [one.update.cost.iterations for one in own]):
+            self.observer.on_rounds(batch)
+
+    def _row(self, device: Device, n: int, begin_s: float, errand: Errand, chosen: bool) -> RoundRow:
+        """Return the row of ``device``'s ``n``-th round, from ``begin_s`` [s] to now."""
+        return RoundRow(
+            n,
+            device.number,
+            self.ledger.outcome(device, errand.outcome),
+            begin_s,
+            self.network.env.now,
+            errand.update.end_s,
+            *self.ledger.take(device, n),
+            battery_j=device.battery.remaining_j,
+            flops=errand.update.cost.total_flops,
+            slowdown=errand.slowdown,
+            sent=int(errand.arrived),
+            received=int(errand.received),
+            missed=int(chosen and not errand.received),
         )
 
     def _tell_server(self, t: int, begin_s: float, chosen: int, arrived: int, flops: float) -> None:

@@ -91,8 +91,7 @@ class ServerRounds(ServerProtocol):
 
         arrived = {k: errand.update.step.outbox for k, errand in errands.items() if errand.arrived}
         flops = yield from self._aggregate(t, chosen, arrived)
-        for device in living:
-            self._tell_device(device, t, begin_s, errands.get(device.number))
+        self._tell_devices(living, t, begin_s, errands)
         self._tell_server(t, begin_s, len(chosen), len(arrived), flops)
         self._last |= {k: errand.times_s for k, errand in errands.items()}
 

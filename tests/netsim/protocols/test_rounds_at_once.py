@@ -84,12 +84,10 @@ def everything_by_events():
 
 
 def in_order(name: str, rows: list[Any]) -> list[Any]:
-    """Transfers that end in one moment may come in any order."""
-    return (
-        sorted(rows, key=lambda row: (row.end_s, row.kind, row.sender, row.receiver))
-        if name == "transfers"
-        else rows
-    )
+    """Transfers that end in one moment may come in any order; NaN, which is not itself, becomes None."""
+    if name == "transfers":
+        rows = sorted(rows, key=lambda row: (row.end_s, row.kind, row.sender, row.receiver))
+    return [tuple(None if value != value else value for value in row) for row in rows]
 
 
 @WORLDS
