@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from operator import attrgetter
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -79,8 +78,8 @@ class Shared:
         return cls._count
 
 
-OPENED: Mapping[type, Callable[[Any], Any]] = {Future: Future.opened, Shared: attrgetter("value")}
-"""How a value is opened, by type."""
+PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Types of values that hold no futures, by which most inputs of tasks are passed over."""
 
 
 def awaited(value: Any) -> list[Task]:
@@ -103,6 +102,8 @@ def _collect(values: Iterable[Any], found: list[Future]) -> None:
         kind = type(value)
         if kind is Future:
             found.append(value)
+        elif kind in PLAIN:
+            continue
         elif kind is dict:
             _collect(value.values(), found)
         elif kind is list or isinstance(value, tuple):
@@ -115,24 +116,27 @@ def opened(value: Any) -> Any:
     They may lie in nested dictionaries, lists and tuples. What holds none of them is not copied.
     """
     kind = type(value)
-    if kind in OPENED:
-        return OPENED[kind](value)
+    if kind is Future:
+        return value.opened()
+    if kind is Shared:
+        return value.value
     if kind is not dict and kind is not list and not isinstance(value, tuple):
         return value
-    parts, changed = [], False
-    for part in value.values() if kind is dict else value:  # inputs of tasks: very many, mostly plain
-        kept = type(part)
-        if kept in OPENED:
-            part, changed = OPENED[kept](part), True
-        elif kept is dict or kept is list or isinstance(part, tuple):
-            new = opened(part)
-            part, changed = new, changed or new is not part
-        parts.append(part)
-    if not changed:
+    changed: Any = None
+    for place, part in value.items() if kind is dict else enumerate(value):
+        held = type(part)
+        if held in PLAIN:
+            continue
+        new = part._value if held is Future and part._value is not UNOPENED else opened(part)
+        if new is not part:
+            if changed is None:
+                changed = dict(value) if kind is dict else list(value)
+            changed[place] = new
+    if changed is None:
         return value
-    if kind is dict:
-        return dict(zip(value, parts, strict=True))
-    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if kind is dict or kind is list:
+        return changed
+    return kind(*changed) if hasattr(kind, "_fields") else kind(changed)
 
 
 @cache
