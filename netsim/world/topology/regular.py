@@ -48,17 +48,27 @@ def _switched(degree: int, count: int, rng: np.random.Generator) -> list[tuple[i
     """Let two random links a-b and c-d become a-d and c-b if the result is a graph, many times."""
     drawn = nx.random_regular_graph(degree, count, seed=int(rng.integers(2**63)))
     links: list[tuple[int, int]] = sorted((min(a, b), max(a, b)) for a, b in drawn.edges)
-    there = set(links)
+    lows, highs = map(list, zip(*links, strict=True))
+    there = {low * count + high for low, high in links}
     trials = SWITCHES * len(links)
-    pairs, turned = rng.integers(len(links), size=(trials, 2)).tolist(), rng.integers(2, size=trials).tolist()
-    for (first, second), turn in zip(pairs, turned, strict=True):
-        (a, b), (c, d) = links[first], links[second]
+    firsts, seconds = rng.integers(len(links), size=(trials, 2)).T.tolist()
+    turned = rng.integers(2, size=trials).tolist()
+    for first, second, turn in zip(firsts, seconds, turned, strict=True):
+        a, b, c, d = lows[first], highs[first], lows[second], highs[second]
         if turn:
             c, d = d, c
-        new = (min(a, d), max(a, d)), (min(c, b), max(c, b))
-        if a == d or c == b or new[0] in there or new[1] in there:
+        if a == d or c == b:
             continue
-        there -= {links[first], links[second]}
-        there.update(new)
-        links[first], links[second] = new
-    return links
+        if a > d:
+            a, d = d, a
+        if c > b:
+            b, c = c, b
+        one, other = a * count + d, c * count + b
+        if one in there or other in there:
+            continue
+        there.remove(lows[first] * count + highs[first])
+        there.remove(lows[second] * count + highs[second])
+        there.add(one)
+        there.add(other)
+        lows[first], highs[first], lows[second], highs[second] = a, d, c, b
+    return list(zip(lows, highs, strict=True))
