@@ -458,8 +458,9 @@ def _is_metric(found: Any) -> bool:
     if not isinstance(found, tuple) or len(found) != 3:
         return False
     name, value, modality = found
-    number = type(value) is float or isinstance(value, Real)
-    return number and isinstance(name, str) and isinstance(modality, str)
+    if type(value) is float and type(name) is type(modality) is str:  # nearly all are: very many
+        return True
+    return isinstance(value, Real) and isinstance(name, str) and isinstance(modality, str)
 
 
 def _in_short(value: Any) -> str:

@@ -112,13 +112,21 @@ def sorted_within(group: Whole, values: Floats) -> Floats:
     """
     first = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
     size = np.diff(np.append(first, len(group)))
+    if size.max() * len(size) <= 2 * len(group):
+        return _sorted_rows(size, values)
     ordered = np.empty_like(values)
-    width = np.exp2(np.ceil(np.log2(size))).astype(np.int64)  # at most half of a row is empty
-    for w in np.unique(width).tolist():
-        chosen = width == w
-        place = first[chosen, None] + np.arange(w)
-        there = np.arange(w) < size[chosen, None]
-        rows = np.where(there, values[..., np.minimum(place, len(group) - 1)], np.inf)
-        rows.sort(axis=-1)
-        ordered[..., place[there]] = rows[..., there]
+    width = np.exp2(np.ceil(np.log2(size)))  # at most half of a row is empty
+    for one in np.unique(width).tolist():
+        chosen = np.repeat(width == one, size)
+        ordered[..., chosen] = _sorted_rows(size[width == one], values[..., chosen])
     return ordered
+
+
+def _sorted_rows(size: Whole, values: Floats) -> Floats:
+    """Return ``values`` [.., values] sorted within groups of these sizes, by rows that end with what is never smaller."""
+    shape, most = values.shape[:-1], int(size.max())
+    place = np.flatnonzero(np.arange(most) < size[:, None])
+    rows = np.full((*shape, len(size) * most), np.inf)
+    rows[..., place] = values
+    rows.reshape(*shape, len(size), most).sort(axis=-1)
+    return rows[..., place]
