@@ -1,4 +1,4 @@
-"""Few fixtures: a clock, devices, a scenario as a dictionary that can be written and run, workers that stand."""
+"""Few fixtures: a clock, devices, a scenario as a dictionary that can be written and run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import pytest
 import simpy
 
 import netsim.records.metadata
-from netsim.app.simulation import Simulation
 from netsim.scenario.yaml_file import write_yaml
-from netsim.work.executors.processes import Processes
 from netsim.world.devices import Battery, Device, Processor
 
 
@@ -70,30 +68,3 @@ def write_scenario(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-class Standing(Processes):
-    """Worker processes that stay when a run ends."""
-
-    def close(self) -> None:
-        pass
-
-    def end(self) -> None:
-        super().close()
-
-
-@pytest.fixture(scope="session")
-def by_workers() -> Iterator[Callable[[Simulation], Simulation]]:
-    """Has a simulation whose executor is ``processes`` use two workers of all tests: starting one takes seconds."""
-    standing = Standing(Processes.Options(workers=2))
-
-    def use(simulation: Simulation) -> Simulation:
-        new = simulation.executor
-        if type(new) is Processes:
-            standing.stacking, standing.inside = new.stacking, new.inside
-            new.close()
-            simulation.executor = standing
-        return simulation
-
-    yield use
-    standing.end()

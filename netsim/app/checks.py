@@ -71,7 +71,7 @@ def check_executor(plan: Plan) -> None:
     Raises:
         ScenarioError: It cannot.
     """
-    from netsim.work.forked.obstacles import obstacle
+    from netsim.work.forking import obstacle
 
     executor = plan.parts["jobs.executor"]
     if executor.cls.moves == "at once" and (reason := obstacle()):

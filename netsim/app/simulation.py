@@ -18,7 +18,7 @@ from netsim.protocols.protocol import Protocol
 from netsim.scenario.classes import class_by_device
 from netsim.scenario.loading import Plan
 from netsim.work.forked.graph import ForkableGraph
-from netsim.work.forked.obstacles import obstacle
+from netsim.work.forking import obstacle
 from netsim.work.graph import TaskGraph
 
 if TYPE_CHECKING:

@@ -78,10 +78,8 @@ def test_threads_do_not_disturb_each_other() -> None:
     assert all(one.equal(other) for one, other in zip(together, alone, strict=True))
 
 
-def run_of(
-    folder: Path, kind: str, learner: str, by_workers: Any = lambda one: one, **jobs: Any
-) -> tuple[str, list[Any]]:
-    simulation: Any = by_workers(odd_run(folder, kind, learner, **jobs))
+def run_of(folder: Path, kind: str, learner: str, **jobs: Any) -> tuple[str, list[Any]]:
+    simulation: Any = odd_run(folder, kind, learner, **jobs)
     kept = Kept()
     simulation.watch(kept)
     simulation.run()
@@ -90,16 +88,14 @@ def run_of(
 
 @pytest.mark.parametrize("kind", ["dropout", "noise", "like"])
 @pytest.mark.parametrize("learner", ["fedavg", "dmml"])
-def test_one_seed_gives_the_same_bytes_on_every_executor(
-    learner: str, kind: str, tmp_path: Path, by_workers: Any
-) -> None:
+def test_one_seed_gives_the_same_bytes_on_every_executor(learner: str, kind: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     first, rows = run_of(tmp_path, kind, learner)
     torch.manual_seed(2)  # nobody's stream
     again, _ = run_of(tmp_path, kind, learner)
     assert again == first and rows
     for executor in ("threads", "processes") if kind == "dropout" else ("threads",):
-        away, _ = run_of(tmp_path, kind, learner, by_workers, executor={"name": executor, "workers": 2})
+        away, _ = run_of(tmp_path, kind, learner, executor={"name": executor, "workers": 2})
         assert away == first, executor
     if learner == "dmml":
         beside, _ = run_of(tmp_path, kind, learner, executor="forked")

@@ -12,7 +12,6 @@ import torch
 from tiny_task import NETWORKS, Kept, models_of
 
 from netsim.app.build import build
-from netsim.app.simulation import Simulation
 from netsim.scenario.loading import load_plan
 
 LEARNERS = ["dmml", "dmml_kd", "dmml_kd_balance", "isolated", "centralized"]
@@ -29,7 +28,6 @@ def done() -> dict[str, tuple[dict[int, Any], pd.DataFrame]]:
 def run(
     write_scenario: Callable[..., Path],
     tmp_path: Path,
-    by_workers: Callable[[Simulation], Simulation],
     done: dict[str, tuple[dict[int, Any], pd.DataFrame]],
 ) -> Callable[..., tuple[dict[int, Any], pd.DataFrame]]:
     def run(learner: str, **jobs: Any) -> tuple[dict[int, Any], pd.DataFrame]:
@@ -54,7 +52,7 @@ def run(
             learner=options,
             jobs=jobs,
         )
-        simulation = by_workers(build(load_plan(path), tmp_path, lambda text: None))
+        simulation = build(load_plan(path), tmp_path, lambda text: None)
         kept = Kept()
         simulation.watch(kept)
         simulation.run()

@@ -18,9 +18,7 @@ ONE_BY_ONE = {"executor": "inline", "stacking": "off", "threads": 1}
 
 
 @pytest.fixture
-def simulate(
-    write_scenario: Callable[..., Path], tmp_path: Path, by_workers: Callable[[Simulation], Simulation]
-) -> Callable[..., tuple[Simulation, Log]]:
+def simulate(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Simulation, Log]]:
     """Builds and runs a scenario of the stub learner; returns the simulation and what happened.
 
     Jobs are done one by one where the scenario does not say how: with ``auto`` times decide how sums are rounded.
@@ -28,7 +26,7 @@ def simulate(
 
     def run(settings: tuple[str, ...] = (), **blocks: Any) -> tuple[Simulation, Log]:
         plan = load_plan(write_scenario(**{"jobs": ONE_BY_ONE} | blocks), settings)
-        simulation = by_workers(build(plan, tmp_path / "cache", lambda text: None))
+        simulation = build(plan, tmp_path / "cache", lambda text: None)
         log = Log()
         simulation.watch(log)
         log.follow(simulation)

@@ -10,8 +10,6 @@ import pytest
 from shipped import ROOT
 from typer.testing import CliRunner
 
-import netsim.app.build
-from netsim.app.build import build
 from netsim.app.commands.cli import app
 
 ALONE = ("jobs.device=cpu", "jobs.executor.name=inline", "jobs.threads=1", "jobs.stacking=off")
@@ -24,7 +22,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run_into(cache, by_workers):
+def run_into(cache):
     """Runs ``scenarios/<name>.yaml`` with changes, into a folder of runs; returns the run's own."""
 
     def run(runs: Path, name: str, *settings: str, run_id: str = "a") -> Path:
@@ -35,7 +33,6 @@ def run_into(cache, by_workers):
         with pytest.MonkeyPatch.context() as patch:
             for variable in ("CREMA_D_ROOT", "NETSIM_DATA_ROOT"):
                 patch.delenv(variable, raising=False)
-            patch.setattr(netsim.app.build, "build", lambda *given: by_workers(build(*given)))
             result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output
         return Path(result.stdout.strip())

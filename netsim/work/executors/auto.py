@@ -16,14 +16,15 @@ from netsim.work.executors.inline import Inline, kind_of
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
+from netsim.work.forking import obstacle
 from netsim.work.job import Stack, TrainingJob
 from netsim.work.measurement import Measurement, measure
 from netsim.work.operator_threads import Fixed
 
-WORTHWHILE_S = 6.0
+WORTHWHILE_S, WORTHWHILE_FORKED_S = 6.0, 2.0
 """Worker processes are tried if all jobs together could gain more than this [s]; to start and try them takes as long.
 
-At best they divide the time of one thread by their number.
+It is less where they are forked, or are there already. At best they divide the time of one thread by their number.
 """
 
 PROCESSES = ("processes", "stacked in processes")
@@ -244,7 +245,8 @@ class Auto(Executor):
             return names[0]
         measured = measure({name: self._way(name) for name in names}, jobs, expected_jobs=self._expected_jobs)
         best, seconds = measured.chosen, measured.seconds_per_job
-        if in_workers and self._gain_s(measured) > WORTHWHILE_S:
+        cheap = not obstacle() or any(way in self._children for way in PROCESSES)
+        if in_workers and self._gain_s(measured) > (WORTHWHILE_FORKED_S if cheap else WORTHWHILE_S):
             worker = "stacked in processes" if self._workers_stack(jobs, seconds) else "processes"
             again = measure(
                 {name: self._way(name) for name in (best, worker)},

@@ -9,19 +9,22 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from netsim.core.errors import ScenarioError
-from netsim.core.interrupts import none_for_children
+from netsim.core.interrupts import held, none_for_children
 from netsim.core.modules import look_in, looked_in
 from netsim.core.scratch import delete_scratch
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executors.pooled import Pooled
 from netsim.work.executors.remote import Receiver, Sender, results
 from netsim.work.executors.shared_memory import Block, Parcel, Reader, new_folder
+from netsim.work.forking import fork, obstacle
 from netsim.work.heap import keep_freed_memory
 from netsim.work.operator_threads import one_thread
 
@@ -32,8 +35,9 @@ ATTEMPTS = 3
 class Processes(Pooled):
     """Runs jobs in worker processes of this machine; states travel through shared memory. For small networks on CPUs.
 
-    Workers take seconds to start. If one is killed, it is replaced and its jobs are done again. This changes no result,
-    because jobs depend on their inputs alone.
+    Workers are forked where that can be (Linux, no GPU), else each starts a Python of its own, which takes seconds. If
+    one is killed, it is replaced by one that does, and its jobs are done again. This changes no result, because jobs
+    depend on their inputs alone.
     """
 
     def __init__(self, options: Any = None, stacking: Stacking | None = None) -> None:
@@ -46,11 +50,21 @@ class Processes(Pooled):
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
+        self._begun = False
 
     @property
     def works_elsewhere(self) -> bool:
         """Return true: jobs run in other processes."""
         return True
+
+    def _start(self, unit: Unit) -> Future[list[Any]]:
+        if not self._begun and not obstacle():
+            # All of them now, on this thread: no job keeps a lock yet that a forked process would wait for.
+            with held():  # an interrupt must find something to end
+                for worker in self._workers:
+                    worker.start(fork)
+        self._begun = True
+        return super()._start(unit)
 
     def _run(self, unit: Unit) -> list[Any]:
         buffers, places = self._sender.pack(unit)
@@ -73,7 +87,7 @@ class Processes(Pooled):
 
 
 class _Worker:
-    """The simulator's side of one worker process, which is started when it is needed and again if it has died.
+    """The simulator's side of one worker process, which is started at the latest when it is needed, and if it has died.
 
     Args:
         path: Path that the names of its blocks' files begin with.
@@ -125,18 +139,24 @@ class _Worker:
                 raise RuntimeError("the executor was closed")
             if self._process is not None and self._process.is_alive():
                 return
-            for left in self._path.parent.glob(f"{self._path.name}-out-*"):
-                left.unlink()
-            self._reader = Reader()  # the next process's blocks may have the names of the last one's
-            # Spawned, not forked: a forked PyTorch inherits thread pools whose threads are gone.
-            context = multiprocessing.get_context("spawn")
-            self._connection, theirs = context.Pipe()
-            arguments = (theirs, str(self._path), os.getpid(), looked_in())
-            process = context.Process(target=_serve, args=arguments, daemon=True)
-            with none_for_children():
-                process.start()
-            self._process = process
-            theirs.close()  # so that the pipe ends when the process ends
+            self.start(_spawn)
+
+    def start(self, start: Callable[..., BaseProcess]) -> None:
+        """Start the process with ``start``, a function like :func:`netsim.work.forking.fork`."""
+        for left in self._path.parent.glob(f"{self._path.name}-out-*"):
+            left.unlink()
+        self._reader = Reader()  # the next process's blocks may have the names of the last one's
+        self._connection, theirs = multiprocessing.Pipe()
+        self._process = start(_serve, theirs, str(self._path), os.getpid(), looked_in())
+        theirs.close()  # so that the pipe ends when the process ends
+
+
+def _spawn(function: Callable[..., None], *given: Any) -> BaseProcess:
+    """Start a Python of its own that runs ``function``."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=given, daemon=True)
+    with none_for_children():
+        process.start()
+    return process
 
 
 def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str]) -> None:

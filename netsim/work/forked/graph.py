@@ -12,11 +12,11 @@ from netsim.core.interrupts import held, raise_again
 from netsim.events import Observer
 from netsim.learner import Kept
 from netsim.work.executor import Executor
-from netsim.work.forked.obstacles import obstacle
 from netsim.work.forked.orders import Writer
 from netsim.work.forked.process import ForkedProcess
 from netsim.work.forked.service import Service
 from netsim.work.forked.trial import LAST, Trial
+from netsim.work.forking import obstacle
 from netsim.work.future import Future
 from netsim.work.graph import TaskGraph
 from netsim.work.task import NOTHING, Task

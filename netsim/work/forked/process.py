@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from netsim.core.errors import ScenarioError
-from netsim.core.interrupts import held, none_for_children
+from netsim.core.interrupts import held
+from netsim.work.forking import fork
 from netsim.work.packing import copied, unpack
 
 
@@ -42,21 +42,13 @@ class ForkedProcess:
     """
 
     def __init__(self, serve: Callable[[Connection], None]) -> None:
-        # Forked, not spawned: no models have to be sent, and no second PyTorch has to be loaded. The thread pools that
-        # a forked PyTorch inherits have no threads, which does no harm, because it computes with one thread.
-        context = multiprocessing.get_context("fork")
-        here, there = context.Pipe()
+        here, there = multiprocessing.Pipe()
 
         def live() -> None:
             here.close()  # else the pipe would stay open when the first process ends
             serve(there)
 
-        self._process = context.Process(target=live, daemon=True)
-        with warnings.catch_warnings(), none_for_children():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # later Pythons warn of forks where there are threads
-            self._process.start()
+        self._process = fork(live)
         there.close()
         self._connection = here
         self._buffers = 0

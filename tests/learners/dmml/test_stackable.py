@@ -40,8 +40,8 @@ def distance(one: Any, other: Any) -> float:
     )
 
 
-def learnt(folder: Path, kind: str, by_workers: Any = lambda one: one, **jobs: Any) -> tuple[Any, Any]:
-    simulation: Any = by_workers(odd_run(folder, kind, **jobs))
+def learnt(folder: Path, kind: str, **jobs: Any) -> tuple[Any, Any]:
+    simulation: Any = odd_run(folder, kind, **jobs)
     simulation.run()
     return models_of(simulation), simulation.execution["stacking"]
 
@@ -80,9 +80,9 @@ def test_a_network_that_cannot_be_stacked_is_run_in_the_loop_and_the_run_says_wh
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes", "forked"])
-def test_workers_do_without_stacks_too(executor: str, tmp_path: Path, by_workers: Any) -> None:
+def test_workers_do_without_stacks_too(executor: str, tmp_path: Path) -> None:
     alone, _ = learnt(tmp_path, "item")
-    away, facts = learnt(tmp_path, "item", by_workers, stacking="auto", executor=executor)
+    away, facts = learnt(tmp_path, "item", stacking="auto", executor=executor)
     assert distance(away, alone) == 0.0
     assert [one["label"] for one in facts["obstacles"]] == ["training features", "evaluation features"]
 

@@ -11,7 +11,6 @@ from tiny_task import NETWORKS, Kept
 
 from learners.checks import fingerprint
 from netsim.app.build import build
-from netsim.app.simulation import Simulation
 from netsim.scenario.loading import load_plan
 
 IN_ROUNDS = [
@@ -35,9 +34,7 @@ CASES = [
 
 
 @pytest.fixture
-def run(
-    write_scenario: Callable[..., Path], tmp_path: Path, by_workers: Callable[[Simulation], Simulation]
-) -> Callable[..., tuple[str, list[Any]]]:
+def run(write_scenario: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[str, list[Any]]]:
     def run(learner: str, protocol: str, executor: str) -> tuple[str, list[Any]]:
         band = {"bandwidth_hz": 1e6}
         path = write_scenario(
@@ -53,7 +50,7 @@ def run(
             learner={"name": learner, "networks": NETWORKS, "batch_size": 4, "head_hidden": 6},
             jobs={"device": "cpu", "threads": 1, "stacking": "off", "executor": executor},
         )
-        simulation = by_workers(build(load_plan(path), tmp_path, lambda text: None))
+        simulation = build(load_plan(path), tmp_path, lambda text: None)
         kept = Kept()
         simulation.watch(kept)
         simulation.run()

@@ -9,7 +9,7 @@ import pytest
 
 from netsim.core.errors import ScenarioError
 from netsim.work.batching import Stacking
-from netsim.work.executors.auto import WORTHWHILE_S, Auto
+from netsim.work.executors.auto import WORTHWHILE_FORKED_S, WORTHWHILE_S, Auto
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.job import Stack, TrainingJob
@@ -207,13 +207,17 @@ def test_a_way_that_stalls_is_tried_once(timed):
     assert chosen(auto) == ["threads"] and auto.tapes["stacked"].ran <= 4
 
 
-def test_processes_are_tried_only_where_they_could_save_more_than_they_cost(timed):
-    """Two workers could take 0.5 s a job, 0.2 s less than threads do."""
+@pytest.mark.parametrize(("obstacle", "cost_s"), [("a GPU", WORTHWHILE_S), ("", WORTHWHILE_FORKED_S)])
+def test_processes_are_tried_only_where_they_could_save_more_than_they_cost(
+    timed, monkeypatch, obstacle, cost_s
+):
+    """Two workers could take 0.5 s a job, 0.2 s less than threads do. To fork them is cheaper than to start them."""
+    monkeypatch.setattr("netsim.work.executors.auto.obstacle", lambda: obstacle)
     times = {"loop": 1.0, "stacked": 2.0, "threads": 0.7, "processes": 0.25}
-    short = timed(expected_jobs=int(WORTHWHILE_S / 0.2), **times)
+    short = timed(expected_jobs=round(cost_s / 0.2) - 1, **times)
     did(short, jobs(4))
     assert chosen(short) == ["threads"] and "processes" not in short.tapes
-    long = timed(expected_jobs=int(WORTHWHILE_S / 0.2) + 1, **times)
+    long = timed(expected_jobs=round(cost_s / 0.2) + 1, **times)
     did(long, jobs(4))
     assert chosen(long) == ["processes"]
     tried = long.facts()["stacking"]["measured"][0]["seconds_per_job"]

@@ -11,8 +11,8 @@ import pytest
 from netsim.core.errors import ScenarioError
 from netsim.core.options import Options
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
+from netsim.work import forking
 from netsim.work.executors.remote import Receiver, Sender, results
-from netsim.work.forked import obstacles
 from netsim.work.job import TrainingJob
 
 
@@ -177,7 +177,7 @@ def run(simulate, where, executor, **keys):
 @pytest.mark.parametrize("executor", ["inline", "forked"])
 @pytest.mark.parametrize("where", CASES)
 def test_a_broken_contract_is_one_line(where, executor, simulate, monkeypatch):
-    monkeypatch.setattr(obstacles, "sees_gpu", lambda: False)
+    monkeypatch.setattr(forking, "sees_gpu", lambda: False)
     with pytest.raises(ScenarioError, match=CASES[where]) as raised:
         run(simulate, where, executor)
     assert len(str(raised.value).splitlines()) == 1
@@ -201,7 +201,7 @@ def test_a_server_that_leaves_somebody_out_is_named(simulate):
 
 
 def test_what_cannot_be_pickled_is_named_with_a_way_out(simulate, monkeypatch):
-    monkeypatch.setattr(obstacles, "sees_gpu", lambda: False)
+    monkeypatch.setattr(forking, "sees_gpu", lambda: False)
     with pytest.raises(ScenarioError, match=r"task add cannot be sent to another process .*executor: inline"):
         run(simulate, "lock", "forked")
     with pytest.raises(ScenarioError, match=r"task add cannot be sent to another process .*executor: inline"):

@@ -22,8 +22,9 @@ from netsim.core.options import Options
 from netsim.events import Observer, RoundRow
 from netsim.learner import Cost, Learner, Message, Metric, Report, Step
 from netsim.records.totals import Totals
+from netsim.work import forking
 from netsim.work.executors.forked import Forked
-from netsim.work.forked import graph, obstacles, process, trial
+from netsim.work.forked import graph, process, trial
 from netsim.work.forked.graph import ForkableGraph
 from netsim.work.future import Shared
 from netsim.work.job import Stack
@@ -137,7 +138,7 @@ class Waiting(Gossip):
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
     """Nothing here trains by PyTorch, so its GPUs are not in the way."""
-    monkeypatch.setattr(obstacles, "sees_gpu", lambda: False)
+    monkeypatch.setattr(forking, "sees_gpu", lambda: False)
 
 
 LEARNER = {"name": "test_forked:Gossip"}
@@ -427,8 +428,8 @@ def run_watched(simulate, *observers, rounds=9, jobs=None, **blocks):
 
 def test_no_split_where_pytorch_sees_a_gpu_or_the_system_is_another(simulate, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ScenarioError, match="CUDA_VISIBLE_DEVICES"):
-        patch.setattr(obstacles, "sees_gpu", lambda: True)
+        patch.setattr(forking, "sees_gpu", lambda: True)
         simulate(learner=LEARNER, jobs={"executor": "forked"})
-    monkeypatch.setattr(obstacles.sys, "platform", "darwin")
+    monkeypatch.setattr(forking.sys, "platform", "darwin")
     with pytest.raises(ScenarioError, match="on Linux only"):
         simulate(learner=LEARNER, jobs={"executor": "forked"})
