@@ -6,15 +6,26 @@ import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from netsim.core.interrupts import none_for_children
 from netsim.work.torch_device import sees_gpu
 
+_on_threads: set[Future[Any]] = set()
+
+
+def on_a_thread(work: Future[Any]) -> None:
+    """Note that ``work`` is done on a thread: a process forked meanwhile could wait for ever for a lock of that."""
+    _on_threads.add(work)
+    work.add_done_callback(_on_threads.discard)
+
 
 def obstacle() -> str:
     """Return the reason why this process cannot be forked; empty if it can."""
+    if any(not work.done() for work in _on_threads.copy()):
+        return "worker threads are in the middle of jobs"
     if sys.platform != "linux":
         return "it forks a process, which works on Linux only"
     if "torch" in sys.modules and sees_gpu():  # not asked otherwise, since it would load PyTorch

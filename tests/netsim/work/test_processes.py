@@ -14,6 +14,7 @@ from jobs_for_workers import Data, double_at_the_second_attempt
 from netsim.core.errors import ScenarioError
 from netsim.work.executors.processes import ATTEMPTS, Processes
 from netsim.work.executors.shared_memory import Block, Reader
+from netsim.work.executors.threads import Threads
 from netsim.work.job import TrainingJob
 
 
@@ -49,6 +50,11 @@ def give_a_lambda():
 def forever(mark):
     Path(mark).write_text(str(os.getpid()))
     time.sleep(600)
+
+
+def until(mark):
+    while not Path(mark).exists():
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +117,22 @@ def test_a_job_that_kills_every_worker_ends_the_run(do, monkeypatch):
         do(executor, TrainingJob(die, {}))
     executor.close()
     assert ATTEMPTS > 1
+
+
+def test_workers_are_forked_but_not_while_a_thread_is_in_a_job(do, tmp_path, monkeypatch):
+    """A forked process could wait for ever for a lock that the thread has, for nobody there would give it up."""
+    monkeypatch.setattr("netsim.work.forking.sees_gpu", lambda: False)
+    mark, threads = tmp_path / "mark", Threads(Threads.Options(workers=1))
+    threads.submit(TrainingJob(until, {"mark": str(mark)}))
+    kinds = []
+    for _ in range(2):
+        executor = Processes(Processes.Options(workers=1))
+        do(executor, TrainingJob(double, {"x": 1}))
+        kinds.append(type(executor._workers[0]._process).__name__)
+        executor.close()
+        mark.touch()
+        threads._pool.shutdown()
+    assert kinds == ["SpawnProcess", "ForkProcess"]
 
 
 def test_closing_does_not_wait_for_a_job(tmp_path):
