@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from learners.training.options import LastBatch
 from netsim.core.streams import derive_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def active_modalities(iterations: Mapping[str, int], total: int, seed: int) -> list[tuple[str, ...]]:
@@ -38,6 +43,18 @@ def batch_sizes(samples: int, batch_size: int, iterations: int, last_batch: Last
     return tuple((epoch * -(-iterations // len(epoch)))[:iterations]) if epoch else ()
 
 
+@lru_cache(maxsize=64)
+def batch_sizes_of_all(
+    samples: tuple[int, ...], batch_size: int, iterations: tuple[int, ...], last_batch: LastBatch
+) -> tuple[tuple[int, ...], ...]:
+    """Return :func:`batch_sizes` of several devices, of which each has its ``samples`` and ``iterations``."""
+    return tuple(
+        batch_sizes(own, batch_size, count, last_batch)
+        for own, count in zip(samples, iterations, strict=True)
+    )
+
+
+@lru_cache(maxsize=1024)
 def iterations_per_epoch(samples: int, batch_size: int, last_batch: LastBatch) -> int:
     """Count the mini-batches of an epoch; one where there is nothing to make them of."""
     return max(1, len(_epoch(samples, batch_size, last_batch)))
@@ -75,7 +92,7 @@ def mini_batches(
 
 
 def drawn_by_all(
-    rows: Sequence[Tensor],
+    rows: Sequence[NDArray[np.int64]],
     batch_size: int,
     iterations: Sequence[int],
     seeds: Sequence[int],
@@ -96,17 +113,24 @@ def drawn_by_all(
     if len(counts) == len(totals) == 1 and min(counts) and min(totals):
         return _drawn_by_equals(rows, batch_size, totals.pop(), seeds, last_batch)
     found = [
-        own[drawn(len(own), batch_size, total, seed, last_batch)]
+        torch.from_numpy(own)[drawn(len(own), batch_size, total, seed, last_batch)]
         for own, total, seed in zip(rows, iterations, seeds, strict=True)
     ]
     most = max(len(own) for own in found)
     return torch.stack(
-        [torch.cat([seen, own[:1].expand(most - len(seen))]) for seen, own in zip(found, rows, strict=True)]
+        [
+            torch.cat([seen, seen.new_tensor(own[:1]).expand(most - len(seen))])
+            for seen, own in zip(found, rows, strict=True)
+        ]
     )
 
 
 def _drawn_by_equals(
-    rows: Sequence[Tensor], batch_size: int, iterations: int, seeds: Sequence[int], last_batch: LastBatch
+    rows: Sequence[NDArray[np.int64]],
+    batch_size: int,
+    iterations: int,
+    seeds: Sequence[int],
+    last_batch: LastBatch,
 ) -> Tensor:
     """Draw as :func:`drawn_by_all` does, for devices with equally many samples and iterations, four times as fast."""
     count, generator = len(rows[0]), torch.Generator()
@@ -117,7 +141,7 @@ def _drawn_by_equals(
         orders += [torch.randperm(count, generator=generator) for _ in range(epochs)]
     order = torch.stack(orders).view(len(rows), epochs, count)[:, :, : sum(epoch)].flatten(1)
     seen = sum(batch_sizes(count, batch_size, iterations, last_batch))
-    return torch.stack(list(rows)).gather(1, order[:, :seen])
+    return torch.from_numpy(np.array(rows)).gather(1, order[:, :seen])
 
 
 def random_numbers(seed: int) -> torch.Generator:

@@ -45,7 +45,7 @@ class StackedPart:
             entry = self.layout.entries[name]
             if value is not None:
                 value = value.permute(0, 1, 3, 4, 2) if entry.channels_last else value
-                rows.append((entry.columns, value.reshape(len(value), -1)))
+                rows.append((entry.columns, value.reshape(value.shape[0], -1)))
         return rows
 
     @property
@@ -119,11 +119,8 @@ class Bank:
 
     def states(self) -> list[dict[str, Part]]:
         """Return the current states, one per device; the bank must not be changed afterwards."""
-        rows = {part: rows_of(one.flat) for part, one in self.parts.items()}
-        return [
-            {part: Part(own[index], self.parts[part].layout) for part, own in rows.items()}
-            for index in range(len(self))
-        ]
+        parts = [[Part(row, one.layout) for row in rows_of(one.flat)] for one in self.parts.values()]
+        return [dict(zip(self.parts, own, strict=True)) for own in zip(*parts, strict=True)]
 
 
 def stacked(states: Sequence[Part], trains: bool) -> StackedPart:

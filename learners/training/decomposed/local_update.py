@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from learners.networks.randomness import drawing_from_its_seed
 from learners.networks.state import is_finite
 from learners.training.batched import Alone, Means, Step, Together, Way, steps_together
-from learners.training.batches import active_modalities, batch_sizes, drawn_by_all, random_numbers
+from learners.training.batches import active_modalities, batch_sizes_of_all, drawn_by_all, random_numbers
 from learners.training.decomposed.generator_update import update_generator
 from learners.training.decomposed.losses import network_losses
 from learners.training.decomposed.metrics import DISTILLATION_LOSSES, LOSSES
@@ -21,6 +23,8 @@ from netsim.core.streams import derive_seed
 from netsim.learner import Metric
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from learners.networks.architecture import Architecture
     from learners.networks.decomposed import DecomposedNet
     from learners.networks.generator import Generator
@@ -65,15 +69,13 @@ class Own(NamedTuple):
     """The data of a device in a local update, besides its model.
 
     Attributes:
-        device: Its number.
-        rows: Its samples.
+        rows: Its samples, int64 [its samples].
         iterations: N^m.
         total_iterations: N^max.
         seed: This device's, this round's.
     """
 
-    device: int
-    rows: Tensor
+    rows: NDArray[np.int64]
     iterations: Mapping[str, int]
     total_iterations: int
     seed: int
@@ -120,7 +122,7 @@ def local_update(
     if model.generator is not None:
         rule = plan.generator.rule if plan.generator else None
         generator = Alone(model.generator, state, rule, memories, pace)
-    own = Own(device, store.rows(device), iterations, total_iterations, seed)
+    own = Own(store.shares[device], iterations, total_iterations, seed)
     way = Alone(model.net, state, plan.rule, memories, pace)
     return _updated(way, generator, store, [own], plan, plan.evaluation_batch_size)[0]
 
@@ -128,10 +130,12 @@ def local_update(
 def local_updates(jobs: Sequence[Mapping[str, Any]]) -> list[Trained]:
     """Do :func:`local_update` for several devices of one architecture and plan at once, from the inputs of each."""
     architecture, store, plan = (jobs[0][name] for name in ("architecture", "store", "plan"))
-    names = ("iterations", "total_iterations", "seed")
-    owned = [Own(job["device"], store.rows(job["device"]), *(job[name] for name in names)) for job in jobs]
+    owned = [
+        Own(store.shares[job["device"]], job["iterations"], job["total_iterations"], job["seed"])
+        for job in jobs
+    ]
     # Those with most samples first: who takes full mini-batches longest are neighbours then, and nothing is copied.
-    order = sorted(range(len(jobs)), key=lambda place: -owned[place].rows.shape[0])
+    order = sorted(range(len(jobs)), key=lambda place: -len(owned[place].rows))
     states, memories, paces = (
         [jobs[place][name] for place in order] for name in ("state", "memories", "pace")
     )
@@ -182,20 +186,23 @@ def _updated(
         plan.last_batch,
     ).to(at)
     labels = store.labels[seen]
-    sizes = [
-        batch_sizes(own.rows.shape[0], plan.batch_size, own.total_iterations, plan.last_batch)
-        for own in owned
-    ]
+    sizes = batch_sizes_of_all(
+        tuple(len(own.rows) for own in owned),
+        plan.batch_size,
+        tuple(own.total_iterations for own in owned),
+        plan.last_batch,
+    )
     generated = None
     if generator is not None and plan.losses.distillation > 0 and seen.shape[1]:
         generated = _generated(generator, labels, [sum(own) for own in sizes], owned)
 
     parts = {m: (f"trunk/{m}", f"specific/{m}") for m in net.modalities}
     means = Means(way.count)
+    precision = torch.autocast(at.type, torch.bfloat16) if plan.bf16 else nullcontext()
     net.train()
     for step, inputs in _batches(way, store, owned, seen, sizes):
         guide = None if generated is None else way.own(step.cut(generated))
-        with torch.autocast(at.type, torch.bfloat16, enabled=plan.bf16):
+        with precision:
             outputs = way.forward(step.devices, inputs, guide)
             terms = network_losses(outputs, way.own(step.cut(labels)), plan.losses)
         way.step(terms["loss_total"], {part: False for m in parts if m not in inputs for part in parts[m]})
@@ -208,7 +215,7 @@ def _updated(
             generator,
             way,
             store,
-            [own.rows for own in owned],
+            [torch.from_numpy(own.rows) for own in owned],
             [derive_seed(own.seed, "generator") for own in owned],
             plan,
             means_batch,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learners.training.batched import Way, steps_together
-from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
+from learners.training.batches import batch_sizes_of_all, drawn_by_all, random_numbers
 from learners.training.distillation.classifier import TRUNK, ClassifierNet
 from learners.training.stackable import mixes_samples
 from netsim.core.streams import derive_seed
@@ -77,12 +77,10 @@ class Private:
             plan.last_batch,
         )
 
-    def sizes(self, steps: Sequence[int]) -> list[tuple[int, ...]]:
+    def sizes(self, steps: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """Return the number of samples of each mini-batch, of each device."""
-        return [
-            batch_sizes(len(self.store.shares[device]), self.batch_size, count, self.last_batch)
-            for device, count in zip(self.devices, steps, strict=True)
-        ]
+        samples = tuple(len(self.store.shares[device]) for device in self.devices)
+        return batch_sizes_of_all(samples, self.batch_size, tuple(steps), self.last_batch)
 
     def batches(
         self, way: Way, steps: Sequence[int], stream: str, kinds: Sequence[Sequence[Hashable]]
@@ -97,7 +95,7 @@ class Private:
         """
         store, modality = self.store, self.modality
         seen = drawn_by_all(
-            [store.rows(device) for device in self.devices],
+            [store.shares[device] for device in self.devices],
             self.batch_size,
             steps,
             [derive_seed(seed, stream) for seed in self.seeds],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -200,7 +201,7 @@ def _updated(
     def drawn(name: str, samples: int, size: int, counts: Sequence[int]) -> Iterator[tuple[Devices, Tensor]]:
         """Places of public mini-batches among so many ``samples`` [some, B], and whose they are."""
         seeds = [derive_seed(seed, name) for seed in private.seeds]
-        every = [torch.arange(samples)] * way.count
+        every = [np.arange(samples)] * way.count
         seen = drawn_by_all(every, size, counts, seeds, plan.last_batch)
         for step in steps_together([batch_sizes(samples, size, n, plan.last_batch) for n in counts]):
             yield step.devices, step.cut(seen)

@@ -15,6 +15,7 @@ from learners.training.batched import Mask, Step, steps_together
 if TYPE_CHECKING:
     from learners.training.late_fusion.samples import Samples
     from learners.training.stack import Devices
+    from learners.training.task import Store
 
 Generators = Sequence[Mapping[str, torch.Generator]]
 """Of each client, what its samples of each modality are augmented with."""
@@ -137,8 +138,12 @@ def together(
             Then nothing is padded: only clients with equally many samples of each modality are taken together.
     """
     having = _having(samples, clients, seen, modalities)
+    labels = samples.store.labels
+    labels = labels.index_select(0, seen.flatten().to(labels.device)).view(seen.shape)
     for step in steps_together(sizes, _kinds(having, sizes) if mixed() else None):
-        yield _batch(samples, seen, step, having, modalities, dtype, generators)
+        inputs, present = _inputs(samples.store, seen, step, having, modalities, dtype, generators)
+        real = None if step.real is None else step.real.to(labels.device)
+        yield Batch(inputs, step.cut(labels), present, step.devices, real)
 
 
 def _having(
@@ -173,16 +178,16 @@ def _kinds(having: Mapping[str, Tensor], sizes: Sequence[Sequence[int]]) -> list
     ]
 
 
-def _batch(
-    samples: Samples,
+def _inputs(
+    store: Store,
     seen: Tensor,
     step: Step,
     having: Mapping[str, Tensor],
     modalities: Sequence[str],
     dtype: torch.dtype,
     generators: Generators | None,
-) -> Batch:
-    store = samples.store
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return inputs and places of a step's samples that have each modality; see :class:`Batch`."""
     at = store.labels.device
     rows, real = step.cut(seen), step.real
     flat = rows.reshape(-1).to(at)
@@ -206,8 +211,7 @@ def _batch(
         else:
             x = store.trained_on(m, own, None, dtype)
         inputs[m] = x.view(*shape, *x.shape[1:])
-    labels = store.labels.index_select(0, flat).view(rows.shape)
-    return Batch(inputs, labels, present, step.devices, None if real is None else real.to(at))
+    return inputs, present
 
 
 def _compact(rows: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from learners.networks.late_fusion import FUSION, LateFusion, LateFusionNet, Out
 from learners.networks.network import Trunk
 from learners.networks.randomness import drawing_from_its_seed
 from learners.training.batched import Alone, BySample, Mask, Means, Together, Way
-from learners.training.batches import batch_sizes, drawn_by_all, random_numbers
+from learners.training.batches import batch_sizes_of_all, drawn_by_all, random_numbers
 from learners.training.late_fusion.batches import Batch, alone, one_by_one, together
 from learners.training.late_fusion.dual import Dual, Problem
 from learners.training.late_fusion.report import behaviours_of, metrics_of
@@ -206,16 +206,14 @@ def _updated(
     before = _by_head([measure(own) for own in subsets], way.count)
 
     seen = drawn_by_all(
-        [torch.from_numpy(client.train) for client in clients],
+        [client.train for client in clients],
         plan.batch_size,
         steps,
         [derive_seed(seed, "batches") for seed in seeds],
         plan.last_batch,
     )
-    sizes = [
-        batch_sizes(len(client.train), plan.batch_size, count, plan.last_batch)
-        for client, count in zip(clients, steps, strict=True)
-    ]
+    samples_of = tuple(len(client.train) for client in clients)
+    sizes = batch_sizes_of_all(samples_of, plan.batch_size, tuple(steps), plan.last_batch)
     drawing = [m for m in net.modalities if samples.store.draws(m)]
     augmentation = [
         {m: random_numbers(derive_seed(seed, "augmentation", m)) for m in drawing} for seed in seeds
@@ -326,7 +324,7 @@ def blended(
         own = weight[batch.devices] if isinstance(weight, Tensor) else weight
         heads[head] = mask = batch.has(head) & (own != 0)
         if mask is not False:
-            term = own * loss
+            term = loss if isinstance(own, float) and own == 1 else own * loss
             terms.append(term if mask is True else torch.where(torch.as_tensor(mask), term, 0.0))
     if not terms:
         return None
