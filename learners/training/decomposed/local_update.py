@@ -208,6 +208,7 @@ def _updated(
         way.step(terms["loss_total"], {part: False for m in parts if m not in inputs for part in parts[m]})
         for name, values in terms.items():
             means.add(name, values, step.devices)
+        del inputs, outputs  # the next ones take their memory, which is still in the processor's cache
 
     if generator is not None and plan.generator is not None:
         net.eval()
@@ -253,23 +254,20 @@ def _batches(
         {m: random_numbers(derive_seed(own.seed, "augmentation", m)) for m in drawing} for own in owned
     ]
     everyone = range(len(owned))
+
+    def inputs_of(m: str, step: Step) -> Tensor:
+        rows, draws = way.own(step.cut(seen)), None
+        if m in drawing:
+            devices = step.devices.tolist() if isinstance(step.devices, Tensor) else everyone[step.devices]
+            draw = store.transforms[m].draw
+            found = [draw(step.size, augmentation[k][m]) for k in devices]
+            draws = torch.cat([own for own in found if own is not None]).to(seen.device)
+        return store.trained_on(m, rows.flatten(), draws, way.dtype).unflatten(0, rows.shape)
+
     for step in steps_together(sizes, _kinds(owned, sizes)):
         _, modalities = step.kind
-        rows = way.own(step.cut(seen))
-        inputs = {}
-        for m in modalities:
-            draws = None
-            if m in drawing:
-                devices = (
-                    step.devices.tolist() if isinstance(step.devices, Tensor) else everyone[step.devices]
-                )
-                draw = store.transforms[m].draw
-                found = [draw(step.size, augmentation[k][m]) for k in devices]
-                draws = torch.cat([own for own in found if own is not None]).to(seen.device)
-            x = store.trained_on(m, rows.flatten(), draws, way.dtype)
-            inputs[m] = x.unflatten(0, rows.shape)
-        if inputs:
-            yield step, inputs
+        if modalities:
+            yield step, {m: inputs_of(m, step) for m in modalities}
 
 
 def _kinds(owned: Sequence[Own], sizes: Sequence[Sequence[int]]) -> list[list[tuple[int, tuple[str, ...]]]]:

@@ -141,9 +141,7 @@ def together(
     labels = samples.store.labels
     labels = labels.index_select(0, seen.flatten().to(labels.device)).view(seen.shape)
     for step in steps_together(sizes, _kinds(having, sizes) if mixed() else None):
-        inputs, present = _inputs(samples.store, seen, step, having, modalities, dtype, generators)
-        real = None if step.real is None else step.real.to(labels.device)
-        yield Batch(inputs, step.cut(labels), present, step.devices, real)
+        yield _batch(samples.store, seen, labels, step, having, modalities, dtype, generators)
 
 
 def _having(
@@ -178,17 +176,17 @@ def _kinds(having: Mapping[str, Tensor], sizes: Sequence[Sequence[int]]) -> list
     ]
 
 
-def _inputs(
+def _batch(
     store: Store,
     seen: Tensor,
+    labels: Tensor,
     step: Step,
     having: Mapping[str, Tensor],
     modalities: Sequence[str],
     dtype: torch.dtype,
     generators: Generators | None,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return inputs and places of a step's samples that have each modality; see :class:`Batch`."""
-    at = store.labels.device
+) -> Batch:
+    at = labels.device
     rows, real = step.cut(seen), step.real
     flat = rows.reshape(-1).to(at)
     inputs, present = {}, {}
@@ -211,7 +209,7 @@ def _inputs(
         else:
             x = store.trained_on(m, own, None, dtype)
         inputs[m] = x.view(*shape, *x.shape[1:])
-    return inputs, present
+    return Batch(inputs, step.cut(labels), present, step.devices, None if real is None else real.to(at))
 
 
 def _compact(rows: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:

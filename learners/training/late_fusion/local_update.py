@@ -238,6 +238,7 @@ def _updated(
                 means.add(name, values, batch.devices, where)
             elif where is not False:  # of one device, by sample
                 means.add(name, values.mean() if where is True else values[where].mean(), slice(0, 1))
+        del batch  # the next one takes its memory, which is still in the processor's cache
 
     losses_of, finite = means.by_device(), way.finite()
     if subsets:
