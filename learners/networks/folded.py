@@ -109,5 +109,10 @@ def connect_all(x: Tensor, tensors: Mapping[str, Tensor], prefix: str, layers: n
     """Run linear ``layers``, called ``prefix`` and their number, and those between them, on ``x`` [K, B, features]."""
     x = x.transpose(1, 2)
     for index, layer in enumerate(layers):
-        x = connect(x, tensors, f"{prefix}{index}") if isinstance(layer, nn.Linear) else layer(x)
+        if isinstance(layer, nn.Linear):
+            x = connect(x, tensors, f"{prefix}{index}")
+        elif isinstance(layer, nn.ReLU) and index:  # in place: nobody else reads the products
+            x = torch.relu_(x)
+        else:
+            x = layer(x)
     return x.transpose(1, 2)
