@@ -266,7 +266,7 @@ class FedAvg(Learner):
         """Return how local updates of clients with these modalities are done as one."""
         if modalities not in self._stacks:
             alike = [k for k, client in self._clients.items() if client.modalities == modalities]
-            parts = self._federation.architecture.parts(modalities)
+            parts = self._federation.parts(modalities)
             self._stacks[modalities] = Stack(
                 f"local update {self._federation.restricted(modalities).value.text} {self._plan} {len(parts)} parts",
                 local_update.local_updates,

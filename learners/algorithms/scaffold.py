@@ -77,7 +77,7 @@ class Scaffold(Directed):
         control, sent = state
         correction: Any = {}
         if control is not None or sent.memory is not None:
-            parts = self._federation.architecture.parts(self._clients[node].modalities)
+            parts = self._federation.parts(self._clients[node].modalities)
             inputs = {"own": control, "server": sent.memory, "like": sent.parts, "parts": parts}
             correction = work.together(differences, inputs, round)
         step = super().train(work, node, round, sent._replace(memory=correction), cost)

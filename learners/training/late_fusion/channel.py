@@ -114,6 +114,8 @@ class Channel:
 
     def flops(self, modalities: Sequence[str], samples: float) -> dict[str, float]:
         """Return FLOPs of compression and of privacy; a norm and what is shortened and added are four a number."""
+        if not (self._privacy or self._compresses):
+            return {}
         numbers, found = self._federation.numbers(tuple(modalities)), {}
         if self._privacy:
             found["privacy"] = 4.0 * numbers * (1 if self._privacy.mode == "update" else samples)

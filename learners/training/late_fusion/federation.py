@@ -94,6 +94,7 @@ class Federation:
                 self.clients[k] = client
         self._data_facts = self._task.facts
         self._architectures: dict[tuple[str, ...], Shared] = {}
+        self._parts: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._rounds: dict[tuple[int, int, int], Cost] = {}
 
     def place_samples(self) -> None:
@@ -143,7 +144,7 @@ class Federation:
     @property
     def held(self) -> dict[int, Sequence[str]]:
         """Return the names of the parts of the model that each client holds."""
-        return {k: self.architecture.parts(client.modalities) for k, client in self.clients.items()}
+        return {k: self.parts(client.modalities) for k, client in self.clients.items()}
 
     def restricted(self, modalities: tuple[str, ...]) -> Shared:
         """Return the network of a device that owns ``modalities`` only, the same object each time."""
@@ -151,9 +152,15 @@ class Federation:
             self._architectures[modalities] = Shared(self.architecture.restricted_to(modalities))
         return self._architectures[modalities]
 
+    def parts(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the parts that a device with ``modalities`` holds."""
+        if modalities not in self._parts:
+            self._parts[modalities] = self.architecture.parts(modalities)
+        return self._parts[modalities]
+
     def own(self, parts: Any, modalities: tuple[str, ...]) -> dict[str, Any]:
         """Return of ``parts``, or of a future of them, those of a device that owns ``modalities``."""
-        return {part: parts[part] for part in self.architecture.parts(modalities)}
+        return {part: parts[part] for part in self.parts(modalities)}
 
     def message_bits(self, modalities: Sequence[str], copies: int = 1) -> float:
         """Return the size of a model with ``modalities``, with so many numbers for each trained weight [bit]."""
@@ -161,7 +168,7 @@ class Federation:
         if copies == 1:
             return bits
         trained = sent = 0
-        for part in self.architecture.parts(tuple(modalities)):
+        for part in self.parts(tuple(modalities)):
             layout, kept = self.initial[part].layout, self.local.get(part, torch.empty(0))
             trained += layout.weights - int((kept < layout.weights).sum())
             sent += layout.sent - len(kept)
@@ -178,7 +185,7 @@ class Federation:
 
     def numbers(self, modalities: tuple[str, ...]) -> int:
         """Return how many numbers of a model with ``modalities`` travel."""
-        return sum(self.costs.numbers[part] for part in self.architecture.parts(modalities))
+        return sum([self.costs.numbers[part] for part in self.parts(modalities)])
 
     def shared(self, device: int, other: int) -> tuple[str, ...]:
         """Return the modalities that both clients own."""
@@ -223,7 +230,7 @@ class Federation:
         client = self.clients.get(device)
         if client is None:
             return 0.0
-        layouts = [self.initial[part].layout for part in self.architecture.parts(client.modalities)]
+        layouts = [self.initial[part].layout for part in self.parts(client.modalities)]
         weights = sum(layout.weights for layout in layouts)
         return training_bytes(
             weights,
