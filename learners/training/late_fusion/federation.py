@@ -95,6 +95,7 @@ class Federation:
         self._data_facts = self._task.facts
         self._architectures: dict[tuple[str, ...], Shared] = {}
         self._parts: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._owned: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
         self._rounds: dict[tuple[int, int, int], Cost] = {}
 
     def place_samples(self) -> None:
@@ -159,8 +160,15 @@ class Federation:
         return self._parts[modalities]
 
     def own(self, parts: Any, modalities: tuple[str, ...]) -> dict[str, Any]:
-        """Return of ``parts``, or of a future of them, those of a device that owns ``modalities``."""
-        return {part: parts[part] for part in self.parts(modalities)}
+        """Return of ``parts``, or of a future of them, those of a device that owns ``modalities``.
+
+        Clients that own the same get the same mapping of a server's model, so its futures are opened once.
+        """
+        whole, own = self._owned.get(modalities, (None, {}))
+        if whole is not parts:
+            own = {part: parts[part] for part in self.parts(modalities)}
+            self._owned[modalities] = parts, own
+        return own
 
     def message_bits(self, modalities: Sequence[str], copies: int = 1) -> float:
         """Return the size of a model with ``modalities``, with so many numbers for each trained weight [bit]."""
