@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = (100_000, 50, 50)
+PATIENCE = (1_000_000, 50, 50)
 """Objects made before the youngest generation is looked through; its passes before an older one is."""
 
 

@@ -126,6 +126,7 @@ def recorder_of(
     return totals, recorder
 
 
+@patient_collector()
 def run_recorded(
     simulation: Simulation,
     totals: Totals,
