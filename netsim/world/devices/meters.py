@@ -123,7 +123,7 @@ def sorted_within(group: Whole, values: Floats) -> Floats:
 
 
 def _sorted_rows(size: Whole, values: Floats) -> Floats:
-    """Return ``values`` [.., values] sorted within groups of these sizes, by rows that end with what is never smaller."""
+    """Return ``values`` [.., values] sorted within groups of these sizes, by rows that end with infinity."""
     shape, most = values.shape[:-1], int(size.max())
     place = np.flatnonzero(np.arange(most) < size[:, None])
     rows = np.full((*shape, len(size) * most), np.inf)
