@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from learners.networks.start import is_frozen
 from netsim.core.errors import ScenarioError
-from netsim.work.packing import travelling_together
+from netsim.work.packing import ALL, travelling_together
 
 
 class Row:
@@ -54,10 +54,14 @@ class Row:
 
     def __reduce__(self) -> Any:
         """Pickle the row without the rest of the bank, or with the bank if most of its rows are sent anyway."""
-        if 1 < self.bank.shape[0] <= 1.5 * travelling_together():
+        if self.bank.shape[0] <= 1.5 * travelling_together():
             return Row, (self.bank, self.index)
-        own = self.tensor
-        return Row, ((own if own.numel() == self.bank.numel() else own.clone())[None], 0)
+        return Row, (self.tensor.clone()[None], 0)
+
+
+def stays_in_this_run() -> bool:
+    """Return whether rows are being pickled with all results of a run, for it to go on."""
+    return travelling_together() == ALL
 
 
 def rows_of(bank: Tensor) -> list[Row]:

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby, pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from learners.networks.folded import DUAL
 from learners.networks.network import Trunk
-from learners.networks.state import Entry, Layout, Part, Row, gather, identity
+from learners.networks.state import Entry, Layout, Part, Row, gather, identity, stays_in_this_run
 from learners.training.optimizers import Rule
 
 Key = TypeVar("Key")
@@ -60,6 +60,10 @@ class DualForm:
     starts: Sequence[Part]
     x: Tensor
     places: Sequence[slice]
+
+    def __reduce__(self) -> Any:
+        """Pickle it without what can be found anew."""
+        return DualForm, (self.name, self.starts, self.x, self.places)
 
     @property
     def entry(self) -> Entry:
@@ -128,6 +132,10 @@ class Restored:
     numbers: Tensor
     short: Layout
     _squares: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def __reduce__(self) -> Any:
+        """Pickle it without what can be found anew."""
+        return Restored, (self.form, self.numbers, self.short)
 
     @cached_property
     def bank(self) -> Tensor:
@@ -223,6 +231,16 @@ class LateRow(Row):
     def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Row:
         """Return the same with its tensor changed; see :func:`netsim.work.moving.with_tensors`."""
         return self if change(self.source.numbers) is self.source.numbers else super().with_tensors(change)
+
+    def __reduce__(self) -> Any:
+        """Pickle the row in dual form with all results of a run, for sums to go on as they would; else as numbers."""
+        return (LateRow, (self.source, self.index)) if stays_in_this_run() else super().__reduce__()
+
+
+def with_weights(part: Part) -> Part:
+    """Return ``part`` with its weights made, so that it no longer refers to what they are made of."""
+    row = part.row
+    return Part(Row(row.bank, row.index), part.layout) if isinstance(row, LateRow) else part
 
 
 def late_sources(rows: Mapping[Key, Row]) -> dict[Restored, dict[Key, int]]:

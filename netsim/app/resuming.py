@@ -244,6 +244,7 @@ def _past(folder: Path, simulation: Simulation, rows: Mapping[str, list[list[Any
         found = read(file, packages)
         if found is not None and found.metrics <= len(metrics) and found.answers <= len(answers):
             if simulation.torch_device != "cpu":
-                found = found._replace(results=move(found.results, simulation.torch_device))
+                to = simulation.torch_device
+                found = found._replace(results=move(found.results, to), early=move(found.early, to))
             return Past(found, metrics[: found.metrics], answers)
     return None

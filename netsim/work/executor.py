@@ -78,6 +78,17 @@ class Executor(ABC):
     def discard(self, ticket: int) -> None:
         """Drop a job whose result will not be asked for, because its device died or was cut off."""
 
+    def early(self) -> Mapping[int, Any]:
+        """Return results that nobody has asked for yet, by ticket: of jobs that were run in the company of others.
+
+        A run that goes on must not compute them anew, for in other company they may come out with other last digits.
+        """
+        return {}
+
+    def accept(self, result: Any) -> int:
+        """Accept a result that was :meth:`early` in the run that goes on; return its ticket."""
+        raise NotImplementedError(f"{type(self).__name__} has no early results")
+
     def facts(self) -> Mapping[str, Any]:
         """Return how jobs were run and the measurements behind that choice, for the run's record."""
         return {"stacking": self.stacking.facts(), "threads": self.inside.facts()}

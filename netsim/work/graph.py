@@ -25,7 +25,7 @@ from netsim.work.executor import Executor
 from netsim.work.future import Future, Shared, awaited, futures, opened
 from netsim.work.heap import keep_freed_memory
 from netsim.work.job import Inputs, Stack, TrainingJob, check_function, name_of
-from netsim.work.keys import Keys, Question
+from netsim.work.keys import Key, Keys, Question
 from netsim.work.models import Keeper
 from netsim.work.past import Past
 from netsim.work.snapshots import Snapshot, Snapshots
@@ -81,6 +81,7 @@ class TaskGraph:
         self._closed = self._told = self._told_metrics = self._answers = 0  # how many so far
         self._trace: list[Task] = []
         self._checked: set[Callable[..., Any]] = set()  # functions of tasks
+        self._early: dict[Key, Any] = {}  # results that the executor had in the run that goes on
 
     # For learners.
 
@@ -171,6 +172,8 @@ class TaskGraph:
                 self.executor.discard(task.ticket)
                 task.ticket = None
             task.inputs, task.sources = NOTHING, []
+            if task.key is not None:
+                self._early.pop(task.key, None)
 
     def measure(self, node: int, round: int, time_s: float, metrics: Any) -> None:
         """Keep metrics until ``round`` is closed; observers receive them then.
@@ -198,7 +201,9 @@ class TaskGraph:
     def close(self, round: int, time_s: float) -> None:
         """Close ``round`` at ``time_s`` [s]: no node is in it any more. Observers are told when its tasks are done."""
         self._closings.append((round, time_s))
-        if self.waits:
+        if self.past is not None:
+            pass  # all that was done by then is done, and the rest may not be done in other company
+        elif self.waits:
             while self._closings:
                 while any_left(self._awaited[self._closings[0][0]]):
                     self._must_advance()
@@ -221,7 +226,7 @@ class TaskGraph:
         if self.past is not None:
             if self._closed == self.past.closed:
                 self.past.check_over()
-                self.past = None
+                self._early, self.past = self.past.early, None
         elif self.snapshots is not None and self.snapshots.due(round):
             self._take_snapshot(self.snapshots)
 
@@ -324,11 +329,16 @@ class TaskGraph:
             raise RuntimeError("the work that is left waits for work that nobody has ordered")
 
     def _wanted(self) -> list[int]:
-        """Return the tickets of needed tasks to ask results of; without workers only those of the earliest round."""
+        """Return the tickets of needed tasks to ask results of; without workers only those of the earliest round.
+
+        Their order is that in which they were ordered, whenever they could be started: it is the same in a run that
+        goes on.
+        """
         needed = [(ticket, task) for ticket, task in self._started.items() if task.needed]
         if self.executor.works_ahead:
             return [ticket for ticket, _ in needed[:AT_ONCE]]
         earliest = min((task.round for _, task in needed), default=0)
+        needed.sort(key=lambda one: one[1].number)
         return [ticket for ticket, task in needed if task.round == earliest]
 
     def _start(self) -> None:
@@ -349,8 +359,12 @@ class TaskGraph:
     def _submit(self, task: Task) -> None:
         if task.cancelled:
             return
+        if task.key is not None and task.key in self._early:
+            task.ticket = self.executor.accept(self._early.pop(task.key))
+            self._started[task.ticket] = task
+            return
         kept = frozenset([name for name, value in task.inputs.items() if type(value) is Shared])
-        job = TrainingJob(task.function, opened(task.inputs), kept, task.stack, task.round)
+        job = TrainingJob(task.function, opened(task.inputs), kept, task.stack, task.round, task.number)
         task.ticket = self.executor.submit(job)
         self._started[task.ticket] = task
 
@@ -402,11 +416,15 @@ class TaskGraph:
                 results[task.key] = task.result
             else:
                 pending.append(task.key)
+        early = dict(self._early)
+        for ticket, result in self.executor.early().items():
+            if (key := self._started[ticket].key) is not None:
+                early[key] = result
         counts = self._closed, self._told, self._told_metrics, self._answers
         try:
             if not self.keys.in_order:
                 raise ScenarioError("the protocol goes back to earlier rounds of a node")
-            written = snapshots.write(Snapshot(*counts, self.keys.marks, pending, results))
+            written = snapshots.write(Snapshot(*counts, self.keys.marks, pending, results, early))
         except ScenarioError as error:
             self.snapshots = None
             self.observer.on_snapshot(None, 0.0, str(error))

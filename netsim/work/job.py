@@ -52,6 +52,7 @@ class TrainingJob:
             instead of receiving them with every job.
         stack: How it is done in one batch with others of its kind; None if it cannot be.
         round: The round that it belongs to, for an error that it ends with; None if it belongs to none.
+        number: Its place in the order in which jobs were ordered, which is their order in a stack.
     """
 
     function: Callable[..., Any]
@@ -59,6 +60,7 @@ class TrainingJob:
     kept: frozenset[str] = frozenset()
     stack: Stack | None = None
     round: int | None = None
+    number: int = 0
 
     @property
     def name(self) -> str:

@@ -23,6 +23,8 @@ ALIGNMENT = 64
 Some of PyTorch's kernels are chosen by the alignment, and different kernels may round differently.
 """
 
+ALL = sys.maxsize
+"""So many jobs travel together where all results of a run are packed: then each is to be again what it was."""
 
 _travel = threading.local()
 

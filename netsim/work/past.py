@@ -32,6 +32,7 @@ class Past:
         closed: Number of rounds up to the snapshot.
         metrics: Number of rows of the table ``metrics`` up to it.
         answers: Likewise of the table ``answers``.
+        early: Results of tasks that nobody had asked for; they are not done before somebody does.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Past:
         self._marks = snapshot.marks
         self._pending = set(snapshot.pending)
         self._results = dict(snapshot.results)
+        self.early = dict(snapshot.early)
         self._metrics: defaultdict[int, list[MetricRow]] = defaultdict(list)
         for row in metrics:
             self._metrics[row.round].append(row)

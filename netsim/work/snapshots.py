@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import struct
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from netsim.core.errors import ScenarioError
 from netsim.work.keys import Key, Marks
-from netsim.work.packing import ALIGNMENT, company, copied, pack, unpack_values
+from netsim.work.packing import ALIGNMENT, ALL, company, copied, pack, unpack_values
 
 FORMAT = b"netsim snapshot 1".ljust(ALIGNMENT)
 DIGEST = hashlib.sha256
@@ -32,6 +31,7 @@ class Snapshot(NamedTuple):
         marks: How far the learner had been asked.
         pending: Tasks that were ordered and not done.
         results: Results that were still in use, by task.
+        early: Results of pending tasks that were done in the company of others, and that nobody had asked for.
     """
 
     closed: int
@@ -41,6 +41,7 @@ class Snapshot(NamedTuple):
     marks: Marks
     pending: Collection[Key]
     results: Mapping[Key, Any]
+    early: Mapping[Key, Any]
 
 
 class Snapshots:
@@ -80,7 +81,7 @@ class Snapshots:
         """
         begin_s = time.monotonic()
         try:
-            with company(sys.maxsize):
+            with company(ALL):
                 buffers = pack(tuple(snapshot))
             unpack_values(buffers, self._packages)
         except Exception as error:

@@ -21,6 +21,7 @@ from retiming import netsim
 
 from learners.algorithms.stub import Stub
 from netsim.app.analysed import loaded
+from netsim.app.resuming import resumed
 from netsim.app.running import Running
 from netsim.core.errors import ScenarioError
 from netsim.events import Observer
@@ -29,6 +30,7 @@ from netsim.records.lock import Lock
 from netsim.records.run_folder import Recorder
 from netsim.records.writer import TableWriter
 from netsim.scenario.loading import load_plan
+from netsim.work.job import Stack
 from netsim.work.keys import Keys, is_before
 from netsim.work.packing import pack, unpack_values
 from netsim.work.snapshots import Snapshot, Snapshots, read
@@ -83,6 +85,23 @@ class Waiting(Gossip):
         """Order an addition, and wait for it."""
         added = work.do(self.ADD, {"own": state, "node": node}, round)
         self.told[node, round] = work.value(added["plain"])
+        return Step(added["sum"], added["sum"])
+
+
+def add_in_company(jobs: Any) -> list[dict[str, Any]]:
+    """The same in a stack, whose last digits are others in other company, and at another place in it."""
+    return [
+        {"sum": one["own"] + one["node"] / 3 + 1e-3 * len(jobs) + 1e-6 * place, "plain": 0.0}
+        for place, one in enumerate(jobs)
+    ]
+
+
+class Stacked(Gossip):
+    """Gossip whose additions are stacked."""
+
+    def train(self, work: Any, node: int, round: int, state: Any, cost: Any) -> Step:
+        """Order an addition."""
+        added = work.do(self.ADD, {"own": state, "node": node}, round, Stack("add", add_in_company))
         return Step(added["sum"], added["sum"])
 
 
@@ -185,6 +204,55 @@ def test_what_a_kill_leaves_goes_on_to_the_same_records(
         assert json.loads((folder / "metadata.json").read_text())["resumed"][0]["closed"] == closed
         assert netsim("verify", folder).exit_code == 0
         assert not (folder / "snapshots").exists() and not (folder / ".lock").exists()
+
+
+UNEVEN = {"count": 6, "stragglers": {"name": "lognormal", "sigma": 1.0}}
+NEAR: dict[str, Any] = {"placement": {"name": "disc", "diameter_m": 20}}
+ANY_TIME: dict[str, Any] = {
+    "devices": UNEVEN,
+    "topology": NEAR,
+    "protocol": {"name": "asynchronous_server", "concurrency": 5, "buffer": 2},
+}
+WORKERS: dict[str, Any] = {"name": "threads", "workers": 2}
+
+
+@pytest.mark.parametrize(
+    ("world", "executor"),
+    [("server", "inline"), ("server", "forked"), ("server", WORKERS), ("gossip", "inline")],
+)
+def test_what_was_done_together_before_it_was_due_is_not_done_anew_in_other_company(
+    write_scenario: Callable[..., Path], world: str, executor: Any
+) -> None:
+    """Twice: what goes on is killed, too."""
+    jobs = EXACT | {"stacking": "on", "memory_gib": 4, "executor": executor}
+    blocks: dict[str, Any] = {"learner": {"name": f"{__name__}:Stacked"}, **ANY_TIME}
+    if world == "gossip":
+        blocks |= {
+            "topology": NEAR | {"links": {"name": "regular", "degree": 2}},
+            "protocol": {"name": "asynchronous_gossip"},
+        }
+    whole, folders = cut(write_scenario(**blocks, rounds=6, jobs=jobs, snapshots={"every": 1}), 2, 4)
+    for folder in folders:
+        running = resumed(folder, folder.parent, str)
+        running.simulation.watch(Copies(folder, folder.with_suffix(".again"), (5,)))
+        running.run(nullcontext())
+        again = folder.with_suffix(".again") / "at5"
+        assert resume(again).exit_code == 0
+        assert records(again) == records(folder) == records(whole)
+
+
+@pytest.mark.parametrize("learner", ["fedavg", "fedatt"])
+def test_sums_of_layers_in_dual_form_go_on_as_such(
+    write_scenario: Callable[..., Path], late_fusion: Callable[..., dict[str, Any]], learner: str
+) -> None:
+    blocks = late_fusion(learner, 8) | ANY_TIME
+    blocks["data"] |= {"samples": 120, "shape": [400], "classes": 3}
+    jobs = EXACT | {"stacking": "on", "memory_gib": 4}
+    whole, folders = cut(write_scenario(**blocks, rounds=8, jobs=jobs, snapshots={"every": 1}), 2, 3)
+    for folder in folders:
+        done = resume(folder)
+        assert done.exit_code == 0, done.output
+        assert records(folder) == records(whole)
 
 
 @pytest.mark.parametrize("learner", [Nearly, NearlyWaiting])
@@ -369,7 +437,7 @@ def test_no_room_for_snapshots_is_no_trouble(tmp_path: Path) -> None:
     """A snapshot that cannot be written is left out; the ones before stay."""
     writer = Snapshots(tmp_path / "file" / "in the way", ("netsim",), 1)
     (tmp_path / "file").write_text("")
-    empty = Snapshot(1, 1, 0, 0, {}, [], {})
+    empty = Snapshot(1, 1, 0, 0, {}, [], {}, {})
     assert writer.write(empty) is None
     written = Snapshots(tmp_path / "snapshots", ("netsim",), 1).write(empty)
     assert written is not None and read(written[0], ("netsim",)) == empty

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learners.data.dataset import Transform
 from learners.networks.late_fusion import FUSION, trunk_part
-from learners.training.dual_form import DualForm, has_dual_form
+from learners.training.dual_form import DualForm, has_dual_form, with_weights
 from learners.training.late_fusion.samples import Client, Samples
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Dual:
             part, first = trunk_part(m), net.trunks[m].first_linear
             form = self._forms[part] = DualForm(
                 f"{first}.weight",
-                [state[part] for state in states],
+                [with_weights(state[part]) for state in states],
                 store.seen(m, rows, dtype).flatten(1),
                 places,
             )

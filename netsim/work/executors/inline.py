@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 from netsim.work.batching import Stacking, Unit
@@ -47,11 +47,22 @@ class Inline(Executor):
         self._pending.pop(ticket, None)
         self._done.pop(ticket, None)
 
+    def early(self) -> Mapping[int, Any]:
+        """Return the results that nobody has asked for."""
+        return dict(self._done)
+
+    def accept(self, result: Any) -> int:
+        """Keep ``result`` until it is asked for; return its ticket."""
+        ticket = next(self._tickets)
+        self._done[ticket] = result
+        return ticket
+
     def _run(self, wanted: int) -> None:
         first = self._pending[wanted]
         group = [wanted]
         if self.stacking.holds_back(first):
             group = [t for t, job in self._pending.items() if job.stack and job.stack.key == first.stack.key]  # type: ignore[union-attr]
+            group.sort(key=lambda ticket: self._pending[ticket].number)
         jobs = [self._pending[ticket] for ticket in group]
         for unit in self.stacking.units(jobs, 1, _run_units):
             if len(group) > 1 and len(unit) == 1 and group[unit[0]] != wanted:

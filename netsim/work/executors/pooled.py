@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, ClassVar
 
@@ -84,6 +84,8 @@ class Pooled(Executor):
         """Give out the jobs that were held, and return results; wait for one if ``wait`` and none is there."""
         if any(ticket in self._held for ticket in tickets):
             self._release()
+        if not (wait or self.works_ahead):
+            return {}  # else it would depend on real time what is done together next
         futures = {self._units[ticket][0] for ticket in tickets if ticket in self._units}
         if wait and futures and not (self.works_ahead and any(future.done() for future in futures)):
             _wait(futures, FIRST_COMPLETED if self.works_ahead else ALL_COMPLETED)
@@ -109,9 +111,28 @@ class Pooled(Executor):
         if future is not None and not any(other is future for other, _ in self._units.values()):
             future.cancel()
 
+    def early(self) -> Mapping[int, Any]:
+        """Wait for all that was given out, and return it, where it depends on what else is done together."""
+        if self.works_ahead:
+            return {}
+        return {
+            ticket: future.result()[place]
+            for ticket, (future, place) in self._units.items()
+            if future.exception() is None  # an error comes again
+        }
+
+    def accept(self, result: Any) -> int:
+        """Keep ``result`` until it is asked for; return its ticket."""
+        self._tickets += 1
+        done: Future[list[Any]] = Future()
+        done.set_result([result])
+        self._units[self._tickets] = done, 0
+        return self._tickets
+
     def _release(self) -> None:
         """Make units of all jobs that are held, and give them to the workers."""
-        tickets, jobs = list(self._held), list(self._held.values())
+        tickets = sorted(self._held, key=lambda ticket: self._held[ticket].number)
+        jobs = [self._held[ticket] for ticket in tickets]
         self._held.clear()
         for unit in self.stacking.units(jobs, self.workers, self._run_units):
             self._hand_out([tickets[place] for place in unit], [jobs[place] for place in unit])

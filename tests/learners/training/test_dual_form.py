@@ -12,6 +12,7 @@ from learners.networks.state import Part, Row, layout_of
 from learners.training.dual_form import DualForm, has_dual_form, late_sources
 from learners.training.optimizers import Rows, Rule
 from learners.training.stack import stacked
+from netsim.work.packing import ALL, company, pack, unpack_values
 
 INPUTS, UNITS, COUNTS, TRAINED = 40, 3, (6, 4), (5, 2)
 RULE = Rule("sgd", 0.1, momentum=0.9, weight_decay=0.05, proximal=0.3)
@@ -91,6 +92,23 @@ def test_a_mean_needs_no_weights(same: bool) -> None:
     mean = source.mean({0: 0.3, 1: 0.9})
     assert "bank" not in source.__dict__
     torch.testing.assert_close(mean, 0.3 * found[0].row.tensor + 0.9 * found[1].row.tensor)
+
+
+def test_a_snapshot_keeps_the_dual_form_and_a_message_between_processes_does_not() -> None:
+    """Sums and distances then go on from the same numbers, in the same order: they have the same bytes."""
+    found = in_dual_form(parts(3)[1:], 4)
+    ((source, _),) = late_sources(dict(enumerate(part.row for part in found))).items()
+    expected = source.mean({0: 0.3, 1: 0.9}), source.distance(0), source.bank
+    with company(ALL):
+        buffers = pack(found)
+    again = unpack_values(buffers, ["learners"])
+    ((kept, places),) = late_sources(dict(enumerate(part.row for part in again))).items()
+    assert places == {0: 0, 1: 1} and "bank" not in kept.__dict__ and "inputs" not in kept.form.__dict__
+    for one, other in zip((kept.mean({0: 0.3, 1: 0.9}), kept.distance(0), kept.bank), expected, strict=True):
+        assert one.equal(other)
+    sent = unpack_values(pack(found), ["learners"])
+    assert not late_sources(dict(enumerate(part.row for part in sent)))
+    assert all(one.row.tensor.equal(other.row.tensor) for one, other in zip(sent, found, strict=True))
 
 
 @pytest.mark.parametrize("steps", [0, 4])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from netsim.core.errors import ScenarioError
+from netsim.work.batching import Stacking
 from netsim.work.executors.inline import Inline
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
@@ -71,6 +72,32 @@ def all_of(executor, tickets):
     while missing := [ticket for ticket in tickets if ticket not in results]:
         results |= executor.finish(missing)
     return [results[ticket] for ticket in tickets]
+
+
+@pytest.mark.parametrize("make", [Inline, Threads])
+def test_a_result_that_nobody_asked_for_can_be_taken_to_another_run(make):
+    executor = make(None, Stacking("on"))
+    executor.workers = 1
+    asked, other = executor.submit(doubling(1)), executor.submit(doubling(2))
+    assert all_of(executor, [asked]) == [(2, 2)]
+    assert executor.early() == {other: (4, 2)}
+    again = make(None, Stacking("on"))
+    ticket = again.accept(executor.early()[other])
+    assert again.early() == {ticket: (4, 2)}
+    assert all_of(again, [ticket]) == [(4, 2)] and not again.early()
+    executor.close()
+    again.close()
+
+
+def test_workers_that_stack_give_results_to_those_who_wait_only():
+    """Else real time would decide what is there to be done together next."""
+    executor = Threads(None, Stacking("on"))
+    ticket = executor.submit(doubling(1))
+    assert executor.finish([ticket], wait=False) == {}
+    assert executor.early() == {ticket: 2}  # it is done
+    assert executor.finish([ticket], wait=False) == {}
+    assert executor.finish([ticket]) == {ticket: 2}
+    executor.close()
 
 
 def test_results_belong_to_their_tickets(executor):
