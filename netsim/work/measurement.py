@@ -24,7 +24,7 @@ The loop is preferred because its results do not depend on which jobs are stacke
 TRIAL_S, TRIAL_STEPS, REPEATS = 0.4, 16, 3
 """Duration of a trial of the loop [s], most steps of a job in it, and how often it is repeated."""
 
-SHARE = 0.05
+SHARE = 0.03
 """Largest share of the run's work that trials may take, beyond one of each way."""
 
 SLOW_S = 1.0
