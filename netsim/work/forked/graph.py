@@ -200,7 +200,7 @@ class ForkableGraph(TaskGraph):
             for hook, given in answer.told:
                 getattr(self.observer, hook)(*given)
             self.executor.work_wall_s, self.executor.jobs_done = answer.work_wall_s, answer.jobs_done
-            self._facts = answer.facts
+            self._facts = answer.facts or self._facts
         if answer.error is not None:
             self._behind.clear()  # no answer follows an error
             raise answer.error

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
         told: Calls of the observer's hooks to make: names and arguments.
         work_wall_s: Wall-clock time that its executor has spent in jobs [s].
         jobs_done: Number of jobs that its executor has run.
-        facts: Facts of its executor, for the run's record.
+        facts: Facts of its executor, for the run's record; None for those told before.
         error: The error that ended the process; None if there was none.
         buffers: Number of buffers that follow, with a value that was asked for.
     """
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     told: Sequence[tuple[str, tuple[Any, ...]]]
     work_wall_s: float
     jobs_done: int
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] | None
     error: Exception | None = None
     buffers: int = 0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +24,9 @@ from netsim.work.job import Inputs, Stack, cannot_be_sent
 from netsim.work.keys import Key
 from netsim.work.packing import company, pack
 from netsim.work.task import Task
+
+FACTS_S = 1.0
+"""Time after which the first process is told anew how tasks are run, which seldom changes [s]."""
 
 
 class Service:
@@ -49,6 +54,7 @@ class Service:
         Thread(target=_listen, args=(connection, heard), daemon=True).start()
         reader = Reader(self._tasks)
         error: Exception | None = None
+        facts_due_s = -math.inf
         while error is None:
             self._value = []
             try:
@@ -56,7 +62,10 @@ class Service:
                     getattr(self, name)(*given)
             except Exception as raised:
                 error = portable(raised)
-            done = executor.work_wall_s, executor.jobs_done, executor.facts()
+            facts = None
+            if error is not None or self._value or time.monotonic() >= facts_due_s:
+                facts, facts_due_s = executor.facts(), time.monotonic() + FACTS_S
+            done = executor.work_wall_s, executor.jobs_done, facts
             connection.send_bytes(pickle.dumps(Answer(notes.taken(), *done, error, len(self._value))))
             for buffer in self._value:
                 connection.send_bytes(buffer)
