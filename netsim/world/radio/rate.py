@@ -51,7 +51,8 @@ def shannon_rates_bps(bandwidth_hz: float, snr: Sequence[float]) -> NDArray[np.f
     The logarithm is Python's own for each element. NumPy's may differ from it in the last bit, and a transfer must
     take the same time in both computations.
     """
-    return bandwidth_hz * np.array([*map(math.log1p, snr)]) / _LN2
+    logarithms = np.fromiter(map(math.log1p, snr), dtype=float, count=len(snr))
+    return bandwidth_hz * logarithms / _LN2
 
 
 class Rate(ABC):
@@ -132,7 +133,8 @@ class Shannon(Rate):
         """Return the rate of several transfers [bit/s]."""
         if self._gap != 1.0:
             snr = [ratio / self._gap for ratio in snr]
-        return np.minimum(shannon_rates_bps(bandwidth_hz, snr), self._cap * bandwidth_hz)
+        rates_bps = shannon_rates_bps(bandwidth_hz, snr)
+        return rates_bps if math.isinf(self._cap) else np.minimum(rates_bps, self._cap * bandwidth_hz)
 
 
 SHANNON = Shannon(Shannon.Options(), 0)
