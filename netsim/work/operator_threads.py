@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from statistics import median
 from typing import Any, TypeVar
@@ -199,11 +199,15 @@ class _Trial:
                 self._choose()
                 return
         one, many = self._seconds.values()
-        if self._turns >= len(ORDER) or (
-            min(len(one), len(many)) >= AT_LEAST
-            and (min(one) > HOPELESS * max(many) or min(many) > HOPELESS * max(one))
-        ):
+        if self._turns >= len(ORDER) or (min(len(one), len(many)) >= AT_LEAST and self._is_clear(one, many)):
             self._choose()
+
+    def _is_clear(self, one: Sequence[float], many: Sequence[float]) -> bool:
+        """Return whether one number is far better, or for slow work better by what threads can gain."""
+        if min(one) > HOPELESS * max(many) or min(many) > HOPELESS * max(one):
+            return True
+        apart = min(one) > max(many) or min(many) > max(one)
+        return apart and min(*one, *many) >= SLOW_S and max(one) <= self._numbers[1] * min(many)
 
     def facts(self) -> dict[str, Any]:
         """Return the median times and the chosen number."""

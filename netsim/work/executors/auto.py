@@ -182,12 +182,13 @@ class Auto(Executor):
         return next((known.chosen for known in self._known.values() if known.chosen in WORKERS), None)
 
     def _way_without_stack(self, job: TrainingJob) -> str:
-        """Return the way of ``job``: workers, if some were chosen that are busy, or if threads inside are no gain.
+        """Return the way of ``job``: workers, if some were chosen and it is not known to gain by threads inside.
 
-        Beside busy workers nothing can be found out about threads inside operators.
+        Beside busy workers that cannot be found out, so it goes to them as well.
         """
         workers = self._chosen_workers
-        if workers and (self.inside.best_for(kind_of([job])) == 1 or self._is_busy(workers)):
+        best = self.inside.best_for(kind_of([job]))
+        if workers and (best == 1 or (best is None and self._is_busy(workers))):
             return workers
         return ALONE
 

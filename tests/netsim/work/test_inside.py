@@ -74,6 +74,12 @@ def test_what_is_hopeless_is_given_up_soon(inside):
     assert play(inside, {1: 0.01, 4: 0.2}, 40).count(4) == 3
 
 
+@pytest.mark.parametrize(("four_s", "threads"), [(1.3, 4), (2.5, 1)])
+def test_slow_work_is_decided_after_two_times_with_each(inside, four_s, threads):
+    """A server's work of seconds comes once a round: twelve times would be the whole run."""
+    assert play(inside, {1: 2.0, 4: four_s}, 12) == [1, 4, 1, 4, *[threads] * 8]
+
+
 @pytest.mark.parametrize("devices", [1, 2, 3, 4, 6])
 def test_a_device_with_more_data_does_not_turn_the_choice(inside, devices):
     """The first device's work is ten times the others': a job takes 1.0 s there with one thread and 0.8 s with four."""
