@@ -55,6 +55,7 @@ jobs: {jobs}
 NETWORKS = {"logistic": "identity", "mlp": "{name: mlp, hidden: [64]}"}
 AUTO = "{device: cpu}"
 STACKED = "{device: cpu, threads: 1, executor: inline, stacking: on}"
+FORKED = "{device: cpu, threads: 1, executor: forked, stacking: on}"
 FLOWER = ("flwr[simulation]==1.42.0", "ray==2.55.1")
 ATTEMPTS = 3
 """How often Flower is tried: Ray gives up where a busy machine does not start it within half a minute."""
@@ -170,6 +171,7 @@ def compare(
     ways = {
         "after, auto": lambda rounds: simulated(model, rounds or words.rounds, AUTO, after),
         "after, stacked": lambda rounds: simulated(model, rounds or words.rounds, STACKED, after),
+        "after, forked": lambda rounds: simulated(model, rounds or words.rounds, FORKED, after),
         "before, auto": lambda rounds: simulated(
             model, rounds or words.before_rounds or words.rounds, AUTO, before
         ),
@@ -183,13 +185,14 @@ def compare(
             found[way].append(measure(None))
     seconds = {way: [one.seconds for one in turns] for way, turns in found.items()}
     print(
-        f"\n{model}\n\n| way | seconds a round | times that of auto | times that of stacked | final accuracy "
-        "| before the first round [s] |\n| --- | --- | --- | --- | --- | --- |"
+        f"\n{model}\n\n| way | seconds a round | times that of auto | times that of stacked | times that of forked "
+        "| final accuracy | before the first round [s] |\n| --- | --- | --- | --- | --- | --- | --- |"
     )
     for way, turns in found.items():
         print(
             f"| {way} | {spread(seconds[way], 3)} | {ratios(seconds[way], seconds['after, auto'])} "
             f"| {ratios(seconds[way], seconds['after, stacked'])} "
+            f"| {ratios(seconds[way], seconds['after, forked'])} "
             f"| {100 * statistics.median(one.accuracy for one in turns):.1f} % "
             f"| {statistics.median(one.before for one in turns):.1f} |",
             flush=True,
