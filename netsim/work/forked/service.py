@@ -134,6 +134,20 @@ def _listen(connection: Connection, heard: SimpleQueue[bytes]) -> None:
         os._exit(0)  # the first process has ended
 
 
+class _ByColumn:
+    """Rows that travel by column, which takes a fraction of the time, and arrive as rows."""
+
+    def __init__(self, rows: Sequence[MetricRow]) -> None:
+        self._rows = rows
+
+    def __reduce__(self) -> Any:
+        return _rows_of, tuple(zip(*self._rows, strict=True))
+
+
+def _rows_of(*columns: Sequence[Any]) -> list[MetricRow]:
+    return [*map(MetricRow, *columns)] if columns else []
+
+
 class _Notes(Observer):
     """Collects calls of the observer's hooks, which the first process makes."""
 
@@ -141,7 +155,7 @@ class _Notes(Observer):
         self._told: list[tuple[str, tuple[Any, ...]]] = []
 
     def on_metrics(self, rows: Sequence[MetricRow]) -> None:
-        self._told.append(("on_metrics", (rows,)))
+        self._told.append(("on_metrics", (_ByColumn(rows),)))
 
     def on_answers(self, rows: Sequence[AnswerRow]) -> None:
         self._told.append(("on_answers", (rows,)))
