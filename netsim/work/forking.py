@@ -1,14 +1,14 @@
-"""Forking this process: what is against it, and how it is done."""
+"""Processes that this one starts: how it is done, and what is against forking."""
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
+from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Literal
 
 from netsim.core.interrupts import none_for_children
 from netsim.work.torch_device import sees_gpu
@@ -23,9 +23,7 @@ def on_a_thread(work: Future[Any]) -> None:
 
 
 def obstacle() -> str:
-    """Return the reason why this process cannot be forked; empty if it can."""
-    if any(not work.done() for work in _on_threads.copy()):
-        return "worker threads are in the middle of jobs"
+    """Return the reason why this process can never be forked; empty if it can."""
     if sys.platform != "linux":
         return "it forks a process, which works on Linux only"
     if "torch" in sys.modules and sees_gpu():  # not asked otherwise, since it would load PyTorch
@@ -35,13 +33,18 @@ def obstacle() -> str:
     return ""
 
 
-def fork(function: Callable[..., None], *given: Any) -> BaseProcess:
-    """Fork a process that runs ``function``, with the signals of this one kept from it; return it.
+def can_fork_now() -> bool:
+    """Return whether this process can be forked, and no thread of it is in the middle of a job."""
+    return not obstacle() and all(work.done() for work in _on_threads.copy())
+
+
+def started(method: Literal["fork", "spawn"], function: Callable[..., None], *given: Any) -> BaseProcess:
+    """Start a process that runs ``function``, with the signals of this one kept from it; return it.
 
     A fork takes some hundredths of a second, a new Python that loads PyTorch takes seconds. The thread pools that a
     forked PyTorch inherits have no threads, which does no harm where it computes with one thread.
     """
-    process = multiprocessing.get_context("fork").Process(target=function, args=given, daemon=True)
+    process: BaseProcess = get_context(method).Process(target=function, args=given, daemon=True)  # type: ignore[attr-defined]
     with warnings.catch_warnings(), none_for_children():
         warnings.simplefilter(
             "ignore", DeprecationWarning

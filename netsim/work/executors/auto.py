@@ -16,7 +16,7 @@ from netsim.work.executors.inline import Inline, kind_of
 from netsim.work.executors.pooled import PooledOptions
 from netsim.work.executors.processes import Processes
 from netsim.work.executors.threads import Threads
-from netsim.work.forking import obstacle
+from netsim.work.forking import can_fork_now
 from netsim.work.job import Stack, TrainingJob
 from netsim.work.measurement import Measurement, measure
 from netsim.work.operator_threads import Fixed
@@ -246,7 +246,7 @@ class Auto(Executor):
             return names[0]
         measured = measure({name: self._way(name) for name in names}, jobs, expected_jobs=self._expected_jobs)
         best, seconds = measured.chosen, measured.seconds_per_job
-        cheap = not obstacle() or any(way in self._children for way in PROCESSES)
+        cheap = can_fork_now() or any(way in self._children for way in PROCESSES)
         if in_workers and self._gain_s(measured) > (WORTHWHILE_FORKED_S if cheap else WORTHWHILE_S):
             worker = "stacked in processes" if self._workers_stack(jobs, seconds) else "processes"
             again = measure(

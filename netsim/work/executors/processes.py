@@ -9,22 +9,21 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from netsim.core.errors import ScenarioError
-from netsim.core.interrupts import held, none_for_children
+from netsim.core.interrupts import held
 from netsim.core.modules import look_in, looked_in
 from netsim.core.scratch import delete_scratch
 from netsim.work.batching import Stacking, Unit
 from netsim.work.executors.pooled import Pooled
 from netsim.work.executors.remote import Receiver, Sender, results
 from netsim.work.executors.shared_memory import Block, Parcel, Reader, new_folder
-from netsim.work.forking import fork, obstacle
+from netsim.work.forking import can_fork_now, started
 from netsim.work.heap import keep_freed_memory
 from netsim.work.operator_threads import one_thread
 
@@ -58,11 +57,11 @@ class Processes(Pooled):
         return True
 
     def _start(self, unit: Unit) -> Future[list[Any]]:
-        if not self._begun and not obstacle():
+        if not self._begun and can_fork_now():
             # All of them now, on this thread: no job keeps a lock yet that a forked process would wait for.
             with held():  # an interrupt must find something to end
                 for worker in self._workers:
-                    worker.start(fork)
+                    worker.start("fork")
         self._begun = True
         return super()._start(unit)
 
@@ -139,24 +138,16 @@ class _Worker:
                 raise RuntimeError("the executor was closed")
             if self._process is not None and self._process.is_alive():
                 return
-            self.start(_spawn)
+            self.start("spawn")
 
-    def start(self, start: Callable[..., BaseProcess]) -> None:
-        """Start the process with ``start``, a function like :func:`netsim.work.forking.fork`."""
+    def start(self, method: Literal["fork", "spawn"]) -> None:
+        """Start the process by ``method``; see :func:`netsim.work.forking.started`."""
         for left in self._path.parent.glob(f"{self._path.name}-out-*"):
             left.unlink()
         self._reader = Reader()  # the next process's blocks may have the names of the last one's
         self._connection, theirs = multiprocessing.Pipe()
-        self._process = start(_serve, theirs, str(self._path), os.getpid(), looked_in())
+        self._process = started(method, _serve, theirs, str(self._path), os.getpid(), looked_in())
         theirs.close()  # so that the pipe ends when the process ends
-
-
-def _spawn(function: Callable[..., None], *given: Any) -> BaseProcess:
-    """Start a Python of its own that runs ``function``."""
-    process = multiprocessing.get_context("spawn").Process(target=function, args=given, daemon=True)
-    with none_for_children():
-        process.start()
-    return process
 
 
 def _serve(connection: Connection, path: str, parent: int, folders: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from netsim.core.errors import ScenarioError
 from netsim.core.interrupts import held
-from netsim.work.forking import fork
+from netsim.work.forking import started
 from netsim.work.packing import copied, unpack
 
 
@@ -48,7 +48,7 @@ class ForkedProcess:
             here.close()  # else the pipe would stay open when the first process ends
             serve(there)
 
-        self._process = fork(live)
+        self._process = started("fork", live)
         there.close()
         self._connection = here
         self._buffers = 0

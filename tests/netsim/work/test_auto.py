@@ -207,12 +207,12 @@ def test_a_way_that_stalls_is_tried_once(timed):
     assert chosen(auto) == ["threads"] and auto.tapes["stacked"].ran <= 4
 
 
-@pytest.mark.parametrize(("obstacle", "cost_s"), [("a GPU", WORTHWHILE_S), ("", WORTHWHILE_FORKED_S)])
+@pytest.mark.parametrize(("forks", "cost_s"), [(False, WORTHWHILE_S), (True, WORTHWHILE_FORKED_S)])
 def test_processes_are_tried_only_where_they_could_save_more_than_they_cost(
-    timed, monkeypatch, obstacle, cost_s
+    timed, monkeypatch, forks, cost_s
 ):
     """Two workers could take 0.5 s a job, 0.2 s less than threads do. To fork them is cheaper than to start them."""
-    monkeypatch.setattr("netsim.work.executors.auto.obstacle", lambda: obstacle)
+    monkeypatch.setattr("netsim.work.executors.auto.can_fork_now", lambda: forks)
     times = {"loop": 1.0, "stacked": 2.0, "threads": 0.7, "processes": 0.25}
     short = timed(expected_jobs=round(cost_s / 0.2) - 1, **times)
     did(short, jobs(4))

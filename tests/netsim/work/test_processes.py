@@ -15,6 +15,7 @@ from netsim.core.errors import ScenarioError
 from netsim.work.executors.processes import ATTEMPTS, Processes
 from netsim.work.executors.shared_memory import Block, Reader
 from netsim.work.executors.threads import Threads
+from netsim.work.forking import obstacle
 from netsim.work.job import TrainingJob
 
 
@@ -124,6 +125,7 @@ def test_workers_are_forked_but_not_while_a_thread_is_in_a_job(do, tmp_path, mon
     monkeypatch.setattr("netsim.work.forking.sees_gpu", lambda: False)
     mark, threads = tmp_path / "mark", Threads(Threads.Options(workers=1))
     threads.submit(TrainingJob(until, {"mark": str(mark)}))
+    assert obstacle() == ""  # a run that forks later is not refused for it
     kinds = []
     for _ in range(2):
         executor = Processes(Processes.Options(workers=1))
